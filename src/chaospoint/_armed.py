@@ -1,0 +1,117 @@
+"""The handle of what one call of ``arm`` armed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from threading import Event
+from typing import TYPE_CHECKING
+
+from chaospoint._clock import settle
+
+if TYPE_CHECKING:
+    from chaospoint._board import Board
+    from chaospoint._epoch import ArmedRule
+
+__all__ = ["Armed"]
+
+
+class Armed:
+    """The rules that were armed together, their counts, and the way to disarm them.
+
+    Safe to use from any thread.  Counts go on being readable after disarming and stay as they
+    were.
+    """
+
+    __slots__ = ("_board", "rules")
+
+    def __init__(self, board: Board, rules: Sequence[ArmedRule]) -> None:
+        self._board = board
+        self.rules = tuple(rules)
+
+    def __repr__(self) -> str:
+        texts = "; ".join(rule.text for rule in self.rules)
+        return f"<Armed {texts}: {self.injections} injections in {self.reaches} reaches>"
+
+    @property
+    def injections(self) -> int:
+        """How many times the rules acted."""
+        return sum(rule.injections for rule in self.rules)
+
+    @property
+    def reaches(self) -> int:
+        """How many reaches there were in which a rule of these was tried and matched."""
+        return sum(rule.reaches for rule in self.rules)
+
+    @property
+    def interrupted(self) -> int:
+        """How many injections were woken early, by disarming, disabling or expiry."""
+        return sum(rule.interrupted for rule in self.rules)
+
+    def disarm(self) -> None:
+        """Disarm these rules and wake all that they hold; no error if they ended already."""
+        self._board.remove(self.rules, "disarmed")
+
+    def wait_for(self, *, injections: int = 1, timeout: float = 10.0) -> None:
+        """Wait until there were that many injections in all.
+
+        ``timeout`` is in seconds.  Raises `TimeoutError` that says what was seen instead; also,
+        and at once, when the rules ended before.  Blocks the thread: in a coroutine use
+        `await_for`.
+        """
+        clock, changed = self._board.clock, Event()
+        deadline = clock.monotonic() + timeout
+        with _Watch(self.rules, changed.set) as watch:
+            while not self._enough(injections, deadline, timeout):
+                clock.wait(changed, deadline - clock.monotonic())
+                changed.clear()
+                watch.renew()
+
+    async def await_for(self, *, injections: int = 1, timeout: float = 10.0) -> None:
+        """Wait in a coroutine as `wait_for` does on a thread."""
+        clock, loop = self._board.clock, asyncio.get_running_loop()
+        changed: asyncio.Future[None] = loop.create_future()
+
+        def wake() -> None:
+            loop.call_soon_threadsafe(settle, changed)
+
+        deadline = clock.monotonic() + timeout
+        with _Watch(self.rules, wake) as watch:
+            while not self._enough(injections, deadline, timeout):
+                await clock.await_(changed, deadline - clock.monotonic())
+                changed = loop.create_future()
+                watch.renew()
+
+    def _enough(self, injections: int, deadline: float, timeout: float) -> bool:
+        if self.injections >= injections:
+            return True
+        seen = f"{self.injections} in {self.reaches} reaches"
+        texts = "; ".join(rule.text for rule in self.rules)
+        if all(rule.why is not None for rule in self.rules):
+            ends = ", ".join(sorted({str(rule.why) for rule in self.rules}))
+            raise TimeoutError(f"waited for {injections} injections of {texts}: {ends} with {seen}")
+        if self._board.clock.monotonic() >= deadline:
+            raise TimeoutError(
+                f"waited {timeout:g} s for {injections} injections of {texts}: there were {seen}"
+            )
+        return False
+
+
+class _Watch:
+    """Has a waker called at every change of the counts of some rules."""
+
+    def __init__(self, rules: Sequence[ArmedRule], wake: Callable[[], None]) -> None:
+        self._rules = rules
+        self._wake = wake
+
+    def renew(self) -> None:
+        for rule in self._rules:
+            rule.watchers.add(self._wake)
+
+    def __enter__(self) -> _Watch:
+        self.renew()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for rule in self._rules:
+            rule.watchers.discard(self._wake)

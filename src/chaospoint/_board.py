@@ -1,0 +1,411 @@
+"""What is armed, and on what: every change of it, whole and in one place.
+
+A change builds the new state of each point it concerns and then swaps it in, under the `arming`
+lock; sleepers are woken and observers told after the lock is released.  Rules of the sources that
+are read again (environment and file) are remembered when they end, so that reading the same text
+again does not bring back what was disarmed, spent or expired.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from chaospoint import _bug
+from chaospoint._epoch import (
+    ArmedRule,
+    Ending,
+    Firing,
+    Kind,
+    Search,
+    Source,
+    aims_at,
+    refusal,
+    search,
+)
+from chaospoint._inside import transparent
+from chaospoint._keeper import Keeper
+from chaospoint._lock import arming
+from chaospoint._names import is_glob, matcher, matches, nearest
+from chaospoint._notice import (
+    Notice,
+    Reached,
+    RuleArmed,
+    RuleDisarmed,
+    Switched,
+    listens,
+)
+from chaospoint._point import ArmedPoint, Core, Point
+from chaospoint.errors import ChaosError, NotPermitted, UnknownPoint, UnsupportedFault
+
+if TYPE_CHECKING:
+    from chaospoint._clock import Clock
+    from chaospoint._injection import Injection, Observer
+    from chaospoint._terms import Terms
+
+__all__ = ["Board"]
+
+_log = logging.getLogger("chaospoint")
+
+_TIER: dict[Source, int] = {"code": 1, "test": 1, "http": 2, "store": 2, "env": 3, "file": 4}
+_READ_AGAIN: tuple[Source, ...] = ("env", "file")
+_PUT: tuple[Source, ...] = ("http", "store")
+
+
+class Board:
+    """The armed rules of one registry, their order, and the master switch."""
+
+    def __init__(self, points: dict[str, Point], clock: Clock) -> None:
+        self.clock = clock
+        self.enabled = True
+        self.observe: tuple[Callable[[Injection], None], ...] = ()
+        self.observers: tuple[Observer, ...] = ()
+        self._points = points
+        self._named: dict[str, list[ArmedRule]] = {}
+        self._globs: list[ArmedRule] = []
+        self._plans: dict[Source, list[ArmedRule]] = {source: [] for source in _READ_AGAIN}
+        self._batches = itertools.count(1)
+        self._keeper = Keeper(self)
+
+    # -- observers ------------------------------------------------------------------------
+
+    def add_observer(self, observer: Observer) -> None:
+        """Tell ``observer`` of what happens from now on."""
+        with arming:
+            self._observe((*self.observers, observer))
+
+    def remove_observer(self, observer: Observer) -> None:
+        """Tell ``observer`` no more."""
+        with arming:
+            self._observe(tuple(other for other in self.observers if other is not observer))
+
+    def _observe(self, observers: tuple[Observer, ...]) -> None:
+        self.observers = observers
+        self.observe = tuple(observer.observe for observer in observers)
+
+    def say(self, *notices: Notice) -> None:
+        """Tell the observers that listen; never under the lock."""
+        with transparent():
+            for observer in self.observers:
+                if not listens(observer):
+                    continue
+                for notice in notices:
+                    try:
+                        observer.notice(notice)
+                    except Exception:
+                        _bug.report(f"an observer of {type(notice).__name__}", "mend the observer")
+
+    # -- arming ---------------------------------------------------------------------------
+
+    def install(
+        self, terms: Sequence[Terms], source: Source, *, by: str = "", strict: bool = False
+    ) -> tuple[list[ArmedRule], list[str]]:
+        """Arm ``terms`` before all that this source armed; return the rules, and remarks.
+
+        Raises `NotPermitted` while disabled, `UnknownPoint` if ``strict`` and a rule has no point
+        yet, `UnsupportedFault` if none of a rule's points can express it; nothing is armed then.
+        """
+        return self._install(terms, source, by, strict, lambda: ())
+
+    def put(
+        self, terms: Sequence[Terms], source: Source, name: str, *, by: str = ""
+    ) -> tuple[list[ArmedRule], list[str]]:
+        """Arm ``terms`` in place of what was put on exactly ``name`` from outside before."""
+        return self._install(
+            terms,
+            source,
+            by,
+            False,
+            lambda: (r for r in self.rules() if r.pattern == name and r.source in _PUT),
+        )
+
+    def _install(
+        self,
+        terms: Sequence[Terms],
+        source: Source,
+        by: str,
+        strict: bool,
+        replaced: Callable[[], Iterable[ArmedRule]],
+    ) -> tuple[list[ArmedRule], list[str]]:
+        with arming:
+            if not self.enabled:
+                raise NotPermitted(
+                    "chaospoint is disabled, so nothing can be armed: call chaospoint.enable(), "
+                    "or POST /v1/enable, first"
+                )
+            rules = self._make(terms, source, by)
+            remarks = self._check(rules, strict)
+            ended = self._remove(list(replaced()), "replaced", by)
+            self._add(rules)
+        self._told(ended)
+        self.say(*map(RuleArmed, rules))
+        return rules, remarks
+
+    def reload(
+        self, terms: Sequence[Terms], source: Source, *, by: str = ""
+    ) -> tuple[list[ArmedRule], list[str]]:
+        """Make ``terms`` all that ``source`` has armed; what did not change goes on as it stood."""
+        with arming:
+            known: dict[tuple[object, ...], list[ArmedRule]] = {}
+            for rule in self._plans[source]:
+                known.setdefault(rule.identity, []).append(rule)
+            plan, fresh = [], []
+            for rule in self._make(terms, source, by):
+                if same := known.get(rule.identity):
+                    kept = same.pop(0)
+                    kept.rank = rule.rank
+                    plan.append(kept)
+                else:
+                    plan.append(rule)
+                    fresh.append(rule)
+            remarks = self._check(fresh, strict=False)
+            gone = [rule for rest in known.values() for rule in rest]
+            ended = self._remove([rule for rule in gone if rule.why is None], "replaced", by)
+            self._plans[source] = plan
+            if self.enabled:
+                self._add(fresh)
+                self._rebuild(rule for rule in plan if rule.why is None)
+            else:
+                for rule in fresh:
+                    rule.why = "disabled"
+        self._told(ended)
+        if self.enabled:
+            self.say(*map(RuleArmed, fresh))
+        return plan, remarks
+
+    def _make(self, terms: Sequence[Terms], source: Source, by: str) -> list[ArmedRule]:
+        batch = next(self._batches)
+        ranks = ((_TIER[source], -batch, place) for place in itertools.count())
+        return [
+            ArmedRule(one, source, rank, self, by) for one, rank in zip(terms, ranks, strict=False)
+        ]
+
+    def _add(self, rules: Iterable[ArmedRule]) -> None:
+        rules = list(rules)
+        for rule in rules:
+            if is_glob(rule.pattern):
+                self._globs.append(rule)
+            else:
+                self._named.setdefault(rule.pattern, []).append(rule)
+        self._rebuild(rules)
+        if rules:
+            self._keeper.start()
+
+    # -- disarming ------------------------------------------------------------------------
+
+    def remove(
+        self, rules: Iterable[ArmedRule], why: Ending, by: str = "", reason: str = ""
+    ) -> None:
+        """Disarm these rules, wherever they are armed; wakes all that sleep on them."""
+        with arming:
+            ended = self._remove([rule for rule in rules if rule.why is None], why, by, reason)
+        self._told(ended)
+
+    def disarm(self, pattern: str, by: str = "") -> int:
+        """Disarm what matches ``pattern``, of every source; return how many rules that touched."""
+        with arming:
+            whole, part = [], []
+            for rule in self.rules():
+                if matches(pattern, rule.pattern):
+                    whole.append(rule)
+                elif (
+                    is_glob(rule.pattern)
+                    and pattern not in rule.excluded
+                    and (is_glob(pattern) or matches(rule.pattern, pattern))
+                ):
+                    part.append(rule)
+            touched = len(whole) + sum(self._takes(rule, pattern) for rule in part)
+            for rule in part:
+                rule.excluded += (pattern,)
+            self._rebuild(part)
+            ended = self._remove(whole, "disarmed", by)
+        for rule in part:
+            rule.wake()
+        self._told(ended)
+        return touched
+
+    def _takes(self, rule: ArmedRule, pattern: str) -> bool:
+        return any(rule.matches(name) and matches(pattern, name) for name in self._points)
+
+    def expire(self) -> None:
+        """Disarm the rules whose time has come."""
+        now = self.clock.monotonic()
+        due = [r for r in self.rules() if r.deadline is not None and r.deadline <= now]
+        if due:
+            self.remove(due, "expired")
+
+    def fail(self, rule: ArmedRule, error: ChaosError) -> None:
+        """Disarm a rule that turned out to be impossible at its first reach."""
+        self.remove([rule], "failed", reason=str(error))
+
+    def _remove(
+        self, rules: Sequence[ArmedRule], why: Ending, by: str = "", reason: str = ""
+    ) -> list[RuleDisarmed]:
+        for rule in rules:
+            rule.why = why
+            if is_glob(rule.pattern):
+                self._globs.remove(rule)
+            else:
+                named = self._named[rule.pattern]
+                named.remove(rule)
+                if not named:
+                    del self._named[rule.pattern]
+        self._rebuild(rules)
+        return [RuleDisarmed(rule, why, by, reason) for rule in rules]
+
+    def _told(self, ended: Sequence[RuleDisarmed]) -> None:
+        for one in ended:
+            one.rule.wake()
+            one.rule.watched()
+        self.flush([one.rule for one in ended])
+        self.say(*ended)
+
+    # -- the master switch ----------------------------------------------------------------
+
+    def disable(self, by: str = "") -> None:
+        """Stop every effect now, disarm everything, and refuse to arm until enabled."""
+        with arming:
+            was, self.enabled = self.enabled, False
+            ended = self._remove(self.rules(), "disabled", by)
+        self._told(ended)
+        if was:
+            self.say(Switched(False, by))
+
+    def enable(self, by: str = "") -> None:
+        """Allow arming again, and put back what environment and file hold, as it stood."""
+        with arming:
+            was, self.enabled = self.enabled, True
+            back: list[ArmedRule] = []
+            for source, plan in self._plans.items():
+                heirs = [r.successor() if r.why == "disabled" else r for r in plan]
+                back += [heir for heir, rule in zip(heirs, plan, strict=True) if heir is not rule]
+                self._plans[source] = heirs
+            self._add(back)
+        if not was:
+            self.say(Switched(True, by), *map(RuleArmed, back))
+        self.expire()
+
+    # -- looking --------------------------------------------------------------------------
+
+    def rules(self, point: str | None = None) -> list[ArmedRule]:
+        """Return the armed rules, or those of one point, in the order in which they are tried."""
+        with arming:
+            if point is None:
+                found = [rule for named in self._named.values() for rule in named] + self._globs
+            else:
+                found = self._named.get(point, []) + self._globs
+                found = [rule for rule in found if rule.matches(point)]
+        return sorted(found, key=lambda rule: rule.rank)
+
+    def ended(self) -> list[ArmedRule]:
+        """Return the rules of environment and file that ended and stay so."""
+        with arming:
+            return [r for plan in self._plans.values() for r in plan if r.why is not None]
+
+    def flush(self, rules: Iterable[ArmedRule] | None = None) -> None:
+        """Tell of the reaches since this was done last."""
+        notices: list[Notice] = []
+        with arming:
+            for rule in self.rules() if rules is None else rules:
+                reaches = rule.reaches
+                if reaches > rule.flushed:
+                    notices.append(Reached(rule.pattern, reaches - rule.flushed))
+                    rule.flushed = reaches
+        self.say(*notices)
+
+    # -- points ---------------------------------------------------------------------------
+
+    def appear(self, point: Point) -> None:
+        """Put on a new point what was armed before it was there; call it under the lock."""
+        if self._named.get(point.name) or self._globs:
+            self._set(point)
+
+    def _rebuild(self, rules: Iterable[ArmedRule]) -> None:
+        for name in {name for rule in rules for name in self._names(rule.pattern)}:
+            self._set(self._points[name])
+
+    def _names(self, pattern: str) -> list[str]:
+        if is_glob(pattern):
+            return list(filter(matcher(pattern), self._points))
+        return [pattern] if pattern in self._points else []
+
+    def _set(self, point: Point) -> None:
+        core = point.core
+        core.rules = tuple(self.rules(core.name))
+        core.search = _block(core) if core.rules else None
+        point.__class__ = ArmedPoint if core.rules else Point
+        for site in core.sites:
+            try:
+                site.rebuild()
+            except Exception:
+                _bug.report(f"patching {site}")
+
+    def _check(self, rules: Iterable[ArmedRule], strict: bool) -> list[str]:
+        """Return what is worth saying of ``rules``; raise for what can never act."""
+        remarks: list[str] = []
+        for rule in rules:
+            names = self._names(rule.pattern)
+            if not names:
+                # Looking for near names is slow, and nobody reads a thousand of them.
+                close = nearest(rule.pattern, self._points) if len(remarks) < 10 else ()
+                if strict:
+                    raise UnknownPoint(rule.pattern, close)
+                hint = f"; the nearest: {', '.join(close)}" if close else ""
+                remarks.append(
+                    f"no point is named {rule.pattern!r} so far: the rule waits for one{hint}"
+                )
+            remarks += self._inexpressible(rule, names)
+        return remarks
+
+    def _inexpressible(self, rule: ArmedRule, names: Sequence[str]) -> list[str]:
+        remarks: list[str] = []
+        for fault in rule.faults:
+            if refusal(fault, "block") is None:
+                continue  # what a block can express, every placement can
+            refused = {}
+            for name in names:
+                kinds: set[Kind] = {site.kind for site in self._points[name].core.sites}
+                whys = {kind: refusal(fault, kind) for kind in kinds or {"block"}}
+                for why in filter(None, whys.values()):
+                    remarks.append(f"{fault.kind!r} is left out at {name!r}: {why}")
+                if all(whys.values()):
+                    refused[name] = remarks[-1]
+            if names and len(refused) == len(names):
+                raise UnsupportedFault("; ".join(list(refused.values())[:3]))
+        return remarks
+
+    def restart(self) -> None:
+        """Begin anew in a forked child, under a fresh lock."""
+        with arming:
+            for rule in itertools.chain(self.rules(), self.ended()):
+                rule.restart()
+            self._rebuild(self.rules())
+
+    @property
+    def keeper(self) -> Keeper:
+        """The thread that expires and flushes."""
+        return self._keeper
+
+
+def _block(core: Core) -> Search:
+    """Return the search of blocks and statements, made at their first reach: most have none."""
+    made: Search | None = None
+    rules = core.rules
+
+    def reach() -> Firing | None:
+        nonlocal made
+        if made is None:
+            made = search(aims_at(rules, core.name, "block"))
+            _say_left_out(rules, core.name)
+        return made()
+
+    return reach
+
+
+def _say_left_out(rules: Iterable[ArmedRule], point: str) -> None:
+    for rule in rules:
+        for fault in rule.faults:
+            if why := refusal(fault, "block"):
+                _log.warning("%r of %s is left out at %r: %s", fault.kind, rule.text, point, why)

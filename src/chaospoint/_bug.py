@@ -1,0 +1,33 @@
+"""A bug of our own never reaches the host: the call goes through, and the log says so, once."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections import deque
+
+__all__ = ["bugs", "report"]
+
+bugs: deque[BaseException] = deque(maxlen=100)
+"""The latest errors of chaospoint's own, for test fixtures that must fail on one."""
+
+_said: set[tuple[str, type[BaseException]]] = set()
+
+
+def report(where: str, cure: str = "this is a bug in chaospoint: please report it") -> None:
+    """Log the exception being handled, at ERROR and once for each place and type."""
+    error = sys.exception()
+    if error is None:
+        return
+    bugs.append(error)
+    if (where, type(error)) in _said:
+        return
+    _said.add((where, type(error)))
+    logging.getLogger("chaospoint").error(
+        "%s failed (%s: %s); the call goes through without chaos; %s",
+        where,
+        type(error).__name__,
+        error,
+        cure,
+        exc_info=error,
+    )

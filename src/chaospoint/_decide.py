@@ -1,0 +1,64 @@
+"""When a rule fires, decided without clock, lock, global or I/O.
+
+A trigger is not a dice thrown at each reach but a *schedule*: seed, skip, every, probability and
+times are a pure function to the rising list of ordinals that fire.  So ``times`` is exact by
+construction, reproducing a run is free, and the test on the hot path is one comparison of
+integers: is my ordinal below the next one that fires?
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count, islice
+from math import log, log1p
+from random import Random
+
+__all__ = ["NEVER", "Schedule", "decide"]
+
+NEVER = 2**62
+"""An ordinal that no process lives to see."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """The trigger of a rule.
+
+    Of the reaches that match, the first ``skip`` pass; of the rest every ``every``-th is a
+    candidate; a candidate fires with ``probability``; at most ``times`` fire.
+    """
+
+    seed: int
+    skip: int = 0
+    every: int = 1
+    probability: float = 1.0
+    times: int | None = None
+
+
+def decide(schedule: Schedule) -> Iterator[int]:
+    """Yield the ordinals, from 1, at which ``schedule`` fires, in rising order."""
+    ordinals = (schedule.skip + schedule.every * nth for nth in _candidates(schedule))
+    for ordinal in islice(ordinals, schedule.times):
+        if ordinal >= NEVER:
+            return
+        yield ordinal
+
+
+def _candidates(schedule: Schedule) -> Iterator[int]:
+    """Yield which candidates fire: 1 is the first.
+
+    The gaps between successes of independent trials are geometric, so one draw gives the next
+    success, however rare (inversion; Devroye, Non-Uniform Random Variate Generation, X.2).
+    """
+    p = schedule.probability
+    if p >= 1.0:
+        yield from count(1)
+    if p <= 0.0:
+        return
+    scale = log1p(-p)
+    draw = Random(f"{schedule.seed}/fire").random
+    nth = 0
+    while nth < NEVER:
+        # 1 - draw() lies in (0, 1]; the bound keeps an infinite quotient out of int().
+        nth += 1 + int(min(log(1.0 - draw()) / scale, NEVER))
+        yield nth

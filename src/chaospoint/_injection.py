@@ -1,0 +1,65 @@
+"""What observers are told of: one immutable record per firing, before the effect happens."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+__all__ = ["Injection", "Observer", "injection_of", "mark"]
+
+_MARK = "__chaospoint_injection__"
+
+
+class Injection(NamedTuple):
+    """One firing of one rule at one point.
+
+    ``point``: the point's name. ``fault``: what acts, as in metrics: ``latency``,
+    ``exception``, ``latency+exception``. ``rule``: the rule's text. ``ordinal``: which matching
+    reach of the rule this was, from 1. ``source``: who armed the rule. ``latency``: the seconds
+    asked for, or None. ``exception``: the name of the exception's type, or None.
+    """
+
+    point: str
+    fault: str
+    rule: str
+    ordinal: int
+    source: str
+    latency: float | None
+    exception: str | None
+
+
+class Observer(Protocol):
+    """Is told of every injection, on the thread and in the context of the call it hits."""
+
+    def observe(self, injection: Injection) -> None:
+        """Take note of ``injection``; keep it short, and raise nothing that matters.
+
+        No lock of chaospoint's is held; what this raises is logged and goes no further.
+        """
+
+
+def mark(exception: BaseException, injection: Injection, note: str) -> None:
+    """Make ``exception`` recognisable as injected: a PEP 678 note, and its `Injection`."""
+    exception.add_note(note)
+    setattr(exception, _MARK, injection)
+
+
+def injection_of(exc: BaseException | None) -> Injection | None:
+    """Return the `Injection` behind an exception, or None if it was not injected.
+
+    Looks through causes, contexts and exception groups, so an injected error that was wrapped
+    or replaced on its way is found all the same.
+    """
+    seen: set[int] = set()
+    queue = [exc]
+    while queue:
+        current = queue.pop()
+        if current is None or id(current) in seen:
+            continue
+        seen.add(id(current))
+        found = getattr(current, _MARK, None)
+        if isinstance(found, Injection):
+            return found
+        queue += [current.__context__, current.__cause__]
+        if isinstance(current, BaseExceptionGroup):
+            queue += reversed(current.exceptions)
+    return None

@@ -1,0 +1,74 @@
+"""The one thread of the kernel: it expires rules and flushes counts, and only while any is armed.
+
+It starts with the first armed rule and ends by itself when a look finds none; a rule's deadline
+may thus be met late by what the machine's scheduler takes, and counts are a second old at most.
+"""
+
+from __future__ import annotations
+
+from threading import Event, Lock, Thread
+from typing import TYPE_CHECKING
+
+from chaospoint import _bug
+from chaospoint._inside import inside
+
+if TYPE_CHECKING:
+    from chaospoint._board import Board
+
+__all__ = ["Keeper"]
+
+_SECONDS_BETWEEN_FLUSHES = 1.0
+
+
+class Keeper:
+    """Looks after one board."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._lock = Lock()
+        self._look = Event()
+        self._thread: Thread | None = None
+        self._stopping = False
+
+    def start(self) -> None:
+        """Look after what was armed just now."""
+        with self._lock:
+            if self._thread is None and not self._stopping:
+                self._thread = Thread(target=self._run, name="chaospoint-keeper", daemon=True)
+                self._thread.start()
+        self._look.set()
+
+    def stop(self) -> None:
+        """End the thread and wait until it is gone; `resume` lets it start again."""
+        with self._lock:
+            self._stopping = True
+            thread = self._thread
+        self._look.set()
+        if thread is not None:
+            thread.join()
+
+    def resume(self) -> None:
+        """Allow the thread again, and start it if anything is armed."""
+        self._lock = Lock()
+        self._stopping = False
+        self._thread = None
+        if self._board.rules():
+            self.start()
+
+    def _run(self) -> None:
+        inside.set(True)
+        while True:
+            self._look.clear()
+            try:
+                self._board.expire()
+                self._board.flush()
+            except Exception:
+                _bug.report("looking after armed rules")
+            rules = self._board.rules()
+            with self._lock:
+                if self._stopping or (not rules and not self._look.is_set()):
+                    self._thread = None
+                    return
+            left = [rule.seconds_left for rule in rules]
+            waits = [seconds for seconds in left if seconds is not None]
+            self._board.clock.wait(self._look, min([_SECONDS_BETWEEN_FLUSHES, *waits]))

@@ -1,0 +1,58 @@
+"""Names of points and globs over them.
+
+A name is parts of lower-case letters, digits, ``_`` and ``-``, joined by dots; in a glob ``*``
+stands for any run of characters, dots included.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+
+from chaospoint.errors import InvalidPoint
+
+__all__ = ["check_name", "is_glob", "matcher", "matches", "nearest"]
+
+_NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
+
+
+def check_name(name: object) -> str:
+    """Return ``name`` if it can be a point's; raise `InvalidPoint` with the cure if not."""
+    if isinstance(name, str) and _NAME.fullmatch(name):
+        return name
+    if callable(name):
+        raise InvalidPoint(
+            f"a point needs a name, and got {name!r}: write @chaospoint.point('payment.charge')"
+        )
+    raise InvalidPoint(
+        f"{name!r} cannot be the name of a point: use lower-case letters, digits, '_' and '-', "
+        "in parts joined by dots, such as 'payment.charge'"
+    )
+
+
+def is_glob(pattern: str) -> bool:
+    """Whether ``pattern`` stands for more than one name."""
+    return "*" in pattern
+
+
+@lru_cache(maxsize=1024)
+def matcher(pattern: str) -> Callable[[str], object]:
+    """Return a function that is true of the names, or globs read as text, that match."""
+    if not is_glob(pattern):
+        return pattern.__eq__
+    # Runs of stars mean what one star means, and would backtrack.
+    parts = re.split(r"\*+", pattern)
+    return re.compile(".*".join(map(re.escape, parts)), re.DOTALL).fullmatch
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Whether ``name``, read as text, matches ``pattern``."""
+    return bool(matcher(pattern)(name))
+
+
+def nearest(pattern: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Return up to three of ``names`` that look most like ``pattern``."""
+    from difflib import get_close_matches
+
+    return tuple(get_close_matches(pattern.replace("*", ""), list(names), n=3, cutoff=0.5))

@@ -1,0 +1,192 @@
+"""A named place in the code, as decorator, block and statement.
+
+A disarmed Point's methods are empty.  Arming changes the *class* of the Point, so there is no
+flag to test; the methods of the armed class call functions of this module and nothing of
+``self``, which may have been disarmed since it was looked at.  Between entering and leaving a
+block nothing is kept on the Point, so one Point serves all threads and tasks at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import FunctionType
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from chaospoint.errors import InvalidPoint
+
+if TYPE_CHECKING:
+    from chaospoint._epoch import ArmedRule, Firing, Search
+    from chaospoint._site import Site
+    from chaospoint._wrapper import Wrapper
+
+__all__ = ["ArmedPoint", "Core", "LabelledPoint", "Point"]
+
+_F = TypeVar("_F")
+
+
+class Core:
+    """What all Point objects of one name share; changed under the `arming` lock only."""
+
+    __slots__ = ("description", "name", "rules", "search", "sites")
+
+    def __init__(self, name: str, description: str) -> None:
+        self.name = name
+        self.description = description
+        self.sites: list[Site | Wrapper] = []
+        self.rules: tuple[ArmedRule, ...] = ()  # armed here, in the order they are tried
+        self.search: Search | None = None  # one reach of a block or statement
+
+
+class Point:
+    """A named place in the code.  Make one with `chaospoint.point`.
+
+    Decorate with it, enter it with ``with`` or ``async with``, or call `hit`, in any thread or
+    task.  While nothing is armed on it, it does nothing.
+    """
+
+    __slots__ = ("__weakref__", "core")
+
+    def __init__(self, core: Core) -> None:
+        self.core = core
+
+    def __repr__(self) -> str:
+        return f"<Point {self.name!r}{', armed' if self.armed else ''}>"
+
+    @property
+    def name(self) -> str:
+        """The name."""
+        return self.core.name
+
+    @property
+    def description(self) -> str:
+        """What the point stands for, in words."""
+        return self.core.description
+
+    @property
+    def labels(self) -> Mapping[str, object]:
+        """What this placement is told apart by."""
+        return {}
+
+    @property
+    def raises(self) -> tuple[type[BaseException], ...]:
+        """What this placement really raises, as its author says; for tools and docs."""
+        return ()
+
+    @property
+    def armed(self) -> bool:
+        """Whether anything is armed on the point."""
+        return bool(self.core.rules)
+
+    @property
+    def placements(self) -> tuple[str, ...]:
+        """The decorated callables: ``module:qualname (kind)``; blocks are not known."""
+        return tuple(map(str, self.core.sites))
+
+    def __call__(self, target: _F) -> _F:
+        """Decorate ``target``: a Python function is returned as it is, other things wrapped.
+
+        Takes functions and methods of every kind, `classmethod` and `staticmethod` objects in
+        either order of the decorators, and any other callable.  Raises `InvalidPoint` for what
+        is not callable.
+        """
+        from chaospoint._site import can_patch, place
+
+        function = target.__func__ if isinstance(target, classmethod | staticmethod) else target
+        if type(function) is FunctionType and can_patch():
+            place(self, function)
+            return target
+        if not callable(function):
+            raise InvalidPoint(
+                f"{self.name!r} cannot decorate {target!r}, which is not callable; "
+                "decorate the function itself (of a property: its getter), or use a with block"
+            )
+        from chaospoint._wrapper import wrap
+
+        wrapped: _F = wrap(self, cast("Callable[..., object]", target))
+        return wrapped
+
+    def __enter__(self) -> Point:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        return None
+
+    async def __aenter__(self) -> Point:
+        return self
+
+    async def __aexit__(self, kind: object, error: object, trace: object) -> None:
+        return None
+
+    def hit(self, **labels: object) -> None:
+        """Reach the point here and now, as a statement."""
+
+    async def ahit(self, **labels: object) -> None:
+        """Reach the point here and now, in a coroutine."""
+
+
+class ArmedPoint(Point):
+    """What a Point is while something is armed on it."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> Point:
+        _act(self.core)
+        return self
+
+    async def __aenter__(self) -> Point:
+        await _aact(self.core)
+        return self
+
+    def hit(self, **labels: object) -> None:  # noqa: ARG002
+        _act(self.core)
+
+    async def ahit(self, **labels: object) -> None:  # noqa: ARG002
+        await _aact(self.core)
+
+
+class LabelledPoint(ArmedPoint):
+    """A light Point that carries labels and what its placement raises, and shares all else.
+
+    There may be one for each call, so arming does not look for them; they look for themselves.
+    """
+
+    __slots__ = ("_labels", "_raises")
+
+    def __init__(
+        self,
+        core: Core,
+        labels: Mapping[str, object],
+        raises: tuple[type[BaseException], ...],
+    ) -> None:
+        super().__init__(core)
+        self._labels = labels
+        self._raises = raises
+
+    @property
+    def labels(self) -> Mapping[str, object]:
+        return self._labels
+
+    @property
+    def raises(self) -> tuple[type[BaseException], ...]:
+        return self._raises
+
+
+def _act(core: Core) -> None:
+    firing = _reach(core)
+    if firing is not None:
+        from chaospoint._drive import drive
+
+        drive(firing)
+
+
+async def _aact(core: Core) -> None:
+    firing = _reach(core)
+    if firing is not None:
+        from chaospoint._drive import adrive
+
+        await adrive(firing)
+
+
+def _reach(core: Core) -> Firing | None:
+    search = core.search
+    return None if search is None else search()

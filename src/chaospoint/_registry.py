@@ -1,0 +1,257 @@
+"""The points, and the way to what is armed on them.
+
+Everything takes ``registry=``; there is one default.  A registry is light until something is
+armed: the board, and with it all that only arming needs, is made then.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from threading import RLock
+from typing import TYPE_CHECKING
+
+from chaospoint._lock import arming
+from chaospoint._names import check_name, nearest
+from chaospoint._point import Core, LabelledPoint, Point
+from chaospoint.errors import ChaosWarning
+
+if TYPE_CHECKING:
+    from chaospoint._armed import Armed
+    from chaospoint._board import Board
+    from chaospoint._clock import Clock
+    from chaospoint._epoch import ArmedRule, Source
+    from chaospoint._injection import Observer
+    from chaospoint._notice import Notice
+    from chaospoint._terms import Terms
+
+__all__ = ["Registry", "before_first_point", "default_registry"]
+
+
+class Registry:
+    """Named points and what is armed on them; safe to use from any thread.
+
+    Make one of your own to keep tests or parts of a program apart; there is a default one, which
+    every function of the package uses unless it is given ``registry=``.
+    """
+
+    def __init__(self, *, clock: Clock | None = None) -> None:
+        self._points: dict[str, Point] = {}
+        self._clock = clock
+        self._made: Board | None = None
+
+    def __repr__(self) -> str:
+        return f"<Registry of {len(self._points)} points>"
+
+    def point(
+        self,
+        name: str,
+        *,
+        description: str = "",
+        labels: Mapping[str, object] | None = None,
+        raises: type[BaseException] | Sequence[type[BaseException]] = (),
+    ) -> Point:
+        """Return the point of this name, made if need be; always the same object.
+
+        With ``labels`` or ``raises`` it is a light Point that carries them and shares all else
+        with the one of that name.  Raises `InvalidPoint` for a name that cannot be one.
+        """
+        found = self._points.get(name) if isinstance(name, str) else None
+        if found is None:
+            found = self._make(check_name(name), description)
+        elif description and description != found.description:
+            self._describe(found.core, description)
+        if labels or raises:
+            types = (raises,) if isinstance(raises, type) else tuple(raises)
+            return LabelledPoint(found.core, dict(labels or {}), types)
+        return found
+
+    def _make(self, name: str, description: str) -> Point:
+        if self is _default:
+            _start()
+        with arming:
+            found = self._points.get(name)
+            if found is None:
+                found = Point(Core(name, description))
+                self._points[name] = found
+                if self._made is not None:
+                    self._made.appear(found)
+        return found
+
+    def _describe(self, core: Core, description: str) -> None:
+        if not core.description:
+            core.description = description
+            return
+        warnings.warn(
+            f"point {core.name!r} is described as {core.description!r} already; "
+            f"{description!r} is not kept: describe it in one place",
+            ChaosWarning,
+            stacklevel=4,
+        )
+
+    def points(self) -> tuple[Point, ...]:
+        """Return all points, by name."""
+        return tuple(point for _, point in sorted(self._points.copy().items()))
+
+    def find(self, name: str) -> Point | None:
+        """Return the point of this name if there is one."""
+        return self._points.get(name)
+
+    def nearest(self, name: str) -> tuple[str, ...]:
+        """Return up to three names of points that look most like ``name``."""
+        return nearest(name, self._points.copy())
+
+    # -- what is armed --------------------------------------------------------------------
+
+    @property
+    def board(self) -> Board:
+        """What is armed; made when first asked for."""
+        if self._made is None:
+            from chaospoint._board import Board
+            from chaospoint._clock import SystemClock
+
+            with arming:
+                if self._made is None:
+                    self._made = Board(self._points, self._clock or SystemClock())
+                    _survive_forks(self)
+        return self._made
+
+    @property
+    def enabled(self) -> bool:
+        """The master switch: whether anything may be armed."""
+        return self._made is None or self._made.enabled
+
+    def rules(self, point: str | None = None) -> tuple[ArmedRule, ...]:
+        """Return the armed rules, or those at one point, in the order in which they are tried."""
+        return () if self._made is None else tuple(self._made.rules(point))
+
+    def install(
+        self, terms: Sequence[Terms], *, source: Source, by: str = "", strict: bool = False
+    ) -> Armed:
+        """Arm compiled rules, before all that this kind of source armed earlier.
+
+        Raises `NotPermitted` while disabled, `UnknownPoint` if ``strict`` and a rule has no point
+        yet, `UnsupportedFault` if no placement can express it; nothing is armed then.
+        """
+        return self._armed(*self.board.install(terms, source, by=by, strict=strict), source)
+
+    def replace(
+        self, terms: Sequence[Terms], *, source: Source, only: str | None = None, by: str = ""
+    ) -> Armed:
+        """Arm compiled rules in place of all that ``source`` armed; or, with ``only``, in place
+        of what was put on exactly that name from outside.
+
+        All of a source: rules that did not change keep tally and deadline, and while disabled the
+        new ones are kept for `enable`.  One name: tally and deadline are new.
+        """
+        if only is None:
+            return self._armed(*self.board.reload(terms, source, by=by), source)
+        return self._armed(*self.board.put(terms, source, only, by=by), source)
+
+    def _armed(self, rules: list[ArmedRule], remarks: list[str], source: Source) -> Armed:
+        from chaospoint._armed import Armed
+        from chaospoint._remark import remark
+
+        for text in remarks:
+            remark(text, source)
+        return Armed(self.board, rules)
+
+    def disarm(self, pattern: str = "*", *, by: str = "code") -> int:
+        """Disarm all that matches a name or glob, of every source; return how many rules."""
+        return 0 if self._made is None else self._made.disarm(pattern, by)
+
+    def disable(self, *, by: str = "code") -> None:
+        """Stop every effect now, disarm everything, and refuse to arm until enabled."""
+        self.board.disable(by)
+
+    def enable(self, *, by: str = "code") -> None:
+        """Allow arming again; what environment and file hold comes back as it stood."""
+        self.board.enable(by)
+
+    def flush(self) -> None:
+        """Tell the observers of the reaches so far."""
+        if self._made is not None:
+            self._made.flush()
+
+    # -- observers ------------------------------------------------------------------------
+
+    @property
+    def observers(self) -> tuple[Observer, ...]:
+        """Who is told of injections, in this order."""
+        return self.board.observers
+
+    def add_observer(self, observer: Observer) -> None:
+        """Tell ``observer`` of every injection, and if it has ``notice`` of all else."""
+        self.board.add_observer(observer)
+
+    def remove_observer(self, observer: Observer) -> None:
+        """Tell ``observer`` no more; no error if it was not told."""
+        self.board.remove_observer(observer)
+
+    def say(self, notice: Notice) -> None:
+        """Tell the observers that listen of ``notice``."""
+        self.board.say(notice)
+
+
+_default = Registry()
+
+
+def default_registry() -> Registry:
+    """Return the registry that is used where none is named."""
+    return _default
+
+
+_starting = RLock()
+_before_first_point: list[Callable[[], None]] = []
+
+
+def before_first_point(call: Callable[[], None]) -> None:
+    """Have ``call`` called, once, before the default registry makes its first point."""
+    _before_first_point.append(call)
+
+
+def _start() -> None:
+    # A second thread waits here, so that its point too finds armed what is armed from outside.
+    with _starting:
+        while _before_first_point:
+            _before_first_point.pop()()
+
+
+# -- forks --------------------------------------------------------------------------------
+
+_armable: weakref.WeakSet[Registry] = weakref.WeakSet()
+
+
+def _survive_forks(registry: Registry) -> None:
+    _armable.add(registry)
+    _register_at_fork()
+
+
+@cache
+def _register_at_fork() -> None:
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(
+            before=_before_fork, after_in_parent=_after_in_parent, after_in_child=_after_in_child
+        )
+
+
+def _before_fork() -> None:
+    for registry in list(_armable):
+        registry.board.keeper.stop()
+    arming.__enter__()  # so that the child finds nothing half built
+
+
+def _after_in_parent() -> None:
+    arming.__exit__()
+    for registry in list(_armable):
+        registry.board.keeper.resume()
+
+
+def _after_in_child() -> None:
+    arming.renew()
+    for registry in list(_armable):
+        registry.board.restart()
+        registry.board.keeper.resume()

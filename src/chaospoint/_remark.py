@@ -1,0 +1,29 @@
+"""Where a remark goes: what code armed is warned of, what came from outside is logged."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from pathlib import Path
+from types import FrameType
+
+from chaospoint.errors import ChaosWarning
+
+__all__ = ["remark"]
+
+_HERE = str(Path(__file__).parent)
+
+
+def remark(text: str, source: str) -> None:
+    """Say ``text`` to whoever armed from ``source``."""
+    if source not in ("code", "test"):
+        logging.getLogger("chaospoint").warning("%s (armed by %s)", text, source)
+        return
+    # The warning belongs to the line that armed, however many frames of ours lie between.
+    depth = 1
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame.f_code.co_filename.startswith(_HERE):
+        depth += 1
+        frame = frame.f_back
+    warnings.warn(text, ChaosWarning, stacklevel=depth)

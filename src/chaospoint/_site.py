@@ -1,0 +1,241 @@
+"""How a callable becomes a placement, and how arming patches it.
+
+A Python function is not wrapped: decorating it returns that same function object and only notes
+it down here.  *Arming* swaps its code for a trampoline, and the original code moves to a private
+clone that the trampoline calls; *disarming* puts the original code back.  So a disarmed function
+runs its own bytecode, whoever imported it and when, and armed or not it is the same object with
+the same signature, source, pickle and kind.  Linux does the same to its static keys.
+
+One function has one *site*, however many points are stacked on it and whatever registries they
+are of.  The site is rebuilt as a whole whenever what is armed on one of its points changes: from
+the innermost point outwards, each armed point adds a trampoline that calls the clone below it::
+
+    f.__code__ = trampoline(outer point) -> clone(trampoline(inner point)) -> clone(original)
+
+What somebody else put on the function is not ours to remove.  The original is taken when arming,
+as it is then.  When rebuilding finds code that is neither ours nor the original, it leaves all as
+it is and says so; our trampolines under it pass calls through once their rules are disarmed.
+
+Everything here is done under the `arming` lock, but for the callback of a dying function: it can
+come at any moment, also in the middle of the sections below, so it only notes the death down.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections import deque
+from collections.abc import Callable, Coroutine
+from functools import cache, partial
+from types import CodeType, FunctionType
+from typing import TYPE_CHECKING, Any, cast
+from weakref import ref
+
+from chaospoint._lock import arming
+from chaospoint._trampoline import KINDS, clone_of, make_clone, searched, single
+
+if TYPE_CHECKING:
+    from chaospoint._epoch import Kind
+    from chaospoint._point import Point
+
+__all__ = ["Site", "can_patch", "kind_of", "place", "sweep"]
+
+_log = logging.getLogger("chaospoint")
+
+_KIND_OF_FLAGS: dict[int, Kind] = {
+    0x00: "function",
+    0x20: "generator",
+    0x80: "coroutine",
+    0x120: "coroutine",  # @types.coroutine: a generator that is awaited
+    0x200: "async generator",
+}
+
+
+def kind_of(code: CodeType) -> Kind:
+    """Return the kind of callable that ``code`` makes."""
+    return _KIND_OF_FLAGS[code.co_flags & KINDS]
+
+
+class _Death(ref[FunctionType]):
+    """A weak reference to a function, which knows its site's key when the function is gone."""
+
+    __slots__ = ("key",)
+    key: int
+
+
+class Site:
+    """What chaospoint keeps for one patched function."""
+
+    __slots__ = ("_estranged", "_function", "_original", "_trampoline", "kind", "points")
+
+    def __init__(self, function: FunctionType) -> None:
+        self._function = _Death(function, _dead.append)
+        self._function.key = id(function)
+        self._original: CodeType | None = None
+        self._trampoline: CodeType | None = None
+        self._estranged = False
+        self.kind = kind_of(function.__code__)
+        self.points: list[Point] = []  # the innermost first
+
+    def __str__(self) -> str:
+        function = self._function()
+        if function is None:
+            return "a function that is gone"
+        return f"{function.__module__}:{function.__qualname__} ({self.kind})"
+
+    def is_of(self, function: FunctionType) -> bool:
+        """Whether this is the site of that very function."""
+        return self._function() is function
+
+    def died(self, death: ref[FunctionType]) -> bool:
+        """Whether this is the site whose function's death was noted."""
+        return self._function is death
+
+    def rebuild(self) -> None:
+        """Make the function's code say what is armed on its points now."""
+        function = self._function()
+        if function is None:
+            return
+        found = function.__code__
+        if self._trampoline is not None and found is not self._trampoline:
+            if found is not self._original and clone_of(found) is None:
+                self._leave_alone()
+                return
+            self._trampoline = None  # somebody put older code back
+        if self._trampoline is None:
+            self._original = _innermost(found)
+        original = self._original
+        assert original is not None
+        code = original
+        for point in self.points:
+            if point.core.rules:
+                code = self._patched(function, code, point)
+        if code is not found:
+            function.__code__ = code
+        if code is original:
+            self._original = self._trampoline = None
+        else:
+            self._trampoline = code
+        self._estranged = False
+
+    def _patched(self, function: FunctionType, code: CodeType, point: Point) -> CodeType:
+        # What only arming needs is imported by arming.
+        from chaospoint._calls import RUN
+        from chaospoint._epoch import aims_at, search, take
+
+        aims = aims_at(point.core.rules, point.name, self.kind)
+        if not aims:
+            return code
+        clone, run = make_clone(function, code), RUN[self.kind]
+        if len(aims) > 1:
+            return searched(code, clone, run, search(aims))
+        return single(code, clone, run, aims[0].rule.tally, partial(take, aims[0]))
+
+    def _leave_alone(self) -> None:
+        if not any(point.core.rules for point in self.points):
+            # Disarmed: ours passes calls through for ever, and the next arming starts afresh.
+            self._original = self._trampoline = None
+        if not self._estranged:
+            self._estranged = True
+            _log.warning(
+                "%s was patched by something else while armed; chaospoint leaves that alone: "
+                "what is armed there from now on acts only once the other patch is undone",
+                self,
+            )
+
+
+def _innermost(code: CodeType) -> CodeType:
+    while (clone := clone_of(code)) is not None:
+        code = clone.__code__
+    return code
+
+
+_sites: dict[int, Site] = {}
+_dead: deque[ref[FunctionType]] = deque()
+
+
+def place(point: Point, function: FunctionType) -> None:
+    """Put ``point`` on ``function``; what is armed on it acts there from now on."""
+    with arming:
+        sweep()
+        site = _sites.get(id(function))
+        if site is None or not site.is_of(function):
+            site = _sites[id(function)] = Site(function)
+        if all(other.core is not point.core for other in site.points):
+            site.points.append(point)
+            point.core.sites.append(site)
+        if point.core.rules:
+            site.rebuild()
+
+
+def sweep() -> None:
+    """Forget the sites of functions that are gone; call it under the lock."""
+    gone: set[Site] = set()
+    while _dead:
+        death = _dead.popleft()
+        assert isinstance(death, _Death)
+        site = _sites.get(death.key)
+        if site is not None and site.died(death):
+            del _sites[death.key]
+            gone.add(site)
+    for core in {point.core for site in gone for point in site.points}:
+        core.sites[:] = [site for site in core.sites if site not in gone]
+
+
+@cache
+def can_patch() -> bool:
+    """Whether code can be swapped in this interpreter: tried once, on a function of each kind."""
+    if sys.implementation.name != "cpython":
+        return False
+    if not getattr(sys, "_is_gil_enabled", lambda: True)():
+        return False  # the counters of a trampoline rely on the GIL
+    try:
+        return all(_canary(function) for function in _canaries())
+    except Exception:
+        _log.debug("the canary failed", exc_info=True)
+        return False
+
+
+def _canaries() -> tuple[Callable[..., Any], ...]:
+    cell = 1
+
+    def function(a: int, *, k: int = 2) -> int:
+        return a + k + cell
+
+    async def coroutine(a: int, *, k: int = 2) -> int:
+        return a + k + cell
+
+    def generator(a: int, *, k: int = 2) -> Any:
+        yield a + k + cell
+
+    async def async_generator(a: int, *, k: int = 2) -> Any:
+        yield a + k + cell
+
+    return function, coroutine, generator, async_generator
+
+
+def _canary(function: Callable[..., Any]) -> bool:
+    """Swap, call, restore and call again."""
+    assert isinstance(function, FunctionType)
+    original, kind = function.__code__, kind_of(function.__code__)
+    reached: list[int] = []
+    clone = make_clone(function, original)
+    never = cast(Any, None)  # nothing fires, so nothing runs
+    function.__code__ = searched(original, clone, never, lambda: reached.append(1))
+    swapped = _run(kind, function) == 4 and kind_of(function.__code__) == kind
+    function.__code__ = original
+    return swapped and _run(kind, function) == 4 and reached == [1]
+
+
+def _run(kind: Kind, function: Callable[..., Any]) -> object:
+    made = function(1)
+    if kind == "function":
+        return made
+    if kind == "generator":
+        return next(made)
+    step: Coroutine[Any, Any, object] = made.asend(None) if kind == "async generator" else made
+    try:
+        step.send(None)
+    except StopIteration as end:
+        return end.value
+    return None

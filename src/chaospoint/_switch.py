@@ -1,0 +1,25 @@
+"""``CHAOSPOINT_ENABLED``, the one variable that matters before anything is started."""
+
+from __future__ import annotations
+
+import os
+
+__all__ = ["FALSE", "TRUE", "VARIABLE", "explicitly_off", "is_set"]
+
+VARIABLE = "CHAOSPOINT_ENABLED"
+TRUE = frozenset({"true", "yes", "on", "1"})
+FALSE = frozenset({"false", "no", "off", "0"})
+
+
+def _word() -> str:
+    return os.environ.get(VARIABLE, "").strip().lower()
+
+
+def explicitly_off() -> bool:
+    """Whether the environment says that nothing may be armed in this process."""
+    return _word() in FALSE
+
+
+def is_set() -> bool:
+    """Whether the environment says anything but no; what it says is judged when starting."""
+    return _word() not in FALSE | {""}

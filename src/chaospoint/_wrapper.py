@@ -1,0 +1,118 @@
+"""Placements whose code cannot be patched: they are wrapped by wrapt.
+
+Builtins, C functions, callable instances, classes, bound methods, `functools.partial` and the
+like, and Python functions too where the canary says that this interpreter cannot swap code.  The
+wrapper tests the truth of the very list that arming fills, in C, so it costs little while it is
+empty; importing wrapt costs some 50 ms, so that is done at the first of them.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+from weakref import ref
+
+import wrapt
+
+from chaospoint._lock import arming
+
+if TYPE_CHECKING:
+    from chaospoint._epoch import Kind, Search
+    from chaospoint._point import Point
+
+__all__ = ["Wrapper", "wrap"]
+
+
+class Wrapper:
+    """What chaospoint keeps for one wrapped callable: a placement of one point."""
+
+    __slots__ = ("_live", "_name", "kind", "points")
+
+    def __init__(self, point: Point, target: Callable[..., Any]) -> None:
+        self._live: list[Search] = []
+        self._name = _name(target)
+        self.kind = _kind(target)
+        self.points = [point]
+
+    def __str__(self) -> str:
+        return f"{self._name} ({self.kind}, wrapped)"
+
+    def rebuild(self) -> None:
+        """Make the wrapper try what is armed on its point now."""
+        (point,) = self.points
+        if not point.core.rules:
+            self._live.clear()
+            return
+        from chaospoint._epoch import aims_at, search
+
+        aims = aims_at(point.core.rules, point.name, self.kind)
+        self._live[:] = [search(aims)] if aims else []
+
+    def proxy(self, target: Callable[..., Any]) -> Any:
+        """Return the callable that stands in for ``target``."""
+        live, kind = self._live, self.kind
+
+        def call(
+            wrapped: Callable[..., Any], _: object, args: tuple[Any, ...], kwargs: dict[str, Any]
+        ) -> Any:
+            for reach in live:  # none, if it was disarmed just now
+                if (firing := reach()) is not None:
+                    from chaospoint._calls import RUN
+
+                    return RUN[kind](firing, partial(wrapped, *args, **kwargs))
+            return wrapped(*args, **kwargs)
+
+        return wrapt.FunctionWrapper(target, call, enabled=cast(Any, live))
+
+
+_dead: deque[tuple[Point, Wrapper]] = deque()
+
+
+def wrap(point: Point, target: Callable[..., Any]) -> Any:
+    """Return ``target`` wrapped as a placement of ``point``; it holds the wrapper, we do not."""
+    with arming:
+        while _dead:
+            owner, gone = _dead.popleft()
+            owner.core.sites.remove(gone)
+        wrapper = Wrapper(point, target)
+        proxy = wrapper.proxy(target)
+        _graves[id(wrapper)] = ref(proxy, partial(_bury, point, wrapper))
+        point.core.sites.append(wrapper)
+        if point.core.rules:
+            wrapper.rebuild()
+        return proxy
+
+
+_graves: dict[int, ref[Any]] = {}
+
+
+def _bury(point: Point, wrapper: Wrapper, _: object) -> None:
+    # May run in the middle of anything: only note it down.
+    _graves.pop(id(wrapper), None)
+    _dead.append((point, wrapper))
+
+
+def _kind(target: object) -> Kind:
+    target = getattr(target, "__func__", target)
+    while isinstance(target, partial):
+        target = target.func
+    if not isinstance(target, type) and not inspect.isroutine(target):
+        target = type(target).__call__
+    if inspect.iscoroutinefunction(target):
+        return "coroutine"
+    if inspect.isasyncgenfunction(target):
+        return "async generator"
+    if inspect.isgeneratorfunction(target):
+        return "generator"
+    return "function"
+
+
+def _name(target: object) -> str:
+    target = getattr(target, "__func__", target)
+    while isinstance(target, partial):
+        target = target.func
+    named = target if hasattr(target, "__qualname__") else type(target)
+    return f"{named.__module__}:{getattr(named, '__qualname__', named)}"

@@ -1,0 +1,98 @@
+"""What can go wrong with chaospoint itself, and what it raises on your behalf.
+
+::
+
+    Exception
+    ├── ChaosError              your mistake, or the way things are; never injected
+    │   ├── InvalidPlan         a rule, plan, file or body that means nothing
+    │   ├── UnknownPoint        no point has this name (``strict=True``)
+    │   ├── InvalidPoint        a bad name, or a thing that cannot be decorated
+    │   ├── UnsupportedFault    no placement of the point can express the fault
+    │   ├── NotPermitted        disabled, or chaos is not allowed here
+    │   └── LimitExceeded       a bound that nothing may pass
+    └── InjectedFault           what you asked for: the default injected exception
+
+    UserWarning
+    └── ChaosWarning            something armed in code will not do what it says
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ChaosError",
+    "ChaosWarning",
+    "InjectedFault",
+    "InvalidPlan",
+    "InvalidPoint",
+    "LimitExceeded",
+    "NotPermitted",
+    "UnknownPoint",
+    "UnsupportedFault",
+]
+
+
+class ChaosError(Exception):
+    """The root of every error that is about chaospoint and not an injected fault."""
+
+
+class InvalidPlan(ChaosError):
+    """A plan, or a rule of one, was refused; nothing of it is armed.
+
+    The message says what happened, the value and the cure; the parts are kept for tools:
+    ``rule`` (which one), ``field`` (which key), ``value`` (as given) and ``cure``.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        rule: str | None = None,
+        field: str | None = None,
+        value: object = None,
+        cure: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.rule = rule
+        self.field = field
+        self.value = value
+        self.cure = cure
+
+
+class UnknownPoint(ChaosError):
+    """No point has the name, or matches the glob, that was asked for.
+
+    ``name`` is what was asked for, ``close`` the nearest names that exist.
+    """
+
+    def __init__(self, name: str, close: tuple[str, ...] = ()) -> None:
+        hint = f"did you mean {', '.join(map(repr, close))}?" if close else "no name is near it"
+        super().__init__(f"no point is named {name!r}: {hint}")
+        self.name = name
+        self.close = close
+
+
+class InvalidPoint(ChaosError):
+    """A name that cannot be a point's, or a thing that cannot be decorated."""
+
+
+class UnsupportedFault(ChaosError):
+    """No placement of the point can express the fault, such as a return value at a block."""
+
+
+class NotPermitted(ChaosError):
+    """chaospoint is disabled, or not allowed in this environment."""
+
+
+class LimitExceeded(ChaosError):
+    """A bound that nothing may pass was passed."""
+
+
+class InjectedFault(Exception):
+    """The exception that is injected when none is named.
+
+    It is not a `ChaosError`: this is what you asked for, that would be your mistake.
+    """
+
+
+class ChaosWarning(UserWarning):
+    """Something that code armed will not do what it seems to say."""
