@@ -1,0 +1,176 @@
+"""What code does with plans: arm, disarm, and turn the master switch.
+
+Arming from any source ends in `install_plan`: it compiles the plan, has the default observers
+loaded, and hands the rules to the registry.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from chaospoint import _switch
+from chaospoint._registry import Registry, default_registry
+from chaospoint.errors import InvalidPlan, NotPermitted
+from chaospoint.observers import add_defaults
+from chaospoint.plan import Plan, Rule, compile_plan
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from chaospoint._armed import Armed
+    from chaospoint._epoch import Source
+    from chaospoint.plan import Keys, Trust
+
+__all__ = ["arm", "armed", "disable", "disarm", "enable", "install_plan"]
+
+
+def arm(
+    target: str | Rule | Plan,
+    /,
+    *,
+    registry: Registry | None = None,
+    strict: bool = False,
+    **keys: Unpack[Keys],
+) -> Armed:
+    """Arm a rule, and return the handle that disarms it and has its counts.
+
+    ``arm("payment.charge", latency="200ms", times=3)``: a point's name or a glob with the keys of
+    a rule; or a `Rule`, or a `Plan`, without keys. It is in force when this returns, before all
+    that code armed earlier. A name that no point has so far is warned of (`ChaosWarning`), or
+    refused with `UnknownPoint` if ``strict``. Raises `InvalidPlan` for what makes no sense,
+    `UnsupportedFault` for what no placement of the point can express, `NotPermitted` while
+    disabled; nothing is armed then. Safe from any thread.
+    """
+    if _switch.explicitly_off():
+        raise NotPermitted(
+            f"{_switch.VARIABLE} is false in this process, so nothing can be armed: "
+            "unset it, or set it to true"
+        )
+    return install_plan(
+        _plan(target, keys),
+        source="code",
+        trust="code",
+        registry=_seen(registry),
+        strict=strict,
+    )
+
+
+class armed(AbstractContextManager["Armed"]):  # noqa: N801 - used as a function is
+    """Arm as `arm` does for the length of a ``with`` block, and disarm on every way out.
+
+    ``with armed("payment.charge", exception=TimeoutError, times=2) as handle: ...``. What is
+    wrong with the rule is raised here already, before the block is entered. The same object may
+    be entered again after it was left, each time with fresh counts, but not twice at once.
+    """
+
+    def __init__(
+        self,
+        target: str | Rule | Plan,
+        /,
+        *,
+        registry: Registry | None = None,
+        strict: bool = False,
+        **keys: Unpack[Keys],
+    ) -> None:
+        self._plan = _plan(target, keys)
+        self._registry = registry
+        self._strict = strict
+        self._handle: Armed | None = None
+
+    def __enter__(self) -> Armed:
+        self._handle = arm(self._plan, registry=self._registry, strict=self._strict)
+        return self._handle
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._handle is not None:
+            self._handle.disarm()
+
+
+def disarm(pattern: str = "*", *, registry: Registry | None = None) -> int:
+    """Disarm what is armed on a name, or on all that a glob matches, whoever armed it.
+
+    Wakes all that sleep there. Returns how many rules were touched; nothing there is no error.
+    """
+    return _seen(registry).disarm(pattern)
+
+
+def disable(*, registry: Registry | None = None) -> None:
+    """Turn the master switch off: stop every effect now, disarm everything, refuse to arm.
+
+    It concerns this process, survives reloads and forks, and holds until `enable`.
+    """
+    _seen(registry).disable()
+
+
+def enable(*, registry: Registry | None = None) -> None:
+    """Turn the master switch on: allow arming; what environment and file hold comes back.
+
+    Raises `NotPermitted` where ``CHAOSPOINT_ENABLED`` is false, which nothing overrides.
+    """
+    if _switch.explicitly_off():
+        raise NotPermitted(
+            f"{_switch.VARIABLE} is false in this process, which enable() does not override: "
+            "unset it, or set it to true, and start again"
+        )
+    _seen(registry).enable()
+
+
+def install_plan(
+    plan: Plan,
+    *,
+    source: Source,
+    trust: Trust,
+    registry: Registry,
+    seed: int | None = None,
+    expires_after: float | None = None,
+    by: str = "",
+    strict: bool = False,
+    replace: bool = False,
+    only: str | None = None,
+) -> Armed:
+    """Compile ``plan`` and arm it; the way in for every source.
+
+    ``trust``: how far names of exceptions are looked up. ``seed``: for rules and plans without
+    one. ``expires_after``: seconds, for rules without. ``replace``: in place of all that the
+    source armed. ``only``: in place of what was put on exactly that name from outside.
+    """
+    terms = compile_plan(plan, trust=trust, seed=seed, expires_after=expires_after)
+    add_defaults(registry)
+    if replace or only is not None:
+        return registry.replace(terms, source=source, only=only, by=by)
+    return registry.install(terms, source=source, by=by, strict=strict)
+
+
+def _seen(registry: Registry | None) -> Registry:
+    registry = default_registry() if registry is None else registry
+    add_defaults(registry)
+    return registry
+
+
+def _plan(target: str | Rule | Plan, keys: Keys) -> Plan:
+    if isinstance(target, str):
+        return Plan(rules=[Rule(point=target, **keys)])
+    if keys:
+        given = ", ".join(keys)
+        kind = type(target).__name__
+        raise InvalidPlan(
+            f"a {kind} is complete, and cannot be armed with further keys ({given}): "
+            f"put them into the {kind}",
+            field=next(iter(keys)),
+        )
+    if isinstance(target, Rule):
+        return Plan(rules=[target])
+    if isinstance(target, Plan):
+        return target
+    raise InvalidPlan(
+        f"{target!r} cannot be armed: give the name of a point or a glob with keys, "
+        "a Rule or a Plan",
+        value=target,
+    )

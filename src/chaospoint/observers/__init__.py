@@ -1,0 +1,28 @@
+"""The sinks that see every injection: one file each, all three on by default.
+
+They are imported when something is armed, never before.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from chaospoint._lock import arming
+
+if TYPE_CHECKING:
+    from chaospoint._registry import Registry
+
+__all__ = ["add_defaults"]
+
+
+def add_defaults(registry: Registry) -> None:
+    """Have Prometheus, OpenTelemetry and the log told of what ``registry`` injects; once."""
+    from chaospoint.observers.log import Log
+    from chaospoint.observers.otel import OpenTelemetry
+    from chaospoint.observers.prometheus import Prometheus
+
+    with arming:
+        present = {type(observer) for observer in registry.observers}
+        for sink in (Prometheus, OpenTelemetry, Log):
+            if sink not in present:
+                registry.add_observer(sink())
