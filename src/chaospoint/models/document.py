@@ -1,0 +1,114 @@
+"""The text of a plan file: read within bounds, parsed as data, every mistake with its line."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, Final
+
+from chaospoint.models.refusal import Refusal
+from chaospoint.models.yaml_text import rule_lines, yaml_data
+
+__all__ = ["MAX_BYTES", "parse_text", "read_text", "rule_line"]
+
+MAX_BYTES: Final = 2**20
+_EMPTY = "write a plan; `rules: []` is one that arms nothing"
+_TOML_LINE = re.compile(r"\(at line (\d+)")
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a plan file; raises `Refusal` only."""
+    try:
+        if not path.exists():
+            raise Refusal("no such file", "correct the path")
+        if not path.is_file():
+            raise Refusal("not a file", "name a .yaml, .toml or .json file")
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except Refusal:
+        raise
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise Refusal(f"cannot be read: {reason}", "correct the path or its permissions") from None
+    if len(raw) > MAX_BYTES:
+        raise Refusal("larger than 1 MiB", "split the plan, or use globs")
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise Refusal("not UTF-8 text", "save it as UTF-8", line=line) from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise Refusal("not text: it holds a zero byte", "save it as UTF-8 text", line=line)
+    if not text.strip():
+        raise Refusal("empty", _EMPTY)
+    return text
+
+
+def parse_text(text: str, suffix: str) -> object:
+    """Return the data in the text of a ``.yaml``, ``.yml``, ``.toml`` or ``.json`` file.
+
+    Raises `Refusal` only.
+    """
+    match suffix.lower():
+        case ".yaml" | ".yml":
+            data = yaml_data(text)
+        case ".toml":
+            data = _toml(text)
+        case ".json":
+            data = _json(text)
+        case _:
+            raise Refusal(f"not a known kind of file: {suffix!r}", "use .yaml, .toml or .json")
+    if data is None:
+        raise Refusal("holds nothing", _EMPTY)
+    return data
+
+
+def rule_line(text: str, suffix: str, nth: int) -> int | None:
+    """Return the line of the ``nth`` rule, from 1, or None if it cannot be told."""
+    if suffix.lower() == ".toml":
+        heads = re.finditer(r"^[ \t]*\[\[\s*rules\s*\]\]", text, re.MULTILINE)
+        lines = [text.count("\n", 0, head.start()) + 1 for head in heads]
+    else:
+        lines = rule_lines(_as_yaml(text) if suffix.lower() == ".json" else text)
+    return lines[nth - 1] if nth <= len(lines) else None
+
+
+def _toml(text: str) -> object:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = _TOML_LINE.search(str(error))
+        line = int(found[1]) if found else None
+        raise Refusal(f"not TOML: {error}", "correct the text", line=line) from None
+    except (RecursionError, ValueError) as error:
+        raise Refusal(f"not TOML: {error}", "correct the text") from None
+
+
+def _json(text: str) -> object:
+    try:
+        return json.loads(text, object_pairs_hook=_unique)
+    except json.JSONDecodeError as error:
+        raise Refusal(f"not JSON: {error.msg}", "correct the text", line=error.lineno) from None
+    except Refusal as refusal:
+        # The JSON parser does not tell where; the YAML reader refuses the same and does.
+        yaml_data(_as_yaml(text))
+        raise refusal from None
+    except (RecursionError, ValueError) as error:
+        raise Refusal(f"not JSON: {error}", "correct the text") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        again = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise Refusal("the key stands twice", "keep one of them", field=again)
+    return found
+
+
+def _as_yaml(text: str) -> str:
+    # JSON is YAML but for tabs, which JSON allows between its tokens only.
+    return text.replace("\t", " ")

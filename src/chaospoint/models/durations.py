@@ -1,0 +1,66 @@
+"""Durations are seconds in the code and text with a unit, or a number of seconds, outside it."""
+
+from __future__ import annotations
+
+import re
+from math import isfinite
+from typing import Annotated, Final
+
+from pydantic import BeforeValidator
+
+from chaospoint.models.refusal import Refusal
+
+__all__ = ["MAX_SECONDS", "Duration", "Lifetime", "OptionalDuration", "seconds"]
+
+MAX_SECONDS: Final = 10 * 365 * 86_400.0
+"""Ten years: what every clock and lock can still wait for."""
+
+_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_TEXT = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*(us|ms|s|m|h|d|)\s*")
+_CURE = "write a number of seconds or a number with a unit: 200ms, 1.5s, 2m, 1h"
+
+
+def seconds(value: object) -> float:
+    """Return the duration in seconds, 0 to ten years; `Refusal` for anything else."""
+    if isinstance(value, str):
+        match = _TEXT.fullmatch(value)
+        if match is None:
+            negative = value.strip().startswith("-") and _TEXT.fullmatch(value.strip()[1:])
+            problem = "a duration cannot be negative" if negative else "not a duration"
+            raise Refusal(problem, _CURE, value=value)
+        number, unit = match.groups()
+        # Divided, so that 200ms is 0.2 and not 0.2 and a bit: both texts must mean the same.
+        factor = _UNITS[unit]
+        amount = float(number) * factor if factor >= 1 else float(number) / round(1 / factor)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            amount = float(value)
+        except OverflowError:
+            amount = MAX_SECONDS * (2 if value > 0 else -2)
+    else:
+        raise Refusal("not a duration", _CURE, value=value)
+    if amount < 0:
+        raise Refusal("a duration cannot be negative", _CURE, value=value)
+    if not isfinite(amount) and isinstance(value, float):
+        raise Refusal("not a finite number", _CURE, value=value)
+    if amount > MAX_SECONDS:
+        raise Refusal("longer than ten years", "write a shorter duration", value=value)
+    return amount
+
+
+def _optional(value: object) -> float | None:
+    return None if value is None else seconds(value)
+
+
+def _lifetime(value: object) -> float | None:
+    if value is None:
+        return None
+    amount = seconds(value)
+    if amount == 0:
+        raise Refusal("over at once", "write more than 0, such as 10m", value=value)
+    return amount
+
+
+Duration = Annotated[float, BeforeValidator(seconds)]
+OptionalDuration = Annotated[float | None, BeforeValidator(_optional)]
+Lifetime = Annotated[float | None, BeforeValidator(_lifetime)]

@@ -1,0 +1,164 @@
+"""An exception as a plan names it: a class, its path, and the arguments it is built with.
+
+Naming, finding and building are three steps: a name is checked when it is read, the class is found
+when the trust of its source allows, and one exception is built then, so that wrong arguments
+show before anything is armed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Self
+
+from chaospoint._effects import Raise
+from chaospoint.errors import InjectedFault
+from chaospoint.models.lookup import Trust, builtin, can_exist, fetch, is_exception, path_of, peek
+from chaospoint.models.plain_data import CODE_ONLY, check_plain, is_plain
+from chaospoint.models.refusal import Refusal, check_keys
+
+__all__ = ["ExceptionSpec"]
+
+_REFUSED = (StopIteration, StopAsyncIteration, GeneratorExit)
+_CURE = (
+    "write an exception class, a builtin's name, a dotted path such as httpx.ConnectTimeout, or"
+    " {type: ..., args: [...], kwargs: {...}}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ExceptionSpec:
+    """Which exception to raise.
+
+    ``path``: a builtin's name, a dotted path or ``<code only>``. ``local``: the class that no path
+    leads to. ``known``: the class, where it was given or is a builtin.
+    """
+
+    path: str
+    args: tuple[object, ...] = ()
+    kwargs: Mapping[str, object] = field(default_factory=dict)
+    local: type[BaseException] | None = None
+    known: type[BaseException] | None = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def parse(cls, value: object) -> Self:
+        """Read any form of the key ``exception``; raises `Refusal` only."""
+        if isinstance(value, cls):
+            return value
+        if isinstance(value, Mapping):
+            check_keys(value, ("type", "args", "kwargs"))
+            return cls._named(
+                value.get("type", InjectedFault),
+                args=_args(value.get("args", ())),
+                kwargs=_kwargs(value.get("kwargs", {})),
+            )
+        return cls._named(value)
+
+    @classmethod
+    def _named(cls, named: object, **arguments: Any) -> Self:
+        if isinstance(named, str):
+            path = named.removeprefix("builtins.")
+            if not all(part.isidentifier() for part in path.split(".")):
+                raise Refusal("not the name of an exception", _CURE, value=named)
+            if "." in path:
+                return cls(path, **arguments)
+            return cls._of(_exception_class(builtin(path), named=named), **arguments)
+        # Instances, weighted lists and factories join here.
+        return cls._of(_exception_class(named), **arguments)
+
+    @classmethod
+    def _of(cls, known: type[BaseException], **arguments: Any) -> Self:
+        path = path_of(known)
+        if path is None:
+            return cls(CODE_ONLY, local=known, known=known, **arguments)
+        return cls(path, known=known, **arguments)
+
+    def dump(self) -> object:
+        """Return the shortest form that `parse` reads back."""
+        if not is_plain([*self.args]) or not is_plain({**self.kwargs}):
+            return CODE_ONLY
+        if not self.args and not self.kwargs:
+            return self.path
+        parts = {"type": self.path, "args": [*self.args], "kwargs": {**self.kwargs}}
+        return {name: part for name, part in parts.items() if part}
+
+    def check_plain(self) -> None:
+        """Refuse arguments that are not plain data."""
+        for name, part in (("args", [*self.args]), ("kwargs", {**self.kwargs})):
+            try:
+                check_plain(part)
+            except Refusal as refusal:
+                raise refusal.within(name) from None
+
+    def find(self, trust: Trust, *, reached: bool = False) -> Raise | None:
+        """Find the class and build one exception; None if it must wait for the first reach.
+
+        ``reached``: that reach has come. Raises `Refusal` only.
+        """
+        found: object = self.known
+        if found is None:
+            found = self._look_up(trust, reached)
+        if found is None:
+            return None
+        known = _exception_class(found, named=self.path)
+        if trust != "code" and not issubclass(known, Exception):
+            raise Refusal(
+                f"{known.__name__} may be raised by rules from code only",
+                "write a subclass of Exception",
+                value=self.path,
+            )
+        build = partial(known, *self.args, **self.kwargs) if self.args or self.kwargs else known
+        self._try(build)
+        return Raise(build, known.__name__)
+
+    def _look_up(self, trust: Trust, reached: bool) -> object | None:
+        if trust == "code" or (trust == "deferred" and reached):
+            return _exception_class(fetch(self.path), named=self.path)
+        found = peek(self.path)
+        if trust == "loaded" and found is None:
+            raise Refusal(
+                "not found in the modules that this process has imported",
+                "name a builtin, or a class of a module that the program itself imports",
+                value=self.path,
+            )
+        if found is None and not can_exist(self.path):
+            top = self.path.partition(".")[0]
+            raise Refusal(f"no module is named {top!r}", "correct or install it", value=self.path)
+        return found
+
+    def _try(self, build: Any) -> None:
+        try:
+            made = build()
+        except (Exception, SystemExit) as error:
+            raise Refusal(
+                f"cannot be built: {type(error).__name__}: {error}",
+                "write {type: ..., args: [...], kwargs: {...}} with what its constructor takes",
+                value=self.dump(),
+            ) from None
+        # A constructor may answer with an object of another class.
+        if not isinstance(made, BaseException) or isinstance(made, _REFUSED):
+            raise Refusal(f"builds a {type(made).__name__}", _CURE, value=self.dump())
+
+
+def _exception_class(found: object, named: str | None = None) -> type[BaseException]:
+    value = named or found
+    if not is_exception(found):
+        raise Refusal("not an exception class", _CURE, value=value)
+    if issubclass(found, _REFUSED):
+        problem = f"{found.__name__} means something else to generators and cannot be injected"
+        raise Refusal(problem, "write another exception", value=value)
+    return found
+
+
+def _args(value: object) -> tuple[object, ...]:
+    if not isinstance(value, list | tuple):
+        raise Refusal("not a list", "write the arguments as a list", field="args", value=value)
+    return tuple(value)
+
+
+def _kwargs(value: object) -> dict[str, object]:
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        cure = "write the arguments as a mapping with text keys"
+        raise Refusal("not a mapping of names", cure, field="kwargs", value=value)
+    return dict(value)

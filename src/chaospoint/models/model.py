@@ -1,0 +1,71 @@
+"""What every model here does: frozen, refuses by name, leaves out of a dump what is unset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
+
+from chaospoint.models.refusal import Refusal, check_keys, first_refusal
+
+__all__ = ["Model"]
+
+
+class Model(BaseModel):
+    """A frozen value read from keys.
+
+    ``Model(**keys)`` raises `InvalidPlan` and nothing else; within the package ``Model.checked``
+    raises `Refusal`, to which the caller still adds where it happened.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    def __init__(self, /, **keys: Any) -> None:
+        try:
+            self._fill(keys)
+        except Refusal as refusal:
+            if refusal.rule is None:
+                refusal.of_rule(self._called(keys))
+            raise refusal.invalid_plan() from None
+
+    @classmethod
+    def checked(cls, keys: Mapping[str, object]) -> Self:
+        """Return the model that the keys describe; raises `Refusal` only."""
+        model = cls.__new__(cls)
+        model._fill(keys)
+        return model
+
+    def _fill(self, keys: Mapping[str, object]) -> None:
+        try:
+            BaseModel.__init__(self, **self._canonical(keys))
+        except ValidationError as error:
+            raise first_refusal(error) from None
+
+    @classmethod
+    def _canonical(cls, keys: Mapping[str, object]) -> dict[str, object]:
+        """Return the fields that the keys stand for."""
+        check_keys(keys, cls.model_fields)
+        return dict(keys)
+
+    @classmethod
+    def _called(cls, keys: Mapping[str, object]) -> str:
+        """Return what messages call the thing that these keys describe."""
+        del keys
+        return cls.__name__
+
+    @model_serializer(mode="wrap")
+    def _leave_out_unset(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        dumped: dict[str, Any] = handler(self)
+        return {name: value for name, value in dumped.items() if self._is_set(name)}
+
+    def _is_set(self, name: str) -> bool:
+        field, value = type(self).model_fields.get(name), getattr(self, name, None)
+        # Types first: a foreign value may answer == with something that is no truth.
+        return field is None or type(value) is not type(field.default) or value != field.default

@@ -1,0 +1,35 @@
+"""What a rule is put on: the name of a point, or a glob in which ``*`` crosses dots."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import BeforeValidator
+
+from chaospoint.models.refusal import Refusal
+
+__all__ = ["PointPattern", "point_pattern"]
+
+_PATTERN = re.compile(r"[a-z0-9_*-]+(?:\.[a-z0-9_*-]+)*")
+_CURE = "write lower-case words joined by dots, such as payment.charge, or a glob: payment.*"
+
+
+def point_pattern(value: object) -> str:
+    """Return the pattern as it is; `Refusal` if it is none, saying why."""
+    if not isinstance(value, str):
+        raise Refusal("not the name of a point", _CURE, value=value)
+    if _PATTERN.fullmatch(value):
+        return str(value)
+    if not value:
+        raise Refusal("empty", _CURE, value=value)
+    if _PATTERN.fullmatch(value.lower()):
+        problem = "uppercase letters are not allowed"
+        raise Refusal(problem, f"write {value.lower()!r}", value=value)
+    strange = re.search(r"[^a-z0-9_*.-]", value)
+    if strange is None:
+        raise Refusal("a dot has nothing before or after it", _CURE, value=value)
+    raise Refusal(f"{strange.group()!r} is not allowed in a name", _CURE, value=value)
+
+
+PointPattern = Annotated[str, BeforeValidator(point_pattern)]

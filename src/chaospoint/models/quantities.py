@@ -1,0 +1,62 @@
+"""Numbers that a rule may hold: shares and whole numbers, never booleans, NaN or infinities."""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import Annotated
+
+from pydantic import BeforeValidator
+
+from chaospoint.models.refusal import Refusal
+
+__all__ = ["Count", "OptionalCount", "Seed", "Share", "Skip", "share", "whole"]
+
+_MOST = 2**62
+
+
+def share(value: object) -> float:
+    """Return a number from 0 to 1; `Refusal` for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise Refusal("not a number", "write a number from 0 to 1, such as 0.3", value=value)
+    if not 0 <= value <= 1:  # NaN, too
+        finite = isinstance(value, int) or isfinite(value)
+        like = f"{value / 100:g}" if finite and 1 < value <= 100 else "0.3"
+        problem = "not between 0 and 1" if finite else "not a finite number"
+        raise Refusal(problem, f"write a number from 0 to 1, such as {like}", value=value)
+    return float(value)
+
+
+def whole(value: object, least: int, most: int = _MOST) -> int:
+    """Return a whole number from ``least`` to ``most``; `Refusal` for anything else."""
+    bound = "2**62" if most == _MOST else "2**63 - 1"
+    cure = f"write a whole number from {least} to {bound}"
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise Refusal("not a whole number", cure, value=value)
+    if value < least:
+        raise Refusal(f"less than {least}", cure, value=value)
+    if value > most:
+        raise Refusal(f"more than {bound}", cure, value=value)
+    return int(value)
+
+
+def _skip(value: object) -> int:
+    return whole(value, 0)
+
+
+def _count(value: object) -> int:
+    return whole(value, 1)
+
+
+def _times(value: object) -> int | None:
+    return None if value is None else whole(value, 1)
+
+
+def _seed(value: object) -> int | None:
+    return None if value is None else whole(value, 0, 2**63 - 1)
+
+
+Share = Annotated[float, BeforeValidator(share)]
+Skip = Annotated[int, BeforeValidator(_skip)]
+Count = Annotated[int, BeforeValidator(_count)]
+OptionalCount = Annotated[int | None, BeforeValidator(_times)]
+Seed = Annotated[int | None, BeforeValidator(_seed)]

@@ -1,0 +1,134 @@
+"""How bad input is refused: which rule, which field, the value, what is wrong with it, the cure.
+
+Models and parsers raise `Refusal`; it is a `ValueError`, so that it may pass through pydantic.
+What leaves the package is `InvalidPlan`, made from it at the outermost call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Final
+
+from pydantic import ValidationError
+
+from chaospoint.errors import InvalidPlan
+
+__all__ = ["Refusal", "check_keys", "close_to", "first_refusal", "name_rule", "show"]
+
+_WIDTH = 80
+
+
+class _Unsaid:
+    """The type of a value that nobody wrote."""
+
+    def __repr__(self) -> str:
+        return "<unsaid>"
+
+
+UNSAID: Final = _Unsaid()
+
+
+class Refusal(ValueError):
+    """Something in a plan means nothing.
+
+    ``field`` is the key as the user wrote it, with dots for what is inside; ``nth`` is the place
+    of the rule in its plan, from 1; ``line`` that of the text in its file, from 1.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        cure: str,
+        *,
+        field: str | None = None,
+        value: object = UNSAID,
+        line: int | None = None,
+    ) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.cure = cure
+        self.field = field
+        self.value = value
+        self.rule: str | None = None
+        self.nth: int | None = None
+        self.line = line
+
+    def within(self, field: str, value: object = UNSAID) -> Refusal:
+        """Say that this is about ``field``, whose value is used if none was given, or inside it."""
+        if self.field is not None:
+            self.field = f"{field}.{self.field}"
+            return self
+        self.field = field
+        if self.value is UNSAID:
+            self.value = value
+        return self
+
+    def of_rule(self, rule: str, nth: int | None = None) -> Refusal:
+        """Say which rule this is about."""
+        self.rule, self.nth = rule, nth
+        return self
+
+    def invalid_plan(self, at: str | None = None) -> InvalidPlan:
+        """Return the error for the user; ``at`` is a file, with the line where it is known."""
+        said = self.value is not UNSAID
+        what = f"{self.field}={show(self.value)}" if self.field and said else self.field
+        parts = (at, self.rule, what, f"{self.problem}; {self.cure}")
+        return InvalidPlan(
+            ": ".join(part for part in parts if part),
+            rule=self.rule,
+            field=self.field,
+            value=self.value if said else None,
+            cure=self.cure,
+        )
+
+
+def first_refusal(error: ValidationError) -> Refusal:
+    """Return the first thing that pydantic found wrong, in our words."""
+    detail = error.errors(include_url=False)[0]
+    field = ".".join(map(str, detail["loc"]))
+    inner = detail.get("ctx", {}).get("error")
+    if isinstance(inner, Refusal):
+        # What names its rule already speaks of that rule's fields.
+        return inner if inner.rule or not field else inner.within(field, detail["input"])
+    if detail["type"] == "missing":
+        return Refusal("missing", f"write a value for {field!r}", field=field)
+    return Refusal(
+        detail["msg"], "write what the reference says", field=field, value=detail["input"]
+    )
+
+
+def check_keys(keys: Mapping[str, object], known: Iterable[str]) -> None:
+    """Refuse the first key that is not known, with the nearest ones that are."""
+    names = list(known)
+    for key, value in keys.items():
+        if key not in names:
+            cure = close_to(str(key), names) or f"known are {', '.join(names)}"
+            raise Refusal("unknown key", cure, field=str(key), value=value)
+
+
+def close_to(name: str, names: Iterable[str]) -> str:
+    """Return ``did you mean …?`` with the nearest names, or nothing if none is near."""
+    by_lower = {one.lower(): one for one in names}
+    if name.lower() in by_lower:
+        return f"did you mean {by_lower[name.lower()]!r}?"
+    near = get_close_matches(name.lower(), by_lower, n=3, cutoff=0.75)
+    return f"did you mean {' or '.join(repr(by_lower[one]) for one in near)}?" if near else ""
+
+
+def name_rule(point: object = None, nth: int | None = None) -> str:
+    """Return what messages call a rule: ``rule 2 ('payment.charge')``."""
+    shown = show(point) if isinstance(point, str) else ""
+    if nth is None:
+        return f"rule {shown}".rstrip()
+    return f"rule {nth} ({shown})" if shown else f"rule {nth}"
+
+
+def show(value: object) -> str:
+    """Return the value as a message shows it: one line, not long, whatever the value does."""
+    try:
+        text = repr(value[: _WIDTH + 1] if isinstance(value, str | bytes) else value)
+    except Exception:  # a foreign __repr__, or an int too long to print
+        text = f"<{type(value).__name__}>"
+    text = " ".join(text.splitlines())
+    return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"

@@ -1,0 +1,207 @@
+"""A plan: an ordered list of rules with a seed, read whole or refused whole.
+
+What comes in is a model, data or a file; what goes out is `Terms`, which the kernel runs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+from pydantic import BeforeValidator
+
+from chaospoint._decide import Schedule
+from chaospoint._draw import derive, draw_seed
+from chaospoint._terms import Terms
+from chaospoint.models.document import parse_text, read_text, rule_line
+from chaospoint.models.fault_model import FaultModel
+from chaospoint.models.lookup import Trust
+from chaospoint.models.model import Model
+from chaospoint.models.quantities import Seed
+from chaospoint.models.refusal import Refusal, name_rule
+from chaospoint.models.rule import Keys, Rule, RuleKeys
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = [
+    "Keys",
+    "Plan",
+    "Rule",
+    "RuleKeys",
+    "Trust",
+    "compile_plan",
+    "load_plan",
+    "parse_plan",
+    "parse_rule",
+]
+
+
+def _read_rules(value: object) -> tuple[Rule, ...]:
+    if not isinstance(value, list | tuple):
+        raise Refusal("not a list", "write a list of rules; [] arms nothing", value=value)
+    rules = []
+    for nth, item in enumerate(value, 1):
+        try:
+            rules.append(_read_rule(item))
+        except Refusal as refusal:
+            point = item.get("point") if isinstance(item, Mapping) else None
+            raise refusal.of_rule(name_rule(point, nth), nth) from None
+    return tuple(rules)
+
+
+def _read_rule(item: object) -> Rule:
+    if isinstance(item, Rule):
+        return item
+    if not isinstance(item, Mapping):
+        # The text form joins here.
+        raise Refusal("not a rule", "write {point: ..., latency: ...}", field="rule", value=item)
+    return Rule.from_data(item)
+
+
+class Plan(Model):
+    """An ordered list of rules, with a seed for those that have none of their own.
+
+    Raises `InvalidPlan` only. Frozen: share it between threads.
+    """
+
+    seed: Seed = None
+    rules: Annotated[tuple[Rule, ...], BeforeValidator(_read_rules)]
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            rules: Sequence[Rule | Mapping[str, Any]],
+            seed: int | None = None,
+        ) -> None: ...
+
+    @classmethod
+    def read(cls, data: object) -> Self:
+        """Return the plan that is, or is described by, ``data``; raises `Refusal` only."""
+        if isinstance(data, cls):
+            return data
+        if isinstance(data, list | tuple):
+            data = {"rules": data}
+        if not isinstance(data, Mapping):
+            raise Refusal("not a plan", "write {rules: [...]}", field="plan", value=data)
+        if "rules" not in data:
+            cure = "write {rules: [...]}; `rules: []` arms nothing"
+            if "point" in data:
+                cure = "a single rule is a plan as [{point: ...}] or {rules: [{point: ...}]}"
+            raise Refusal("missing", cure, field="rules")
+        return cls.checked(data)
+
+    @classmethod
+    def _called(cls, keys: Mapping[str, object]) -> str:
+        del keys
+        return "plan"
+
+
+def parse_rule(data: Mapping[str, object] | Rule, *, point: str | None = None) -> Rule:
+    """Return the rule that data from outside describes; a `Rule` as it is.
+
+    ``point``: where the rule is to be put, for data that need not say it. What it ``returns`` is
+    copied; code that wants the value itself calls ``Rule(...)``. Raises `InvalidPlan` only.
+    """
+    named: object = point
+    try:
+        if isinstance(data, Mapping) and point is not None:
+            data = {"point": point, **data}
+        rule = _read_rule(data)
+        named = rule.point
+        if point is not None and rule.point != point:
+            cure = f"leave the key out, or write {point!r}"
+            raise Refusal("another point is meant", cure, field="point", value=rule.point)
+    except Refusal as refusal:
+        if named is None and isinstance(data, Mapping):
+            named = data.get("point")
+        raise refusal.of_rule(name_rule(named)).invalid_plan() from None
+    return rule
+
+
+def parse_plan(data: object) -> Plan:
+    """Return the plan that the data describes: ``{seed, rules: [...]}`` or a list of rules.
+
+    A `Plan` is returned as it is. Raises `InvalidPlan` only.
+    """
+    try:
+        return Plan.read(data)
+    except Refusal as refusal:
+        if refusal.rule is None:
+            refusal.of_rule("plan")
+        raise refusal.invalid_plan() from None
+
+
+def load_plan(path: str | Path) -> Plan:
+    """Return the plan in a ``.yaml``, ``.yml``, ``.toml`` or ``.json`` file of 1 MiB at most.
+
+    Raises `InvalidPlan` only, with the file's name and, where it is known, the line.
+    """
+    path = Path(path)
+    text = ""
+    try:
+        text = read_text(path)
+        return Plan.read(parse_text(text, path.suffix))
+    except Refusal as refusal:
+        line = refusal.line
+        if refusal.nth is not None:
+            line = rule_line(text, path.suffix, refusal.nth)
+        raise refusal.invalid_plan(at=f"{path}, line {line}" if line else str(path)) from None
+
+
+def compile_plan(
+    plan: Plan, *, trust: Trust, seed: int | None = None, expires_after: float | None = None
+) -> tuple[Terms, ...]:
+    """Return what the kernel runs, in the order of the plan.
+
+    ``seed``: for rules when neither they nor the plan have one; else each draws its own.
+    ``expires_after``: seconds, for rules that say nothing. An exception is found and built once
+    here, as far as ``trust`` allows. Raises `InvalidPlan` only.
+    """
+    base = seed if plan.seed is None else plan.seed
+    count: Counter[str] = Counter()
+    terms = []
+    for nth, rule in enumerate(plan.rules, 1):
+        count[rule.point] += 1
+        called = name_rule(rule.point, nth if len(plan.rules) > 1 else None)
+        faults = _resolve(rule, called, trust)
+        drawn = rule.seed is None and base is None
+        terms.append(
+            Terms(
+                pattern=rule.point,
+                text=str(rule),
+                faults=faults,
+                schedule=_schedule(rule, base, count[rule.point]),
+                seed_drawn=drawn,
+                expires_after=expires_after if rule.expires_after is None else rule.expires_after,
+                resolve=None
+                if all(fault.resolved for fault in faults)
+                else partial(_resolve, rule, called, trust, reached=True),
+            )
+        )
+    return tuple(terms)
+
+
+def _schedule(rule: Rule, base: int | None, nth: int) -> Schedule:
+    """Return when the rule fires; it is the ``nth`` on its point."""
+    if rule.seed is not None:
+        seed = rule.seed
+    elif base is not None:
+        seed = derive(base, rule.point, nth)
+    else:
+        seed = draw_seed()
+    return Schedule(seed, rule.skip, rule.every, rule.probability, rule.times)
+
+
+def _resolve(
+    rule: Rule, called: str, trust: Trust, *, reached: bool = False
+) -> tuple[FaultModel, ...]:
+    try:
+        return tuple(fault.resolve(trust, reached=reached) for fault in rule.faults)
+    except Refusal as refusal:
+        raise refusal.of_rule(called).invalid_plan() from None

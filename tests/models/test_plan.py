@@ -1,0 +1,204 @@
+"""Plans: read whole or refused whole, written down and read back, compiled for the kernel."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chaospoint._draw import derive
+from chaospoint.errors import ChaosError, InvalidPlan
+from chaospoint.faults import Latency
+from chaospoint.plan import Plan, Rule, compile_plan, parse_plan
+
+HANG = {"point": "a", "hang": True}
+
+
+def test_a_plan_is_a_list_or_a_mapping() -> None:
+    plan = Plan(rules=[Rule(point="a", hang=True)])
+    assert parse_plan([HANG]) == plan
+    assert parse_plan({"rules": [HANG]}) == plan
+    assert parse_plan(({"point": "a", "hang": True},)) == plan
+    assert parse_plan(plan) is plan
+    assert parse_plan({"seed": 0, "rules": []}) == Plan(seed=0, rules=[])
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (None, ["plan: plan=None: not a plan", "write {rules: [...]}"]),
+        ("text", ["plan='text'", "not a plan"]),
+        (3, ["plan=3"]),
+        ({}, ["plan: rules: missing", "`rules: []` arms nothing"]),
+        ({"point": "a", "hang": True}, ["rules: missing", "[{point: ...}]"]),
+        ({"rules": None}, ["rules=None", "not a list"]),
+        ({"rules": {}}, ["rules={}", "not a list"]),
+        ({"rules": "a"}, ["rules='a'", "not a list"]),
+        ({"rules": [], "sed": 3}, ["plan: sed=3: unknown key", "did you mean 'seed'?"]),
+        ({"rules": [], "seed": -1}, ["plan: seed=-1: less than 0", "from 0"]),
+        ({"rules": [], "seed": True}, ["seed=True", "whole number"]),
+        ({"rules": [], 1: 2}, ["1=2", "unknown key"]),
+        ([HANG, None], ["rule 2: rule=None: not a rule"]),
+        ([HANG, "a=hang"], ["rule 2: rule='a=hang'"]),
+        ([HANG, {"hang": True}], ["rule 2: point: missing"]),
+        ([HANG, {"point": 3, "hang": True}], ["rule 2: point=3: not the name of a point"]),
+        ([HANG, {**HANG, "times": 0}], ["rule 2 ('a'): times=0: less than 1"]),
+        (
+            [HANG, {"point": "payment.charge", "latency": "fast"}],
+            [
+                "rule 2 ('payment.charge'): latency='fast': not a duration; "
+                "write a number of seconds or a number with a unit: 200ms, 1.5s, 2m, 1h"
+            ],
+        ),
+    ],
+)
+def test_a_bad_plan_is_refused_with_the_place(data: Any, words: list[str]) -> None:
+    with pytest.raises(InvalidPlan) as caught:
+        parse_plan(data)
+    for word in words:
+        assert word in str(caught.value)
+    assert caught.value.rule is not None
+    assert caught.value.field is not None
+    assert caught.value.cure is not None
+
+
+def test_the_constructor_refuses_in_the_same_words() -> None:
+    with pytest.raises(InvalidPlan, match=r"^rule 1 \('a'\): hang=False: .*leave the key out"):
+        Plan(rules=[{"point": "a", "hang": False}])
+    with pytest.raises(InvalidPlan, match=r"^plan: rules: missing"):
+        Plan()  # type: ignore[call-arg]
+    with pytest.raises(InvalidPlan, match=r"^plan: seed='x'"):
+        Plan(rules=[], seed="x")  # type: ignore[arg-type]
+
+
+def test_models_survive_pickling_and_copying() -> None:
+    plan = parse_plan([{"point": "a", "returns": [1]}, {"point": "b", "exception": "OSError"}])
+    assert pickle.loads(pickle.dumps(plan)) == plan
+    assert plan.model_copy(deep=True) == plan
+
+
+durations = st.floats(0, 1e6) | st.integers(0, 10**6) | st.sampled_from(["200ms", "1.5s", "2m"])
+plain = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+specs = st.sampled_from([TimeoutError, "TimeoutError", "sqlite3.OperationalError"]) | st.builds(
+    lambda args: {"type": "OSError", "args": args}, st.lists(plain, max_size=2)
+)
+fault_keys = st.one_of(
+    st.fixed_dictionaries(
+        {"latency": durations}, optional={"exception": specs, "failure_rate": st.floats(0, 1)}
+    ),
+    st.fixed_dictionaries(
+        {"latency": st.fixed_dictionaries({"seconds": durations, "jitter": durations})}
+    ),
+    st.fixed_dictionaries({"exception": specs}, optional={"failure_rate": st.floats(0, 1)}),
+    st.fixed_dictionaries({"returns": plain}),
+    st.fixed_dictionaries({"returns": plain, "failure_rate": st.floats(0, 0.9)}),
+    st.fixed_dictionaries({"hang": st.just(True) | durations}),
+)
+trigger_keys = st.fixed_dictionaries(
+    {"point": st.from_regex(r"[a-z0-9_*-]+(\.[a-z0-9_*-]+)*", fullmatch=True)},
+    optional={
+        "probability": st.floats(0, 1),
+        "skip": st.integers(0, 2**62),
+        "every": st.integers(1, 2**62),
+        "times": st.none() | st.integers(1, 2**62),
+        "seed": st.none() | st.integers(0, 2**63 - 1),
+        "expires_after": st.floats(0.1, 1e6),
+    },
+)
+rules = st.builds(lambda faults, trigger: {**faults, **trigger}, fault_keys, trigger_keys)
+
+
+@given(st.lists(rules, max_size=4), st.none() | st.integers(0, 2**63 - 1))
+def test_a_plan_written_as_json_reads_back_equal(
+    data: list[dict[str, Any]], seed: int | None
+) -> None:
+    plan = Plan(rules=[Rule(**keys) for keys in data], seed=seed)
+    assert parse_plan(json.loads(plan.model_dump_json())) == plan
+    assert parse_plan(plan.model_dump()) == plan
+    for rule in plan.rules:
+        assert str(parse_plan([json.loads(str(rule))]).rules[0]) == str(rule)
+
+
+KEYS = [
+    *["rules", "seed", "point", "latency", "exception", "failure_rate", "returns", "hang"],
+    *["faults", "kind", "seconds", "jitter", "distribution", "type", "args", "kwargs", "rate"],
+    *["value", "probability", "skip", "every", "times", "expires_after"],
+]
+junk = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(KEYS) | st.text(max_size=3),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=20,
+)
+
+
+@given(junk, st.sampled_from(["code", "deferred", "loaded"]))
+def test_no_data_gets_anything_but_a_plan_or_a_chaos_error(data: Any, trust: Any) -> None:
+    for wrapped in (data, [data], [{"point": "a", "latency": 1, "returns": data}]):
+        try:
+            compile_plan(parse_plan(wrapped), trust=trust)
+        except ChaosError:
+            continue
+
+
+class TestCompile:
+    def test_gives_the_terms_in_plan_order(self) -> None:
+        plan = parse_plan(
+            [
+                {"point": "b.*", "latency": "1s", "skip": 1, "every": 2, "times": 3, "seed": 4,
+                 "probability": 0.5, "expires_after": "1m"},
+                HANG,
+            ]
+        )  # fmt: skip
+        first, second = compile_plan(plan, trust="deferred", expires_after=600.0)
+        schedule = first.schedule
+        assert (first.pattern, second.pattern) == ("b.*", "a")
+        assert (schedule.seed, schedule.skip, schedule.every, schedule.times) == (4, 1, 2, 3)
+        assert schedule.probability == 0.5
+        assert (first.expires_after, second.expires_after) == (60.0, 600.0)
+        assert first.faults == (Latency(seconds=1),)
+        assert first.text == str(plan.rules[0])
+        assert (first.resolve, second.resolve) == (None, None)
+
+    def test_nothing_expires_unless_it_is_said(self) -> None:
+        (terms,) = compile_plan(parse_plan([HANG]), trust="code")
+        assert terms.expires_after is None
+
+    def test_the_seed_is_the_rules_else_the_plans_else_the_default_else_drawn(self) -> None:
+        own = {**HANG, "seed": 0}
+        plan = Plan(seed=0, rules=[own, HANG, HANG, {**HANG, "point": "b"}])
+        seeds = [terms.schedule.seed for terms in compile_plan(plan, trust="code", seed=9)]
+        assert seeds == [0, derive(0, "a", 2), derive(0, "a", 3), derive(0, "b", 1)]
+
+        (terms,) = compile_plan(parse_plan([HANG]), trust="code", seed=0)
+        assert (terms.schedule.seed, terms.seed_drawn) == (derive(0, "a", 1), False)
+
+        drawn = [compile_plan(parse_plan([HANG, own]), trust="code") for _ in range(3)]
+        assert [(one.seed_drawn, two.seed_drawn) for one, two in drawn] == [(True, False)] * 3
+        assert len({one.schedule.seed for one, _ in drawn}) > 1
+
+    def test_one_bad_rule_refuses_the_whole_plan(self) -> None:
+        plan = parse_plan([HANG, {"point": "b", "exception": "chaos_nowhere.Error"}])
+        with pytest.raises(InvalidPlan, match=r"^rule 2 \('b'\): exception='chaos_nowhere.Error'"):
+            compile_plan(plan, trust="code")
+
+    def test_nothing_in_nothing_out(self) -> None:
+        assert compile_plan(Plan(rules=[]), trust="code") == ()

@@ -1,0 +1,253 @@
+"""Plan files: three formats, one plan; every mistake with the file and, where known, the line."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from chaospoint.models.document import MAX_BYTES
+from chaospoint.errors import ChaosError, InvalidPlan
+from chaospoint.faults import Return
+from chaospoint.plan import Plan, Rule, load_plan
+
+PLAN = Plan(
+    seed=7,
+    rules=[
+        Rule(
+            point="payment.charge",
+            latency={"seconds": 0.2, "jitter": "50ms"},
+            exception="httpx.ConnectTimeout",
+            failure_rate=0.3,
+            expires_after="10m",
+        ),
+        Rule(point="inventory.*", returns=None, times=2),
+    ],
+)
+
+YAML = """\
+# a plan
+seed: 7
+rules:
+  - point: payment.charge
+    latency: {seconds: 0.2, jitter: 50ms}
+    exception: httpx.ConnectTimeout
+    failure_rate: 0.3
+    expires_after: 10m
+
+  - point: inventory.*
+    returns: null
+    times: 2
+"""
+
+JSON = """\
+{
+\t"seed": 7,
+\t"rules": [
+\t\t{"point": "payment.charge", "latency": {"seconds": 0.2, "jitter": "50ms"},
+\t\t "exception": "httpx.ConnectTimeout", "failure_rate": 0.3, "expires_after": "10m"},
+\t\t{"point": "inventory.*", "returns": null,
+\t\t "times": 2}
+\t]
+}
+"""
+
+TOML = """\
+seed = 7
+
+[[rules]]
+point = "payment.charge"
+latency = {seconds = 0.2, jitter = "50ms"}
+exception = "httpx.ConnectTimeout"
+failure_rate = 0.3
+expires_after = "10m"
+
+[[rules]]
+point = "inventory.*"
+faults = [{kind = "return"}]
+times = 2
+"""
+
+
+def write(folder: Path, name: str, content: str | bytes) -> Path:
+    path = folder / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("p.yaml", YAML), ("p.yml", YAML), ("p.YAML", YAML), ("p.json", JSON), ("p.toml", TOML)],
+)
+def test_three_formats_hold_the_same_plan(tmp_path: Path, name: str, text: str) -> None:
+    assert load_plan(write(tmp_path, name, text)) == PLAN
+    assert load_plan(str(write(tmp_path, name, b"\xef\xbb\xbf" + text.encode()))) == PLAN
+
+
+def test_a_dump_is_a_file(tmp_path: Path) -> None:
+    assert load_plan(write(tmp_path, "p.json", PLAN.model_dump_json())) == PLAN
+    assert load_plan(write(tmp_path, "p.yaml", PLAN.model_dump_json())) == PLAN
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("p.yaml", "rules: []"), ("p.json", '{"rules": []}'), ("p.toml", "rules = []")],
+)
+def test_no_rules_are_said_with_an_empty_list(tmp_path: Path, name: str, text: str) -> None:
+    assert load_plan(write(tmp_path, name, text)) == Plan(rules=[])
+
+
+def test_values_are_those_of_json(tmp_path: Path) -> None:
+    text = "- {point: a, returns: [2020-01-01, 12:30, yes, 0x10, 1.5, ~]}\n"
+    (rule,) = load_plan(write(tmp_path, "p.yaml", text)).rules
+    assert rule.faults == (Return(value=["2020-01-01", "12:30", True, 16, 1.5, None]),)
+
+
+def test_anchors_and_merges_work(tmp_path: Path) -> None:
+    text = """\
+- &base {point: a, latency: 1s, times: 3}
+- {<<: *base, point: b, times: 4}
+- {<<: [*base], point: c}
+"""
+    one, two, three = load_plan(write(tmp_path, "p.yaml", text)).rules
+    assert (one.times, two.times, three.times) == (3, 4, 3)
+    assert two.faults == one.faults
+
+
+BOMB = "\n".join(
+    ["a0: &a0 [x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12))]
+)
+CHAIN = "\n".join(["a0: &a0 [x]", *(f"a{n}: &a{n} [*a{n - 1}]" for n in range(1, 200))])
+
+BAD: list[tuple[str, str | bytes, int | None, str]] = [
+    # name, content, line, words
+    ("p.yaml", "", None, "empty; write a plan; `rules: []`"),
+    ("p.yaml", "  \n\n", None, "empty"),
+    ("p.yaml", "# only a remark\n", None, "holds nothing"),
+    ("p.yaml", "null", None, "holds nothing"),
+    ("p.json", "", None, "empty"),
+    ("p.json", "null", None, "holds nothing"),
+    ("p.toml", "", None, "empty"),
+    ("p.toml", "# only a remark\n", None, "rules: missing"),
+    ("p.yaml", "seed: 3\n", None, "rules: missing"),
+    ("p.yaml", "rules:\n", None, "rules=None: not a list"),
+    ("p.yaml", "hello", None, "not a plan"),
+    ("p.txt", "rules: []", None, "not a known kind of file: '.txt'; use .yaml, .toml or .json"),
+    ("p", "rules: []", None, "not a known kind of file: ''"),
+    ("p.yaml", YAML.replace("0.3", "30"), 4, "rule 1 ('payment.charge'): failure_rate=30"),
+    ("p.yaml", YAML.replace("times: 2", "times: 0"), 10, "rule 2 ('inventory.*'): times=0"),
+    ("p.json", JSON.replace('"times": 2', '"times": 0'), 6, "rule 2 ('inventory.*'): times=0"),
+    ("p.toml", TOML.replace("times = 2", "times = 0"), 10, "rule 2 ('inventory.*'): times=0"),
+    ("p.yaml", "- point: a\n  latency: 1s\n  latency: 2s\n", 3, "latency: the key stands twice"),
+    ("p.json", '[{"point": "a",\n"hang": true,\n\t"hang": 1}]', 3, "hang: the key stands twice"),
+    ("p.toml", "seed = 1\nseed = 2\n", 2, "not TOML"),
+    ("p.yaml", "rules:\n  - point: [a\n", 3, "not YAML"),
+    ("p.yaml", "rules: []\n\tseed: 1\n", 2, "not YAML"),
+    ("p.yaml", "rules: []\n---\nrules: []\n", 2, "not YAML"),
+    ("p.yaml", "- point: a\n  returns: !!python/object/apply:os.system [x]\n", 2, "not YAML"),
+    ("p.yaml", "- point: a\n  returns: !!timestamp 2020-01-01\n", 2, "not YAML"),
+    ("p.yaml", "- point: a\n  returns: !!binary aGk=\n", 2, "not YAML"),
+    ("p.yaml", "- point: a\n  returns: *nowhere\n", 2, "not YAML"),
+    ("p.yaml", "- point: a\n  ? [x]\n  : 1\n", 2, "not YAML"),
+    ("p.yaml", "a: 1\nb: \x07\n", 2, "not YAML"),
+    ("p.yaml", "- point: a\n  latency: 2020-01-01\n", 1, "latency='2020-01-01': not a duration"),
+    ("p.yaml", "- point: on\n  hang: true\n", 1, "point=True: not the name of a point"),
+    ("p.yaml", f"- point: a\n  seed: {'9' * 5000}\n", 2, "not YAML"),
+    ("p.yaml", "- &a [*a]\n", 1, "nested more than 100 deep"),
+    ("p.yaml", BOMB, None, "unfold to more than a million"),
+    ("p.yaml", CHAIN, None, "nested more than 100 deep"),
+    ("p.yaml", "[" * 200_000, 1, "nested more than 100 deep"),
+    ("p.yaml", "{a: " * 100_000, 1, "nested more than 100 deep"),
+    ("p.yaml", "- " * 50_000, 1, "nested more than 100 deep"),
+    ("p.json", "[" * 200_000, None, "not JSON"),
+    ("p.json", '{"a":' * 100_000, None, "not JSON"),
+    ("p.toml", "a = " + "[" * 100_000, None, "not TOML"),
+    ("p.json", '{"rules": [],\n]', 2, "not JSON"),
+    ("p.json", "rules: []", 1, "not JSON"),
+    ("p.json", f'[{{"point": "a", "seed": {"9" * 5000}}}]', None, "not JSON"),
+    ("p.json", '[{"point": "a", "latency": NaN}]', 1, "latency=nan: not a finite number"),
+    ("p.json", '[{"point": "a", "latency": 1e999}]', 1, "latency=inf: not a finite number"),
+    ("p.toml", "rules = [\n", None, "not TOML"),
+    ("p.toml", "[[rules]]\npoint='a'\nreturns=2020-01-01\n", 1, "returns=datetime.date"),
+    ("p.yaml", b"rules:\n\xff\xfe", 2, "not UTF-8 text; save it as UTF-8"),
+    ("p.yaml", YAML.encode("utf-16"), 1, "not UTF-8 text"),
+    ("p.yaml", b"rules: []\n\x00", 2, "zero byte"),
+    ("p.json", b"\x7fELF\x00\x01", 1, "zero byte"),
+    ("p.yaml", b"#" * (MAX_BYTES + 1), None, "larger than 1 MiB"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "line", "words"), BAD, ids=[f"{n}-{w[:40]}" for n, _, _, w in BAD]
+)
+def test_a_bad_file_is_refused_with_its_name_and_the_line(
+    tmp_path: Path, name: str, content: str | bytes, line: int | None, words: str
+) -> None:
+    path = write(tmp_path, name, content)
+    with pytest.raises(InvalidPlan) as caught:
+        load_plan(path)
+    message = str(caught.value)
+    place = f"{path}, line {line}: " if line else f"{path}"
+    assert message.startswith(place)
+    assert words in message
+    assert caught.value.cure
+    assert message.endswith(caught.value.cure)
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    missing = tmp_path / "missing.yaml"
+    with pytest.raises(InvalidPlan, match=r"missing.yaml: no such file; correct the path"):
+        load_plan(missing)
+    folder = tmp_path / "folder.yaml"
+    folder.mkdir()
+    with pytest.raises(InvalidPlan, match=r"folder.yaml: not a file"):
+        load_plan(folder)
+    with pytest.raises(InvalidPlan, match=r"not a file|no such file|cannot be read"):
+        load_plan("nul\0.yaml")
+    if hasattr(os, "mkfifo"):
+        pipe = tmp_path / "pipe.yaml"
+        os.mkfifo(pipe)
+        with pytest.raises(InvalidPlan, match=r"pipe.yaml: not a file"):
+            load_plan(pipe)
+
+
+def test_a_file_that_cannot_be_opened_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path, "p.yaml", YAML)
+
+    def refuse(*args: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(InvalidPlan, match=r"p.yaml: cannot be read: Permission denied; correct"):
+        load_plan(path)
+
+
+texts = st.text(max_size=60) | st.lists(
+    st.sampled_from(
+        ["rules", ":", " ", "\n", "- ", "[", "]", "{", "}", '"', ",", "point", "a", "latency", "1s",
+         "&x", "*x", "<<", "!!", "=", "'", "#", "|", ">", "---", "\t", "%", "?", "null", "1", "[["]
+    ),
+    max_size=30,
+).map("".join)  # fmt: skip
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(texts, st.sampled_from([".yaml", ".json", ".toml"]))
+def test_no_text_gets_anything_but_a_plan_or_a_chaos_error(
+    tmp_path: Path, text: str, suffix: str
+) -> None:
+    path = write(tmp_path, f"p{suffix}", text.encode("utf-8", "surrogatepass"))
+    try:
+        load_plan(path)
+    except ChaosError:
+        return
+
+
+def test_a_plan_of_many_rules_takes_the_same_time_for_each(tmp_path: Path) -> None:
+    text = "".join(f"- {{point: a.n{n}, latency: 1s}}\n" for n in range(10_000))
+    assert len(load_plan(write(tmp_path, "p.yaml", text)).rules) == 10_000

@@ -1,0 +1,379 @@
+"""The keys of a rule: what they become, and how nonsense in them is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from chaospoint.errors import InvalidPlan
+from chaospoint.faults import Failure, Hang, Latency, Return
+from chaospoint.plan import Rule, parse_rule
+
+
+class Local(Exception):
+    """An exception of the test's own module."""
+
+
+SLOW = Latency(seconds=0.2)
+LATE = Failure(exception=TimeoutError)
+
+
+@pytest.mark.parametrize(
+    ("keys", "faults"),
+    [
+        ({"latency": "200ms"}, (SLOW,)),
+        ({"latency": 0.2}, (SLOW,)),
+        ({"latency": {"seconds": "200ms"}}, (SLOW,)),
+        ({"latency": {"seconds": 0.2, "distribution": "uniform"}}, (SLOW,)),
+        ({"latency": {"seconds": 1, "jitter": "1s"}}, (Latency(seconds=1, jitter=1),)),
+        ({"exception": TimeoutError}, (LATE,)),
+        ({"exception": "TimeoutError"}, (LATE,)),
+        ({"exception": "builtins.TimeoutError"}, (LATE,)),
+        ({"exception": {"type": "TimeoutError"}}, (LATE,)),
+        ({"failure_rate": 1}, (Failure(),)),
+        ({"returns": None}, (Return(),)),
+        ({"returns": [1]}, (Return(value=[1]),)),
+        ({"hang": True}, (Hang(),)),
+        ({"hang": "30s"}, (Hang(seconds=30),)),
+        ({"hang": 30}, (Hang(seconds=30),)),
+        ({"exception": TimeoutError, "latency": "200ms"}, (SLOW, LATE)),
+        (
+            {"latency": 0.2, "exception": TimeoutError, "failure_rate": 0.3},
+            (SLOW, Failure(exception=TimeoutError, rate=0.3)),
+        ),
+        ({"latency": 0.2, "failure_rate": 0}, (SLOW, Failure(rate=0))),
+        (
+            {"returns": 1, "exception": TimeoutError, "failure_rate": 0.3},
+            (Failure(exception=TimeoutError, rate=0.3), Return(value=1)),
+        ),
+        ({"faults": [SLOW]}, (SLOW,)),
+        ({"faults": [{"kind": "latency", "seconds": 0.2}]}, (SLOW,)),
+        ({"faults": [LATE, SLOW]}, (SLOW, LATE)),
+        ({"faults": [LATE], "latency": 0.2}, (SLOW, LATE)),
+    ],
+)
+def test_short_keys_become_faults(keys: dict[str, Any], faults: tuple[object, ...]) -> None:
+    rule = Rule(point="payment.charge", **keys)
+    assert rule.faults == faults
+    assert rule.probability == 1.0
+    assert parse_rule({"point": "payment.charge", **keys}) == rule
+
+
+@pytest.mark.parametrize(
+    ("keys", "probability"),
+    [
+        ({"exception": OSError, "failure_rate": 0.3}, 0.3),
+        ({"failure_rate": 0.3}, 0.3),
+        ({"failure_rate": 0.5, "probability": 0.5}, 0.25),
+        ({"failure_rate": 0}, 0.0),
+        ({"faults": [Failure(rate=0.5)], "probability": 0.5}, 0.25),
+    ],
+)
+def test_the_rate_of_a_lone_failure_multiplies_into_the_probability(
+    keys: dict[str, Any], probability: float
+) -> None:
+    rule = Rule(point="a", **keys)
+    assert rule.probability == probability
+    (failure,) = rule.faults
+    assert isinstance(failure, Failure)
+    assert failure.rate is None
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"latency": 0.2}, {"latency": "200ms"}),
+        ({"latency": 0.2, "skip": 0, "every": 1}, {"latency": {"seconds": 0.2, "jitter": 0}}),
+        ({"exception": OSError}, {"faults": [{"kind": "exception", "exception": OSError}]}),
+        ({"exception": OSError, "failure_rate": 0.3}, {"exception": "OSError", "probability": 0.3}),
+        ({"returns": {"a": 1, "b": 2}}, {"returns": {"b": 2, "a": 1}}),
+        ({"hang": 60, "times": None}, {"hang": "1m", "probability": 1}),
+        ({"exception": Local}, {"exception": f"{__name__}.Local"}),
+    ],
+)
+def test_rules_that_mean_the_same_are_equal_and_have_the_same_text(
+    one: dict[str, Any], other: dict[str, Any]
+) -> None:
+    first, second = Rule(point="a", **one), Rule(point="a", **other)
+    assert first == second
+    assert str(first) == str(second)
+
+
+def test_the_text_is_one_line_of_json_with_what_is_set() -> None:
+    rule = Rule(point="a.*", latency="200ms", times=2, expires_after="10m", seed=7)
+    assert str(rule) == (
+        '{"expires_after": 600.0, "faults": [{"kind": "latency", "seconds": 0.2}],'
+        ' "point": "a.*", "seed": 7, "times": 2}'
+    )
+
+
+def test_what_only_code_can_say_shows_as_code_only() -> None:
+    class Inner(Exception):
+        pass
+
+    assert '"exception": "<code only>"' in str(Rule(point="a", exception=Inner))
+    assert '"value": "<code only>"' in str(Rule(point="a", returns=object()))
+    assert '"value": "<code only>"' in str(Rule(point="a", returns=(1, 2)))
+    assert '"value": "<code only>"' in str(Rule(point="a", returns=INF))
+    spec = {"type": OSError, "args": [object()]}
+    assert '"exception": "<code only>"' in str(Rule(point="a", exception=spec))
+
+
+@pytest.mark.parametrize("key", ["returns", "exception"])
+def test_code_only_is_refused_when_read_back(key: str) -> None:
+    with pytest.raises(InvalidPlan, match=f"{key}='<code only>'"):
+        parse_rule({"point": "a", key: "<code only>"})
+
+
+def test_classes_that_no_path_leads_to_are_told_apart() -> None:
+    def make() -> type[Exception]:
+        class Inner(Exception):
+            pass
+
+        return Inner
+
+    one, other = make(), make()
+    assert Rule(point="a", exception=one) == Rule(point="a", exception=one)
+    assert Rule(point="a", exception=one) != Rule(point="a", exception=other)
+
+
+DURATION = "write a number of seconds or a number with a unit: 200ms, 1.5s, 2m, 1h"
+SHARE = "write a number from 0 to 1"
+NAN, INF = float("nan"), float("inf")
+
+BAD: list[tuple[dict[str, Any], str, object, str]] = [
+    # keys, the field named, the value named, words of the cure
+    ({"latency": "fast"}, "latency", "fast", DURATION),
+    ({"latency": -1}, "latency", -1, DURATION),
+    ({"latency": True}, "latency", True, DURATION),
+    ({"latency": NAN}, "latency", NAN, DURATION),
+    ({"latency": INF}, "latency", INF, DURATION),
+    ({"latency": None}, "latency", None, "leave the key out"),
+    ({"latency": []}, "latency", [], DURATION),
+    ({"latency": "11000d"}, "latency", "11000d", "shorter"),
+    ({"latency": {"seconds": 1, "jitter": "x"}}, "latency.jitter", "x", DURATION),
+    ({"latency": {"seconds": 1, "jiter": 1}}, "latency.jiter", 1, "did you mean 'jitter'?"),
+    ({"latency": {"seconds": 1, "distribution": "odd"}}, "latency.distribution", "odd", "uniform"),
+    ({"exception": "Timeouterror"}, "exception", "Timeouterror", "did you mean 'TimeoutError'?"),
+    ({"exception": "TimeotError"}, "exception", "TimeotError", "'TimeoutError'"),
+    ({"exception": "InjctedFault"}, "exception", "InjctedFault", "'InjectedFault'"),
+    ({"exception": "print"}, "exception", "print", "write an exception class"),
+    ({"exception": "int"}, "exception", "int", "write an exception class"),
+    ({"exception": "not a path"}, "exception", "not a path", "dotted path"),
+    ({"exception": ".relative"}, "exception", ".relative", "dotted path"),
+    ({"exception": "a..b"}, "exception", "a..b", "dotted path"),
+    ({"exception": ""}, "exception", "", "dotted path"),
+    ({"exception": 3}, "exception", 3, "dotted path"),
+    ({"exception": int}, "exception", int, "dotted path"),
+    ({"exception": StopIteration}, "exception", StopIteration, "write another exception"),
+    ({"exception": "StopAsyncIteration"}, "exception", "StopAsyncIteration", "another exception"),
+    ({"exception": GeneratorExit}, "exception", GeneratorExit, "another exception"),
+    ({"exception": {"type": "int"}}, "exception", "int", "dotted path"),
+    ({"exception": {"typ": "OSError"}}, "exception.typ", "OSError", "did you mean 'type'?"),
+    ({"exception": {"args": "text"}}, "exception.args", "text", "as a list"),
+    ({"exception": {"kwargs": [1]}}, "exception.kwargs", [1], "as a mapping"),
+    ({"exception": {"kwargs": {1: 2}}}, "exception.kwargs", {1: 2}, "text keys"),
+    ({"failure_rate": 1.1}, "failure_rate", 1.1, SHARE),
+    ({"failure_rate": 30}, "failure_rate", 30, "such as 0.3"),
+    ({"failure_rate": -0.1}, "failure_rate", -0.1, SHARE),
+    ({"failure_rate": NAN}, "failure_rate", NAN, SHARE),
+    ({"failure_rate": True}, "failure_rate", True, SHARE),
+    ({"failure_rate": "0.3"}, "failure_rate", "0.3", SHARE),
+    ({"hang": False}, "hang", False, "leave the key out"),
+    ({"hang": "long"}, "hang", "long", DURATION),
+    ({"hang": None}, "hang", None, "leave the key out"),
+    ({"faults": []}, "faults", [], "write one of latency"),
+    ({"faults": {}}, "faults", {}, "write a list"),
+    ({"faults": ["pause"]}, "faults[0]", "pause", "write {kind: ..., ...}"),
+    ({"faults": [{"kind": "latncy"}]}, "faults[0].kind", "latncy", "did you mean 'latency'?"),
+    ({"faults": [{}]}, "faults[0].kind", None, "known are"),
+    ({"faults": [{"kind": "latency", "seconds": "x"}]}, "faults[0].seconds", "x", DURATION),
+    ({"faults": [SLOW, {"kind": "hang", "x": 1}]}, "faults[1].x", 1, "known are"),
+    ({"latency": 1, "probability": 2}, "probability", 2, SHARE),
+    ({"latency": 1, "probability": NAN}, "probability", NAN, SHARE),
+    ({"failure_rate": 0.3, "probability": "x"}, "probability", "x", SHARE),
+    ({"latency": 1, "probability": None}, "probability", None, SHARE),
+    ({"latency": 1, "skip": -1}, "skip", -1, "from 0"),
+    ({"latency": 1, "skip": True}, "skip", True, "whole number"),
+    ({"latency": 1, "skip": 1.0}, "skip", 1.0, "whole number"),
+    ({"latency": 1, "skip": 2**62 + 1}, "skip", 2**62 + 1, "2**62"),
+    ({"latency": 1, "every": 0}, "every", 0, "from 1"),
+    ({"latency": 1, "every": "2"}, "every", "2", "whole number"),
+    ({"latency": 1, "times": 0}, "times", 0, "from 1"),
+    ({"latency": 1, "times": 2**70}, "times", 2**70, "2**62"),
+    ({"latency": 1, "seed": -1}, "seed", -1, "from 0"),
+    ({"latency": 1, "seed": 2**63}, "seed", 2**63, "2**63 - 1"),
+    ({"latency": 1, "seed": "x"}, "seed", "x", "whole number"),
+    ({"latency": 1, "expires_after": 0}, "expires_after", 0, "10m"),
+    ({"latency": 1, "expires_after": "soon"}, "expires_after", "soon", DURATION),
+    ({"latancy": 1}, "latancy", 1, "did you mean 'latency'?"),
+    ({"latency": 1, "max_active": 3}, "max_active", 3, "known are point, faults"),
+    ({"latency": 1, "when": "after"}, "when", "after", "known are"),
+]
+
+
+@pytest.mark.parametrize(("keys", "field", "value", "cure"), BAD, ids=[str(one[0]) for one in BAD])
+def test_nonsense_is_refused_with_rule_field_value_and_cure(
+    keys: dict[str, Any], field: str, value: object, cure: str
+) -> None:
+    for read in (
+        lambda: Rule(point="payment.charge", **keys),
+        lambda: parse_rule({"point": "payment.charge", **keys}),
+    ):
+        with pytest.raises(InvalidPlan) as caught:
+            read()
+        error, message = caught.value, str(caught.value)
+        assert message.startswith(f"rule 'payment.charge': {field}=")
+        assert (error.rule, error.field) == ("rule 'payment.charge'", field)
+        assert error.value is value or error.value == value
+        assert len(repr(value)) > 80 or f"{field}={value!r}:" in message
+        assert cure in message
+        assert error.cure is not None
+        assert message.endswith(error.cure)
+
+
+def test_a_message_reads_like_a_sentence() -> None:
+    with pytest.raises(InvalidPlan) as caught:
+        Rule(point="payment.charge", latency="fast")
+    assert str(caught.value) == (
+        "rule 'payment.charge': latency='fast': not a duration; "
+        "write a number of seconds or a number with a unit: 200ms, 1.5s, 2m, 1h"
+    )
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"exception": OSError, "returns": 1},
+        {"exception": OSError, "failure_rate": 1.0, "returns": 1},
+        {"exception": OSError, "hang": True},
+        {"exception": OSError, "failure_rate": 0.5, "hang": True},
+        {"failure_rate": 0.5, "hang": True},
+        {"returns": 1, "hang": "1s"},
+        {"faults": [Failure(rate=0.5), Failure()]},
+        {"faults": [Return(), Return()]},
+        {"faults": [Failure(rate=0.5), Return(), Hang()]},
+    ],
+)
+def test_two_outcomes_in_one_rule_are_refused(keys: dict[str, Any]) -> None:
+    with pytest.raises(InvalidPlan, match=r"faults='.* \+ .*': two outcomes.*write two rules"):
+        Rule(point="a", **keys)
+
+
+@pytest.mark.parametrize(
+    "point", ["a", "payment.charge", "a-b_c.0", "*", "payment.*", "*.x", "a*b.c"]
+)
+def test_names_and_globs_are_taken_as_they_are(point: str) -> None:
+    assert Rule(point=point, hang=True).point == point
+
+
+@pytest.mark.parametrize(
+    ("point", "words"),
+    [
+        ("Payment.Charge", "uppercase letters are not allowed; write 'payment.charge'"),
+        ("", "empty"),
+        ("a b", "' ' is not allowed"),
+        ("a.b\n", r"'\n' is not allowed"),
+        ("a..b", "a dot has nothing before or after it"),
+        (".a", "a dot has nothing"),
+        ("a.", "a dot has nothing"),
+        ("größe", "'ö' is not allowed"),
+        ("a[bc]", "'[' is not allowed"),
+        ("a?", "'?' is not allowed"),
+        (None, "not the name of a point"),
+        (3, "not the name of a point"),
+        (["a"], "not the name of a point"),
+    ],
+)
+def test_a_bad_point_is_refused(point: Any, words: str) -> None:
+    with pytest.raises(InvalidPlan) as caught:
+        Rule(point=point, hang=True)
+    assert words in str(caught.value)
+    assert f"point={point!r}" in str(caught.value)
+    assert caught.value.field == "point"
+
+
+def test_a_rule_without_a_point_is_refused() -> None:
+    with pytest.raises(InvalidPlan, match="rule: point: missing; write the name of a point"):
+        Rule(hang=True)  # type: ignore[call-arg]
+
+
+def test_a_hostile_value_is_still_shown() -> None:
+    class Hostile:
+        def __repr__(self) -> str:
+            raise RuntimeError("no")
+
+    with pytest.raises(InvalidPlan, match="latency=<Hostile>"):
+        Rule(point="a", latency=Hostile())  # type: ignore[arg-type]
+    with pytest.raises(InvalidPlan) as caught:
+        Rule(point="a", latency="x\n" * 10_000)
+    assert len(str(caught.value)) < 300
+    assert "\n" not in str(caught.value)
+
+
+def test_returns_is_the_value_itself_in_code_and_a_copy_from_data() -> None:
+    value: dict[str, list[int]] = {"a": [1]}
+    (itself,) = Rule(point="a", returns=value).faults
+    (copy,) = parse_rule({"point": "a", "returns": value}).faults
+    assert isinstance(itself, Return)
+    assert isinstance(copy, Return)
+    assert itself.value is value
+    value["a"].append(2)
+    assert copy.value == {"a": [1]}
+
+
+@pytest.mark.parametrize(
+    ("keys", "field"),
+    [
+        ({"returns": object()}, "returns"),
+        ({"returns": (1, 2)}, "returns"),
+        ({"returns": {1: 2}}, "returns"),
+        ({"returns": [NAN]}, "returns"),
+        ({"exception": {"args": [object()]}}, "exception.args"),
+        ({"exception": {"kwargs": {"x": {1}}}}, "exception.kwargs"),
+    ],
+)
+def test_data_holds_nothing_but_data(keys: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidPlan, match=f"{field}=.*not plain data.*in code") as caught:
+        parse_rule({"point": "a", **keys})
+    assert caught.value.field == field
+
+
+def test_data_that_nests_without_end_is_refused() -> None:
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(InvalidPlan, match="nested 100 deep"):
+        parse_rule({"point": "a", "returns": deep})
+    round_and_round: list[Any] = []
+    round_and_round.append(round_and_round)
+    with pytest.raises(InvalidPlan, match="nested 100 deep"):
+        parse_rule({"point": "a", "returns": round_and_round})
+    while deep:  # not left to the garbage collector's recursion
+        deep = deep.pop()
+
+
+class TestParseRule:
+    def test_takes_the_point_from_beside(self) -> None:
+        assert parse_rule({"hang": True}, point="a.b") == Rule(point="a.b", hang=True)
+        assert parse_rule({"hang": True, "point": "a.b"}, point="a.b").point == "a.b"
+
+    def test_returns_a_rule_as_it_is(self) -> None:
+        rule = Rule(point="a", hang=True)
+        assert parse_rule(rule) is rule
+        assert parse_rule(rule, point="a") is rule
+
+    def test_refuses_another_point(self) -> None:
+        for data in ({"hang": True, "point": "b"}, Rule(point="b", hang=True)):
+            with pytest.raises(InvalidPlan, match=r"point='b': another point is meant; .*'a'"):
+                parse_rule(data, point="a")
+
+    @pytest.mark.parametrize("data", [None, [], "text", 3, True])
+    def test_refuses_what_is_no_mapping(self, data: Any) -> None:
+        with pytest.raises(InvalidPlan, match=r"not a rule; write \{point"):
+            parse_rule(data)
+
+    def test_refuses_keys_that_are_no_text(self) -> None:
+        with pytest.raises(InvalidPlan, match="1=2: unknown key"):
+            parse_rule({"point": "a", "hang": True, 1: 2})  # type: ignore[dict-item]
