@@ -7,7 +7,8 @@ of its own kind; when nothing fires none of this runs and the caller gets the ca
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterable
 from typing import Any, cast
 
 from chaospoint._drive import adrive, drive
@@ -32,7 +33,8 @@ def _generator(
     answer = drive(firing)
     if answer is None:
         return (yield from call())
-    yield from cast(Iterable[object], answer[0])
+    for item in cast(Iterable[object], answer[0]):  # noqa: UP028 - a list takes no send()
+        yield item
     return None
 
 
@@ -46,7 +48,7 @@ async def _async_generator(
         return
     # What `yield from` does for a generator, spelt out: PEP 380 has no asynchronous twin.
     items = call()
-    step = items.asend(None)
+    step = _own(items)
     while True:
         try:
             item = await step
@@ -61,6 +63,20 @@ async def _async_generator(
             step = items.athrow(error)
         else:
             step = items.asend(sent)
+
+
+def _own(items: AsyncGenerator[object, object]) -> Awaitable[object]:
+    """Ask for the first item of ``items`` without its event loop taking note of it.
+
+    A loop closes the asynchronous generators that it knows when it ends, all at once; this one
+    is closed by the one around it, which the loop knows.
+    """
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(None, None)
+    try:
+        return items.asend(None)
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
 
 
 RUN: dict[Kind, Run] = {

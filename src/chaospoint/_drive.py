@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from threading import Event
 
 from chaospoint import _bug
 from chaospoint._clock import settle
-from chaospoint._effects import Effect, Hold, Raise, Return, Sleep
+from chaospoint._effects import Raise, Return
 from chaospoint._epoch import Aim, Firing
 from chaospoint._injection import Injection, mark
 from chaospoint._inside import inside
@@ -23,96 +24,85 @@ __all__ = ["Answer", "adrive", "drive"]
 
 _log = logging.getLogger("chaospoint")
 
-_WAITS = (Sleep, Hold)
-
 Answer = tuple[object]
 """What the call is to return instead of being made."""
 
 
 def drive(firing: Firing) -> Answer | None:
     """Act on a firing in this thread; return an answer that replaces the call, or None."""
-    aim, ordinal = firing
-    injection, effects = _tell(aim, ordinal)
-    for effect in effects:
-        if isinstance(effect, _WAITS):
-            if not _rest(aim, effect.seconds):
-                return None
-        elif (outcome := _outcome(aim, effect, injection)) is None:
+    waits, outcome = _prepare(firing)
+    for seconds in waits:
+        if not _rest(firing[0], seconds):
             return None
-        elif isinstance(outcome, BaseException):
-            try:
-                raise outcome
-            finally:
-                del outcome  # or this frame and the traceback would hold each other
-        else:
-            return outcome
-    return None
+    if isinstance(outcome, BaseException):
+        try:
+            raise outcome
+        finally:
+            del outcome  # or this frame and the traceback would hold each other
+    return outcome
 
 
 async def adrive(firing: Firing) -> Answer | None:
     """Act on a firing in this task; return an answer that replaces the call, or None."""
-    aim, ordinal = firing
-    injection, effects = _tell(aim, ordinal)
-    for effect in effects:
-        if isinstance(effect, _WAITS):
-            if not await _arest(aim, effect.seconds):
-                return None
-        elif (outcome := _outcome(aim, effect, injection)) is None:
+    waits, outcome = _prepare(firing)
+    for seconds in waits:
+        if not await _arest(firing[0], seconds):
             return None
-        elif isinstance(outcome, BaseException):
-            try:
-                raise outcome
-            finally:
-                del outcome
-        else:
-            return outcome
-    return None
+    if isinstance(outcome, BaseException):
+        try:
+            raise outcome
+        finally:
+            del outcome
+    return outcome
 
 
-def _tell(aim: Aim, ordinal: int) -> tuple[Injection | None, tuple[Effect, ...]]:
-    """Count the injection and tell the observers; from here on it has happened."""
+_Prepared = tuple[Sequence[float | None], BaseException | Answer | None]
+_NOTHING: _Prepared = ((), None)
+
+
+def _prepare(firing: Firing) -> _Prepared:
+    """Count the injection, tell the observers, and return what is to be waited for and the outcome.
+
+    All of our own code that a firing runs is in here, so that a bug of it cannot be taken for
+    what was asked for.
+    """
+    aim, ordinal = firing
     token = inside.set(True)
     try:
         injection, effects = aim.at(ordinal)
         if injection is None:
-            return None, ()
+            return _NOTHING
         rule = aim.rule
         next(rule.tally.fired)
-        observers = iter(rule.home.observe)
-        while True:
-            try:
-                for observe in observers:
-                    observe(injection)
-                break
-            except Exception:
-                _bug.report(f"an observer of {aim.point!r}", "mend the observer")
+        _tell(rule.home.observe, injection)
         if rule.watchers:
             rule.watched()
-        return injection, effects
+        waits: list[float | None] = []
+        for effect in effects:
+            if type(effect) is Raise:
+                exception = effect.build()
+                mark(exception, injection, aim.note)
+                return waits, exception
+            if type(effect) is Return:
+                return waits, (deepcopy(effect.value) if effect.copy else effect.value,)
+            waits.append(effect.seconds)
+        return waits, None
     except Exception:
         _bug.report(f"injecting at {aim.point!r}")
-        return None, ()
+        return _NOTHING
     finally:
         inside.reset(token)
 
 
-def _outcome(
-    aim: Aim, effect: Raise | Return, injection: Injection | None
-) -> BaseException | Answer | None:
-    """Make what the caller gets: a fresh exception, or the answer; None if that cannot be made."""
-    token = inside.set(True)
-    try:
-        if isinstance(effect, Return):
-            return (deepcopy(effect.value) if effect.copy else effect.value,)
-        exception = effect.build()
-        if injection is not None:
-            mark(exception, injection, aim.note)
-        return exception
-    except Exception:
-        _bug.report(f"making the outcome at {aim.point!r}", "mend the rule's exception or value")
-        return None
-    finally:
-        inside.reset(token)
+def _tell(observers: Iterable[Callable[[Injection], None]], injection: Injection) -> None:
+    told = iter(observers)
+    while True:
+        try:
+            for observe in told:
+                observe(injection)
+            return
+        except Exception:  # the loop goes on behind the one that raised
+            _bug.report(f"an observer at {injection.point!r}", "mend the observer")
 
 
 def _rest(aim: Aim, seconds: float | None) -> bool:

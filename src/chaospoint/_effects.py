@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, final
 
 if TYPE_CHECKING:
     from chaospoint._draw import Draws
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Effect", "Fault", "Hold", "Raise", "Return", "Sleep"]
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Sleep:
     """Delay the call by ``seconds``; disarming wakes it."""
@@ -23,6 +24,7 @@ class Sleep:
     seconds: float
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Hold:
     """Keep the call until its rule is disarmed, or for ``seconds`` at most."""
@@ -30,6 +32,7 @@ class Hold:
     seconds: float | None = None
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Raise:
     """Fail the call with a fresh exception from ``build``; ``name`` is its type's name."""
@@ -38,6 +41,7 @@ class Raise:
     name: str
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Return:
     """Answer with ``value`` instead of making the call; with a deep copy of it if ``copy``.

@@ -78,7 +78,7 @@ class Tally:
             with self._lock:
                 if ordinal > self._horizon:
                     self._extend()
-        took = ordinal in self._chunk and self._chunk.pop(ordinal, _MISSING) is not _MISSING
+        took = self._chunk.pop(ordinal, False) is None
         if took and len(self._chunk) < _CHUNK // 2 and self._lock.acquire(blocking=False):
             try:  # early, so that others seldom wait
                 self._extend()
@@ -103,9 +103,6 @@ class Tally:
         fresh = list(islice(self._firings, _CHUNK))
         self._chunk.update(dict.fromkeys(fresh))
         self._horizon = fresh[-1] if len(fresh) == _CHUNK else NEVER
-
-
-_MISSING = object()
 
 
 class _LockedCount:
@@ -419,7 +416,11 @@ class _Probe(Draws):
 
 def refusal(fault: Fault, kind: Kind) -> str | None:
     """Say why a placement of this kind cannot express ``fault``, or None if it can."""
-    for effect in fault.effects(_Probe(0, 0)):
+    try:
+        effects = fault.effects(_Probe(0, 0))
+    except ChaosError:
+        return None  # it waits for the first reach to look up what it raises
+    for effect in effects:
         if not isinstance(effect, Return):
             continue
         if kind == "block":

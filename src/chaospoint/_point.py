@@ -117,10 +117,10 @@ class Point:
     async def __aexit__(self, kind: object, error: object, trace: object) -> None:
         return None
 
-    def hit(self, **labels: object) -> None:
+    def hit(self, /, **labels: object) -> None:
         """Reach the point here and now, as a statement."""
 
-    async def ahit(self, **labels: object) -> None:
+    async def ahit(self, /, **labels: object) -> None:
         """Reach the point here and now, in a coroutine."""
 
 
@@ -137,10 +137,10 @@ class ArmedPoint(Point):
         await _aact(self.core)
         return self
 
-    def hit(self, **labels: object) -> None:  # noqa: ARG002
+    def hit(self, /, **labels: object) -> None:  # noqa: ARG002
         _act(self.core)
 
-    async def ahit(self, **labels: object) -> None:  # noqa: ARG002
+    async def ahit(self, /, **labels: object) -> None:  # noqa: ARG002
         await _aact(self.core)
 
 

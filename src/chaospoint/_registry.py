@@ -251,7 +251,9 @@ def _after_in_parent() -> None:
 
 
 def _after_in_child() -> None:
+    global _starting
     arming.renew()
+    _starting = RLock()
     for registry in list(_armable):
         registry.board.restart()
         registry.board.keeper.resume()

@@ -115,4 +115,6 @@ def _name(target: object) -> str:
     while isinstance(target, partial):
         target = target.func
     named = target if hasattr(target, "__qualname__") else type(target)
-    return f"{named.__module__}:{getattr(named, '__qualname__', named)}"
+    name = getattr(named, "__qualname__", repr(named))
+    module = getattr(named, "__module__", None)  # methods in C have none
+    return f"{module}:{name}" if module else name
