@@ -1,0 +1,52 @@
+"""Every small example runs by itself, says what it should, and gives no warning."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+SAYS = {
+    "decorate.py": """\
+charged 42
+failed: TimeoutError, injected at payment.charge
+charged 42
+injections: 1 of 2 reaches
+left: 0
+left: 4
+""",
+    "block.py": """\
+found 0
+1: ok
+2: database is locked
+3: ok
+4: database is locked
+injections: 2
+the statement failed after the block had passed
+""",
+    "coroutine.py": """\
+50 charges side by side: True, the loop ran on: True
+disarmed, the call goes through: 1.08
+a bounded hang ends in TimeoutError
+""",
+}
+
+
+@pytest.mark.parametrize("name", SAYS)
+def test_an_example_says_what_it_should(name: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", EXAMPLES / name],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stdout, done.returncode) == (SAYS[name], 0), done.stderr
+
+
+def test_every_example_is_run() -> None:
+    """What pytest collects by its name is run by pytest itself."""
+    here = {path.name for path in EXAMPLES.glob("*.py")}
+    assert here == {*SAYS, "integration_test.py"}
