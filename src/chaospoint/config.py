@@ -1,0 +1,219 @@
+"""`start` puts everything from outside in force and `stop` undoes all of it; neither raises.
+
+Our threads end before a fork and begin again in parent and child.  No lock is held while anything
+is armed, told or waited for.  Whatever our threads need is imported before they start, because the
+program that starts them may be in the middle of an import.
+"""
+
+from __future__ import annotations
+
+import encodings.utf_8_sig  # noqa: F401 - see below
+import logging
+import os
+from threading import Event, Lock, get_ident
+
+# The kernel, and reading a file, import these late; no thread of ours may be the one to do it.
+from chaospoint import _armed, _board, _calls, _drive, _remark  # noqa: F401
+from chaospoint._inside import transparent
+from chaospoint._registry import Registry, default_registry
+from chaospoint._version import __version__
+from chaospoint.control.server import AdminServer
+from chaospoint.control.service import Service
+from chaospoint.observers import add_defaults
+from chaospoint.settings import (
+    Permission,
+    Settings,
+    permission,
+    read_settings,
+    split_address,
+)
+from chaospoint.sources import Sources
+
+__all__ = ["Permission", "Settings", "permission", "read_settings", "start", "stop"]
+
+_log = logging.getLogger("chaospoint")
+_WAIT_SECONDS = 10.0
+
+
+def start(settings: Settings | None = None, *, registry: Registry | None = None) -> None:
+    """Arm what env and file say, watch the file, and serve the admin endpoint if asked to.
+
+    Reads the environment if ``settings`` is None; takes the default registry if ``registry`` is.
+    When it returns, the rules are armed. Where chaos is not allowed it says so in one line and
+    does nothing. When started already it does nothing, too. Safe from any thread; a bad source
+    is logged and never raised.
+    """
+    global _running
+    already = _running
+    if already is not None and settings is None:
+        already.wait_until_started()
+        return
+    with transparent():
+        wanted = read_settings() if settings is None else settings
+        allowed = permission(wanted)
+        if not allowed.allowed:
+            level = logging.WARNING if wanted.enabled else logging.INFO
+            _log.log(level, "chaospoint is not started: %s", allowed.why)
+            return
+        made = _Running(wanted, default_registry() if registry is None else registry)
+        with _guard:
+            running = _running = _running or made
+        if running is made:
+            made.start()
+            return
+        running.wait_until_started()
+        if settings is not None and settings != running.settings:
+            _log.warning("chaospoint runs already, with other settings: call stop() before start()")
+
+
+def stop() -> None:
+    """Undo `start`: end the threads, close the endpoint, disarm what came from outside.
+
+    Rules that came over HTTP to the background server go too, for nobody could reach them any
+    more. Does nothing when not started. Waits for our threads, but not for ever. Safe from any
+    thread.
+    """
+    global _running
+    with _guard:
+        running, _running = _running, None
+    if running is not None:
+        with transparent():
+            running.stop()
+
+
+class _Running:
+    """What one `start` started."""
+
+    def __init__(self, settings: Settings, registry: Registry) -> None:
+        self.settings = settings
+        self._registry = registry
+        self._sources = Sources(settings, registry)
+        self._server = _server(settings, registry)
+        self._started = Event()
+        self._starter = get_ident()
+        _survive_forks(registry)
+
+    def start(self) -> None:
+        try:
+            add_defaults(self._registry)  # they are to hear of a refusal, too
+            read = [self._sources.read_env(), self._sources.read_file()]
+            if self._server is not None:
+                self._server.open()
+            if self._sources.poller is not None:
+                self._sources.poller.start()
+            self._say([words for words in read if words is not None])
+        except Exception:
+            _log.exception("chaospoint could not start; the program goes on without chaos")
+        finally:
+            self._started.set()
+
+    def wait_until_started(self) -> None:
+        """Wait for the thread that is in `start`, unless it is this one; not for ever."""
+        if get_ident() != self._starter:
+            self._started.wait(_WAIT_SECONDS)
+
+    def stop(self) -> None:
+        self.wait_until_started()
+        self.pause()
+        if self._server is not None:
+            self._server.close()
+            over_http = [rule for rule in self._registry.rules() if rule.source == "http"]
+            self._registry.board.remove(over_http, "disarmed", by="stop()")
+        self._sources.clear()
+        _log.info("chaospoint stopped: pid %d", os.getpid())
+
+    def pause(self) -> None:
+        """End the threads, but keep the socket."""
+        if self._sources.poller is not None:
+            self._sources.poller.stop()
+        if self._server is not None:
+            self._server.pause()
+
+    def resume(self) -> None:
+        """Start the threads again, after `pause`."""
+        if self._started.is_set():
+            if self._sources.poller is not None:
+                self._sources.poller.start()
+            if self._server is not None:
+                self._server.resume()
+
+    def restart(self) -> None:
+        """Begin again in a forked child, where rules live on and threads do not."""
+        whole = self._started.is_set()
+        self._started = Event()
+        self._starter = get_ident()
+        if self._server is not None:
+            self._server.renew()
+        if self._sources.poller is not None:
+            self._sources.poller.renew()
+        if not whole:  # another thread was in the middle of `start`, and is not here
+            self.start()
+            return
+        if self._server is not None:
+            self._server.open(taken=logging.INFO)
+        if self._sources.poller is not None:
+            self._sources.poller.start()
+        self._started.set()
+
+    def _say(self, read: list[str]) -> None:
+        settings, url = self.settings, self._server and self._server.url
+        unset = "" if "environment" in settings.model_fields_set else " (not set)"
+        seed = "" if settings.seed is None else f"; seed {settings.seed}"
+        _log.info(
+            "chaospoint %s started: pid %d; environment %s%s; %s; %s%s",
+            __version__,
+            os.getpid(),
+            settings.environment,
+            unset,
+            "; ".join(read) or "no rules from env or file",
+            f"admin endpoint {url}" if url else "no admin endpoint",
+            seed,
+        )
+
+
+def _server(settings: Settings, registry: Registry) -> AdminServer | None:
+    if settings.admin is None:
+        return None
+    host, port = split_address(settings.admin)
+    token = settings.admin_token is not None
+    return AdminServer(Service.of(settings, registry), host, port, token=token)
+
+
+_guard = Lock()
+_running: _Running | None = None
+
+
+def _before_fork() -> None:
+    if _running is not None:
+        _running.pause()
+
+
+def _after_fork_in_parent() -> None:
+    with _guard:  # so that a stop() meanwhile is not undone
+        if _running is not None:
+            _running.resume()
+
+
+def _after_fork_in_child() -> None:
+    global _guard
+    _guard = Lock()
+    if _running is not None:
+        with transparent():
+            _running.restart()
+
+
+_registered = False
+
+
+def _survive_forks(registry: Registry) -> None:
+    global _registered
+    # The kernel registers with its first board, and has to be first: before a fork the order is
+    # reversed, and our threads can only end while it has not yet taken the lock they may want.
+    _ = registry.board
+    if not _registered and hasattr(os, "register_at_fork"):
+        _registered = True
+        os.register_at_fork(
+            before=_before_fork,
+            after_in_parent=_after_fork_in_parent,
+            after_in_child=_after_fork_in_child,
+        )

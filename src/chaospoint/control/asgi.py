@@ -1,0 +1,75 @@
+"""The admin endpoint as an ASGI app, to be mounted in FastAPI, Starlette or any other.
+
+It answers on the loop itself: nothing in it waits, and a full thread pool must not keep anybody
+from disarming.  Behind a proxy set a token: a proxy's address is loopback too, and forwarded
+headers are never believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from chaospoint._inside import transparent
+from chaospoint.control.messages import MAX_BODY, Request, fold
+from chaospoint.control.service import Service
+from chaospoint.settings import read_settings
+
+__all__ = ["app"]
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+
+def app(service: Service | None = None) -> App:
+    """Return an app for ``service``; by default the default registry's, by the environment."""
+    home = Service.of(read_settings()) if service is None else service
+
+    async def admin(scope: Message, receive: Receive, send: Send) -> None:
+        with transparent():
+            if scope["type"] == "http":
+                await _http(home, scope, receive, send)
+            elif scope["type"] == "lifespan":
+                await _lifespan(receive, send)
+            elif scope["type"] == "websocket":
+                await receive()
+                await send({"type": "websocket.close", "code": 1000})
+
+    return admin
+
+
+async def _http(service: Service, scope: Message, receive: Receive, send: Send) -> None:
+    body, more = b"", True
+    while more and len(body) <= MAX_BODY:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    path, root = scope["path"], scope.get("root_path", "").rstrip("/")
+    if root and path.startswith(root + "/"):  # a mounted app sees the whole path
+        path = path[len(root) :]
+    headers = fold(
+        (key.decode("latin-1"), value.decode("latin-1")) for key, value in scope["headers"]
+    )
+    headers.pop("transfer-encoding", None)  # the server has undone it
+    client = scope.get("client") or ("", 0)
+    response = service.answer(Request(scope["method"], path, headers, body, str(client[0])))
+    await send(
+        {
+            "type": "http.response.start",
+            "status": response.status,
+            "headers": [(k.encode(), v.encode("latin-1")) for k, v in response.headers.items()],
+        }
+    )
+    await send({"type": "http.response.body", "body": response.body})
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

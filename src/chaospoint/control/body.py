@@ -1,0 +1,64 @@
+"""What the body of a write may be: nothing, or one small JSON object that says its length."""
+
+from __future__ import annotations
+
+from chaospoint.control import strict_json
+from chaospoint.control.messages import MAX_BODY, Request
+from chaospoint.control.problem import Problem
+
+__all__ = ["keys_of", "no_keys"]
+
+
+def no_keys(request: Request) -> None:
+    """Raise the `Problem` of a request that brings keys where none mean anything."""
+    keys = keys_of(request)
+    if keys:
+        raise Problem(
+            422,
+            "unknown-key",
+            f"{request.method} {request.path} takes no keys, and got {sorted(keys)[0]!r}",
+            field=sorted(keys)[0],
+            cure="send no body",
+        )
+
+
+def keys_of(request: Request) -> dict[str, object]:
+    """Return the object in the body, which may be absent; raise the `Problem` it has."""
+    headers = request.headers
+    if "transfer-encoding" in headers:  # an adapter that has undone it takes the header out
+        raise Problem(411, "length-needed", "the body has no Content-Length", cure="send one")
+    length = headers.get("content-length", str(len(request.body)))
+    if not (length.isascii() and length.isdigit()):
+        raise Problem(400, "bad-length", f"Content-Length {length!r} is no number", value=length)
+    if len(length) > 9 or max(int(length), len(request.body)) > MAX_BODY:
+        raise Problem(
+            413, "too-large", f"a body has {MAX_BODY} bytes at most", value=length, limit=MAX_BODY
+        )
+    if int(length) != len(request.body):
+        raise Problem(
+            400, "cut-short", f"{length} bytes were announced, and {len(request.body)} came"
+        )
+    if not request.body:
+        return {}
+    media = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media != "application/json":
+        raise Problem(
+            415,
+            "not-json",
+            f"the body is {media or 'of no type'}",
+            headers={"accept": "application/json"},
+            value=media,
+            cure="send Content-Type: application/json",
+        )
+    try:
+        data = strict_json.loads(request.body)
+    except ValueError as error:
+        raise Problem(400, "malformed", f"the body is no JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise Problem(
+            422,
+            "not-an-object",
+            f"the body is a {type(data).__name__}, not an object of keys",
+            cure='send the keys of a rule, such as {"latency": "200ms"}',
+        )
+    return data

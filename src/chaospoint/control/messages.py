@@ -1,0 +1,76 @@
+"""What goes in and out of the admin endpoint: plain values, whatever carries them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+__all__ = ["MAX_BODY", "Request", "Response", "bytes_to_read", "fold", "reply"]
+
+MAX_BODY = 64 * 1024
+"""The longest body that is looked at, in bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request.
+
+    ``path`` is percent-decoded and begins where the app is mounted; ``headers`` are lower case
+    (see `fold`); ``body`` is what was read, never much more than `MAX_BODY`; ``client`` is the
+    address of the peer of the connection, or empty if it has none.
+    """
+
+    method: str
+    path: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    client: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One answer; ``body`` is empty for HEAD, while the headers tell of what GET would give."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def reply(
+    status: int,
+    content: object,
+    *,
+    media: str = "application/json",
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Make a response of bytes as they are, or of anything else as JSON."""
+    body = content if isinstance(content, bytes) else (json.dumps(content) + "\n").encode()
+    return Response(
+        status,
+        {
+            "content-type": media,
+            "content-length": str(len(body)),
+            "cache-control": "no-store",
+            "x-content-type-options": "nosniff",
+            **(headers or {}),
+        },
+        body,
+    )
+
+
+def fold(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Make one mapping of header lines; a header sent twice becomes one value with a comma."""
+    headers: dict[str, str] = {}
+    for name, value in pairs:
+        key = name.lower()
+        headers[key] = f"{headers[key]}, {value}" if key in headers else value.strip()
+    return headers
+
+
+def bytes_to_read(headers: Mapping[str, str]) -> int:
+    """Return how much body an adapter should read: 0 if it is to be refused unread."""
+    length = headers.get("content-length", "")
+    if "transfer-encoding" in headers or not (length.isascii() and length.isdigit()):
+        return 0
+    return 0 if len(length) > 9 or int(length) > MAX_BODY else int(length)

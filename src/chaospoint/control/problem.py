@@ -1,0 +1,88 @@
+"""Every refusal is an RFC 9457 problem document: what happened, the value, the cure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from chaospoint.control.messages import Response, reply
+from chaospoint.errors import (
+    ChaosError,
+    InvalidPlan,
+    LimitExceeded,
+    NotPermitted,
+    UnknownPoint,
+    UnsupportedFault,
+)
+
+__all__ = ["Problem", "problem_of"]
+
+
+class Problem(Exception):
+    """A refusal on its way out; `response` is the document.
+
+    ``kind`` is the stable word of its ``type``; ``members`` stand beside the five of the RFC;
+    those that are None are left out.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        kind: str,
+        detail: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **members: object,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.kind = kind
+        self.detail = detail
+        self.headers = dict(headers or {})
+        self.members = {key: value for key, value in members.items() if value is not None}
+
+    def response(self) -> Response:
+        """Return the problem document."""
+        document = {
+            "type": f"urn:chaospoint:problem:{self.kind}",
+            "title": self.kind.replace("-", " ").capitalize(),
+            "status": self.status,
+            "detail": self.detail,
+            **{key: _plain(value) for key, value in self.members.items()},
+        }
+        return reply(self.status, document, media="application/problem+json", headers=self.headers)
+
+
+def problem_of(error: ChaosError) -> Problem:
+    """Return the problem that says what ``error`` says."""
+    match error:
+        case InvalidPlan():
+            return Problem(
+                422,
+                "invalid-plan",
+                str(error),
+                rule=error.rule,
+                field=error.field,
+                value=error.value,
+                cure=error.cure,
+            )
+        case UnknownPoint():
+            return Problem(404, "unknown-point", str(error), name=error.name, nearest=error.close)
+        case UnsupportedFault():
+            return Problem(422, "unsupported-fault", str(error))
+        case NotPermitted():
+            return Problem(
+                409, "not-permitted", str(error), cure="POST /v1/enable allows arming again"
+            )
+        case LimitExceeded():
+            return Problem(422, "limit-exceeded", str(error))
+        case _:
+            return Problem(422, "refused", str(error))
+
+
+def _plain(value: object) -> object:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return repr(value)[:200]
+    return value

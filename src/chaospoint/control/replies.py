@@ -1,0 +1,55 @@
+"""Replies under way are counted, so that what ends a server, or forks, lets them out first."""
+
+from __future__ import annotations
+
+from threading import Condition
+from time import monotonic
+
+__all__ = ["Replies"]
+
+
+class Replies:
+    """A gate with a count: ``with replies:`` around making and sending one reply.
+
+    While it is shut, those who come wait in front of it; when it is closed for good they get a
+    `ConnectionAbortedError`. Safe from any thread.
+    """
+
+    def __init__(self) -> None:
+        self._changed = Condition()
+        self._under_way = 0
+        self._shut = False
+        self._closed = False
+
+    def __enter__(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or not self._shut)
+            if self._closed:
+                raise ConnectionAbortedError("the admin endpoint has been stopped")
+            self._under_way += 1
+
+    def __exit__(self, *exc: object) -> None:
+        with self._changed:
+            self._under_way -= 1
+            self._changed.notify_all()
+
+    def shut(self, timeout_seconds: float) -> bool:
+        """Let no more begin, and wait for those under way; say whether all of them are out."""
+        until = monotonic() + timeout_seconds
+        with self._changed:
+            self._shut = True
+            while self._under_way and (left := until - monotonic()) > 0:
+                self._changed.wait(left)
+            return self._under_way == 0
+
+    def open(self) -> None:
+        """Let them begin again."""
+        with self._changed:
+            self._shut = False
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Let none begin any more, nor those who wait."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()

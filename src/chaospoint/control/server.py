@@ -1,0 +1,129 @@
+"""The admin endpoint in the background, for programs that have no web server to mount it in.
+
+It is never reached from another machine without a token.  Nothing is imported once it runs,
+because the program that starts it may be in the middle of an import.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+from threading import Lock
+
+from chaospoint.control.door import is_loopback
+from chaospoint.control.listener import Listener
+from chaospoint.control.service import Service
+
+__all__ = ["AdminServer"]
+
+_log = logging.getLogger("chaospoint")
+
+
+class AdminServer:
+    """Serves one `Service` at ``host:port`` (port 0: any free one) in the background.
+
+    `open` binds and starts; `close` ends everything it started. `pause` and `resume` are for
+    forks: the socket stays and keeps who calls waiting. Safe from any thread.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        host: str,
+        port: int,
+        *,
+        token: bool,
+        timeout_seconds: float = 10.0,
+    ) -> None:
+        self._service = service
+        self._wanted = (host, port)
+        self._resolved: tuple[int, str] | None = None
+        self._token = token
+        self._timeout = timeout_seconds
+        self._guard = Lock()
+        self._listener: Listener | None = None
+
+    @property
+    def url(self) -> str | None:
+        """Where it serves, or None if it does not."""
+        listener = self._listener
+        if listener is None:
+            return None
+        host, port = map(str, listener.server_address[:2])
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def open(self, *, taken: int = logging.WARNING) -> bool:
+        """Bind and serve; if that cannot be, say why and return False, and raise nothing.
+
+        ``taken`` is the level at which a port that somebody else has is said.
+        """
+        with self._guard:
+            if self._listener is None:
+                self._listener = self._bind(taken)
+            if self._listener is None:
+                return False
+            self._listener.run()
+            return True
+
+    def close(self) -> None:
+        """Let replies under way out, for a second at most, and end it."""
+        with self._guard:
+            listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.halt()
+            listener.server_close()
+            listener.drop()
+
+    def pause(self) -> None:
+        """Let replies under way out and end the thread; who calls now waits."""
+        if (listener := self._listener) is not None:
+            listener.halt()
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        with self._guard:
+            if self._listener is not None:
+                self._listener.run()
+
+    def renew(self) -> None:
+        """In a forked child: close what was inherited, before anything else."""
+        self._guard = Lock()
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.disown()
+
+    def _bind(self, taken: int) -> Listener | None:
+        host, port = self._wanted
+        try:
+            # Once: in a forked child the resolver's locks may be held by nobody.
+            self._resolved = self._resolved or _resolve(host, port)
+            family, address = self._resolved
+            if not self._token and not is_loopback(address):
+                _log.warning(
+                    "the admin endpoint is not served: %s is reached from other machines, which "
+                    "needs a token; set CHAOSPOINT_ADMIN_TOKEN, or CHAOSPOINT_ADMIN=127.0.0.1:%s",
+                    host,
+                    port,
+                )
+                return None
+            return Listener(self._service, family, (address, port), self._timeout)
+        except (OSError, UnicodeError) as error:
+            in_use = getattr(error, "errno", None) == errno.EADDRINUSE
+            _log.log(
+                taken if in_use else logging.WARNING,
+                "the admin endpoint is not served: %s port %s %s; set CHAOSPOINT_ADMIN to "
+                "another address, such as 127.0.0.1:%s",
+                host,
+                port,
+                "is taken by another process" if in_use else f"cannot be bound ({error})",
+                port + 1 if 1024 <= port < 65535 else 8475,
+            )
+            return None
+
+
+def _resolve(host: str, port: int) -> tuple[int, str]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    # Of the two meanings of localhost people expect the older.
+    family, _, _, _, address = min(found, key=lambda info: info[0] != socket.AF_INET)
+    return family, str(address[0])

@@ -1,0 +1,219 @@
+"""A request in, an answer out: no socket, no thread, and no point acts in here.
+
+A write is in force when its answer is returned.  Nothing but `BaseException`s that are no
+`Exception` leaves `Service.answer`; a refusal is a problem document, and so is a bug.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from http import HTTPStatus
+
+from chaospoint._inside import transparent
+from chaospoint._names import is_glob, matches
+from chaospoint._point import Point
+from chaospoint._registry import Registry, default_registry
+from chaospoint._version import __version__
+from chaospoint.arming import install_plan
+from chaospoint.control.body import keys_of, no_keys
+from chaospoint.control.door import Door
+from chaospoint.control.messages import Request, Response, reply
+from chaospoint.control.metrics import scrape
+from chaospoint.control.problem import Problem, problem_of
+from chaospoint.control.state import state_of_point, state_of_rule
+from chaospoint.errors import ChaosError, UnknownPoint
+from chaospoint.plan import Plan, parse_rule
+from chaospoint.settings import Settings
+
+__all__ = ["EXPIRES_AFTER_SECONDS", "Service"]
+
+EXPIRES_AFTER_SECONDS = 600.0
+"""When a rule armed here ends by itself, if it does not say."""
+
+ROUTES = (
+    "GET /v1/status",
+    "GET|DELETE /v1/points",
+    "GET|PUT|DELETE /v1/points/{name}",
+    "POST /v1/enable",
+    "POST /v1/disable",
+    "GET /metrics",
+)
+_POINTS = "/v1/points/"
+_log = logging.getLogger("chaospoint")
+
+Handler = Callable[[Request, str], Response]
+
+
+class Service:
+    """The admin endpoint of one registry, behind one door. Safe from any thread."""
+
+    def __init__(self, registry: Registry, door: Door, *, seed: int | None = None) -> None:
+        self._registry = registry
+        self._door = door
+        self._seed = seed
+        self._routes: Mapping[str, Mapping[str, Handler]] = {
+            "/v1/status": {"GET": self._status},
+            "/v1/points": {"GET": self._list, "DELETE": self._disarm},
+            _POINTS: {"GET": self._show, "PUT": self._put, "DELETE": self._disarm},
+            "/v1/enable": {"POST": self._enable},
+            "/v1/disable": {"POST": self._disable},
+            "/metrics": {"GET": self._metrics},
+        }
+
+    @classmethod
+    def of(cls, settings: Settings, registry: Registry | None = None) -> Service:
+        """Return the service that ``settings`` describe, of the default registry if none."""
+        home = default_registry() if registry is None else registry
+        return cls(home, Door.of(settings), seed=settings.seed)
+
+    def answer(self, request: Request) -> Response:
+        """Return the answer to ``request``."""
+        with transparent():
+            try:
+                response = self._answer(request)
+            except Problem as problem:
+                response = problem.response()
+            except ChaosError as error:
+                response = problem_of(error).response()
+            except Exception:
+                _log.exception("%s %s failed inside chaospoint", request.method, request.path)
+                response = Problem(
+                    500, "bug", "this is a bug in chaospoint; its log has the details"
+                ).response()
+        return replace(response, body=b"") if request.method == "HEAD" else response
+
+    def _answer(self, request: Request) -> Response:
+        self._door.check(request)
+        path, name = request.path, ""
+        if path.startswith(_POINTS) and "/" not in path[len(_POINTS) :]:
+            path, name = _POINTS, path[len(_POINTS) :]
+        methods = self._routes.get(path)
+        if methods is None or (path == _POINTS and not name):
+            raise Problem(
+                404, "unknown-route", f"there is nothing at {request.path!r}", routes=ROUTES
+            )
+        handler = methods.get("GET" if request.method == "HEAD" else request.method)
+        if handler is None:
+            allow = ", ".join([*methods, "HEAD"] if "GET" in methods else methods)
+            raise Problem(
+                405,
+                "method-not-allowed",
+                f"{request.method} means nothing at {request.path!r}; there are {allow}",
+                headers={"allow": allow},
+            )
+        return handler(request, name)
+
+    # Reads
+
+    def _status(self, _request: Request, _name: str) -> Response:
+        registry, permission = self._registry, self._door.permission
+        return reply(
+            200,
+            {
+                "version": __version__,
+                "pid": os.getpid(),
+                "enabled": registry.enabled,
+                "environment": self._door.environment,
+                "allowed": permission.allowed,
+                "why": permission.why,
+                "points": len(registry.points()),
+                "counts": "of this process alone",
+                "rules": [state_of_rule(rule) for rule in registry.rules()],
+            },
+        )
+
+    def _list(self, _request: Request, _name: str) -> Response:
+        return reply(200, {"points": [state_of_point(point) for point in self._registry.points()]})
+
+    def _show(self, _request: Request, name: str) -> Response:
+        return reply(200, self._state(name))
+
+    def _metrics(self, _request: Request, _name: str) -> Response:
+        self._registry.flush()
+        media, text = scrape()
+        return reply(HTTPStatus.OK, text, media=media)
+
+    # Writes
+
+    def _put(self, request: Request, name: str) -> Response:
+        self._known(name)
+        keys = keys_of(request)
+        if not keys:
+            raise Problem(
+                400 if not request.body else 422,
+                "empty-rule",
+                f"what is to happen at {name!r} is missing",
+                cure='send the keys of a rule, such as {"latency": "200ms"}',
+            )
+        there = keys.pop("point", name)
+        if there != name:
+            raise Problem(
+                422,
+                "other-point",
+                f"the path says {name!r} and the body {there!r}",
+                field="point",
+                value=there,
+                cure="leave `point` out of the body",
+            )
+        rule = parse_rule(keys, point=name)
+        install_plan(
+            Plan(rules=(rule,)),
+            source="http",
+            trust="loaded",
+            registry=self._registry,
+            seed=self._seed,
+            expires_after=EXPIRES_AFTER_SECONDS,
+            by=_by(request),
+            replace=True,
+            only=name,
+        )
+        return reply(200, self._state(name))
+
+    def _disarm(self, request: Request, name: str) -> Response:
+        no_keys(request)
+        pattern = name or "*"
+        return reply(200, {"disarmed": self._registry.disarm(pattern, by=_by(request))})
+
+    def _enable(self, request: Request, name: str) -> Response:
+        no_keys(request)
+        self._registry.enable(by=_by(request))
+        return self._status(request, name)
+
+    def _disable(self, request: Request, name: str) -> Response:
+        no_keys(request)
+        self._registry.disable(by=_by(request))
+        return self._status(request, name)
+
+    # Points
+
+    def _known(self, name: str) -> list[Point]:
+        registry = self._registry
+        if is_glob(name):
+            found = [point for point in registry.points() if matches(name, point.name)]
+        else:
+            point = registry.find(name)
+            found = [] if point is None else [point]
+        if not found:
+            raise UnknownPoint(name, registry.nearest(name))
+        return found
+
+    def _state(self, name: str) -> dict[str, object]:
+        points = self._known(name)
+        if is_glob(name):
+            rules = [rule for rule in self._registry.rules() if rule.pattern == name]
+            return {
+                "name": name,
+                "points": [point.name for point in points],
+                "rules": [state_of_rule(rule) for rule in rules],
+            }
+        return {
+            **state_of_point(points[0]),
+            "rules": [state_of_rule(r) for r in self._registry.rules(name)],
+        }
+
+
+def _by(request: Request) -> str:
+    return f"http {request.client or 'local'}"

@@ -1,0 +1,73 @@
+"""JSON as the RFC has it, and no more than a plan can need.
+
+What the standard parser lets pass is refused: NaN and infinities, a key given twice, numbers
+beyond a float, half a surrogate pair, and nesting deeper than anything here means.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import math
+from typing import NoReturn
+
+__all__ = ["MAX_DEPTH", "loads"]
+
+MAX_DEPTH = 64
+
+
+def loads(text: str | bytes) -> object:
+    """Return what ``text`` (bytes: UTF-8) says; raise `ValueError` with the reason and place."""
+    try:
+        if isinstance(text, bytes):
+            text = text.removeprefix(codecs.BOM_UTF8).decode()
+        value: object = json.loads(
+            text, object_pairs_hook=_once, parse_constant=_no_constant, parse_float=_finite
+        )
+    except UnicodeDecodeError as error:
+        raise ValueError(f"it is not UTF-8: {error.reason} at byte {error.start}") from None
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{error.msg} at line {error.lineno} column {error.colno}") from None
+    _inspect(value, 1)
+    return value
+
+
+_TOO_DEEP = f"it is nested deeper than {MAX_DEPTH} levels"
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r} is given twice in one object")
+    return found
+
+
+def _no_constant(word: str) -> NoReturn:
+    raise ValueError(f"{word} is not JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(f"the number {digits[:40]} is too large")
+    return number
+
+
+def _inspect(value: object, depth: int) -> None:
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"half a surrogate pair in {value[:40]!r}") from None
+    elif isinstance(value, dict | list):
+        if depth > MAX_DEPTH:
+            raise ValueError(_TOO_DEEP)
+        for part in value:
+            _inspect(part, depth + 1)
+        if isinstance(value, dict):
+            for part in value.values():
+                _inspect(part, depth + 1)

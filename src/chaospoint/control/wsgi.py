@@ -1,0 +1,58 @@
+"""The admin endpoint as a WSGI app, to be mounted in Flask, Django or any other.
+
+Behind a proxy set a token: a proxy's address is loopback too, and forwarded headers are never
+believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from chaospoint._inside import transparent
+from chaospoint.control.messages import MAX_BODY, Request, bytes_to_read, fold
+from chaospoint.control.service import Service
+from chaospoint.settings import read_settings
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+__all__ = ["app"]
+
+
+def app(service: Service | None = None) -> WSGIApplication:
+    """Return an app for ``service``; by default the default registry's, by the environment."""
+    home = Service.of(read_settings()) if service is None else service
+
+    def admin(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        with transparent():
+            response = home.answer(_request(environ))
+            phrase = HTTPStatus(response.status).phrase
+            start_response(f"{response.status} {phrase}", list(response.headers.items()))
+        return [response.body]
+
+    return admin
+
+
+def _request(environ: WSGIEnvironment) -> Request:
+    headers = fold(_headers(environ))
+    size = bytes_to_read(headers)
+    if "content-length" not in headers and environ.get("wsgi.input_terminated"):
+        # The server has undone the transfer encoding, and marks where the body ends.
+        headers.pop("transfer-encoding", None)
+        size = MAX_BODY + 1
+    return Request(
+        environ["REQUEST_METHOD"],
+        environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace"),
+        headers,
+        environ["wsgi.input"].read(size) if size else b"",
+        environ.get("REMOTE_ADDR", ""),
+    )
+
+
+def _headers(environ: WSGIEnvironment) -> Iterator[tuple[str, str]]:
+    for key, value in environ.items():
+        name = key.removeprefix("HTTP_")
+        if name != key or (key in ("CONTENT_TYPE", "CONTENT_LENGTH") and value):
+            yield name.replace("_", "-"), value

@@ -1,0 +1,135 @@
+"""A file is watched by looking at it: no inotify, which misses replaced symlinks.
+
+`look` is pure in the file system's state; `Poller.poll` does one round and can be called by hand;
+the thread only repeats it.  What a bad file says is told once for as long as it says the same.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event, Lock, Thread, current_thread
+from typing import NamedTuple
+
+from chaospoint._inside import transparent
+from chaospoint.errors import ChaosError
+
+__all__ = ["Poller", "Signature", "look"]
+
+_log = logging.getLogger("chaospoint")
+
+
+class Signature(NamedTuple):
+    """What changes when a file does: written in place, replaced, or behind a moved symlink."""
+
+    realpath: str
+    inode: int
+    mtime_ns: int
+    size: int
+
+
+def look(path: Path) -> Signature | None:
+    """Return the signature of the file at ``path``, or None where nothing can be seen."""
+    try:
+        realpath = os.path.realpath(path)
+        stat = os.stat(realpath)
+    except (OSError, ValueError):
+        return None
+    return Signature(realpath, stat.st_ino, stat.st_mtime_ns, stat.st_size)
+
+
+class Poller:
+    """Calls ``load`` when the file at ``path`` has changed, on a daemon thread of its own.
+
+    ``load(path)`` raises what is wrong with the file; that ends there, in one WARNING. After a
+    failure it is called again at every round, for the cure may lie outside the file.
+    ``told(ok, reason)`` hears of every success, and of a failure when the file or the reason is
+    new. ``start`` and ``stop`` may be called again and from any thread.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        load: Callable[[Path], object],
+        told: Callable[[bool, str], None],
+        *,
+        interval_seconds: float = 1.0,
+    ) -> None:
+        self._path = path
+        self._load = load
+        self._told = told
+        self._interval = interval_seconds
+        self._loaded: Signature | None = None
+        self._failure: tuple[Signature | None, str] | None = None
+        self._logged: str | None = None
+        self._guard = Lock()
+        self._stop = Event()
+        self._thread: Thread | None = None
+
+    def poll(self) -> bool:
+        """Look once, and load if there is reason to; return whether a plan was loaded.
+
+        Not to be called by two threads at once.
+        """
+        signature = look(self._path)  # before the load: what changes meanwhile is seen next time
+        if self._failure is None and signature is not None and signature == self._loaded:
+            return False
+        try:
+            self._load(self._path)
+        except Exception as error:
+            self._failed(signature, error)
+            return False
+        self._loaded, self._failure, self._logged = signature, None, None
+        self._told(True, "")
+        return True
+
+    def start(self) -> None:
+        """Start the thread, unless it runs."""
+        with self._guard:
+            if self._thread is None:
+                # A thread that was abandoned, or lost in a fork, keeps the event it was given.
+                self._stop = Event()
+                self._thread = Thread(
+                    target=self._run, args=(self._stop,), name="chaospoint-poller", daemon=True
+                )
+                self._thread.start()
+
+    def stop(self, timeout_seconds: float = 5.0) -> None:
+        """Wake and end the thread; wait for it, but not for ever."""
+        with self._guard:
+            thread, self._thread = self._thread, None
+            self._stop.set()
+        if thread is not None and thread is not current_thread():
+            thread.join(timeout_seconds)
+
+    def renew(self) -> None:
+        """Forget the thread and make the locks anew, in a forked child."""
+        self._guard = Lock()
+        self._stop = Event()
+        self._thread = None
+
+    def _run(self, stop: Event) -> None:
+        with transparent():
+            while not stop.wait(self._interval):
+                try:
+                    self.poll()
+                except Exception:
+                    _log.exception("the plan file %s could not be looked at", self._path)
+
+    def _failed(self, signature: Signature | None, error: Exception) -> None:
+        expected = isinstance(error, ChaosError)
+        words = str(error) if expected else f"{type(error).__name__}: {error}"
+        if self._failure == (signature, words):
+            return
+        self._failure = (signature, words)
+        if self._logged != words:
+            self._logged = words
+            _log.warning(
+                "the plan file %s is refused whole, what was armed before stays: %s",
+                self._path,
+                words,
+                exc_info=None if expected else error,
+            )
+        self._told(False, words)
