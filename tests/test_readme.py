@@ -1,0 +1,96 @@
+"""The README and the pages of docs/ do what they say: their code blocks are run in order.
+
+Python blocks share one namespace, unless the first line names a file: those are only written, as
+YAML blocks are. Shell blocks run in the folder of those files; ``sh background`` runs until the
+page is done. Blocks that install things or run the whole suite are run by CI itself.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import chaospoint
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w+)( background)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+RUN_BY_CI = ("uv run", "pip install")
+PORT = "8475"
+WITHOUT_CODE = ("how-it-works.md",)
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    return [(kind + flag, code) for kind, flag, code in BLOCK.findall(page.read_text())]
+
+
+def free_port() -> str:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return str(found.getsockname()[1])
+
+
+def wait_for_answer(process: subprocess.Popen[bytes], port: str) -> None:
+    """Ask until the service answers; every try waits for the socket, none for the clock."""
+    for _ in range(100_000):
+        assert process.poll() is None, "the service ended"
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/status", timeout=5).close()
+            return
+        except OSError:
+            continue
+    raise AssertionError("the service did not answer")
+
+
+@pytest.mark.filterwarnings("ignore::chaospoint.errors.ChaosWarning")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_blocks_of_the_page_run(page: Path, tmp_path: Path) -> None:
+    names: dict[str, Any] = {"__name__": "readme"}
+    port = free_port()
+    background: list[subprocess.Popen[bytes]] = []
+    environment = {key: value for key, value in os.environ.items() if "CHAOSPOINT" not in key}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    ran = 0
+    try:
+        for kind, code in blocks(page):
+            if kind == "text" or (kind == "sh" and any(word in code for word in RUN_BY_CI)):
+                continue
+            ran += 1
+            if (named := re.match(r"# (\S+\.(?:py|yaml|toml|json))\n", code)) is not None:
+                (tmp_path / named[1]).write_text(code)
+            elif kind == "python":
+                exec(compile(code, f"{page.name}: block {ran}", "exec"), names)
+            elif kind == "sh background":
+                words = f"exec env {code}".replace("ADMIN=true", f"ADMIN=127.0.0.1:{port}")
+                background.append(
+                    subprocess.Popen(["bash", "-c", words], cwd=tmp_path, env=environment)
+                )
+                wait_for_answer(background[-1], port)
+            elif kind == "sh":
+                script = "set -euo pipefail\n" + code.replace(PORT, port)
+                done = subprocess.run(
+                    ["bash", "-c", script],
+                    cwd=tmp_path,
+                    env=environment,
+                    capture_output=True,
+                    text=True,
+                    timeout=60,
+                )
+                assert done.returncode == 0, done.stdout + done.stderr
+            else:
+                raise AssertionError(f"nothing runs a block of {kind!r}")
+    finally:
+        chaospoint.disarm()
+        for process in background:
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=10)
+    assert ran > 0 or page.name in WITHOUT_CODE, "no block of the page was run"
