@@ -167,12 +167,13 @@ class Board:
             if self.enabled:
                 self._add(fresh)
                 self._rebuild(rule for rule in plan if rule.why is None)
+                told = [RuleArmed(rule) for rule in fresh]
             else:
                 for rule in fresh:
                     rule.why = "disabled"
+                told = []
         self._told(ended)
-        if self.enabled:
-            self.say(*map(RuleArmed, fresh))
+        self.say(*told)
         return plan, remarks
 
     def _make(self, terms: Sequence[Terms], source: Source, by: str) -> list[ArmedRule]:
@@ -244,7 +245,7 @@ class Board:
         self, rules: Sequence[ArmedRule], why: Ending, by: str = "", reason: str = ""
     ) -> list[RuleDisarmed]:
         for rule in rules:
-            rule.why = why
+            rule.end(why)
             if is_glob(rule.pattern):
                 self._globs.remove(rule)
             else:
@@ -356,6 +357,11 @@ class Board:
                 remarks.append(
                     f"no point is named {rule.pattern!r} so far: the rule waits for one{hint}"
                 )
+            if rule.terms.schedule.probability <= 0.0:
+                remarks.append(
+                    f"{rule.text} can never fire, for its probability is 0: raise it, or leave the "
+                    "rule out"
+                )
             remarks += self._inexpressible(rule, names)
         return remarks
 
@@ -397,8 +403,12 @@ def _block(core: Core) -> Search:
     def reach() -> Firing | None:
         nonlocal made
         if made is None:
-            made = search(aims_at(rules, core.name, "block"))
-            _say_left_out(rules, core.name)
+            try:
+                made = search(aims_at(rules, core.name, "block"))
+                _say_left_out(rules, core.name)
+            except Exception:
+                _bug.report(f"making {core.name!r} ready")
+                return None
         return made()
 
     return reach

@@ -6,6 +6,8 @@ import logging
 import sys
 from collections import deque
 
+from chaospoint._inside import transparent
+
 __all__ = ["bugs", "report"]
 
 bugs: deque[BaseException] = deque(maxlen=100)
@@ -23,11 +25,15 @@ def report(where: str, cure: str = "this is a bug in chaospoint: please report i
     if (where, type(error)) in _said:
         return
     _said.add((where, type(error)))
-    logging.getLogger("chaospoint").error(
-        "%s failed (%s: %s); the call goes through without chaos; %s",
-        where,
-        type(error).__name__,
-        error,
-        cure,
-        exc_info=error,
-    )
+    try:
+        with transparent():
+            logging.getLogger("chaospoint").error(
+                "%s failed (%s: %s); the call goes through without chaos; %s",
+                where,
+                type(error).__name__,
+                error,
+                cure,
+                exc_info=error,
+            )
+    except Exception:
+        pass  # a handler of the host's that raises would break the call

@@ -18,7 +18,7 @@ from chaospoint._clock import settle
 from chaospoint._effects import Raise, Return
 from chaospoint._epoch import Aim, Firing
 from chaospoint._injection import Injection, mark
-from chaospoint._inside import inside
+from chaospoint._inside import inside, transparent
 
 __all__ = ["Answer", "adrive", "drive"]
 
@@ -67,12 +67,14 @@ def _prepare(firing: Firing) -> _Prepared:
     what was asked for.
     """
     aim, ordinal = firing
+    rule = aim.rule
     token = inside.set(True)
     try:
+        if not rule.acts_at(aim.point):
+            return _NOTHING  # a coroutine or generator that was made before disarming
         injection, effects = aim.at(ordinal)
         if injection is None:
             return _NOTHING
-        rule = aim.rule
         next(rule.tally.fired)
         _tell(rule.home.observe, injection)
         if rule.watchers:
@@ -107,14 +109,14 @@ def _tell(observers: Iterable[Callable[[Injection], None]], injection: Injection
 
 def _rest(aim: Aim, seconds: float | None) -> bool:
     """Sleep on this thread; return False if the rule was disarmed here before the end."""
-    if asyncio._get_running_loop() is not None:
-        _say_once(
-            aim.point,
-            "%r delays a thread that runs an event loop, and so every task of it: "
-            "decorate a coroutine, or use 'async with' or 'ahit'",
-        )
     rule, clock, woken = aim.rule, aim.rule.home.clock, Event()
     try:
+        if asyncio._get_running_loop() is not None:
+            _say_once(
+                aim.point,
+                "%r delays a thread that runs an event loop, and so every task of it: "
+                "decorate a coroutine, or use 'async with' or 'ahit'",
+            )
         deadline = None if seconds is None else clock.monotonic() + seconds
         while True:
             rule.sleepers.add(woken.set)  # first: who disarms after the next line wakes us
@@ -171,4 +173,5 @@ _said: set[str] = set()
 def _say_once(point: str, message: str) -> None:
     if point not in _said:
         _said.add(point)
-        _log.warning(message, point)
+        with transparent():
+            _log.warning(message, point)

@@ -154,6 +154,7 @@ class ArmedRule:
 
     __slots__ = (
         "_interrupted",
+        "_reaches",
         "_shadowed",
         "by",
         "deadline",
@@ -200,6 +201,7 @@ class ArmedRule:
 
     def _renew(self) -> None:
         self.tally = Tally(_with_seed(self.terms.schedule, self.seed))
+        self._reaches: int | None = None  # how many there were at its end
         self._interrupted: Iterator[int] = counter()
         self._shadowed: Iterator[int] = counter()
 
@@ -240,7 +242,7 @@ class ArmedRule:
     @property
     def reaches(self) -> int:
         """How many reaches matched the rule."""
-        return counted(self.tally.ordinals)
+        return counted(self.tally.ordinals) if self._reaches is None else self._reaches
 
     @property
     def injections(self) -> int:
@@ -291,16 +293,28 @@ class ArmedRule:
 
     def acts_at(self, point: str) -> bool:
         """Whether the rule is still armed at this point."""
-        return self.why is None and not any(matches(taken, point) for taken in self.excluded)
+        if self.why is not None:
+            return False
+        return not self.excluded or not any(matches(taken, point) for taken in self.excluded)
 
     def matches(self, point: str) -> bool:
         """Whether a point of this name is one of the rule's."""
         return matches(self.pattern, point) and self.acts_at(point)
 
+    def end(self, why: Ending) -> None:
+        """Act no more, and keep the count of reaches.
+
+        A call under way, or a trampoline of ours that somebody patched over, may still take
+        ordinals, and these are no reaches of an armed rule.
+        """
+        self.why = why
+        self._reaches = counted(self.tally.ordinals)
+
     def successor(self) -> ArmedRule:
         """Return this rule armed again as it stood; whoever slept on this one is done with it."""
         heir = copy(self)
-        heir.why = None
+        heir.flushed = self.reaches  # the rest of these is told of as this one's
+        heir.why = heir._reaches = None
         heir.sleepers, heir.watchers = set(), set()
         return heir
 
@@ -314,11 +328,9 @@ class ArmedRule:
 
 
 def _call_all(wakers: set[Callable[[], None]]) -> None:
-    while wakers:
-        try:
-            wake = wakers.pop()
-        except KeyError:
-            return
+    # Of a copy: who is woken may come back to sleep on before the last one is called.
+    for wake in wakers.copy():
+        wakers.discard(wake)
         try:
             wake()
         except RuntimeError:
@@ -464,10 +476,11 @@ def search(aims: tuple[Aim, ...]) -> Search:
 def take(aim: Aim, ordinal: int) -> Firing | None:
     """Return the firing that this reach is due, if any; raises nothing."""
     try:
-        if aim.rule.take(ordinal):
-            return aim, ordinal
-    except ChaosError as error:
-        aim.rule.home.fail(aim.rule, error)
+        try:
+            if aim.rule.take(ordinal):
+                return aim, ordinal
+        except ChaosError as error:
+            aim.rule.home.fail(aim.rule, error)
     except Exception:
         _bug.report(f"deciding at {aim.point!r}")
     return None

@@ -39,8 +39,9 @@ class Observer(Protocol):
 
 def mark(exception: BaseException, injection: Injection, note: str) -> None:
     """Make ``exception`` recognisable as injected: a PEP 678 note, and its `Injection`."""
-    exception.add_note(note)
-    setattr(exception, _MARK, injection)
+    state = vars(exception)  # and not by attribute: an exception may be frozen
+    state["__notes__"] = [*state.get("__notes__", ()), note]
+    state[_MARK] = injection
 
 
 def injection_of(exc: BaseException | None) -> Injection | None:

@@ -6,7 +6,7 @@ may thus be met late by what the machine's scheduler takes, and counts are a sec
 
 from __future__ import annotations
 
-from threading import Event, Lock, Thread
+from threading import Event, Lock, Thread, current_thread
 from typing import TYPE_CHECKING
 
 from chaospoint import _bug
@@ -36,24 +36,27 @@ class Keeper:
             if self._thread is None and not self._stopping:
                 self._thread = Thread(target=self._run, name="chaospoint-keeper", daemon=True)
                 self._thread.start()
-        self._look.set()
+            self._look.set()  # under the lock, where the thread looks at it before it ends
 
     def stop(self) -> None:
         """End the thread and wait until it is gone; `resume` lets it start again."""
         with self._lock:
             self._stopping = True
             thread = self._thread
-        self._look.set()
-        if thread is not None:
+            self._look.set()
+        if thread is not None and thread is not current_thread():
             thread.join()
 
     def resume(self) -> None:
-        """Allow the thread again, and start it if anything is armed."""
-        self._lock = Lock()
-        self._stopping = False
-        self._thread = None
+        """Allow the thread again after `stop`, and start it if anything is armed."""
+        with self._lock:
+            self._stopping = False
         if self._board.rules():
             self.start()
+
+    def renew(self) -> None:
+        """Forget thread and locks, in a forked child; `resume` starts a thread again."""
+        self._lock, self._look, self._thread = Lock(), Event(), None
 
     def _run(self) -> None:
         inside.set(True)

@@ -80,7 +80,7 @@ class Point:
     @property
     def placements(self) -> tuple[str, ...]:
         """The decorated callables: ``module:qualname (kind)``; blocks are not known."""
-        return tuple(map(str, self.core.sites))
+        return tuple(str(site) for site in self.core.sites if not site.gone)
 
     def __call__(self, target: _F) -> _F:
         """Decorate ``target``: a Python function is returned as it is, other things wrapped.

@@ -7,17 +7,15 @@ armed: the board, and with it all that only arming needs, is made then.
 from __future__ import annotations
 
 import os
-import warnings
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from threading import RLock
+from threading import Lock, RLock
 from typing import TYPE_CHECKING
 
 from chaospoint._lock import arming
 from chaospoint._names import check_name, nearest
 from chaospoint._point import Core, LabelledPoint, Point
-from chaospoint.errors import ChaosWarning
 
 if TYPE_CHECKING:
     from chaospoint._armed import Armed
@@ -85,11 +83,12 @@ class Registry:
         if not core.description:
             core.description = description
             return
-        warnings.warn(
+        from chaospoint._remark import remark
+
+        remark(
             f"point {core.name!r} is described as {core.description!r} already; "
             f"{description!r} is not kept: describe it in one place",
-            ChaosWarning,
-            stacklevel=4,
+            "code",
         )
 
     def points(self) -> tuple[Point, ...]:
@@ -116,7 +115,7 @@ class Registry:
             with arming:
                 if self._made is None:
                     self._made = Board(self._points, self._clock or SystemClock())
-                    _survive_forks(self)
+                    _survive_forks(self._made)
         return self._made
 
     @property
@@ -155,9 +154,14 @@ class Registry:
         from chaospoint._armed import Armed
         from chaospoint._remark import remark
 
-        for text in remarks:
-            remark(text, source)
-        return Armed(self.board, rules)
+        handle = Armed(self.board, rules)
+        try:
+            for text in remarks:
+                remark(text, source)
+        except BaseException:
+            handle.disarm()  # the warning is an error here, and the caller gets no handle
+            raise
+        return handle
 
     def disarm(self, pattern: str = "*", *, by: str = "code") -> int:
         """Disarm all that matches a name or glob, of every source; return how many rules."""
@@ -214,6 +218,7 @@ def before_first_point(call: Callable[[], None]) -> None:
 
 
 def _start() -> None:
+    _register_at_fork()  # before the lock is held, or a child could find it held by nobody
     # A second thread waits here, so that its point too finds armed what is armed from outside.
     with _starting:
         while _before_first_point:
@@ -222,11 +227,12 @@ def _start() -> None:
 
 # -- forks --------------------------------------------------------------------------------
 
-_armable: weakref.WeakSet[Registry] = weakref.WeakSet()
+_boards: weakref.WeakSet[Board] = weakref.WeakSet()
+_forking = Lock()
 
 
-def _survive_forks(registry: Registry) -> None:
-    _armable.add(registry)
+def _survive_forks(board: Board) -> None:
+    _boards.add(board)
     _register_at_fork()
 
 
@@ -239,21 +245,27 @@ def _register_at_fork() -> None:
 
 
 def _before_fork() -> None:
-    for registry in list(_armable):
-        registry.board.keeper.stop()
+    _forking.acquire()  # a second thread that forks would find the keepers running again
+    with arming:
+        boards = list(_boards)
+    for board in boards:
+        board.keeper.stop()
     arming.__enter__()  # so that the child finds nothing half built
 
 
 def _after_in_parent() -> None:
+    boards = list(_boards)
     arming.__exit__()
-    for registry in list(_armable):
-        registry.board.keeper.resume()
+    for board in boards:
+        board.keeper.resume()
+    _forking.release()
 
 
 def _after_in_child() -> None:
-    global _starting
+    global _forking, _starting
     arming.renew()
-    _starting = RLock()
-    for registry in list(_armable):
-        registry.board.restart()
-        registry.board.keeper.resume()
+    _forking, _starting = Lock(), RLock()
+    for board in list(_boards):
+        board.keeper.renew()
+        board.restart()
+        board.keeper.resume()

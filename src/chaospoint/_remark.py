@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -12,7 +13,7 @@ from chaospoint.errors import ChaosWarning
 
 __all__ = ["remark"]
 
-_HERE = str(Path(__file__).parent)
+_HERE = str(Path(__file__).parent) + os.sep
 
 
 def remark(text: str, source: str) -> None:

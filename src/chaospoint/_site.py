@@ -31,6 +31,7 @@ from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, cast
 from weakref import ref
 
+from chaospoint import _bug
 from chaospoint._lock import arming
 from chaospoint._trampoline import KINDS, clone_of, make_clone, searched, single
 
@@ -82,6 +83,11 @@ class Site:
         if function is None:
             return "a function that is gone"
         return f"{function.__module__}:{function.__qualname__} ({self.kind})"
+
+    @property
+    def gone(self) -> bool:
+        """Whether the function is gone."""
+        return self._function() is None
 
     def is_of(self, function: FunctionType) -> bool:
         """Whether this is the site of that very function."""
@@ -165,7 +171,10 @@ def place(point: Point, function: FunctionType) -> None:
             site.points.append(point)
             point.core.sites.append(site)
         if point.core.rules:
-            site.rebuild()
+            try:
+                site.rebuild()
+            except Exception:
+                _bug.report(f"patching {site}")
 
 
 def sweep() -> None:

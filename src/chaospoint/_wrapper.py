@@ -17,6 +17,7 @@ from weakref import ref
 
 import wrapt
 
+from chaospoint import _bug
 from chaospoint._lock import arming
 
 if TYPE_CHECKING:
@@ -29,10 +30,11 @@ __all__ = ["Wrapper", "wrap"]
 class Wrapper:
     """What chaospoint keeps for one wrapped callable: a placement of one point."""
 
-    __slots__ = ("_live", "_name", "kind", "points")
+    __slots__ = ("_live", "_name", "gone", "kind", "points")
 
     def __init__(self, point: Point, target: Callable[..., Any]) -> None:
         self._live: list[Search] = []
+        self.gone = False
         self._name = _name(target)
         self.kind = _kind(target)
         self.points = [point]
@@ -82,7 +84,10 @@ def wrap(point: Point, target: Callable[..., Any]) -> Any:
         _graves[id(wrapper)] = ref(proxy, partial(_bury, point, wrapper))
         point.core.sites.append(wrapper)
         if point.core.rules:
-            wrapper.rebuild()
+            try:
+                wrapper.rebuild()
+            except Exception:
+                _bug.report(f"arming {wrapper}")
         return proxy
 
 
@@ -92,6 +97,7 @@ _graves: dict[int, ref[Any]] = {}
 def _bury(point: Point, wrapper: Wrapper, _: object) -> None:
     # May run in the middle of anything: only note it down.
     _graves.pop(id(wrapper), None)
+    wrapper.gone = True
     _dead.append((point, wrapper))
 
 

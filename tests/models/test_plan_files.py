@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chaospoint.models.document import MAX_BYTES
 from chaospoint.errors import ChaosError, InvalidPlan
 from chaospoint.faults import Return
+from chaospoint.models.document import MAX_BYTES
 from chaospoint.plan import Plan, Rule, load_plan
 
 PLAN = Plan(

@@ -23,7 +23,7 @@ class OpenTelemetry:
         attributes: dict[str, str | int | float] = {
             "chaospoint.point": injection.point,
             "chaospoint.fault": injection.fault,
-            "chaospoint.models.rule": injection.rule,
+            "chaospoint.rule": injection.rule,
             "chaospoint.ordinal": injection.ordinal,
             "chaospoint.source": injection.source,
         }

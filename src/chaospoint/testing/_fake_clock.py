@@ -1,0 +1,107 @@
+"""A clock that stands still until it is told to advance, so that no test has to sleep.
+
+Whoever waits on it, in a thread or in a task, is woken when its time has come, and what was asked
+for is recorded: a test says ``clock.advance(30)`` and looks at ``clock.waits``.
+"""
+
+from __future__ import annotations
+
+from asyncio import Future
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from math import ceil
+from threading import Condition, Event
+
+from chaospoint._clock import settle
+
+__all__ = ["FakeClock"]
+
+_STEPS_PER_SECOND = 2**30
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Wait:
+    """One wait that is going on: how long, until when, and how to end it."""
+
+    seconds: float | None
+    until: float | None
+    wake: Callable[[], object]
+
+
+class FakeClock:
+    """Time as a test tells it; give it to a `Registry` as its ``clock``.
+
+    Safe from any thread. It moves in whole steps of 2**-30 s, rounded up: parts that add up to a
+    wait end it, whatever floats make of the sum.
+    """
+
+    # An automatic mode, in which waiting itself moves the clock, joins here.
+
+    def __init__(self) -> None:
+        self._now = 0.0
+        self._changed = Condition()
+        self._asked: list[float | None] = []
+        self._waiting: list[_Wait] = []
+
+    def monotonic(self) -> float:
+        """Return the seconds that the clock was advanced by so far."""
+        return self._now
+
+    def advance(self, seconds: float) -> None:
+        """Let ``seconds`` pass, and wake all whose time has come; does not wait for them."""
+        if seconds < 0.0:
+            raise ValueError(f"a clock never goes back, and {seconds!r} is below 0")
+        with self._changed:
+            self._now += ceil(seconds * _STEPS_PER_SECOND) / _STEPS_PER_SECOND
+            due = [one for one in self._waiting if one.until is not None and one.until <= self._now]
+        for one in due:
+            one.wake()
+
+    @property
+    def waits(self) -> tuple[float | None, ...]:
+        """The seconds of every wait so far, in order; None for one without a bound."""
+        return tuple(self._asked)
+
+    @property
+    def waiting(self) -> tuple[float | None, ...]:
+        """The seconds of the waits that are going on, in order."""
+        return tuple(one.seconds for one in self._waiting)
+
+    def until_waiting(self, seconds: float | None, *, count: int = 1, timeout: float = 10) -> None:
+        """Block until ``count`` waits of exactly ``seconds`` are going on.
+
+        Advance the clock after that, or a sleeper that is late begins its wait at the later time.
+        Raises `TimeoutError` that says what was seen, after ``timeout`` real seconds.
+        """
+        with self._changed:
+            if not self._changed.wait_for(lambda: self.waiting.count(seconds) >= count, timeout):
+                raise TimeoutError(f"waited for {count} waits of {seconds} s: {self.waiting}")
+
+    def wait(self, woken: Event, seconds: float | None) -> None:
+        """Wait on this thread until ``woken`` is set or the clock was advanced by ``seconds``."""
+        with self._entered(seconds, woken.set) as ahead:
+            if ahead:
+                woken.wait()
+
+    async def await_(self, woken: Future[None], seconds: float | None) -> None:
+        """Wait in this task until ``woken`` is done or the clock was advanced by ``seconds``."""
+        wake = partial(woken.get_loop().call_soon_threadsafe, settle, woken)
+        with self._entered(seconds, wake) as ahead:
+            if ahead:
+                await woken
+
+    @contextmanager
+    def _entered(self, seconds: float | None, wake: Callable[[], object]) -> Iterator[bool]:
+        """Record a wait for as long as it goes on; say whether there is anything to wait for."""
+        with self._changed:
+            one = _Wait(seconds, None if seconds is None else self._now + seconds, wake)
+            self._asked.append(seconds)
+            self._waiting.append(one)
+            self._changed.notify_all()
+        try:
+            yield seconds is None or seconds > 0
+        finally:
+            with self._changed:
+                self._waiting.remove(one)

@@ -1,0 +1,74 @@
+"""What every test stands on, and what none may leave behind."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from chaospoint import Registry, _bug, _drive
+from chaospoint._registry import default_registry
+from chaospoint.testing import FakeClock
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No variable of the developer's reaches a test, and no chaos of a test reaches the next."""
+    for name in [name for name in os.environ if name.upper().startswith("CHAOSPOINT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(_bug, "_said", set())
+    monkeypatch.setattr(_drive, "_said", set())
+    _bug.bugs.clear()
+    yield
+    registry = default_registry()
+    armed = [rule.text for rule in registry.rules()]
+    enabled, bugs = registry.enabled, list(_bug.bugs)
+    registry.disarm()  # whatever it was, the next test is not to suffer from it
+    registry.enable()
+    _bug.bugs.clear()
+    assert not armed, "the test left rules armed in the default registry"
+    assert enabled, "the test left the master switch off"
+    assert not bugs, "chaospoint had a bug; a test that expects one asks for `expected_bugs`"
+
+
+@pytest.fixture
+def expected_bugs(_nothing_left: None) -> Iterator[list[BaseException]]:
+    """For a test in which something of ours or of an observer's is meant to break; newest last."""
+    found: list[BaseException] = []
+    yield found
+    found += _bug.bugs
+    _bug.bugs.clear()
+    assert found, "the test expected a bug, and there was none"
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    """Threads; what they run has to end when the registries of the test are disarmed."""
+    with ThreadPoolExecutor(64) as threads:
+        yield threads
+
+
+@pytest.fixture
+def registry(pool: ThreadPoolExecutor) -> Iterator[Registry]:
+    """A fresh registry on the machine's clock."""
+    yield from _fresh(Registry())
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """A clock that stands still."""
+    return FakeClock()
+
+
+@pytest.fixture
+def still(pool: ThreadPoolExecutor, clock: FakeClock) -> Iterator[Registry]:
+    """A fresh registry for which time stands still."""
+    yield from _fresh(Registry(clock=clock))
+
+
+def _fresh(registry: Registry) -> Iterator[Registry]:
+    yield registry
+    registry.disarm()
+    registry.board.keeper.stop()

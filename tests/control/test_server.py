@@ -1,0 +1,370 @@
+"""The background server over real sockets: slow, greedy, silent and nonsensical clients."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from chaospoint._inside import inside
+from chaospoint._registry import Registry
+from chaospoint.control.listener import Listener
+from chaospoint.control.messages import MAX_BODY
+from chaospoint.control.server import AdminServer
+from chaospoint.control.service import Service
+from chaospoint.settings import Settings
+
+
+@pytest.fixture
+def server(service: Service) -> Iterator[AdminServer]:
+    server = AdminServer(service, "127.0.0.1", 0, token=False, timeout_seconds=0.2)
+    assert server.open()
+    yield server
+    server.close()
+    assert not ours()
+
+
+@pytest.fixture
+def client(server: AdminServer) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.url or "", timeout=10) as client:
+        yield client
+
+
+def ours() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "chaospoint-admin"]
+
+
+def connect(server: AdminServer) -> socket.socket:
+    where = urlsplit(server.url or "")
+    return socket.create_connection((where.hostname, where.port), timeout=10)
+
+
+def talk(server: AdminServer, sent: bytes) -> tuple[int, dict[str, str], Any]:
+    """Send raw bytes; return status, headers and the JSON of the answer."""
+    with connect(server) as connection:
+        connection.sendall(sent)
+        with connection.makefile("rb") as answer:
+            raw = answer.read()
+    head, _, body = raw.partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    headers = dict(line.lower().split(": ", 1) for line in lines)
+    return int(first.split()[1]), headers, json.loads(body)
+
+
+def test_a_fault_is_toggled_over_the_wire(client: httpx.Client, charge: Callable[[], str]) -> None:
+    put = client.put("/v1/points/payment.charge", json={"exception": "TimeoutError", "times": 2})
+    assert put.status_code == 200
+    assert put.headers["connection"] == "close"
+    assert put.headers["server"] == "chaospoint"
+    for _ in range(2):
+        with pytest.raises(TimeoutError):
+            charge()
+    assert charge() == "charged"
+    [rule] = client.get("/v1/points/payment.charge").json()["rules"]
+    assert (rule["state"], rule["injections"]) == ("spent", 2)
+    assert client.delete("/v1/points").json() == {"disarmed": 1}
+    assert client.post("/v1/disable").json()["enabled"] is False
+    assert client.put("/v1/points/payment.charge", json={"latency": 1}).status_code == 409
+    assert client.post("/v1/enable").json()["enabled"] is True
+    assert "chaospoint_injections_total" in client.get("/metrics").text
+    head = client.head("/v1/status")
+    assert head.content == b""
+    assert int(head.headers["content-length"]) > 0
+
+
+def test_a_glob_may_be_percent_encoded(client: httpx.Client) -> None:
+    for path in ("/v1/points/db.%2A", "/v1/points/db.*", "/v1/points/%64b.*?x=1"):
+        assert client.put(path, json={"latency": 1}).json()["name"] == "db.*"
+
+
+def test_a_request_that_names_another_host_is_refused(client: httpx.Client) -> None:
+    response = client.get("/v1/status", headers={"host": "evil.example"})
+    assert response.status_code == 403
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["type"] == "urn:chaospoint:problem:unknown-host"
+    assert response.json()["host"] == "evil.example"
+
+
+def test_two_host_headers_are_refused(server: AdminServer) -> None:
+    sent = b"GET /v1/status HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n"
+    status, _, document = talk(server, sent)
+    assert status == document["status"] == 403
+
+
+def test_a_slow_client_is_cut_off(server: AdminServer) -> None:
+    """It sends a byte now and then, so that no single read times out; the whole has a deadline."""
+    ended = threading.Event()
+    with connect(server) as connection:
+
+        def drip() -> None:
+            try:
+                connection.sendall(b"GET /v1/status HTTP/1.1\r\n")
+                while not ended.wait(0.02):
+                    connection.sendall(b"x: y\r\n")
+            except OSError:
+                ended.set()
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        try:
+            assert connection.recv(100) == b""
+        except ConnectionResetError:
+            pass
+        finally:
+            ended.set()
+            dripping.join(10)
+
+
+def test_a_silent_client_is_cut_off_and_others_are_served(
+    server: AdminServer, client: httpx.Client
+) -> None:
+    with connect(server) as silent:
+        assert client.get("/v1/status").status_code == 200
+        assert silent.recv(100) == b""
+
+
+def test_a_client_that_sends_half_a_body_gets_no_further(
+    server: AdminServer, registry: Registry
+) -> None:
+    with connect(server) as connection:
+        connection.sendall(
+            b"PUT /v1/points/db.query HTTP/1.1\r\nHost: localhost\r\n"
+            b'Content-Type: application/json\r\nContent-Length: 50\r\n\r\n{"latency": 1}'
+        )
+        assert connection.recv(100) == b""
+    assert registry.rules() == ()
+
+
+def test_a_body_cut_short_is_400(server: AdminServer, registry: Registry) -> None:
+    with connect(server) as connection:
+        connection.sendall(
+            b"PUT /v1/points/db.query HTTP/1.1\r\nHost: localhost\r\n"
+            b'Content-Type: application/json\r\nContent-Length: 50\r\n\r\n{"latency": 1}'
+        )
+        connection.shutdown(socket.SHUT_WR)
+        with connection.makefile("rb") as answer:
+            assert answer.readline().split()[1] == b"400"
+            assert b"problem:cut-short" in answer.read()
+    assert registry.rules() == ()
+
+
+def test_a_huge_body_is_413_and_the_client_gets_to_send_and_to_read(service: Service) -> None:
+    server = AdminServer(service, "127.0.0.1", 0, token=False)
+    server.open()
+    sent = (
+        b"PUT /v1/points/db.query HTTP/1.1\r\nHost: localhost\r\n"
+        b"Content-Type: application/json\r\nContent-Length: 900000\r\n\r\n" + b" " * 900_000
+    )
+    where = urlsplit(server.url or "")
+    with closing(server), socket.socket() as connection:
+        connection.settimeout(10)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # so that sending blocks
+        connection.connect((where.hostname, where.port))
+        connection.sendall(sent)
+        with connection.makefile("rb") as answer:
+            assert answer.readline().split()[1] == b"413"
+            assert f'"limit": {MAX_BODY}'.encode() in answer.read()
+
+
+def test_a_chunked_body_is_411_and_the_client_gets_to_read_it(client: httpx.Client) -> None:
+    chunks = (b'{"latency"', b": 1}")
+    headers = {"content-type": "application/json"}
+    response = client.put("/v1/points/db.query", content=iter(chunks), headers=headers)
+    assert response.status_code == 411
+    assert response.json()["type"] == "urn:chaospoint:problem:length-needed"
+
+
+NONSENSE = [
+    (b"\r\n\r\n", None),
+    (b"nonsense\r\n\r\n", 400),
+    (b"GET / HTTP/9.9\r\n\r\n", 505),
+    (b"BREW /v1/status HTTP/1.1\r\nHost: localhost\r\n\r\n", 501),
+    (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n", 414),
+    (b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 200 + b"\r\n", 431),
+    (b"GET / HTTP/1.1\r\na: " + b"b" * 70_000 + b"\r\n\r\n", 431),
+]
+
+
+@pytest.mark.parametrize(("sent", "status"), NONSENSE, ids=lambda value: repr(value)[:30])
+def test_what_is_no_http_gets_a_problem_too(
+    sent: bytes, status: int | None, server: AdminServer, client: httpx.Client
+) -> None:
+    if status is None:
+        with connect(server) as connection:
+            connection.sendall(sent)
+            connection.shutdown(socket.SHUT_WR)
+            connection.recv(100)
+    else:
+        got, headers, document = talk(server, sent)
+        assert got == document["status"] == status
+        assert headers["content-type"] == "application/problem+json"
+        assert document["type"] == "urn:chaospoint:problem:bad-request"
+    assert client.get("/v1/status").status_code == 200
+
+
+def test_a_client_that_hangs_up_is_no_error(
+    server: AdminServer, client: httpx.Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(5):
+        connection = connect(server)
+        connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        connection.close()
+    assert client.get("/v1/status").status_code == 200
+    assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []
+
+
+def test_connections_beyond_the_bound_are_turned_away(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chaospoint.control.listener._MAX_CONNECTIONS", 2)
+    server = AdminServer(service, "127.0.0.1", 0, token=False)
+    server.open()
+    try:
+        with connect(server) as one, connect(server) as two, connect(server) as three:
+            assert three.recv(1) == b""
+            one.sendall(b"GET /v1/status HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert one.recv(12) == b"HTTP/1.1 200"
+            assert two.fileno() > 0
+    finally:
+        server.close()
+
+
+def test_a_taken_port_is_one_warning_with_the_cure_and_the_program_goes_on(
+    server: AdminServer, service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    port = urlsplit(server.url or "").port or 0
+    other = AdminServer(service, "127.0.0.1", port, token=False)
+    assert not other.open()
+    assert other.url is None
+    other.close()
+    [record] = caplog.records
+    assert record.levelno == logging.WARNING
+    said = record.getMessage()
+    assert f"127.0.0.1 port {port} is taken" in said
+    assert "set CHAOSPOINT_ADMIN to another address" in said
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_without_a_token_nothing_is_bound_that_others_reach(
+    host: str, service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = AdminServer(service, host, 8475, token=False)
+    assert not server.open()
+    [record] = caplog.records
+    assert "set CHAOSPOINT_ADMIN_TOKEN" in record.getMessage()
+    assert not ours()
+
+
+def test_with_a_token_any_address_is_bound(registry: Registry) -> None:
+    settings = Settings(enabled=True, admin_token="secret")  # type: ignore[arg-type]
+    server = AdminServer(Service.of(settings, registry), "0.0.0.0", 0, token=True)
+    assert server.open()
+    try:
+        url = f"http://127.0.0.1:{urlsplit(server.url or '').port}/v1/status"
+        refused = httpx.get(url)
+        assert refused.status_code == 401
+        assert refused.headers["www-authenticate"].startswith("Bearer")
+        assert httpx.get(url, headers={"authorization": "Bearer secret"}).status_code == 200
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize("host", ["a" * 70, "192.0.2.1"])
+def test_an_address_that_is_not_ours_is_one_warning(
+    host: str, service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert not AdminServer(service, host, 8475, token=True).open()
+    [record] = caplog.records
+    assert "cannot be bound" in record.getMessage()
+
+
+def test_a_name_that_cannot_be_resolved_is_one_warning(
+    service: Service, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    assert not AdminServer(service, "shop.example", 8475, token=True).open()
+    [record] = caplog.records
+    assert "Name or service not known" in record.getMessage()
+
+
+def test_localhost_is_served_where_people_look_for_it(service: Service) -> None:
+    server = AdminServer(service, "localhost", 0, token=False)
+    server.open()
+    try:
+        assert (server.url or "").startswith("http://127.0.0.1:")
+    finally:
+        server.close()
+
+
+def test_opening_and_closing_again_and_again(service: Service) -> None:
+    server = AdminServer(service, "127.0.0.1", 0, token=False)
+    for _ in range(3):
+        server.open()
+        server.open()
+        assert len(ours()) == 1
+        assert httpx.get(f"{server.url}/v1/status").status_code == 200
+        server.close()
+        server.close()
+        assert not ours()
+        assert server.url is None
+
+
+def test_a_paused_server_keeps_who_calls_waiting(server: AdminServer) -> None:
+    server.pause()
+    assert not ours()
+    with connect(server) as connection:
+        connection.sendall(b"GET /v1/status HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        server.resume()
+        assert connection.recv(12) == b"HTTP/1.1 200"
+
+
+def test_closing_cuts_off_who_says_nothing(service: Service) -> None:
+    server = AdminServer(service, "127.0.0.1", 0, token=False)
+    server.open()
+    with connect(server) as silent:
+        silent.sendall(b"GET")
+        assert httpx.get(f"{server.url}/v1/status").status_code == 200  # so it was accepted
+        server.close()
+        assert silent.recv(1) == b""
+
+
+def test_law_9_every_point_is_transparent_in_the_server_s_threads(
+    server: AdminServer, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, bool]] = []
+    for name in ("verify_request", "finish_request", "shutdown_request"):
+        original = getattr(Listener, name)
+
+        def look(*args: Any, name: str = name, original: Any = original) -> Any:
+            seen.append((name, inside.get()))
+            return original(*args)
+
+        monkeypatch.setattr(Listener, name, look)
+    assert client.get("/v1/status").status_code == 200
+    server.close()
+    assert {name for name, _ in seen} >= {"verify_request", "finish_request"}
+    assert all(transparent for _, transparent in seen)
+
+
+def test_a_port_is_free_again_at_once(service: Service) -> None:
+    first = AdminServer(service, "127.0.0.1", 0, token=False)
+    first.open()
+    port = urlsplit(first.url or "").port or 0
+    assert httpx.get(f"{first.url}/v1/status").status_code == 200
+    first.close()
+    second = AdminServer(service, "127.0.0.1", port, token=False)
+    assert second.open()
+    with closing(second):
+        assert httpx.get(f"{second.url}/v1/status").status_code == 200

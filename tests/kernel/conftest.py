@@ -1,0 +1,39 @@
+"""What the tests of the kernel share: a registry for which time stands still, and who watches."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+
+import pytest
+
+from chaospoint import Registry, _bug
+
+from .kit import Witness
+
+
+@pytest.fixture
+def registry(still: Registry) -> Registry:
+    """A fresh registry for which time stands still."""
+    return still
+
+
+@pytest.fixture
+def bugs() -> deque[BaseException]:
+    """The bugs so far: a test that expects one clears it away."""
+    return _bug.bugs
+
+
+@pytest.fixture
+def witness(registry: Registry) -> Witness:
+    """An observer of the registry that remembers."""
+    seen = Witness()
+    registry.add_observer(seen)
+    return seen
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """The log of chaospoint, from DEBUG on."""
+    caplog.set_level(logging.DEBUG, logger="chaospoint")
+    return caplog

@@ -1,0 +1,131 @@
+"""What the tests of the kernel stand on: faults that do as they are told, and a witness."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from types import CodeType
+from typing import Any
+
+from chaospoint._decide import Schedule
+from chaospoint._effects import Effect, Hold, Raise, Return, Sleep
+from chaospoint._injection import Injection
+from chaospoint._notice import Notice
+from chaospoint._terms import Terms
+
+PATIENCE = 10.0
+"""Seconds after which a test that waits for something gives up."""
+
+
+class Boom(Exception):
+    """What the tests inject."""
+
+
+@dataclass(frozen=True)
+class Does:
+    """A fault that does what it is told."""
+
+    kind: str
+    acts: tuple[Effect, ...]
+
+    def effects(self, draws: object) -> tuple[Effect, ...]:
+        return self.acts
+
+
+@dataclass(frozen=True)
+class Asks:
+    """A fault that asks a function what to do."""
+
+    kind: str
+    ask: Callable[[Any], tuple[Effect, ...]]
+
+    def effects(self, draws: object) -> tuple[Effect, ...]:
+        return self.ask(draws)
+
+
+def rule(
+    pattern: str,
+    *faults: Does | Asks,
+    text: str = "",
+    seed: int = 1,
+    drawn: bool = False,
+    expires_after: float | None = None,
+    resolve: Any = None,
+    **trigger: Any,
+) -> Terms:
+    """Return the terms of a rule."""
+    kinds = "+".join(fault.kind for fault in faults)
+    schedule = Schedule(seed, **trigger)
+    text = text or f"{pattern}={kinds} {trigger}"
+    return Terms(pattern, text, faults, schedule, drawn, expires_after, resolve)
+
+
+def raises(error: Callable[[], BaseException] = Boom) -> Does:
+    """Return a fault that raises."""
+    return Does("exception", (Raise(error, getattr(error, "__name__", "?")),))
+
+
+def sleeps(seconds: float) -> Does:
+    """Return a fault that delays."""
+    return Does("latency", (Sleep(seconds),))
+
+
+def hangs(seconds: float | None = None) -> Does:
+    """Return a fault that holds the call."""
+    return Does("hang", (Hold(seconds),))
+
+
+def answers(value: object, *, copy: bool = False) -> Does:
+    """Return a fault that answers in place of the call."""
+    return Does("return", (Return(value, copy),))
+
+
+class Witness:
+    """An observer that remembers."""
+
+    def __init__(self) -> None:
+        self.injections: list[Injection] = []
+        self.notices: list[Notice] = []
+
+    def observe(self, injection: Injection) -> None:
+        self.injections.append(injection)
+
+    def notice(self, notice: Notice) -> None:
+        self.notices.append(notice)
+
+    def of(self, kind: type) -> list[Any]:
+        return [notice for notice in self.notices if isinstance(notice, kind)]
+
+
+def run(made: Any, kind: str) -> Any:
+    """Run what a callable of this kind returned, to its end."""
+    if kind == "function":
+        return made
+    if kind == "generator":
+        return list(made)
+    if kind == "coroutine":
+        return asyncio.run(_await(made))
+
+    async def collect() -> list[object]:
+        return [item async for item in made]
+
+    return asyncio.run(collect())
+
+
+async def _await(made: Any) -> Any:
+    return await made
+
+
+def run_coroutine(made: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine that waits for nothing, without an event loop."""
+    try:
+        made.send(None)
+    except StopIteration as end:
+        return end.value
+    raise AssertionError("the coroutine waits for something")
+
+
+def inner_code(function: Any) -> CodeType:
+    """Return the code of a function, whatever it is wrapped in."""
+    return getattr(function, "__func__", function).__code__

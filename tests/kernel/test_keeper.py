@@ -1,0 +1,167 @@
+"""The keeper: one thread while anything is armed, and none after that."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Any
+
+import pytest
+
+from chaospoint import Registry
+from chaospoint._inside import inside
+from chaospoint._notice import Reached, RuleDisarmed
+from chaospoint.testing import FakeClock
+
+from .kit import PATIENCE, Does, Witness, rule
+
+PASS = Does("off", ())
+
+
+class Ears:
+    """An observer that can be waited for."""
+
+    def __init__(self, kind: type) -> None:
+        self.kind = kind
+        self.heard = threading.Semaphore(0)
+        self.where: list[tuple[str, bool]] = []
+
+    def observe(self, _: object) -> None:
+        pass
+
+    def notice(self, notice: Any) -> None:
+        if isinstance(notice, self.kind):
+            self.where.append((threading.current_thread().name, inside.get()))
+            self.heard.release()
+
+    def wait(self) -> None:
+        assert self.heard.acquire(timeout=PATIENCE)
+
+
+def keepers() -> set[threading.Thread | None]:
+    return {one for one in threading.enumerate() if one.name == "chaospoint-keeper"}
+
+
+def thread_of(registry: Registry) -> threading.Thread | None:
+    return registry.board.keeper._thread
+
+
+def test_there_is_no_thread_until_something_is_armed(registry: Registry) -> None:
+    registry.point("p").hit()
+    assert thread_of(registry) is None
+    registry.install([rule("p", PASS)], source="test")
+    thread = thread_of(registry)
+    assert thread is not None
+    assert thread.daemon
+    registry.install([rule("p", PASS)], source="test")
+    assert thread_of(registry) is thread
+
+
+def test_it_ends_by_itself_when_nothing_is_armed_any_more(
+    registry: Registry, clock: FakeClock
+) -> None:
+    registry.point("p")
+    handle = registry.install([rule("p", PASS)], source="test")
+    thread = thread_of(registry)
+    assert thread is not None
+    clock.until_waiting(1.0)
+    handle.disarm()
+    clock.advance(1.0)
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+    assert thread_of(registry) is None
+    registry.install([rule("p", PASS)], source="test")
+    assert thread_of(registry) not in (None, thread)
+
+
+def test_it_flushes_reaches_every_second(registry: Registry, clock: FakeClock) -> None:
+    point, ears, witness = registry.point("p"), Ears(Reached), Witness()
+    registry.add_observer(ears)
+    registry.add_observer(witness)
+    registry.install([rule("p", PASS)], source="test")
+    clock.until_waiting(1.0)
+    for count in (3, 2):
+        for _ in range(count):
+            point.hit()
+        clock.advance(1.0)
+        ears.wait()
+        clock.until_waiting(1.0)
+    assert [(one.pattern, one.reaches) for one in witness.of(Reached)] == [("p", 3), ("p", 2)]
+    assert ears.where == [("chaospoint-keeper", True)] * 2
+
+
+def test_it_wakes_for_the_nearest_deadline(registry: Registry, clock: FakeClock) -> None:
+    registry.point("p")
+    ears = Ears(RuleDisarmed)
+    registry.add_observer(ears)
+    terms = [rule("p", PASS, expires_after=seconds) for seconds in (60, 0.25, 30)]
+    handle = registry.install(terms, source="test")
+    clock.until_waiting(0.25)
+    clock.advance(0.25)
+    ears.wait()
+    assert [one.state for one in handle.rules] == ["armed", "expired", "armed"]
+    clock.until_waiting(1.0)
+
+
+def test_a_rule_armed_while_it_waits_is_looked_at_at_once(
+    registry: Registry, clock: FakeClock
+) -> None:
+    registry.point("p")
+    registry.install([rule("p", PASS)], source="test")
+    clock.until_waiting(1.0)
+    registry.install([rule("p", PASS, expires_after=0.125)], source="test")
+    clock.until_waiting(0.125)
+
+
+def test_it_survives_a_bug(
+    registry: Registry,
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
+    bugs: deque[BaseException],
+) -> None:
+    registry.point("p")
+    registry.install([rule("p", PASS)], source="test")
+    clock.until_waiting(1.0)
+    reported = threading.Event()
+
+    def broken() -> None:
+        reported.set()
+        raise OSError("a bug of ours")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(registry.board, "expire", broken)
+        clock.advance(1.0)
+        assert reported.wait(PATIENCE)
+        clock.until_waiting(1.0)
+    assert thread_of(registry) is not None
+    assert {type(bug) for bug in bugs} == {OSError}
+    bugs.clear()
+
+
+def test_stop_ends_it_and_resume_starts_it_if_anything_is_armed(registry: Registry) -> None:
+    registry.point("p")
+    keeper = registry.board.keeper
+    keeper.stop()
+    registry.install([rule("p", PASS)], source="test")
+    assert thread_of(registry) is None  # not while it is stopped
+    keeper.resume()
+    thread = thread_of(registry)
+    assert thread is not None
+    keeper.stop()
+    assert not thread.is_alive()
+    registry.disarm()
+    keeper.resume()
+    assert thread_of(registry) is None
+
+
+def test_arming_and_disarming_in_a_hurry_leaves_one_thread_or_none(registry: Registry) -> None:
+    registry.point("p")
+    before = keepers()
+    for _ in range(300):
+        registry.install([rule("p", PASS)], source="test").disarm()
+    registry.install([rule("p", PASS)], source="test")
+    last = thread_of(registry)
+    for thread in keepers() - before - {last}:
+        thread.join(PATIENCE)  # it has ended but for the last line
+        assert not thread.is_alive()
+    assert last in keepers()

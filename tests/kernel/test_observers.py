@@ -1,0 +1,413 @@
+"""The three sinks: names, values and levels."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from prometheus_client import CollectorRegistry, generate_latest
+
+from chaospoint import Registry
+from chaospoint._notice import Reloaded
+from chaospoint.observers import add_defaults
+from chaospoint.observers.log import Log
+from chaospoint.observers.otel import OpenTelemetry
+from chaospoint.observers.prometheus import Prometheus
+from chaospoint.testing import FakeClock
+
+from .kit import Boom, Does, hangs, raises, rule, sleeps
+
+
+@pytest.fixture(autouse=True)
+def point(registry: Registry) -> Any:
+    registry.board.keeper.stop()  # nothing is flushed but by the tests
+    return registry.point("p")
+
+
+def arm(registry: Registry, *terms: Any, source: Any = "test") -> Any:
+    return registry.install(terms, source=source)
+
+
+def hit(registry: Registry, name: str = "p") -> None:
+    try:
+        registry.point(name).hit()
+    except Boom:
+        pass
+
+
+# -- Prometheus ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def metrics(registry: Registry) -> CollectorRegistry:
+    collector = CollectorRegistry()
+    registry.add_observer(Prometheus(collector))
+    return collector
+
+
+def value(metrics: CollectorRegistry, name: str, **labels: str) -> float | None:
+    return metrics.get_sample_value(name, labels)
+
+
+def test_the_metrics_are_those_that_were_promised(metrics: CollectorRegistry) -> None:
+    found = {
+        family.name: (family.type, family.samples[0].labels.keys() if family.samples else None)
+        for family in metrics.collect()
+    }
+    assert {name: kind for name, (kind, _) in found.items()} == {
+        "chaospoint_injections": "counter",
+        "chaospoint_reaches": "counter",
+        "chaospoint_injected_latency_seconds": "histogram",
+        "chaospoint_armed_rules": "gauge",
+        "chaospoint_enabled": "gauge",
+        "chaospoint_expired": "counter",
+        "chaospoint_plan_reloads": "counter",
+        "chaospoint_plan_last_reload_success_timestamp_seconds": "gauge",
+    }
+
+
+def test_one_injection_is_one_count_under_what_acted(
+    registry: Registry, metrics: CollectorRegistry
+) -> None:
+    arm(registry, rule("p", sleeps(0), raises(), times=2), rule("p", raises(), times=1))
+    for _ in range(5):
+        hit(registry)
+    name = "chaospoint_injections_total"
+    assert value(metrics, name, point="p", fault="latency+exception") == 2
+    assert value(metrics, name, point="p", fault="exception") == 1
+    assert value(metrics, name, point="p", fault="latency") is None
+
+
+def test_latency_is_observed_as_asked_for(registry: Registry, metrics: CollectorRegistry) -> None:
+    handle = arm(registry, rule("p", sleeps(0.2), sleeps(0.1)))
+    registry.add_observer(Disarms(handle))  # so that nobody sleeps
+    hit(registry)
+    name = "chaospoint_injected_latency_seconds"
+    assert value(metrics, f"{name}_count", point="p") == 1
+    assert value(metrics, f"{name}_sum", point="p") == pytest.approx(0.3)
+    assert value(metrics, f"{name}_bucket", point="p", le="0.5") == 1
+    assert value(metrics, f"{name}_bucket", point="p", le="0.25") == 0
+
+
+class Disarms:
+    def __init__(self, handle: Any) -> None:
+        self.handle = handle
+
+    def observe(self, _: object) -> None:
+        self.handle.disarm()
+
+
+def test_what_has_no_latency_is_not_in_the_histogram(
+    registry: Registry, metrics: CollectorRegistry
+) -> None:
+    handle = arm(registry, rule("p", hangs()))
+    registry.add_observer(Disarms(handle))
+    hit(registry)
+    assert value(metrics, "chaospoint_injections_total", point="p", fault="hang") == 1
+    assert value(metrics, "chaospoint_injected_latency_seconds_count", point="p") is None
+
+
+def test_reaches_come_with_a_flush_and_at_disarming(
+    registry: Registry, metrics: CollectorRegistry
+) -> None:
+    handle = arm(registry, rule("p", Does("off", ())), rule("*", raises(), skip=100))
+    name = "chaospoint_reaches_total"
+    hit(registry)
+    assert value(metrics, name, point="p") is None
+    registry.flush()
+    assert value(metrics, name, point="p") == 1
+    assert value(metrics, name, point="*") is None  # shadowed
+    hit(registry)
+    handle.disarm()
+    assert value(metrics, name, point="p") == 2
+
+
+def test_gauges_follow_what_is_armed(registry: Registry, metrics: CollectorRegistry) -> None:
+    def armed(source: str) -> float | None:
+        return value(metrics, "chaospoint_armed_rules", source=source)
+
+    first = arm(registry, rule("p", raises()), rule("p", raises()))
+    arm(registry, rule("p", raises()), source="http")
+    registry.replace([rule("p", raises()), rule("p", raises(), text="2")], source="env")
+    assert (armed("test"), armed("http"), armed("env")) == (2, 1, 2)
+    registry.replace([rule("p", raises())], source="env")
+    first.disarm()
+    first.disarm()
+    assert (armed("test"), armed("http"), armed("env")) == (0, 1, 1)
+    assert value(metrics, "chaospoint_enabled") == 1
+    registry.disable()
+    registry.disable()
+    assert (armed("test"), armed("http"), armed("env")) == (0, 0, 0)
+    assert value(metrics, "chaospoint_enabled") == 0
+    registry.enable()
+    assert (armed("http"), armed("env")) == (0, 1)
+    assert value(metrics, "chaospoint_enabled") == 1
+
+
+def test_expiry_is_counted(
+    registry: Registry, metrics: CollectorRegistry, clock: FakeClock
+) -> None:
+    arm(registry, rule("p*", raises(), expires_after=5), rule("p", raises()))
+    clock.advance(5)
+    registry.board.expire()
+    registry.disarm()
+    assert value(metrics, "chaospoint_expired_total", point="p*") == 1
+    assert value(metrics, "chaospoint_expired_total", point="p") is None
+
+
+def test_reloads_are_counted_and_dated(registry: Registry, metrics: CollectorRegistry) -> None:
+    registry.say(Reloaded("file", False, "a typo"))
+    name = "chaospoint_plan_reloads_total"
+    when = "chaospoint_plan_last_reload_success_timestamp_seconds"
+    assert value(metrics, name, source="file", result="failure") == 1
+    assert value(metrics, when) == 0
+    registry.say(Reloaded("file", True))
+    assert value(metrics, name, source="file", result="success") == 1
+    assert (value(metrics, when) or 0) > 1.7e9
+
+
+def test_two_sinks_may_share_a_collector_registry(metrics: CollectorRegistry) -> None:
+    other = Registry()
+    other.add_observer(Prometheus(metrics))
+    other.point("q")
+    other.board.keeper.stop()
+    arm(other, rule("q", raises()))
+    hit(other, "q")
+    other.disarm()
+    assert value(metrics, "chaospoint_injections_total", point="q", fault="exception") == 1
+    assert b"chaospoint_injections_total" in generate_latest(metrics)
+
+
+def test_arming_many_points_makes_no_children(
+    registry: Registry, metrics: CollectorRegistry
+) -> None:
+    for n in range(50):
+        registry.point(f"many.{n}")
+    arm(registry, rule("many.*", raises()))
+    families = {family.name: family for family in metrics.collect()}
+    assert families["chaospoint_injections"].samples == []
+
+
+# -- OpenTelemetry ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def spans(registry: Registry) -> Any:
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    registry.add_observer(OpenTelemetry())
+    yield provider.get_tracer("test"), exporter
+    provider.shutdown()
+
+
+def test_an_injection_is_an_event_and_an_attribute_of_the_current_span(
+    registry: Registry, spans: Any
+) -> None:
+    tracer, exporter = spans
+    handle = arm(registry, rule("p", sleeps(0.2), raises(), text="the rule"))
+    registry.add_observer(Disarms(handle))
+    with tracer.start_as_current_span("outer"), tracer.start_as_current_span("inner"):
+        registry.point("p").hit(secret="a value")
+    inner, outer = exporter.get_finished_spans()
+    assert dict(inner.attributes) == {"chaospoint.injected": True}
+    (event,) = inner.events
+    assert event.name == "chaospoint.injection"
+    assert dict(event.attributes) == {
+        "chaospoint.point": "p",
+        "chaospoint.fault": "latency+exception",
+        "chaospoint.rule": "the rule",
+        "chaospoint.ordinal": 1,
+        "chaospoint.source": "test",
+        "chaospoint.latency": 0.2,
+        "exception.type": "Boom",
+    }
+    assert outer.events == ()
+
+
+def test_what_does_not_apply_is_left_out(registry: Registry, spans: Any) -> None:
+    tracer, exporter = spans
+    handle = arm(registry, rule("p", hangs()))
+    registry.add_observer(Disarms(handle))
+    with tracer.start_as_current_span("span"):
+        hit(registry)
+    (event,) = exporter.get_finished_spans()[0].events
+    assert not {"chaospoint.latency", "exception.type"} & set(event.attributes)
+
+
+def test_the_event_is_there_before_the_exception(registry: Registry, spans: Any) -> None:
+    tracer, exporter = spans
+    arm(registry, rule("p", raises()))
+    with pytest.raises(Boom), tracer.start_as_current_span("span"):
+        registry.point("p").hit()
+    names = [event.name for event in exporter.get_finished_spans()[0].events]
+    assert names == ["chaospoint.injection", "exception"]
+
+
+def test_a_coroutine_marks_the_span_in_which_it_is_awaited(registry: Registry, spans: Any) -> None:
+    tracer, exporter = spans
+
+    @registry.point("p")
+    async def function() -> None:
+        pass
+
+    arm(registry, rule("p", raises()))
+
+    async def main() -> None:
+        with tracer.start_as_current_span("made"):
+            made = function()
+        with pytest.raises(Boom), tracer.start_as_current_span("awaited"):
+            await made
+
+    asyncio.run(main())
+    made, awaited = exporter.get_finished_spans()
+    assert made.events == ()
+    assert awaited.attributes["chaospoint.injected"] is True
+
+
+def test_a_span_that_is_not_recording_is_left_alone(registry: Registry, spans: Any) -> None:
+    class Deaf(trace.NonRecordingSpan):
+        def add_event(self, *_: object, **__: object) -> None:
+            raise AssertionError("attributes were made for nobody")
+
+    arm(registry, rule("p", raises()))
+    with trace.use_span(Deaf(trace.INVALID_SPAN_CONTEXT)):
+        hit(registry)
+
+
+def test_without_a_recording_span_nothing_happens(registry: Registry, spans: Any) -> None:
+    arm(registry, rule("p", raises()))
+    hit(registry)
+    with trace.use_span(trace.NonRecordingSpan(trace.INVALID_SPAN_CONTEXT)):
+        hit(registry)
+    assert spans[1].get_finished_spans() == ()
+
+
+# -- the log ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def lines(registry: Registry, log: pytest.LogCaptureFixture) -> Any:
+    registry.add_observer(Log())
+    return lambda: [(one.levelname, one.getMessage()) for one in log.records]
+
+
+def test_the_first_injection_is_a_warning_and_the_others_debug(
+    registry: Registry, lines: Any
+) -> None:
+    arm(registry, rule("p", raises(), text="one", times=3), rule("p", raises(), text="two"))
+    for _ in range(5):
+        hit(registry)
+    said = [(level, text) for level, text in lines() if text.startswith("injected")]
+    assert [level for level, _ in said] == ["WARNING", "DEBUG", "DEBUG", "WARNING", "DEBUG"]
+    assert said[0][1] == (
+        "injected exception at p: reach 1 of one (test); "
+        "further injections of this rule are logged at DEBUG"
+    )
+    assert said[1][1] == "injected exception at p: reach 2 of one (test)"
+
+
+def test_armed_again_the_first_is_a_warning_again(registry: Registry, lines: Any) -> None:
+    for _ in range(2):
+        handle = arm(registry, rule("p", raises(), text="one"))
+        hit(registry)
+        handle.disarm()
+    assert [level for level, text in lines() if text.startswith("injected")] == ["WARNING"] * 2
+
+
+def test_a_hot_point_formats_nothing_that_is_not_logged(
+    registry: Registry, lines: Any, log: pytest.LogCaptureFixture
+) -> None:
+    log.set_level(logging.INFO, logger="chaospoint")
+    arm(registry, rule("p", raises(), text="one"))
+    for _ in range(3):
+        hit(registry)
+    assert [level for level, text in lines() if text.startswith("injected")] == ["WARNING"]
+
+
+def test_arming_disarming_and_the_switch_are_info_with_who_and_what(
+    registry: Registry, lines: Any
+) -> None:
+    terms = rule("p", Does("off", ()), text="one", seed=7, expires_after=90)
+    registry.install([terms], source="http", by="10.0.0.1")
+    hit(registry)
+    registry.disarm("p", by="ann")
+    registry.disable(by="bob")
+    registry.enable(by="cy")
+    assert lines() == [
+        ("INFO", "armed one (source http, by 10.0.0.1, seed 7, for 90 s)"),
+        (
+            "INFO",
+            "disarmed one (source http, by ann): 0 injections in 1 reaches, 0 woken early",
+        ),
+        ("INFO", "chaospoint disabled by bob"),
+        ("INFO", "chaospoint enabled by cy"),
+    ]
+
+
+@pytest.mark.parametrize("how", ["disarmed", "expired"])
+def test_a_rule_that_was_never_reached_is_a_warning(
+    registry: Registry, lines: Any, clock: FakeClock, how: str
+) -> None:
+    arm(registry, rule("p", raises(), text="one", expires_after=5))
+    if how == "expired":
+        clock.advance(5)
+        registry.board.expire()
+    else:
+        registry.disarm("p")
+    level, said = lines()[-1]
+    assert level == "WARNING"
+    assert said.startswith(f"{how} one (source test")
+    assert "it was never reached" in said
+
+
+def test_a_program_that_configured_no_logging_sees_warnings_on_stderr() -> None:
+    assert not [
+        one
+        for one in logging.getLogger("chaospoint").handlers
+        if isinstance(one, logging.NullHandler)
+    ]
+    assert logging.getLogger("chaospoint").propagate
+
+
+# -- all three ---------------------------------------------------------------------------------
+
+
+def test_the_defaults_are_added_once(registry: Registry) -> None:
+    for _ in range(2):
+        add_defaults(registry)
+    assert [type(one) for one in registry.observers] == [Prometheus, OpenTelemetry, Log]
+
+
+def test_a_sink_of_ones_own_is_not_added_a_second_time(registry: Registry) -> None:
+    own = Prometheus(CollectorRegistry())
+    registry.add_observer(own)
+    add_defaults(registry)
+    assert [type(one) for one in registry.observers] == [Prometheus, OpenTelemetry, Log]
+    assert registry.observers[0] is own
+
+
+def test_label_values_are_seen_nowhere(
+    registry: Registry, metrics: CollectorRegistry, spans: Any, lines: Any
+) -> None:
+    tracer, exporter = spans
+
+    @registry.point("p", labels={"tenant": "sesame"})
+    def function(password: str) -> None:
+        pass
+
+    arm(registry, rule("p", raises()))
+    with pytest.raises(Boom), tracer.start_as_current_span("span"):
+        function("sesame")
+    with pytest.raises(Boom), tracer.start_as_current_span("span"):
+        registry.point("p", labels={"tenant": "sesame"}).hit(other="sesame")
+    registry.flush()
+    assert b"sesame" not in generate_latest(metrics)
+    assert "sesame" not in str(lines())
+    for span in exporter.get_finished_spans():
+        assert "sesame" not in str([dict(one.attributes) for one in span.events[:1]])

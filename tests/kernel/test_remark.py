@@ -1,0 +1,55 @@
+"""Remarks: the warning points at the line that armed."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from types import FunctionType
+
+import pytest
+
+import chaospoint
+from chaospoint import Registry, _remark
+from chaospoint.errors import ChaosWarning
+
+from .kit import Does, rule
+
+PASS = Does("off", ())
+
+
+def where(call: FunctionType) -> tuple[str, int]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        call()
+    (one,) = caught
+    assert one.category is ChaosWarning
+    return one.filename, one.lineno
+
+
+def test_it_belongs_to_the_line_that_armed(registry: Registry) -> None:
+    def public() -> None:
+        chaospoint.arm("nobody", latency=1, registry=registry)
+
+    def kernel() -> None:
+        registry.install([rule("nobody", PASS)], source="code")
+
+    def block() -> None:
+        with chaospoint.armed("nobody", latency=1, registry=registry):
+            pass
+
+    for call in (public, kernel, block):
+        assert where(call) == (__file__, call.__code__.co_firstlineno + 1)
+
+
+def test_a_package_beside_ours_with_a_longer_name_is_not_ours() -> None:
+    beside = str(Path(_remark.__file__).parent) + "_extras/conf.py"
+    space = {"remark": _remark.remark}
+    exec(compile("def call():\n    remark('text', 'code')\n", beside, "exec"), space)
+    assert where(space["call"]) == (beside, 2)
+
+
+@pytest.mark.parametrize("source", ["http", "env", "file", "store"])
+def test_what_comes_from_outside_is_logged(source: str, log: pytest.LogCaptureFixture) -> None:
+    _remark.remark("text", source)
+    (one,) = log.records
+    assert (one.levelname, one.getMessage()) == ("WARNING", f"text (armed by {source})")

@@ -1,0 +1,24 @@
+"""Two processes count injections in one directory; what is scraped is the sum of both."""
+
+import os
+
+import chaospoint
+from chaospoint.control.messages import Request
+from chaospoint.control.service import Service
+from chaospoint.settings import Settings
+
+
+@chaospoint.point("payment.charge")
+def charge() -> str:
+    return "charged"
+
+
+service = Service.of(Settings(enabled=True))
+chaospoint.arm("payment.charge", returns="free")
+pid = os.fork()
+charge()
+if pid == 0:
+    os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+answer = service.answer(Request("GET", "/metrics", {"host": "localhost"}, client="127.0.0.1"))
+print(answer.body.decode())

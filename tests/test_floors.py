@@ -1,0 +1,169 @@
+"""The house: a module imports only from lower floors, and the kernel only the standard library."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import chaospoint
+
+HOUSE = Path(chaospoint.__file__).parent
+
+FLOORS = (
+    # The kernel. Values, chance, time, and what may go wrong.
+    "_clock _decide _draw _effects _injection _inside _lock _switch _version errors",
+    "_bug _names _notice _remark _terms _trampoline",
+    # What lives while something is armed, and the handle of it.
+    "_epoch",
+    "_armed _drive _keeper",
+    # How a callable becomes a placement.
+    "_calls",
+    "_site _wrapper",
+    "_point",
+    # What is armed, and on what; the way in.
+    "_board",
+    "_registry",
+    # The models: pydantic lives here. They compile to what the kernel runs.
+    "models models.refusal",
+    "models.durations models.lookup models.model models.plain_data models.point_pattern"
+    " models.quantities models.yaml_text",
+    "models.document models.exception_spec models.fault_model",
+    "faults",
+    "models.kinds",
+    "models.shorthand",
+    "models.rule",
+    "plan",
+    # Who is told, and what code arms with.
+    "observers.log observers.otel observers.prometheus",
+    "observers",
+    "arming",
+    # What comes from outside.
+    "control control.messages control.metrics control.replies control.strict_json poller settings",
+    "control.problem control.state sources",
+    "control.body control.door",
+    "control.service",
+    "control.asgi control.listener control.wsgi",
+    "control.server",
+    "config",
+    # Test helpers stand on whatever they like, and nothing stands on them but the front door.
+    "testing._fake_clock",
+    "testing",
+    "",
+)
+
+FLOOR_OF = {
+    ("chaospoint." + name).rstrip("."): floor
+    for floor, names in enumerate(FLOORS)
+    for name in names.split() or [""]
+}
+
+
+def _name(path: Path) -> str:
+    parts = ["chaospoint", *path.relative_to(HOUSE).with_suffix("").parts]
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {_name(path): path for path in sorted(HOUSE.rglob("*.py"))}
+
+KERNEL = {
+    name: path
+    for name, path in MODULES.items()
+    if path.parent == HOUSE and path.name.startswith("_") and path.name != "__init__.py"
+}
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+def _imports(node: ast.AST) -> Iterator[str]:
+    """Yield what is imported at runtime, wherever it stands: lazily counts, for typing does not."""
+    if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        for line in node.orelse:
+            yield from _imports(line)
+    elif isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        assert node.level == 0, "write the whole name of what is imported"
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
+    else:
+        for child in ast.iter_child_nodes(node):
+            yield from _imports(child)
+
+
+def _module_of(name: str) -> str:
+    """Return the module that holds what is imported by this name."""
+    while name not in MODULES:
+        name = name.rpartition(".")[0]
+    return name
+
+
+def test_every_module_has_a_floor() -> None:
+    """A new module gets its place in the listing above, and a removed one leaves it."""
+    assert set(FLOOR_OF) == set(MODULES)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_only_from_lower_floors(module: str) -> None:
+    ours = {
+        _module_of(name)
+        for name in _imports(_tree(MODULES[module]))
+        if name.partition(".")[0] == "chaospoint"
+    }
+    too_high = {name for name in ours if FLOOR_OF[name] >= FLOOR_OF[module]}
+    assert too_high == set()
+
+
+@pytest.mark.parametrize("module", KERNEL)
+def test_the_kernel_imports_the_standard_library_only(module: str) -> None:
+    """wrapt alone is allowed, and only where callables are wrapped."""
+    foreign = {name.partition(".")[0] for name in _imports(_tree(KERNEL[module]))}
+    foreign -= {*sys.stdlib_module_names, "chaospoint"}
+    assert foreign == ({"wrapt"} if module == "chaospoint._wrapper" else set())
+
+
+@pytest.mark.parametrize("module", KERNEL)
+def test_the_kernel_imports_the_kernel_only(module: str) -> None:
+    """The models compile to what the kernel runs, and the kernel never sees them."""
+    ours = {name for name in _imports(_tree(KERNEL[module])) if name.startswith("chaospoint")}
+    allowed = {*KERNEL, "chaospoint.errors"}
+    assert {_module_of(name) for name in ours} <= allowed
+
+
+def test_pydantic_lives_with_the_models_only() -> None:
+    users = {
+        name
+        for name, path in MODULES.items()
+        if any(found.startswith("pydantic") for found in _imports(_tree(path)))
+    }
+    models = {name for name in MODULES if name.startswith("chaospoint.models")}
+    assert users <= {*models, "chaospoint.faults", "chaospoint.plan", "chaospoint.settings"}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_says_its_law_in_its_first_lines(module: str) -> None:
+    assert ast.get_docstring(_tree(MODULES[module]))
+
+
+def _statements(node: ast.AST) -> int:
+    """Count the statements: docstrings, imports and lists of names are none."""
+    count = 0
+    for child in ast.walk(node):
+        if not isinstance(child, ast.stmt) or isinstance(child, ast.Import | ast.ImportFrom):
+            continue
+        if isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant):
+            continue
+        count += 1
+    return count
+
+
+def test_the_kernel_is_small_enough_to_be_read() -> None:
+    """About 1,500 lines of code."""
+    sizes = {name: _statements(_tree(path)) for name, path in KERNEL.items()}
+    assert sum(sizes.values()) < 1600, sizes
