@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import sys
 from collections import deque
+from functools import partial
 
 from chaospoint._inside import transparent
+from chaospoint._lock import arming
 
 __all__ = ["bugs", "report"]
 
@@ -16,24 +18,25 @@ bugs: deque[BaseException] = deque(maxlen=100)
 _said: set[tuple[str, type[BaseException]]] = set()
 
 
-def report(where: str, cure: str = "this is a bug in chaospoint: please report it") -> None:
+_OURS = "the call goes through without chaos; this is a bug in chaospoint: please report it"
+
+
+def report(where: str, cure: str = _OURS) -> None:
     """Log the exception being handled, at ERROR and once for each place and type."""
     error = sys.exception()
     if error is None:
         return
     bugs.append(error)
-    if (where, type(error)) in _said:
-        return
-    _said.add((where, type(error)))
+    if (where, type(error)) not in _said:
+        _said.add((where, type(error)))
+        arming.later(partial(_write, where, error, cure))
+
+
+def _write(where: str, error: BaseException, cure: str) -> None:
     try:
         with transparent():
             logging.getLogger("chaospoint").error(
-                "%s failed (%s: %s); the call goes through without chaos; %s",
-                where,
-                type(error).__name__,
-                error,
-                cure,
-                exc_info=error,
+                "%s failed (%s: %s); %s", where, type(error).__name__, error, cure, exc_info=error
             )
     except Exception:
         pass  # a handler of the host's that raises would break the call

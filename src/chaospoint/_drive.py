@@ -104,7 +104,10 @@ def _tell(observers: Iterable[Callable[[Injection], None]], injection: Injection
                 observe(injection)
             return
         except Exception:  # the loop goes on behind the one that raised
-            _bug.report(f"an observer at {injection.point!r}", "mend the observer")
+            _bug.report(
+                f"an observer at {injection.point!r}",
+                "the injection happens all the same: mend the observer",
+            )
 
 
 def _rest(aim: Aim, seconds: float | None) -> bool:
@@ -140,7 +143,10 @@ async def _arest(aim: Aim, seconds: float | None) -> bool:
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
-        _bug.report(f"waiting at {aim.point!r}", "only asyncio's event loop is supported")
+        _bug.report(
+            f"waiting at {aim.point!r}",
+            "the call goes through: only asyncio's event loop is supported for latency and hangs",
+        )
         return False
     rule, clock = aim.rule, aim.rule.home.clock
     woken: asyncio.Future[None] = loop.create_future()

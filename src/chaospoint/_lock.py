@@ -8,26 +8,50 @@ anew in the child.
 
 from __future__ import annotations
 
-from threading import RLock
+from collections.abc import Callable
+from threading import RLock, get_ident
 
 __all__ = ["arming"]
 
 
 class _Arming:
-    __slots__ = ("_lock",)
+    __slots__ = ("_depth", "_later", "_lock", "_owner")
+
+    _later: list[Callable[[], None]]
 
     def __init__(self) -> None:
-        self._lock = RLock()
+        self.renew()
 
     def __enter__(self) -> None:
         self._lock.acquire()
+        self._depth += 1
+        self._owner = get_ident()
 
     def __exit__(self, *exc: object) -> None:
+        self._depth -= 1
+        later = []
+        if self._depth == 0:
+            self._owner = 0
+            later, self._later = self._later, []
         self._lock.release()
+        for call in later:
+            call()
+
+    def later(self, call: Callable[[], None]) -> None:
+        """Have ``call`` called once this thread has let go of the lock; at once if it has not got
+        it.  What writes to the log does it so: a handler is foreign code.
+        """
+        if self._owner == get_ident():
+            self._later.append(call)
+        else:
+            call()
 
     def renew(self) -> None:
         """Start with a fresh lock: in a forked child the old one may be held by nobody."""
         self._lock = RLock()
+        self._depth = 0
+        self._owner = 0
+        self._later = []
 
 
 arming = _Arming()

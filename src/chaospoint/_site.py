@@ -57,6 +57,12 @@ def kind_of(code: CodeType) -> Kind:
     return _KIND_OF_FLAGS[code.co_flags & KINDS]
 
 
+_ESTRANGED = (
+    "%s was patched by something else while armed; chaospoint leaves that alone: what is armed "
+    "there from now on acts once the other patch is undone and something is armed or disarmed there"
+)
+
+
 class _Death(ref[FunctionType]):
     """A weak reference to a function, which knows its site's key when the function is gone."""
 
@@ -143,11 +149,7 @@ class Site:
             self._original = self._trampoline = None
         if not self._estranged:
             self._estranged = True
-            _log.warning(
-                "%s was patched by something else while armed; chaospoint leaves that alone: "
-                "what is armed there from now on acts only once the other patch is undone",
-                self,
-            )
+            arming.later(partial(_log.warning, _ESTRANGED, self))
 
 
 def _innermost(code: CodeType) -> CodeType:

@@ -27,6 +27,19 @@ if TYPE_CHECKING:
 __all__ = ["Wrapper", "wrap"]
 
 
+class _Proxy(wrapt.FunctionWrapper[..., Any]):
+    """A wrapped callable that pickles by its name, as functions do, and is copied as itself."""
+
+    def __reduce_ex__(self, protocol: Any) -> str:
+        return str(self.__qualname__)
+
+    def __copy__(self) -> _Proxy:
+        return self
+
+    def __deepcopy__(self, memo: object) -> _Proxy:
+        return self
+
+
 class Wrapper:
     """What chaospoint keeps for one wrapped callable: a placement of one point."""
 
@@ -67,7 +80,7 @@ class Wrapper:
                     return RUN[kind](firing, partial(wrapped, *args, **kwargs))
             return wrapped(*args, **kwargs)
 
-        return wrapt.FunctionWrapper(target, call, enabled=cast(Any, live))
+        return _Proxy(target, call, enabled=cast(Any, live))
 
 
 _dead: deque[tuple[Point, Wrapper]] = deque()

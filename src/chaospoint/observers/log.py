@@ -46,7 +46,6 @@ class Log:
         """Log what happened to a rule or to the switch."""
         match notice:
             case RuleArmed(rule):
-                self._seen.discard((rule.text, rule.source))
                 _log.info(
                     "armed %s (source %s%s, seed %d%s)",
                     rule.text,
@@ -56,8 +55,10 @@ class Log:
                     "" if rule.seconds_left is None else f", for {rule.seconds_left:g} s",
                 )
             case RuleDisarmed(rule, "failed", _, reason):
+                self._seen.discard((rule.text, rule.source))
                 _log.error("disarmed %s (source %s): %s", rule.text, rule.source, reason)
             case RuleDisarmed(rule, why, by):
+                self._seen.discard((rule.text, rule.source))
                 never = rule.reaches == 0 and why in ("disarmed", "expired")
                 _log.log(
                     logging.WARNING if never else logging.INFO,
