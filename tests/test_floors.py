@@ -16,11 +16,13 @@ HOUSE = Path(chaospoint.__file__).parent
 
 FLOORS = (
     # The kernel. Values, chance, time, and what may go wrong.
-    "_clock _decide _draw _effects _injection _inside _lock _switch _version errors",
-    "_bug _names _notice _remark _terms _trampoline",
+    "_version errors",
+    "_clock _draw _decide _effects _environ _injection _inside _lock _names",
+    "_fork _notice _remark _say _terms _trampoline",
+    "_bug _tally",
     # What lives while something is armed, and the handle of it.
-    "_epoch",
-    "_armed _drive _keeper",
+    "_aim _armed _epoch _keeper",
+    "_check _drive",
     # How a callable becomes a placement.
     "_calls",
     "_site _wrapper",

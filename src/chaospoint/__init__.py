@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 
-from chaospoint import _registry, _switch
+from chaospoint import _environ, _registry
 from chaospoint._point import Point
 from chaospoint._registry import Registry
 from chaospoint.errors import ChaosError, InjectedFault
@@ -85,7 +85,7 @@ def point(
 
 
 def _start_if_asked() -> None:
-    if _switch.is_set():
+    if _environ.is_set():
         from chaospoint.config import start
 
         start()

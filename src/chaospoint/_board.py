@@ -10,35 +10,25 @@ from __future__ import annotations
 
 import itertools
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from chaospoint import _bug
-from chaospoint._epoch import (
-    ArmedRule,
-    Ending,
-    Firing,
-    Kind,
-    Search,
-    Source,
-    aims_at,
-    refusal,
-    search,
-)
+from chaospoint._aim import Firing, Search, aims_at, refusal, search
+from chaospoint._check import check, waiting
+from chaospoint._epoch import ArmedRule, Ending, Source
+from chaospoint._fork import boards
 from chaospoint._inside import transparent
 from chaospoint._keeper import Keeper
 from chaospoint._lock import arming
 from chaospoint._names import is_glob, matcher, matches, nearest
-from chaospoint._notice import (
-    Notice,
-    Reached,
-    RuleArmed,
-    RuleDisarmed,
-    Switched,
-    listens,
-)
+from chaospoint._notice import Notice, Reached, RuleArmed, RuleDisarmed, Standing, Switched
 from chaospoint._point import ArmedPoint, Core, Point
-from chaospoint.errors import ChaosError, NotPermitted, UnknownPoint, UnsupportedFault
+from chaospoint._say import say
+from chaospoint.errors import ChaosError, NotPermitted
 
 if TYPE_CHECKING:
     from chaospoint._clock import Clock
@@ -47,10 +37,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Board"]
 
-_log = logging.getLogger("chaospoint")
-
 _TIER: dict[Source, int] = {"code": 1, "test": 1, "http": 2, "store": 2, "env": 3, "file": 4}
 _READ_AGAIN: tuple[Source, ...] = ("env", "file")
+_SECONDS_TO_APPEAR = 30.0
 _PUT: tuple[Source, ...] = ("http", "store")
 
 
@@ -60,14 +49,20 @@ class Board:
     def __init__(self, points: dict[str, Point], clock: Clock) -> None:
         self.clock = clock
         self.enabled = True
+        self._remind_at: float | None = None
+        self.has_defaults = False  # once: who takes a default observer away means it
         self.observe: tuple[Callable[[Injection], None], ...] = ()
+        self.observe_first: tuple[Callable[[Injection], None], ...] = ()  # of a rule
         self.observers: tuple[Observer, ...] = ()
         self._points = points
         self._named: dict[str, list[ArmedRule]] = {}
         self._globs: list[ArmedRule] = []
         self._plans: dict[Source, list[ArmedRule]] = {source: [] for source in _READ_AGAIN}
         self._batches = itertools.count(1)
+        self._changes = itertools.count(1)
+        self._counts: Counter[Source] = Counter()
         self._keeper = Keeper(self)
+        boards.add(self)
 
     # -- observers ------------------------------------------------------------------------
 
@@ -75,6 +70,8 @@ class Board:
         """Tell ``observer`` of what happens from now on."""
         with arming:
             self._observe((*self.observers, observer))
+            standing = self._stand()
+        arming.later(partial(self.say, standing))
 
     def remove_observer(self, observer: Observer) -> None:
         """Tell ``observer`` no more."""
@@ -83,19 +80,25 @@ class Board:
 
     def _observe(self, observers: tuple[Observer, ...]) -> None:
         self.observers = observers
-        self.observe = tuple(observer.observe for observer in observers)
+        self.observe = tuple(one.observe for one in observers)
+        self.observe_first = tuple(getattr(one, "observe_first", one.observe) for one in observers)
 
     def say(self, *notices: Notice) -> None:
-        """Tell the observers that listen; never under the lock."""
+        """Tell the observers that have ``notice``; never under the lock."""
         with transparent():
             for observer in self.observers:
-                if not listens(observer):
+                tell: Callable[[Notice], None] | None = getattr(observer, "notice", None)
+                if tell is None:
                     continue
                 for notice in notices:
                     try:
-                        observer.notice(notice)
+                        tell(notice)
                     except Exception:
-                        _bug.report(f"an observer of {type(notice).__name__}", "mend the observer")
+                        kind = type(notice).__name__
+                        _bug.report(f"telling an observer of {kind}", "mend the observer")
+
+    def _stand(self) -> Standing:
+        return Standing(next(self._changes), self.enabled, dict(self._counts))
 
     # -- arming ---------------------------------------------------------------------------
 
@@ -136,11 +139,12 @@ class Board:
                     "or POST /v1/enable, first"
                 )
             rules = self._make(terms, source, by)
-            remarks = self._check(rules, strict)
+            remarks = check(rules, self._points, self._names, strict=strict)
             ended = self._remove(list(replaced()), "replaced", by)
             self._add(rules)
+            standing = self._stand()
         self._told(ended)
-        self.say(*map(RuleArmed, rules))
+        self.say(*map(RuleArmed, rules), standing)
         return rules, remarks
 
     def reload(
@@ -160,10 +164,12 @@ class Board:
                 else:
                     plan.append(rule)
                     fresh.append(rule)
-            remarks = self._check(fresh, strict=False)
+            remarks = check(fresh, self._points, self._names, early=not self._points)
             gone = [rule for rest in known.values() for rule in rest]
             ended = self._remove([rule for rule in gone if rule.why is None], "replaced", by)
             self._plans[source] = plan
+            if not self._points:
+                self._remind_at = self.clock.monotonic() + _SECONDS_TO_APPEAR
             if self.enabled:
                 self._add(fresh)
                 self._rebuild(rule for rule in plan if rule.why is None)
@@ -172,8 +178,9 @@ class Board:
                 for rule in fresh:
                     rule.why = "disabled"
                 told = []
+            standing = self._stand()
         self._told(ended)
-        self.say(*told)
+        self.say(*told, standing)
         return plan, remarks
 
     def _make(self, terms: Sequence[Terms], source: Source, by: str) -> list[ArmedRule]:
@@ -190,6 +197,7 @@ class Board:
                 self._globs.append(rule)
             else:
                 self._named.setdefault(rule.pattern, []).append(rule)
+            self._counts[rule.source] += 1
         self._rebuild(rules)
         if rules:
             self._keeper.start()
@@ -202,7 +210,8 @@ class Board:
         """Disarm these rules, wherever they are armed; wakes all that sleep on them."""
         with arming:
             ended = self._remove([rule for rule in rules if rule.why is None], why, by, reason)
-        self._told(ended)
+            standing = self._stand()
+        self._told(ended, standing)
 
     def disarm(self, pattern: str, by: str = "") -> int:
         """Disarm what matches ``pattern``, of every source; return how many rules that touched."""
@@ -211,24 +220,31 @@ class Board:
             for rule in self.rules():
                 if matches(pattern, rule.pattern):
                     whole.append(rule)
-                elif (
-                    is_glob(rule.pattern)
-                    and pattern not in rule.excluded
-                    and (is_glob(pattern) or matches(rule.pattern, pattern))
-                ):
+                elif is_glob(rule.pattern) and (is_glob(pattern) or matches(rule.pattern, pattern)):
                     part.append(rule)
             touched = len(whole) + sum(self._takes(rule, pattern) for rule in part)
             for rule in part:
-                rule.excluded += (pattern,)
+                rule.exclude(pattern)
             self._rebuild(part)
             ended = self._remove(whole, "disarmed", by)
+            standing = self._stand()
         for rule in part:
             rule.wake()
-        self._told(ended)
+        self._told(ended, standing)
         return touched
 
     def _takes(self, rule: ArmedRule, pattern: str) -> bool:
         return any(rule.matches(name) and matches(pattern, name) for name in self._points)
+
+    def remind(self) -> None:
+        """Say which rules, armed before there were points, have found none after a while."""
+        if self._remind_at is None or self._remind_at > self.clock.monotonic():
+            return
+        self._remind_at = None
+        for rule in self.rules():
+            if not self._names(rule.pattern):
+                close = nearest(rule.pattern, self._points.copy())
+                say(logging.WARNING, "%s (armed by %s)", waiting(rule, close), rule.source)
 
     def expire(self) -> None:
         """Disarm the rules whose time has come."""
@@ -246,6 +262,7 @@ class Board:
     ) -> list[RuleDisarmed]:
         for rule in rules:
             rule.end(why)
+            self._counts[rule.source] -= 1
             if is_glob(rule.pattern):
                 self._globs.remove(rule)
             else:
@@ -256,12 +273,12 @@ class Board:
         self._rebuild(rules)
         return [RuleDisarmed(rule, why, by, reason) for rule in rules]
 
-    def _told(self, ended: Sequence[RuleDisarmed]) -> None:
+    def _told(self, ended: Sequence[RuleDisarmed], *more: Notice) -> None:
         for one in ended:
             one.rule.wake()
             one.rule.watched()
         self.flush([one.rule for one in ended])
-        self.say(*ended)
+        self.say(*ended, *more)
 
     # -- the master switch ----------------------------------------------------------------
 
@@ -270,9 +287,8 @@ class Board:
         with arming:
             was, self.enabled = self.enabled, False
             ended = self._remove(self.rules(), "disabled", by)
-        self._told(ended)
-        if was:
-            self.say(Switched(False, by))
+            standing = self._stand()
+        self._told(ended, *([Switched(False, by)] if was else []), standing)
 
     def enable(self, by: str = "") -> None:
         """Allow arming again, and put back what environment and file hold, as it stood."""
@@ -284,8 +300,9 @@ class Board:
                 back += [heir for heir, rule in zip(heirs, plan, strict=True) if heir is not rule]
                 self._plans[source] = heirs
             self._add(back)
+            standing = self._stand()
         if not was:
-            self.say(Switched(True, by), *map(RuleArmed, back))
+            self.say(Switched(True, by), *map(RuleArmed, back), standing)
         self.expire()
 
     # -- looking --------------------------------------------------------------------------
@@ -343,51 +360,14 @@ class Board:
             except Exception:
                 _bug.report(f"patching {site}")
 
-    def _check(self, rules: Iterable[ArmedRule], strict: bool) -> list[str]:
-        """Return what is worth saying of ``rules``; raise for what can never act."""
-        remarks: list[str] = []
-        for rule in rules:
-            names = self._names(rule.pattern)
-            if not names:
-                # Looking for near names is slow, and nobody reads a thousand of them.
-                close = nearest(rule.pattern, self._points) if len(remarks) < 10 else ()
-                if strict:
-                    raise UnknownPoint(rule.pattern, close)
-                hint = f"; the nearest: {', '.join(close)}" if close else ""
-                remarks.append(
-                    f"no point is named {rule.pattern!r} so far: the rule waits for one{hint}"
-                )
-            if rule.terms.schedule.probability <= 0.0:
-                remarks.append(
-                    f"{rule.text} can never fire, for its probability is 0: raise it, or leave the "
-                    "rule out"
-                )
-            remarks += self._inexpressible(rule, names)
-        return remarks
-
-    def _inexpressible(self, rule: ArmedRule, names: Sequence[str]) -> list[str]:
-        remarks: list[str] = []
-        for fault in rule.faults:
-            if refusal(fault, "block") is None:
-                continue  # what a block can express, every placement can
-            refused = {}
-            for name in names:
-                kinds: set[Kind] = {site.kind for site in self._points[name].core.sites}
-                whys = {kind: refusal(fault, kind) for kind in kinds or {"block"}}
-                for why in filter(None, whys.values()):
-                    remarks.append(f"{fault.kind!r} is left out at {name!r}: {why}")
-                if all(whys.values()):
-                    refused[name] = remarks[-1]
-            if names and len(refused) == len(names):
-                raise UnsupportedFault("; ".join(list(refused.values())[:3]))
-        return remarks
-
     def restart(self) -> None:
         """Begin anew in a forked child, under a fresh lock."""
         with arming:
             for rule in itertools.chain(self.rules(), self.ended()):
                 rule.restart()
             self._rebuild(self.rules())
+            standing = self._stand()
+        self.say(replace(standing, forked=True))
 
     @property
     def keeper(self) -> Keeper:
@@ -418,4 +398,5 @@ def _say_left_out(rules: Iterable[ArmedRule], point: str) -> None:
     for rule in rules:
         for fault in rule.faults:
             if why := refusal(fault, "block"):
-                _log.warning("%r of %s is left out at %r: %s", fault.kind, rule.text, point, why)
+                line = "%r of %s is left out at %r: %s"
+                say(logging.WARNING, line, fault.kind, rule.shown, point, why)

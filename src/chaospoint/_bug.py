@@ -5,18 +5,15 @@ from __future__ import annotations
 import logging
 import sys
 from collections import deque
-from functools import partial
 
-from chaospoint._inside import transparent
-from chaospoint._lock import arming
+from chaospoint._say import say
 
 __all__ = ["bugs", "report"]
 
-bugs: deque[BaseException] = deque(maxlen=100)
+bugs: deque[BaseException] = deque(maxlen=10)
 """The latest errors of chaospoint's own, for test fixtures that must fail on one."""
 
 _said: set[tuple[str, type[BaseException]]] = set()
-
 
 _OURS = "the call goes through without chaos; this is a bug in chaospoint: please report it"
 
@@ -29,14 +26,5 @@ def report(where: str, cure: str = _OURS) -> None:
     bugs.append(error)
     if (where, type(error)) not in _said:
         _said.add((where, type(error)))
-        arming.later(partial(_write, where, error, cure))
-
-
-def _write(where: str, error: BaseException, cure: str) -> None:
-    try:
-        with transparent():
-            logging.getLogger("chaospoint").error(
-                "%s failed (%s: %s); %s", where, type(error).__name__, error, cure, exc_info=error
-            )
-    except Exception:
-        pass  # a handler of the host's that raises would break the call
+        kind = type(error).__name__
+        say(logging.ERROR, "%s failed (%s: %s); %s", where, kind, error, cure, error=error)

@@ -11,8 +11,8 @@ import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterable
 from typing import Any, cast
 
+from chaospoint._aim import Firing, Kind, Run
 from chaospoint._drive import adrive, drive
-from chaospoint._epoch import Firing, Kind, Run
 
 __all__ = ["RUN"]
 

@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 from threading import Event
 
 from chaospoint import _bug
+from chaospoint._aim import Aim, Firing
 from chaospoint._clock import settle
-from chaospoint._effects import Raise, Return
-from chaospoint._epoch import Aim, Firing
+from chaospoint._effects import Hold, Raise, Return, Sleep
 from chaospoint._injection import Injection, mark
-from chaospoint._inside import inside, transparent
+from chaospoint._inside import inside
+from chaospoint._say import say
 
 __all__ = ["Answer", "adrive", "drive"]
-
-_log = logging.getLogger("chaospoint")
 
 Answer = tuple[object]
 """What the call is to return instead of being made."""
@@ -31,8 +30,8 @@ Answer = tuple[object]
 def drive(firing: Firing) -> Answer | None:
     """Act on a firing in this thread; return an answer that replaces the call, or None."""
     waits, outcome = _prepare(firing)
-    for seconds in waits:
-        if not _rest(firing[0], seconds):
+    for wait in waits:
+        if not _rest(firing[0], wait.seconds):
             return None
     if isinstance(outcome, BaseException):
         try:
@@ -45,8 +44,8 @@ def drive(firing: Firing) -> Answer | None:
 async def adrive(firing: Firing) -> Answer | None:
     """Act on a firing in this task; return an answer that replaces the call, or None."""
     waits, outcome = _prepare(firing)
-    for seconds in waits:
-        if not await _arest(firing[0], seconds):
+    for wait in waits:
+        if not await _arest(firing[0], wait.seconds):
             return None
     if isinstance(outcome, BaseException):
         try:
@@ -56,12 +55,12 @@ async def adrive(firing: Firing) -> Answer | None:
     return outcome
 
 
-_Prepared = tuple[Sequence[float | None], BaseException | Answer | None]
+_Prepared = tuple[tuple[Sleep | Hold, ...], BaseException | Answer | None]
 _NOTHING: _Prepared = ((), None)
 
 
 def _prepare(firing: Firing) -> _Prepared:
-    """Count the injection, tell the observers, and return what is to be waited for and the outcome.
+    """Make the outcome, count the injection, tell the observers; what is left is to act.
 
     All of our own code that a firing runs is in here, so that a bug of it cannot be taken for
     what was asked for.
@@ -72,28 +71,39 @@ def _prepare(firing: Firing) -> _Prepared:
     try:
         if not rule.acts_at(aim.point):
             return _NOTHING  # a coroutine or generator that was made before disarming
-        injection, effects = aim.at(ordinal)
-        if injection is None:
+        fault, latency, exception, waits, effect = aim.act(ordinal)
+        if not fault:
             return _NOTHING
-        next(rule.tally.fired)
-        _tell(rule.home.observe, injection)
+        outcome = None if effect is None else _make(effect, aim.point)
+        if outcome is None and effect is not None:
+            return _NOTHING
+        record = (aim.point, fault, rule.shown, ordinal, rule.source, latency, exception)
+        injection = tuple.__new__(Injection, record)
+        if isinstance(outcome, BaseException):
+            mark(outcome, injection, aim.note)
+        home = rule.home
+        _tell(home.observe_first if next(rule.tally.fired) == 1 else home.observe, injection)
         if rule.watchers:
             rule.watched()
-        waits: list[float | None] = []
-        for effect in effects:
-            if type(effect) is Raise:
-                exception = effect.build()
-                mark(exception, injection, aim.note)
-                return waits, exception
-            if type(effect) is Return:
-                return waits, (deepcopy(effect.value) if effect.copy else effect.value,)
-            waits.append(effect.seconds)
-        return waits, None
+        return waits, outcome
     except Exception:
         _bug.report(f"injecting at {aim.point!r}")
         return _NOTHING
     finally:
         inside.reset(token)
+
+
+def _make(effect: Raise | Return, point: str) -> BaseException | Answer | None:
+    try:
+        if type(effect) is Raise:
+            return effect.build()
+        return (deepcopy(effect.value) if effect.copy else effect.value,)
+    except Exception:
+        _bug.report(
+            f"making what {point!r} is to raise or return",
+            "the call goes through without chaos, uncounted: mend the rule's exception or value",
+        )
+        return None
 
 
 def _tell(observers: Iterable[Callable[[Injection], None]], injection: Injection) -> None:
@@ -179,5 +189,4 @@ _said: set[str] = set()
 def _say_once(point: str, message: str) -> None:
     if point not in _said:
         _said.add(point)
-        with transparent():
-            _log.warning(message, point)
+        say(logging.WARNING, message, point)

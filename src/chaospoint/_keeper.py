@@ -45,7 +45,7 @@ class Keeper:
             thread = self._thread
             self._look.set()
         if thread is not None and thread is not current_thread():
-            thread.join()
+            thread.join(1.0)  # an observer may be waiting for what the forking thread holds
 
     def resume(self) -> None:
         """Allow the thread again after `stop`, and start it if anything is armed."""
@@ -64,6 +64,7 @@ class Keeper:
             self._look.clear()
             try:
                 self._board.expire()
+                self._board.remind()
                 self._board.flush()
             except Exception:
                 _bug.report("looking after armed rules")

@@ -1,27 +1,22 @@
-"""What happens to rules and to the switch, as observers are told of it.
-
-An observer that also has a method ``notice(notice)`` is told; never under a lock.
-"""
+"""What happens to rules and to the switch, as observers are told of it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeGuard
-
-from chaospoint._injection import Observer
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from chaospoint._epoch import ArmedRule, Ending
+    from chaospoint._epoch import ArmedRule, Ending, Source
 
 __all__ = [
-    "Listener",
     "Notice",
     "Reached",
     "Reloaded",
     "RuleArmed",
     "RuleDisarmed",
+    "Standing",
     "Switched",
-    "listens",
 ]
 
 
@@ -67,16 +62,19 @@ class Reached:
     reaches: int
 
 
-Notice = RuleArmed | RuleDisarmed | Switched | Reloaded | Reached
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How things stand after a change: the switch, and how many rules each source has armed.
+
+    ``number`` rises with every change, for these may arrive in another order. ``forked``: told
+    in a child right after a fork.
+    """
+
+    number: int
+    enabled: bool
+    armed: Mapping[Source, int]
+    forked: bool = False
 
 
-class Listener(Observer, Protocol):
-    """An observer that wants to know of more than injections."""
-
-    def notice(self, notice: Notice) -> None:
-        """Take note; what this raises is logged and goes no further."""
-
-
-def listens(observer: Observer) -> TypeGuard[Listener]:
-    """Whether ``observer`` wants to know of more than injections."""
-    return hasattr(observer, "notice")
+Notice = RuleArmed | RuleDisarmed | Switched | Reloaded | Reached | Standing
+"""An observer that has a method ``notice(notice)`` is told of these too, never under a lock."""

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from chaospoint.errors import InvalidPoint
 
 if TYPE_CHECKING:
-    from chaospoint._epoch import ArmedRule, Firing, Search
+    from chaospoint._aim import Firing, Search
+    from chaospoint._epoch import ArmedRule
     from chaospoint._site import Site
     from chaospoint._wrapper import Wrapper
 
@@ -29,9 +30,9 @@ class Core:
 
     __slots__ = ("description", "name", "rules", "search", "sites")
 
-    def __init__(self, name: str, description: str) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
-        self.description = description
+        self.description = ""
         self.sites: list[Site | Wrapper] = []
         self.rules: tuple[ArmedRule, ...] = ()  # armed here, in the order they are tried
         self.search: Search | None = None  # one reach of a block or statement

@@ -6,13 +6,12 @@ armed: the board, and with it all that only arming needs, is made then.
 
 from __future__ import annotations
 
-import os
-import weakref
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
-from threading import Lock, RLock
+from threading import Event
 from typing import TYPE_CHECKING
 
+from chaospoint import _bug
+from chaospoint._inside import inside, transparent
 from chaospoint._lock import arming
 from chaospoint._names import check_name, nearest
 from chaospoint._point import Core, LabelledPoint, Point
@@ -44,6 +43,11 @@ class Registry:
     def __repr__(self) -> str:
         return f"<Registry of {len(self._points)} points>"
 
+    @classmethod
+    def default(cls) -> Registry:
+        """Return the one that is used where none is named."""
+        return _default
+
     def point(
         self,
         name: str,
@@ -59,37 +63,37 @@ class Registry:
         """
         found = self._points.get(name) if isinstance(name, str) else None
         if found is None:
-            found = self._make(check_name(name), description)
-        elif description and description != found.description:
+            found = self._make(check_name(name))
+        if description and description != found.description:
             self._describe(found.core, description)
         if labels or raises:
             types = (raises,) if isinstance(raises, type) else tuple(raises)
             return LabelledPoint(found.core, dict(labels or {}), types)
         return found
 
-    def _make(self, name: str, description: str) -> Point:
+    def _make(self, name: str) -> Point:
         if self is _default:
             _start()
         with arming:
             found = self._points.get(name)
             if found is None:
-                found = Point(Core(name, description))
+                found = Point(Core(name))
                 self._points[name] = found
                 if self._made is not None:
                     self._made.appear(found)
         return found
 
     def _describe(self, core: Core, description: str) -> None:
-        if not core.description:
-            core.description = description
-            return
-        from chaospoint._remark import remark
+        with arming:
+            core.description = core.description or description
+        if core.description != description:
+            from chaospoint._remark import remark
 
-        remark(
-            f"point {core.name!r} is described as {core.description!r} already; "
-            f"{description!r} is not kept: describe it in one place",
-            "code",
-        )
+            remark(
+                f"point {core.name!r} is described as {core.description!r} already; "
+                f"{description!r} is not kept: describe it in one place",
+                "code",
+            )
 
     def points(self) -> tuple[Point, ...]:
         """Return all points, by name."""
@@ -115,7 +119,6 @@ class Registry:
             with arming:
                 if self._made is None:
                     self._made = Board(self._points, self._clock or SystemClock())
-                    _survive_forks(self._made)
         return self._made
 
     @property
@@ -208,64 +211,32 @@ def default_registry() -> Registry:
     return _default
 
 
-_starting = RLock()
 _before_first_point: list[Callable[[], None]] = []
+_started = Event()
+_SECONDS_TO_WAIT = 5.0
 
 
 def before_first_point(call: Callable[[], None]) -> None:
     """Have ``call`` called, once, before the default registry makes its first point."""
     _before_first_point.append(call)
+    _started.clear()
 
 
 def _start() -> None:
-    _register_at_fork()  # before the lock is held, or a child could find it held by nobody
-    # A second thread waits here, so that its point too finds armed what is armed from outside.
-    with _starting:
-        while _before_first_point:
-            _before_first_point.pop()()
-
-
-# -- forks --------------------------------------------------------------------------------
-
-_boards: weakref.WeakSet[Board] = weakref.WeakSet()
-_forking = Lock()
-
-
-def _survive_forks(board: Board) -> None:
-    _boards.add(board)
-    _register_at_fork()
-
-
-@cache
-def _register_at_fork() -> None:
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(
-            before=_before_fork, after_in_parent=_after_in_parent, after_in_child=_after_in_child
-        )
-
-
-def _before_fork() -> None:
-    _forking.acquire()  # a second thread that forks would find the keepers running again
-    with arming:
-        boards = list(_boards)
-    for board in boards:
-        board.keeper.stop()
-    arming.__enter__()  # so that the child finds nothing half built
-
-
-def _after_in_parent() -> None:
-    boards = list(_boards)
-    arming.__exit__()
-    for board in boards:
-        board.keeper.resume()
-    _forking.release()
-
-
-def _after_in_child() -> None:
-    global _forking, _starting
-    arming.renew()
-    _forking, _starting = Lock(), RLock()
-    for board in list(_boards):
-        board.keeper.renew()
-        board.restart()
-        board.keeper.resume()
+    """Start what waits for the first point; another thread's points wait for that, but not for
+    ever: what starts may be waiting for this thread."""
+    if _started.is_set() or inside.get():
+        return
+    try:
+        call = _before_first_point.pop()
+    except IndexError:
+        _started.wait(_SECONDS_TO_WAIT)
+        _started.set()
+        return
+    try:
+        with transparent():
+            call()
+    except Exception:
+        _bug.report("starting", "the program goes on without what is armed from outside")
+    finally:
+        _started.set()

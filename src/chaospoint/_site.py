@@ -33,10 +33,11 @@ from weakref import ref
 
 from chaospoint import _bug
 from chaospoint._lock import arming
+from chaospoint._say import say
 from chaospoint._trampoline import KINDS, clone_of, make_clone, searched, single
 
 if TYPE_CHECKING:
-    from chaospoint._epoch import Kind
+    from chaospoint._aim import Kind
     from chaospoint._point import Point
 
 __all__ = ["Site", "can_patch", "kind_of", "place", "sweep"]
@@ -132,8 +133,8 @@ class Site:
 
     def _patched(self, function: FunctionType, code: CodeType, point: Point) -> CodeType:
         # What only arming needs is imported by arming.
+        from chaospoint._aim import aims_at, search, take
         from chaospoint._calls import RUN
-        from chaospoint._epoch import aims_at, search, take
 
         aims = aims_at(point.core.rules, point.name, self.kind)
         if not aims:
@@ -149,7 +150,7 @@ class Site:
             self._original = self._trampoline = None
         if not self._estranged:
             self._estranged = True
-            arming.later(partial(_log.warning, _ESTRANGED, self))
+            say(logging.WARNING, _ESTRANGED, self)
 
 
 def _innermost(code: CodeType) -> CodeType:

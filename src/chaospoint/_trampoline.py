@@ -48,7 +48,8 @@ from chaospoint._inside import inside
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from chaospoint._epoch import Run, Tally
+    from chaospoint._aim import Run
+    from chaospoint._tally import Tally
 
 __all__ = ["KINDS", "clone_of", "make_clone", "searched", "single"]
 

@@ -21,7 +21,7 @@ from chaospoint import _bug
 from chaospoint._lock import arming
 
 if TYPE_CHECKING:
-    from chaospoint._epoch import Kind, Search
+    from chaospoint._aim import Kind, Search
     from chaospoint._point import Point
 
 __all__ = ["Wrapper", "wrap"]
@@ -61,7 +61,7 @@ class Wrapper:
         if not point.core.rules:
             self._live.clear()
             return
-        from chaospoint._epoch import aims_at, search
+        from chaospoint._aim import aims_at, search
 
         aims = aims_at(point.core.rules, point.name, self.kind)
         self._live[:] = [search(aims)] if aims else []

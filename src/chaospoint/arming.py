@@ -10,7 +10,8 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from chaospoint import _switch
+from chaospoint import _environ
+from chaospoint._point import Point
 from chaospoint._registry import Registry, default_registry
 from chaospoint.errors import InvalidPlan, NotPermitted
 from chaospoint.observers import add_defaults
@@ -27,7 +28,7 @@ __all__ = ["arm", "armed", "disable", "disarm", "enable", "install_plan"]
 
 
 def arm(
-    target: str | Rule | Plan,
+    target: str | Point | Rule | Plan,
     /,
     *,
     registry: Registry | None = None,
@@ -43,9 +44,9 @@ def arm(
     `UnsupportedFault` for what no placement of the point can express, `NotPermitted` while
     disabled; nothing is armed then. Safe from any thread.
     """
-    if _switch.explicitly_off():
+    if _environ.explicitly_off():
         raise NotPermitted(
-            f"{_switch.VARIABLE} is false in this process, so nothing can be armed: "
+            f"{_environ.VARIABLE} is false in this process, so nothing can be armed: "
             "unset it, or set it to true"
         )
     return install_plan(
@@ -53,6 +54,7 @@ def arm(
         source="code",
         trust="code",
         registry=_seen(registry),
+        seed=_environ.seed(),
         strict=strict,
     )
 
@@ -62,12 +64,12 @@ class armed(AbstractContextManager["Armed"]):  # noqa: N801 - used as a function
 
     ``with armed("payment.charge", exception=TimeoutError, times=2) as handle: ...``. What is
     wrong with the rule is raised here already, before the block is entered. The same object may
-    be entered again after it was left, each time with fresh counts, but not twice at once.
+    be entered again, each time with fresh counts.
     """
 
     def __init__(
         self,
-        target: str | Rule | Plan,
+        target: str | Point | Rule | Plan,
         /,
         *,
         registry: Registry | None = None,
@@ -77,11 +79,12 @@ class armed(AbstractContextManager["Armed"]):  # noqa: N801 - used as a function
         self._plan = _plan(target, keys)
         self._registry = registry
         self._strict = strict
-        self._handle: Armed | None = None
+        self._handles: list[Armed] = []
 
     def __enter__(self) -> Armed:
-        self._handle = arm(self._plan, registry=self._registry, strict=self._strict)
-        return self._handle
+        handle = arm(self._plan, registry=self._registry, strict=self._strict)
+        self._handles.append(handle)
+        return handle
 
     def __exit__(
         self,
@@ -89,8 +92,7 @@ class armed(AbstractContextManager["Armed"]):  # noqa: N801 - used as a function
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._handle is not None:
-            self._handle.disarm()
+        self._handles.pop().disarm()
 
 
 def disarm(pattern: str = "*", *, registry: Registry | None = None) -> int:
@@ -114,9 +116,9 @@ def enable(*, registry: Registry | None = None) -> None:
 
     Raises `NotPermitted` where ``CHAOSPOINT_ENABLED`` is false, which nothing overrides.
     """
-    if _switch.explicitly_off():
+    if _environ.explicitly_off():
         raise NotPermitted(
-            f"{_switch.VARIABLE} is false in this process, which enable() does not override: "
+            f"{_environ.VARIABLE} is false in this process, which enable() does not override: "
             "unset it, or set it to true, and start again"
         )
     _seen(registry).enable()
@@ -154,9 +156,19 @@ def _seen(registry: Registry | None) -> Registry:
     return registry
 
 
-def _plan(target: str | Rule | Plan, keys: Keys) -> Plan:
+def _plan(target: str | Point | Rule | Plan, keys: Keys) -> Plan:
+    if isinstance(target, Point):
+        target = target.name
     if isinstance(target, str):
+        if "point" in keys:
+            raise InvalidPlan("the point is given twice: leave the key out", field="point")
         return Plan(rules=[Rule(point=target, **keys)])
+    if not isinstance(target, Rule | Plan):
+        raise InvalidPlan(
+            f"{type(target).__name__!r} cannot be armed: give the name of a point or a glob with "
+            "keys, such as arm('payment.charge', latency='200ms'), or a Rule or a Plan",
+            value=target,
+        )
     if keys:
         given = ", ".join(keys)
         kind = type(target).__name__
@@ -165,12 +177,4 @@ def _plan(target: str | Rule | Plan, keys: Keys) -> Plan:
             f"put them into the {kind}",
             field=next(iter(keys)),
         )
-    if isinstance(target, Rule):
-        return Plan(rules=[target])
-    if isinstance(target, Plan):
-        return target
-    raise InvalidPlan(
-        f"{target!r} cannot be armed: give the name of a point or a glob with keys, "
-        "a Rule or a Plan",
-        value=target,
-    )
+    return Plan(rules=[target]) if isinstance(target, Rule) else target

@@ -167,16 +167,17 @@ def compile_plan(
     count: Counter[str] = Counter()
     terms = []
     for nth, rule in enumerate(plan.rules, 1):
-        count[rule.point] += 1
+        text = str(rule)
+        count[text] += 1
         called = name_rule(rule.point, nth if len(plan.rules) > 1 else None)
         faults = _resolve(rule, called, trust)
         drawn = rule.seed is None and base is None
         terms.append(
             Terms(
                 pattern=rule.point,
-                text=str(rule),
+                text=text,
                 faults=faults,
-                schedule=_schedule(rule, base, count[rule.point]),
+                schedule=_schedule(rule, base, text, count[text]),
                 seed_drawn=drawn,
                 expires_after=expires_after if rule.expires_after is None else rule.expires_after,
                 resolve=None
@@ -187,12 +188,12 @@ def compile_plan(
     return tuple(terms)
 
 
-def _schedule(rule: Rule, base: int | None, nth: int) -> Schedule:
-    """Return when the rule fires; it is the ``nth`` on its point."""
+def _schedule(rule: Rule, base: int | None, text: str, nth: int) -> Schedule:
+    """Return when the rule fires; it is the ``nth`` of this text, wherever it stands."""
     if rule.seed is not None:
         seed = rule.seed
     elif base is not None:
-        seed = derive(base, rule.point, nth)
+        seed = derive(base, text, nth)
     else:
         seed = draw_seed()
     return Schedule(seed, rule.skip, rule.every, rule.probability, rule.times)

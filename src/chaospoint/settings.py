@@ -6,7 +6,6 @@ as unset.  The value of the token is never shown.  Reading settings does nothing
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import logging
 import os
@@ -20,11 +19,12 @@ from pydantic import BeforeValidator, Field, SecretStr, TypeAdapter, ValidationE
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from chaospoint._switch import FALSE, TRUE
+from chaospoint._environ import FALSE, TRUE
+from chaospoint.models.quantities import whole
+from chaospoint.reminder import PREFIX, hint, unknown
 
 __all__ = ["PREFIX", "Permission", "Settings", "permission", "read_settings", "split_address"]
 
-PREFIX = "CHAOSPOINT_"
 ADMIN_ADDRESS = "127.0.0.1:8475"
 
 _log = logging.getLogger("chaospoint")
@@ -71,6 +71,14 @@ def _text(value: object) -> object:
     if isinstance(value, str) and not value.strip():
         raise ValueError("empty")
     return value
+
+
+def _seed(value: object) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        value = int(value)
+    return whole(value, 0, 2**63 - 1)  # the bounds of a rule's seed
 
 
 def _secret(value: object) -> object:
@@ -154,7 +162,9 @@ class Settings(BaseSettings):
         default=None,
         description="write the path of a plan file (.yaml, .toml or .json), or unset it",
     )
-    seed: int | None = Field(default=None, description="write a whole number, such as 7")
+    seed: Annotated[int | None, BeforeValidator(_seed)] = Field(
+        default=None, description="write a whole number from 0 to 2**63 - 1, such as 7"
+    )
     admin: Annotated[str | None, BeforeValidator(_address)] = Field(
         default=None,
         description=f"write true (which is {ADMIN_ADDRESS}), false, host:port or [ipv6]:port, "
@@ -185,13 +195,8 @@ def read_settings() -> Settings:
 
     Each bad variable, and each ``CHAOSPOINT_*`` variable that means nothing, is one WARNING.
     """
-    known = [name.upper() for name in Settings.model_fields]
-    for variable in sorted(os.environ):
-        name = variable.removeprefix(PREFIX)
-        if name != variable and name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            cure = f"did you mean {PREFIX}{close[0]}?" if close else f"known: {', '.join(known)}"
-            _log.warning("%s means nothing to chaospoint: %s", variable, cure)
+    for variable in unknown():
+        _log.warning("%s means nothing to chaospoint: %s", variable, hint(variable))
     return Settings()
 
 
@@ -213,10 +218,13 @@ def permission(settings: Settings) -> Permission:
     if settings.environment not in settings.allowed_environments:
         return Permission(
             False,
-            f"CHAOSPOINT_ENVIRONMENT is {settings.environment!r}, which is not among "
-            f"CHAOSPOINT_ALLOWED_ENVIRONMENTS ({allowed})",
+            f"CHAOSPOINT_ENABLED is true, but CHAOSPOINT_ENVIRONMENT is "
+            f"{settings.environment!r}, which is not among CHAOSPOINT_ALLOWED_ENVIRONMENTS "
+            f"({allowed})",
         )
-    return Permission(True, f"enabled, and {settings.environment!r} is among {allowed}")
+    return Permission(
+        True, f"CHAOSPOINT_ENABLED is true, and {settings.environment!r} is among {allowed}"
+    )
 
 
 def split_address(address: str) -> tuple[str, int]:

@@ -250,7 +250,7 @@ def test_a_log_handler_that_calls_the_function_while_a_bug_is_said(
     logger.addHandler(handler)
     try:
         with monkeypatch.context() as patch:
-            patch.setattr("chaospoint._epoch.Tally.take", _broken)
+            patch.setattr("chaospoint._tally.Tally.take", _broken)
             assert function() == "own"
     finally:
         logger.removeHandler(handler)
@@ -330,10 +330,9 @@ def test_a_fault_that_raises_lets_the_call_through(
 @pytest.mark.parametrize(
     ("where", "name"),
     [
-        ("chaospoint._epoch.Aim.at", "effects"),
+        ("chaospoint._aim.Aim.act", "effects"),
         ("chaospoint._epoch.ArmedRule.acts_at", "asking whether it is armed"),
-        ("chaospoint._epoch.ArmedRule.take", "deciding"),
-        ("chaospoint._epoch.Tally.take", "counting"),
+        ("chaospoint._tally.Tally.take", "counting"),
         ("chaospoint._drive._tell", "telling"),
         ("chaospoint._drive.mark", "marking"),
         ("tests.clock", "the clock"),

@@ -9,9 +9,10 @@ from contextlib import closing
 import pytest
 
 from chaospoint import Point, Registry
+from chaospoint._aim import Aim, Kind, aims_at, refusal, search
 from chaospoint._draw import Draws
 from chaospoint._effects import Effect, Raise, Return, Sleep
-from chaospoint._epoch import Aim, ArmedRule, Kind, aims_at, refusal, search
+from chaospoint._epoch import ArmedRule
 from chaospoint._inside import transparent
 from chaospoint._terms import Terms
 from chaospoint.errors import ChaosError, InvalidPlan
@@ -37,26 +38,18 @@ def point(registry: Registry) -> Point:
 
 def test_an_injection_says_what_acts(registry: Registry) -> None:
     one = armed(registry, rule("p", sleeps(0.2), sleeps(0.1), raises(), text="the rule"))
-    injection, effects = Aim(one, "p", "function").at(4)
-    assert injection is not None
-    assert injection._asdict() == {
-        "point": "p",
-        "fault": "latency+latency+exception",
-        "rule": "the rule",
-        "ordinal": 4,
-        "source": "test",
-        "latency": pytest.approx(0.3),
-        "exception": "Boom",
-    }
-    assert [type(effect) for effect in effects] == [Sleep, Sleep, Raise]
+    act = Aim(one, "p", "function").act(4)
+    assert act.fault == "latency+latency+exception"
+    assert act.latency == pytest.approx(0.3)
+    assert act.exception == "Boom"
+    assert [type(effect) for effect in (*act.waits, act.outcome)] == [Sleep, Sleep, Raise]
 
 
 def test_what_stands_behind_an_outcome_never_acts(registry: Registry) -> None:
     one = lone(registry, rule("p", raises(), answers(1), sleeps(9)))
-    injection, effects = Aim(one, "p", "function").at(1)
-    assert injection is not None
-    assert (injection.fault, injection.latency) == ("exception", None)
-    assert [type(effect) for effect in effects] == [Raise]
+    act = Aim(one, "p", "function").act(1)
+    assert (act.fault, act.latency, act.waits) == ("exception", None, ())
+    assert type(act.outcome) is Raise
 
 
 def test_a_fault_that_draws_nothing_is_asked_once(registry: Registry) -> None:
@@ -68,9 +61,9 @@ def test_a_fault_that_draws_nothing_is_asked_once(registry: Registry) -> None:
 
     one = armed(registry, rule("p", Asks("latency", ask)))
     aim = Aim(one, "p", "function")
-    aim.at(1)
+    aim.act(1)
     asked.clear()
-    assert [aim.at(n)[1] for n in (2, 3)] == [(Sleep(1.0),)] * 2
+    assert [aim.act(n).waits for n in (2, 3)] == [(Sleep(1.0),)] * 2
     assert asked == []
 
 
@@ -81,16 +74,14 @@ def test_a_fault_that_draws_is_asked_anew_with_seed_and_ordinal(registry: Regist
     aim = Aim(armed(registry, rule("p", Asks("latency", ask), seed=5)), "p", "function")
     for ordinal in (1, 2, 3):
         expected = Draws(5, ordinal).uniform("jitter")
-        injection, effects = aim.at(ordinal)
-        assert effects == (Sleep(expected),)
-        assert injection is not None
-        assert injection.latency == expected
+        act = aim.act(ordinal)
+        assert act.waits == (Sleep(expected),)
+        assert act.latency == expected
 
 
 def test_a_firing_in_which_nothing_acts_is_no_injection(registry: Registry) -> None:
     aim = Aim(armed(registry, rule("p", Does("off", ()))), "p", "function")
-    assert aim.at(1) == (None, ())
-    assert aim.at(2) == (None, ())
+    assert [aim.act(n) for n in (1, 2)] == [("", None, None, (), None)] * 2
 
 
 @pytest.mark.parametrize(
@@ -126,10 +117,8 @@ def test_faults_that_a_placement_cannot_express_are_left_out_there(registry: Reg
     one = lone(registry, rule("p", sleeps(1), answers(2)))
     block, function = Aim(one, "p", "block"), Aim(one, "p", "function")
     assert not block.empty
-    assert len(block.left_out) == 1
-    assert block.at(1)[1] == (Sleep(1),)
-    assert function.at(1)[1] == (Sleep(1), Return(2))
-    assert function.left_out == ()
+    assert block.act(1)[3:] == ((Sleep(1),), None)
+    assert function.act(1)[3:] == ((Sleep(1),), Return(2))
 
 
 def test_a_rule_with_nothing_left_is_not_tried(registry: Registry) -> None:
@@ -194,10 +183,9 @@ def test_what_waits_for_an_import_is_looked_up_at_the_first_reach(registry: Regi
     first, second = reach(), reach()
     assert first is not None
     assert second is not None
-    injection, effects = first[0].at(first[1])
-    assert injection is not None
-    assert injection.exception == "Boom"
-    assert isinstance(effects[0], Raise)
+    act = first[0].act(first[1])
+    assert act.exception == "Boom"
+    assert isinstance(act.outcome, Raise)
     assert calls == [1]
     assert one.state == "armed"
 

@@ -384,12 +384,14 @@ def test_the_defaults_are_added_once(registry: Registry) -> None:
     assert [type(one) for one in registry.observers] == [Prometheus, OpenTelemetry, Log]
 
 
-def test_a_sink_of_ones_own_is_not_added_a_second_time(registry: Registry) -> None:
-    own = Prometheus(CollectorRegistry())
-    registry.add_observer(own)
+def test_the_default_sinks_are_added_once_and_stay_away_when_removed(registry: Registry) -> None:
+    add_defaults(registry)
     add_defaults(registry)
     assert [type(one) for one in registry.observers] == [Prometheus, OpenTelemetry, Log]
-    assert registry.observers[0] is own
+    for one in registry.observers:
+        registry.remove_observer(one)
+    add_defaults(registry)
+    assert registry.observers == ()
 
 
 def test_label_values_are_seen_nowhere(

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chaospoint import _epoch
+from chaospoint import _tally
 from chaospoint._decide import NEVER, Schedule, decide
-from chaospoint._epoch import Tally, counted, counter
+from chaospoint._tally import Tally, counted, counter
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def test_reading_a_counter_takes_nothing() -> None:
 def test_without_a_gil_the_counter_has_a_lock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
     numbers = counter()
-    assert isinstance(numbers, _epoch._LockedCount)
+    assert isinstance(numbers, _tally._LockedCount)
     assert counted(numbers) == 0
     for number in numbers:
         assert number == 1

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 import chaospoint
 from chaospoint._decide import Schedule
-from chaospoint._epoch import Tally, counted
 from chaospoint._inside import transparent
+from chaospoint._tally import Tally, counted
 from chaospoint._trampoline import KINDS, clone_of, make_clone, searched, single
 
 from .kit import run

@@ -252,12 +252,13 @@ def test_wrappers_die_and_are_forgotten(registry: Registry) -> None:
 
 def test_a_rule_that_cannot_be_expressed_leaves_the_wrapper_idle(registry: Registry) -> None:
     wrapped = registry.point("p")(functools.partial(make("generator"), 1))
-    registry.point("p")(make("function"))
+    kept = registry.point("p")(make("function"))
     with pytest.warns(UserWarning, match="a generator needs an iterable"):
         handle = arm(registry, rule("p", answers(7)))
     assert list(wrapped()) == [3]
     assert wrapped._self_enabled == []
     assert handle.reaches == 0
+    assert kept(1) == 7
 
 
 def test_a_bug_while_decorating_does_not_reach_the_host(

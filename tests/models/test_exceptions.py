@@ -15,7 +15,7 @@ from chaospoint._draw import Draws
 from chaospoint._effects import Raise
 from chaospoint._terms import Terms
 from chaospoint.errors import InvalidPlan
-from chaospoint.plan import Plan, Trust, compile_plan
+from chaospoint.plan import Plan, Rule, Trust, compile_plan
 
 TRUSTS: tuple[Trust, ...] = ("code", "deferred", "loaded")
 
@@ -73,7 +73,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     ("exception", "expected"),
     [
         ("TimeoutError", "TimeoutError()"),
-        ("InjectedFault", "InjectedFault()"),
+        ("InjectedFault", "InjectedFault('injected by chaospoint')"),
         ({"args": ["boom"]}, "InjectedFault('boom')"),
         ({"type": "OSError", "args": [1, "x"]}, "PermissionError(1, 'x')"),
         ("json.decoder.JSONDecodeError", None),
@@ -227,3 +227,17 @@ def test_a_class_from_code_is_never_looked_up() -> None:
         pass
 
     assert type(raised(compiled(Inner, "code"))) is Inner
+
+
+class NeedsMessage(Exception):
+    """As those of httpx: they cannot be built without a message."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+
+
+def test_an_exception_that_needs_a_message_gets_one() -> None:
+    (terms,) = compile_plan(Plan(rules=[Rule(point="a", exception=NeedsMessage)]), trust="code")
+    (raised,) = terms.faults[0].effects(Draws(1, 1))
+    assert isinstance(raised, Raise)
+    assert str(raised.build()) == "injected by chaospoint"

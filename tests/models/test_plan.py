@@ -186,14 +186,21 @@ class TestCompile:
         own = {**HANG, "seed": 0}
         plan = Plan(seed=0, rules=[own, HANG, HANG, {**HANG, "point": "b"}])
         seeds = [terms.schedule.seed for terms in compile_plan(plan, trust="code", seed=9)]
-        assert seeds == [0, derive(0, "a", 2), derive(0, "a", 3), derive(0, "b", 1)]
+        hang, other = str(plan.rules[1]), str(plan.rules[3])
+        assert seeds == [0, derive(0, hang, 1), derive(0, hang, 2), derive(0, other, 1)]
 
         (terms,) = compile_plan(parse_plan([HANG]), trust="code", seed=0)
-        assert (terms.schedule.seed, terms.seed_drawn) == (derive(0, "a", 1), False)
+        assert (terms.schedule.seed, terms.seed_drawn) == (derive(0, hang, 1), False)
 
         drawn = [compile_plan(parse_plan([HANG, own]), trust="code") for _ in range(3)]
         assert [(one.seed_drawn, two.seed_drawn) for one, two in drawn] == [(True, False)] * 3
         assert len({one.schedule.seed for one, _ in drawn}) > 1
+
+    def test_a_rule_put_above_others_changes_the_seed_of_none(self) -> None:
+        other = {"point": "a", "latency": "1s"}
+        (alone,) = compile_plan(Plan(seed=7, rules=[HANG]), trust="code")
+        _, below = compile_plan(Plan(seed=7, rules=[other, HANG]), trust="code")
+        assert alone.schedule == below.schedule
 
     def test_one_bad_rule_refuses_the_whole_plan(self) -> None:
         plan = parse_plan([HANG, {"point": "b", "exception": "chaos_nowhere.Error"}])

@@ -21,6 +21,7 @@ from chaospoint.models.refusal import Refusal, check_keys
 __all__ = ["ExceptionSpec"]
 
 _REFUSED = (StopIteration, StopAsyncIteration, GeneratorExit)
+_MESSAGE = "injected by chaospoint"
 _CURE = (
     "write an exception class, a builtin's name, a dotted path such as httpx.ConnectTimeout, or"
     " {type: ..., args: [...], kwargs: {...}}"
@@ -109,6 +110,8 @@ class ExceptionSpec:
                 value=self.path,
             )
         build = partial(known, *self.args, **self.kwargs) if self.args or self.kwargs else known
+        if build is known and (known is InjectedFault or not _takes_nothing(known)):
+            build = partial(known, _MESSAGE)  # as httpx's need one
         self._try(build)
         return Raise(build, known.__name__)
 
@@ -139,6 +142,16 @@ class ExceptionSpec:
         # A constructor may answer with an object of another class.
         if not isinstance(made, BaseException) or isinstance(made, _REFUSED):
             raise Refusal(f"builds a {type(made).__name__}", _CURE, value=self.dump())
+
+
+def _takes_nothing(known: type[BaseException]) -> bool:
+    try:
+        known()
+    except TypeError:
+        return False
+    except (Exception, SystemExit):
+        return True  # what else is wrong shows when it is tried in earnest
+    return True
 
 
 def _exception_class(found: object, named: str | None = None) -> type[BaseException]:

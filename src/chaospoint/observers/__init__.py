@@ -22,7 +22,8 @@ def add_defaults(registry: Registry) -> None:
     from chaospoint.observers.prometheus import Prometheus
 
     with arming:
-        present = {type(observer) for observer in registry.observers}
-        for sink in (Prometheus, OpenTelemetry, Log):
-            if sink not in present:
+        board = registry.board
+        if not board.has_defaults:
+            board.has_defaults = True
+            for sink in (Prometheus, OpenTelemetry, Log):
                 registry.add_observer(sink())

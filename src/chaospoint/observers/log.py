@@ -8,7 +8,15 @@ from __future__ import annotations
 import logging
 
 from chaospoint._injection import Injection
-from chaospoint._notice import Notice, Reached, Reloaded, RuleArmed, RuleDisarmed, Switched
+from chaospoint._notice import (
+    Notice,
+    Reached,
+    Reloaded,
+    RuleArmed,
+    RuleDisarmed,
+    Standing,
+    Switched,
+)
 
 __all__ = ["Log"]
 
@@ -18,29 +26,14 @@ _log = logging.getLogger("chaospoint")
 class Log:
     """Writes what happens to the log."""
 
-    def __init__(self) -> None:
-        self._seen: set[tuple[str, str]] = set()
+    def observe_first(self, injection: Injection) -> None:
+        """Log the first injection of an armed rule."""
+        _write(logging.WARNING, injection, "; further injections of this rule are logged at DEBUG")
 
     def observe(self, injection: Injection) -> None:
         """Log one injection."""
-        key = (injection.rule, injection.source)
-        if key not in self._seen:
-            self._seen.add(key)
-            level = logging.WARNING
-        elif _log.isEnabledFor(logging.DEBUG):
-            level = logging.DEBUG
-        else:
-            return
-        _log.log(
-            level,
-            "injected %s at %s: reach %d of %s (%s)%s",
-            injection.fault,
-            injection.point,
-            injection.ordinal,
-            injection.rule,
-            injection.source,
-            "; further injections of this rule are logged at DEBUG" * (level == logging.WARNING),
-        )
+        if _log.isEnabledFor(logging.DEBUG):
+            _write(logging.DEBUG, injection)
 
     def notice(self, notice: Notice) -> None:
         """Log what happened to a rule or to the switch."""
@@ -48,23 +41,21 @@ class Log:
             case RuleArmed(rule):
                 _log.info(
                     "armed %s (source %s%s, seed %d%s)",
-                    rule.text,
+                    rule.shown,
                     rule.source,
                     f", by {rule.by}" if rule.by else "",
                     rule.seed,
                     "" if rule.seconds_left is None else f", for {rule.seconds_left:g} s",
                 )
             case RuleDisarmed(rule, "failed", _, reason):
-                self._seen.discard((rule.text, rule.source))
-                _log.error("disarmed %s (source %s): %s", rule.text, rule.source, reason)
+                _log.error("disarmed %s (source %s): %s", rule.shown, rule.source, reason)
             case RuleDisarmed(rule, why, by):
-                self._seen.discard((rule.text, rule.source))
                 never = rule.reaches == 0 and why in ("disarmed", "expired")
                 _log.log(
                     logging.WARNING if never else logging.INFO,
                     "%s %s (source %s%s): %d injections in %d reaches, %d woken early%s",
                     why,
-                    rule.text,
+                    rule.shown,
                     rule.source,
                     f", by {by}" if by else "",
                     rule.injections,
@@ -76,5 +67,18 @@ class Log:
                 _log.info("chaospoint %s by %s", "enabled" if enabled else "disabled", by)
             case Reloaded(source, True):
                 _log.info("read the plan of source %s", source)
-            case Reloaded() | Reached():
+            case Reloaded() | Reached() | Standing():
                 pass  # a refusal is logged by who refused, with the cure
+
+
+def _write(level: int, injection: Injection, more: str = "") -> None:
+    _log.log(
+        level,
+        "injected %s at %s: reach %d of %s (%s)%s",
+        injection.fault,
+        injection.point,
+        injection.ordinal,
+        injection.rule,
+        injection.source,
+        more,
+    )

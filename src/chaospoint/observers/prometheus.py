@@ -6,13 +6,26 @@ collector, so that all of it works in multiprocess mode.
 
 from __future__ import annotations
 
+import os
+from collections import Counter as Counts
 from functools import cache
+from threading import RLock
 from time import time
+from typing import Any, cast
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
+from chaospoint._fork import guards
 from chaospoint._injection import Injection
-from chaospoint._notice import Notice, Reached, Reloaded, RuleArmed, RuleDisarmed, Switched
+from chaospoint._notice import (
+    Notice,
+    Reached,
+    Reloaded,
+    RuleArmed,
+    RuleDisarmed,
+    Standing,
+    Switched,
+)
 
 __all__ = ["Prometheus"]
 
@@ -79,6 +92,28 @@ class _Metrics:
 metrics_in = cache(_Metrics)
 
 
+class _Counting:
+    """The lock over all that counts: prometheus_client's own may be held at a fork by a thread
+    that the child has not got, and ours is held over the fork instead.
+    """
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *exc: object) -> None:
+        self._lock.release()
+
+    def renew(self) -> None:
+        self._lock = RLock()
+
+
+_counting = _Counting()
+guards.append(_counting)
+
+
 class Prometheus:
     """Counts injections and all that happens to rules."""
 
@@ -86,28 +121,46 @@ class Prometheus:
         self._metrics = metrics_in(registry)
         self._injections = cache(self._metrics.injections.labels)
         self._latency = cache(self._metrics.latency.labels)
+        self._number = 0
+        self._armed: Counts[str] = Counts()
 
     def observe(self, injection: Injection) -> None:
         """Count one injection."""
-        self._injections(injection.point, injection.fault).inc()
-        if injection.latency is not None:
-            self._latency(injection.point).observe(injection.latency)
+        with _counting:
+            self._injections(injection.point, injection.fault).inc()
+            if injection.latency is not None:
+                self._latency(injection.point).observe(injection.latency)
 
     def notice(self, notice: Notice) -> None:
         """Count what happened to a rule or to the switch."""
+        with _counting:
+            self._notice(notice)
+
+    def _notice(self, notice: Notice) -> None:
         metrics = self._metrics
         match notice:
             case Reached(pattern, reaches):
                 metrics.reaches.labels(pattern).inc(reaches)
-            case RuleArmed(rule):
-                metrics.armed.labels(rule.source).inc()
-            case RuleDisarmed(rule, why):
-                metrics.armed.labels(rule.source).dec()
-                if why == "expired":
-                    metrics.expired.labels(rule.pattern).inc()
-            case Switched(enabled):
-                metrics.enabled.set(enabled)
+            case Standing():
+                self._stand(notice)
+            case RuleDisarmed(rule, "expired"):
+                metrics.expired.labels(rule.pattern).inc()
             case Reloaded(source, ok):
                 metrics.reloads.labels(source, "success" if ok else "failure").inc()
                 if ok:
                     metrics.reloaded.set(time())
+            case RuleArmed() | RuleDisarmed() | Switched():
+                pass  # what stands after it is told, too
+
+    def _stand(self, standing: Standing) -> None:
+        if standing.number <= self._number:
+            return
+        self._number = standing.number
+        if standing.forked and "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            self._armed = Counts()  # a process of its own, whose gauges begin at zero
+        # Differences, for registries share the gauge.
+        for source in self._armed | Counts(standing.armed):
+            change = standing.armed.get(cast(Any, source), 0) - self._armed[source]
+            self._metrics.armed.labels(source).inc(change)
+        self._armed = Counts(standing.armed)
+        self._metrics.enabled.set(standing.enabled)

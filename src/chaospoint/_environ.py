@@ -1,10 +1,10 @@
-"""``CHAOSPOINT_ENABLED``, the one variable that matters before anything is started."""
+"""The variables that matter before anything is started; the rest is read when starting."""
 
 from __future__ import annotations
 
 import os
 
-__all__ = ["FALSE", "TRUE", "VARIABLE", "explicitly_off", "is_set"]
+__all__ = ["FALSE", "TRUE", "VARIABLE", "explicitly_off", "is_set", "seed"]
 
 VARIABLE = "CHAOSPOINT_ENABLED"
 TRUE = frozenset({"true", "yes", "on", "1"})
@@ -23,3 +23,9 @@ def explicitly_off() -> bool:
 def is_set() -> bool:
     """Whether the environment says anything but no; what it says is judged when starting."""
     return _word() not in FALSE | {""}
+
+
+def seed() -> int | None:
+    """Return ``CHAOSPOINT_SEED``, or None if it is unset or no seed, which starting says."""
+    word = os.environ.get("CHAOSPOINT_SEED", "").strip()
+    return int(word) if word.isascii() and word.isdigit() and int(word) < 2**63 else None

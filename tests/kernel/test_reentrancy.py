@@ -1,0 +1,184 @@
+"""What comes in the middle of something: finalizers, handlers, forks, a second entrance."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+from helpers import python
+
+from chaospoint import InjectedFault, Registry, arm, armed
+from chaospoint.errors import InvalidPlan
+from chaospoint.testing import FakeClock
+
+from .kit import rule, sleeps
+
+
+def test_a_finalizer_that_reaches_the_point_being_decided_finds_no_lock() -> None:
+    """The collector may run anywhere, also while the next firings are being drawn."""
+    python("""
+        import faulthandler, gc
+        faulthandler.dump_traceback_later(20, exit=True)
+        import chaospoint
+        from chaospoint import _tally
+
+        close = chaospoint.point("db.close")(lambda: None)
+
+        class Connection:
+            def __init__(self):
+                self.itself = self
+
+            def __del__(self):
+                close()
+
+        decide = _tally.decide
+
+        def deciding(schedule):
+            for ordinal in decide(schedule):
+                Connection()
+                gc.collect()
+                yield ordinal
+
+        _tally.decide = deciding
+        handle = chaospoint.arm("db.*", latency=0)
+        close()
+        assert handle.injections == 1
+    """)
+
+
+def test_armed_may_be_entered_twice_and_leaks_nothing(registry: Registry) -> None:
+    point = registry.point("p")
+    twice = armed("p", failure_rate=1.0, registry=registry)
+    with twice as outer, twice as inner, pytest.raises(InjectedFault):
+        point.hit()
+    point.hit()
+    assert (outer.injections, inner.injections) == (0, 1)
+    assert registry.rules() == ()
+
+
+def test_a_point_may_be_armed_by_itself(registry: Registry) -> None:
+    point = registry.point("p")
+    with armed(point, failure_rate=1.0, registry=registry), pytest.raises(InjectedFault):
+        point.hit()
+
+
+@pytest.mark.parametrize("target", [len, 3, None, ["p"]])
+def test_what_cannot_be_armed_is_refused_by_its_kind(registry: Registry, target: object) -> None:
+    with pytest.raises(InvalidPlan, match="cannot be armed: give the name of a point"):
+        arm(target, latency=1, registry=registry)  # type: ignore[arg-type]
+
+
+def test_the_seed_of_the_environment_is_that_of_code_too(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.point("p")
+    monkeypatch.setenv("CHAOSPOINT_SEED", "7")
+    one = arm("p", latency=0, registry=registry).rules[0]
+    two = arm("p", latency=0, registry=registry).rules[0]
+    assert one.seed == two.seed
+    assert not one.terms.seed_drawn
+
+
+def test_a_start_that_fails_never_reaches_the_host() -> None:
+    python("""
+        import chaospoint
+        from chaospoint import _registry
+
+        def fails():
+            raise ModuleNotFoundError("prometheus_client")
+
+        _registry.before_first_point(fails)
+        assert chaospoint.point("a")(lambda: 7)() == 7
+    """)
+
+
+def test_rules_armed_before_any_point_are_remarked_on_when_none_appears(
+    registry: Registry, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At the start every point is still to come; half a minute later a typo is a typo."""
+    with caplog.at_level(logging.WARNING, "chaospoint"):
+        registry.replace([rule("db.qurey", sleeps(0)), rule("db.save", sleeps(0))], source="env")
+        assert caplog.records == []
+        registry.point("db.query")
+        registry.point("db.save")
+        registry.board.remind()
+        assert caplog.records == []
+        clock.advance(31)
+        registry.board.remind()
+        registry.board.remind()
+    (said,) = caplog.records
+    assert "no point is named 'db.qurey' so far" in said.getMessage()
+    assert "db.query" in said.getMessage()
+
+
+def test_a_child_counts_while_the_parent_was_counting_at_the_fork(tmp_path: Path) -> None:
+    """The metrics' own lock may be held at the fork by a thread that the child has not got."""
+    python(
+        """
+        import os, signal, sys, threading
+        import chaospoint
+        from chaospoint import InjectedFault
+
+        @chaospoint.point("p")
+        def call():
+            return 7
+
+        def fire():
+            try:
+                call()
+            except InjectedFault:
+                return True
+
+        chaospoint.arm("p", failure_rate=1.0)
+        sys.setswitchinterval(1e-6)
+        stop = threading.Event()
+
+        def firing():
+            while not stop.is_set():
+                fire()
+
+        thread = threading.Thread(target=firing)
+        thread.start()
+        for _ in range(60):
+            pid = os.fork()
+            if pid == 0:
+                signal.alarm(20)
+                os._exit(0 if fire() else 1)
+            assert os.waitpid(pid, 0)[1] == 0
+        stop.set()
+        thread.join(10)
+        """,
+        "-W",
+        "ignore::DeprecationWarning",
+        PROMETHEUS_MULTIPROC_DIR=str(tmp_path),
+    )
+
+
+def test_the_gauges_of_a_child_are_its_own(tmp_path: Path) -> None:
+    python(
+        """
+        import os
+        import chaospoint
+        from prometheus_client import CollectorRegistry, generate_latest, multiprocess
+
+        point = chaospoint.point("p")
+        handle = chaospoint.arm("p", latency=0)
+
+        def metrics():
+            registry = CollectorRegistry()
+            multiprocess.MultiProcessCollector(registry)
+            return generate_latest(registry).decode()
+
+        pid = os.fork()
+        if pid == 0:
+            text = metrics()
+            good = "chaospoint_enabled 1.0" in text
+            good = good and 'chaospoint_armed_rules{source="code"} 2.0' in text
+            handle.disarm()
+            good = good and 'chaospoint_armed_rules{source="code"} 1.0' in metrics()
+            os._exit(0 if good else 1)
+        assert os.waitpid(pid, 0)[1] == 0
+        """,
+        PROMETHEUS_MULTIPROC_DIR=str(tmp_path),
+    )
