@@ -3,9 +3,18 @@
 pytest examples/integration_test.py
 """
 
+from collections.abc import Iterator
+
 import pytest
 
 import chaospoint
+
+
+@pytest.fixture(autouse=True)
+def _no_chaos_is_left() -> Iterator[None]:
+    """Put this into your conftest.py: what a test arms and forgets does not reach the next one."""
+    yield
+    chaospoint.disarm()
 
 
 class Checkout:

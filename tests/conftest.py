@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from helpers import Threads
 
 from chaospoint import Registry, _bug, _drive
 from chaospoint._registry import default_registry
@@ -44,14 +45,24 @@ def expected_bugs(_nothing_left: None) -> Iterator[list[BaseException]]:
 
 
 @pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
+def pool() -> Iterator[Threads]:
     """Threads; what they run has to end when the registries of the test are disarmed."""
-    with ThreadPoolExecutor(64) as threads:
-        yield threads
+    threads = Threads()
+    yield threads
+    threads.join()
 
 
 @pytest.fixture
-def registry(pool: ThreadPoolExecutor) -> Iterator[Registry]:
+def restless() -> Iterator[None]:
+    """Have threads switched as often as the interpreter can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.fixture
+def registry(pool: Threads) -> Iterator[Registry]:
     """A fresh registry on the machine's clock."""
     yield from _fresh(Registry())
 
@@ -63,7 +74,7 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def still(pool: ThreadPoolExecutor, clock: FakeClock) -> Iterator[Registry]:
+def still(pool: Threads, clock: FakeClock) -> Iterator[Registry]:
     """A fresh registry for which time stands still."""
     yield from _fresh(Registry(clock=clock))
 

@@ -8,8 +8,10 @@ import inspect
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
+from concurrent.futures import Future
 from pathlib import Path
+from threading import Thread
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -37,6 +39,38 @@ class Witness:
 
     def notice(self, notice: Any) -> None:
         self.notices.append(notice)
+
+
+class Threads:
+    """Runs calls in threads of their own, which do not keep a failed test from ending."""
+
+    def __init__(self) -> None:
+        self._started: list[Thread] = []
+
+    def map(self, call: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+        """Call with each item, all at once, and return the results in order."""
+        return [future.result() for future in [self.submit(call, item) for item in items]]
+
+    def submit(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Future[Any]:
+        """Begin a call, and return the future of its result."""
+        future: Future[Any] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(call(*args, **kwargs))
+            except BaseException as error:
+                future.set_exception(error)
+
+        thread = Thread(target=run, daemon=True)
+        self._started.append(thread)
+        thread.start()
+        return future
+
+    def join(self) -> None:
+        """Wait for all of them, but not for ever."""
+        for thread in self._started:
+            thread.join(PATIENCE)
+            assert not thread.is_alive(), "a thread of the test never came back"
 
 
 def finish(made: Any) -> Any:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
 import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,6 +22,7 @@ from chaospoint._inside import inside
 from chaospoint._notice import Notice, Reloaded
 from chaospoint._registry import Registry
 from chaospoint.settings import Settings
+from chaospoint.sources import reports
 
 
 @pytest.fixture(autouse=True)
@@ -153,7 +156,12 @@ def test_starting_twice_starts_once(
     assert names.count("chaospoint-poller") == names.count("chaospoint-admin") == 1
     assert said(caplog, logging.WARNING) == []
     config.start(Settings(enabled=True), registry=registry)
-    assert "call stop() before start()" in said(caplog, logging.WARNING)[0]
+    config.start(settings, registry=Registry())
+    config.start(registry=Registry())
+    settings_differ, *registry_differs = said(caplog, logging.WARNING)
+    assert "with other settings: call stop() before start()" in settings_differ
+    assert len(registry_differs) == 2
+    assert all("for another registry: call stop()" in text for text in registry_differs)
 
 
 def test_many_threads_start_and_stop_at_once(registry: Registry, plan_file: Path) -> None:
@@ -275,6 +283,49 @@ def test_law_10_the_start_up_line_says_that_the_environment_is_not_set(
     config.start(Settings(enabled=True, environment="ci"), registry=registry)
     [line] = said(caplog, logging.INFO)
     assert "environment ci; no rules from env or file; no admin endpoint" in line
+
+
+@pytest.mark.parametrize(("token", "read_only"), [(None, True), ("secret", False)])
+def test_the_start_up_line_says_that_the_endpoint_takes_no_changes(
+    token: str | None, read_only: bool, registry: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "chaospoint")
+    settings = Settings(
+        enabled=True,
+        environment="staging",
+        admin="127.0.0.1:0",
+        admin_token=token,  # type: ignore[arg-type]
+    )
+    config.start(settings, registry=registry)
+    [line] = said(caplog, logging.INFO)
+    words = "(read only: 'staging' needs CHAOSPOINT_ADMIN_TOKEN for changes)"
+    assert (f"{admin_url()} {words}" in line) is read_only
+
+
+def test_the_status_tells_how_reading_the_sources_went(registry: Registry, plan_file: Path) -> None:
+    def sources() -> list[dict[str, object]]:
+        found: list[dict[str, object]] = httpx.get(f"{admin_url()}/v1/status").json()["sources"]
+        return found
+
+    settings = Settings(enabled=True, points="{", config=plan_file, admin="127.0.0.1:0")
+    config.start(settings, registry=registry)
+    env, file = sources()
+    assert (env["source"], env["ok"]) == ("env", False)
+    assert "no JSON" in str(env["reason"])
+    assert (file["source"], file["ok"], file["reason"]) == ("file", True, None)
+    assert file["path"] == str(plan_file)
+    read_at = datetime.fromisoformat(str(file["read_at"]))
+    assert read_at.tzinfo is not None
+    plan_file.write_text("{")
+    assert not poll()
+    _, file = sources()
+    assert file["ok"] is False
+    assert plan_file.name in str(file["reason"])
+    assert datetime.fromisoformat(str(file["read_at"])) >= read_at
+    config.stop()
+    assert reports(registry) == []
+    config.start(Settings(enabled=True, points=ENV), registry=registry)
+    assert reports(registry) == [{"source": "env", "ok": True, "reason": None}]
 
 
 def test_start_reads_the_environment(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -399,6 +450,41 @@ def test_a_bug_while_starting_never_reaches_the_program(
     config.start(Settings(enabled=True), registry=registry)
     assert "could not start" in said(caplog, logging.ERROR)[0]
     config.stop()
+
+
+@pytest.mark.parametrize("broken", ["read_settings", "permission", "Sources", "_server"])
+def test_a_bug_before_anything_is_started_does_not_reach_it_either(
+    broken: str,
+    registry: Registry,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("CHAOSPOINT_ENABLED", "true")
+    monkeypatch.setattr(config, broken, lambda *_: 1 / 0)
+    config.start(registry=registry)
+    assert "could not start" in said(caplog, logging.ERROR)[0]
+    assert config._running is None
+
+
+def test_hooks_are_registered_once_however_many_start(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    monkeypatch.setattr(config, "_registered", False)
+    monkeypatch.setattr(os, "register_at_fork", lambda **_: made.append("fork"), raising=False)
+    monkeypatch.setattr(atexit, "register", lambda call: made.append(call.__name__))
+    barrier = threading.Barrier(8)
+
+    def work() -> None:
+        barrier.wait()
+        config.start(Settings(enabled=True), registry=registry)
+
+    workers = [threading.Thread(target=work) for _ in range(8)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(10)
+    assert made == ["stop", "fork"]
 
 
 # The file while it is watched

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 PROGRAMS = Path(__file__).with_name("programs")
@@ -89,3 +90,20 @@ def test_metrics_are_those_of_all_processes_in_multiprocess_mode(tmp_path: Path)
     printed = run("multiprocess_metrics.py", PROMETHEUS_MULTIPROC_DIR=str(tmp_path))
     lines = [line for line in printed.splitlines() if line.startswith("chaospoint_injections")]
     assert lines == ['chaospoint_injections_total{fault="return",point="payment.charge"} 2.0']
+
+
+def test_a_reply_under_way_is_out_before_the_process_ends() -> None:
+    clean = {name: value for name, value in os.environ.items() if "CHAOSPOINT" not in name}
+    with subprocess.Popen(
+        [sys.executable, *WARNINGS, "leave.py"],
+        cwd=PROGRAMS,
+        env=clean,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as program:
+        assert program.stdout is not None
+        url = program.stdout.readline().strip()
+        answer = httpx.post(f"{url}/v1/disable", timeout=30)
+        assert answer.status_code == 200
+        assert answer.json()["enabled"] is False
+        assert program.wait(30) == 0

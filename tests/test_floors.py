@@ -31,7 +31,7 @@ FLOORS = (
     "_board",
     "_registry",
     # The models: pydantic lives here. They compile to what the kernel runs.
-    "models models.refusal",
+    "models models.refusal models.strict_json",
     "models.durations models.lookup models.model models.plain_data models.point_pattern"
     " models.quantities models.yaml_text",
     "models.document models.exception_spec models.fault_model",
@@ -45,9 +45,9 @@ FLOORS = (
     "observers",
     "arming",
     # What comes from outside.
-    "control control.messages control.metrics control.replies control.strict_json poller settings",
-    "control.problem control.state sources",
-    "control.body control.door",
+    "control control.messages control.metrics control.replies poller reminder",
+    "control.problem control.state settings",
+    "control.body control.door sources",
     "control.service",
     "control.asgi control.listener control.wsgi",
     "control.server",

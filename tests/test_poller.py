@@ -106,16 +106,23 @@ def test_a_bad_file_is_said_once_and_the_next_good_one_loaded(
     assert loads.told == [(True, ""), (False, "plan.yaml: bad: half writ"), (True, "")]
 
 
-def test_the_same_failure_of_another_version_is_told_but_not_logged_again(
+def test_the_same_failure_of_another_version_is_said_again_and_of_the_same_one_is_not(
     path: Path, loads: Loads, caplog: pytest.LogCaptureFixture
 ) -> None:
     for inode in ("a", "b"):
         new = path.with_name(inode)
         new.write_text("bad")
         new.replace(path)
-        loads.poller.poll()
+        for _ in range(3):
+            loads.poller.poll()
+            assert loads.poller.refusal == "plan.yaml: bad"
     assert len(loads.told) == 2
-    assert len(caplog.records) == 1
+    first, second = (record.getMessage() for record in caplog.records)
+    assert "refused whole" in first
+    assert "has changed and is still refused: plan.yaml: bad" in second
+    path.write_text("good")
+    loads.poller.poll()
+    assert loads.poller.refusal is None
 
 
 def test_a_missing_file_is_a_bad_file_and_may_appear(

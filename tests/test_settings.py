@@ -16,7 +16,7 @@ GOOD = [
     ("ALLOWED_ENVIRONMENTS", "Local, canary,,", "allowed_environments", ("local", "canary")),
     ("CONFIG", "/etc/plan.yaml", "config", Path("/etc/plan.yaml")),
     ("SEED", "7", "seed", 7),
-    ("SEED", "-3", "seed", -3),
+    ("SEED", "9223372036854775807", "seed", 2**63 - 1),
     ("ADMIN", "true", "admin", "127.0.0.1:8475"),
     ("ADMIN", "1", "admin", "127.0.0.1:8475"),
     ("ADMIN", "off", "admin", None),
@@ -49,7 +49,10 @@ BAD = [
     *(("ENVIRONMENT", word, "environment") for word in ("", "  ")),
     *(("ALLOWED_ENVIRONMENTS", word, "allowed_environments") for word in ("", " , ")),
     *(("CONFIG", word, "config") for word in ("", "  ")),
-    *(("SEED", word, "seed") for word in ("", "seven", "1.5", "true", "nan", "9" * 5000)),
+    *(
+        ("SEED", word, "seed")
+        for word in ("", "seven", "1.5", "true", "nan", "-3", "9223372036854775808", "9" * 5000)
+    ),
     *(
         ("ADMIN", word, "admin")
         for word in ("", ":8475", "8475", "localhost", "a b:1", "h:65536", "h:-1", "h:x", "::1:80")
@@ -136,15 +139,16 @@ def test_keywords_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
     assert settings.admin == "127.0.0.1:8475"
 
 
+YES = "CHAOSPOINT_ENABLED is true, and "
 LAW_10 = [
     # enabled, environment, allowed -> allowed?, why
     (None, "local", None, False, "CHAOSPOINT_ENABLED is not set"),
     (False, "local", None, False, "CHAOSPOINT_ENABLED is false"),
     (False, "production", None, False, "CHAOSPOINT_ENABLED is false"),
-    *((True, name, None, True, "enabled") for name in ("local", "dev", "development", "test")),
-    *((True, name, None, True, "enabled") for name in ("ci", "staging")),
+    *((True, name, None, True, f"is true, and {name!r}") for name in ("local", "dev", "ci")),
+    *((True, name, None, True, YES) for name in ("development", "test", "staging")),
     *((True, name, None, False, f"is {name!r}") for name in ("production", "prod", "live", "x")),
-    (True, "production", "production", True, "enabled"),
+    (True, "production", "production", True, YES),
     (True, "local", "production", False, "CHAOSPOINT_ALLOWED_ENVIRONMENTS (production)"),
 ]
 

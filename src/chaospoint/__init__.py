@@ -89,6 +89,10 @@ def _start_if_asked() -> None:
         from chaospoint.config import start
 
         start()
+    else:
+        from chaospoint.reminder import remind
+
+        remind()
 
 
 _registry.before_first_point(_start_if_asked)

@@ -7,6 +7,7 @@ program that starts them may be in the middle of an import.
 
 from __future__ import annotations
 
+import atexit
 import encodings.utf_8_sig  # noqa: F401 - see below
 import logging
 import os
@@ -17,6 +18,7 @@ from chaospoint import _armed, _board, _calls, _drive, _remark  # noqa: F401
 from chaospoint._inside import transparent
 from chaospoint._registry import Registry, default_registry
 from chaospoint._version import __version__
+from chaospoint.control.door import Door
 from chaospoint.control.server import AdminServer
 from chaospoint.control.service import Service
 from chaospoint.observers import add_defaults
@@ -33,6 +35,7 @@ __all__ = ["Permission", "Settings", "permission", "read_settings", "start", "st
 
 _log = logging.getLogger("chaospoint")
 _WAIT_SECONDS = 10.0
+_BROKEN = "chaospoint could not start; the program goes on without chaos"
 
 
 def start(settings: Settings | None = None, *, registry: Registry | None = None) -> None:
@@ -40,30 +43,44 @@ def start(settings: Settings | None = None, *, registry: Registry | None = None)
 
     Reads the environment if ``settings`` is None; takes the default registry if ``registry`` is.
     When it returns, the rules are armed. Where chaos is not allowed it says so in one line and
-    does nothing. When started already it does nothing, too. Safe from any thread; a bad source
-    is logged and never raised.
+    does nothing; code that is to start it anyway passes ``Settings(enabled=True)``. When started
+    already it does nothing, too. Safe from any thread; whatever goes wrong is logged and never
+    raised.
     """
-    global _running
-    already = _running
-    if already is not None and settings is None:
-        already.wait_until_started()
-        return
     with transparent():
-        wanted = read_settings() if settings is None else settings
-        allowed = permission(wanted)
-        if not allowed.allowed:
-            level = logging.WARNING if wanted.enabled else logging.INFO
-            _log.log(level, "chaospoint is not started: %s", allowed.why)
-            return
-        made = _Running(wanted, default_registry() if registry is None else registry)
-        with _guard:
-            running = _running = _running or made
-        if running is made:
-            made.start()
-            return
-        running.wait_until_started()
-        if settings is not None and settings != running.settings:
-            _log.warning("chaospoint runs already, with other settings: call stop() before start()")
+        try:
+            _start(settings, registry)
+        except Exception:
+            _log.exception(_BROKEN)
+
+
+def _start(settings: Settings | None, registry: Registry | None) -> None:
+    global _running
+    if _running is not None and settings is None:
+        _join(_running, None, registry)
+        return
+    wanted = read_settings() if settings is None else settings
+    allowed = permission(wanted)
+    if not allowed.allowed:
+        level = logging.WARNING if wanted.enabled else logging.INFO
+        _log.log(level, "chaospoint is not started: %s", allowed.why)
+        return
+    made = _Running(wanted, default_registry() if registry is None else registry)
+    with _guard:
+        running = _running = _running or made
+        _have_hooks()
+    if running is made:
+        made.start()
+    else:
+        _join(running, settings, registry)
+
+
+def _join(running: _Running, settings: Settings | None, registry: Registry | None) -> None:
+    running.wait_until_started()
+    if registry is not None and registry is not running.registry:
+        _log.warning("chaospoint runs already, for another registry: call stop() before start()")
+    elif settings is not None and settings != running.settings:
+        _log.warning("chaospoint runs already, with other settings: call stop() before start()")
 
 
 def stop() -> None:
@@ -86,16 +103,15 @@ class _Running:
 
     def __init__(self, settings: Settings, registry: Registry) -> None:
         self.settings = settings
-        self._registry = registry
+        self.registry = registry
         self._sources = Sources(settings, registry)
         self._server = _server(settings, registry)
         self._started = Event()
         self._starter = get_ident()
-        _survive_forks(registry)
 
     def start(self) -> None:
         try:
-            add_defaults(self._registry)  # they are to hear of a refusal, too
+            add_defaults(self.registry)  # they are to hear of a refusal, too
             read = [self._sources.read_env(), self._sources.read_file()]
             if self._server is not None:
                 self._server.open()
@@ -103,7 +119,7 @@ class _Running:
                 self._sources.poller.start()
             self._say([words for words in read if words is not None])
         except Exception:
-            _log.exception("chaospoint could not start; the program goes on without chaos")
+            _log.exception(_BROKEN)
         finally:
             self._started.set()
 
@@ -117,8 +133,8 @@ class _Running:
         self.pause()
         if self._server is not None:
             self._server.close()
-            over_http = [rule for rule in self._registry.rules() if rule.source == "http"]
-            self._registry.board.remove(over_http, "disarmed", by="stop()")
+            over_http = [rule for rule in self.registry.rules() if rule.source == "http"]
+            self.registry.board.remove(over_http, "disarmed", by="stop()")
         self._sources.clear()
         _log.info("chaospoint stopped: pid %d", os.getpid())
 
@@ -166,9 +182,15 @@ class _Running:
             settings.environment,
             unset,
             "; ".join(read) or "no rules from env or file",
-            f"admin endpoint {url}" if url else "no admin endpoint",
+            f"admin endpoint {url}{_read_only(settings)}" if url else "no admin endpoint",
             seed,
         )
+
+
+def _read_only(settings: Settings) -> str:
+    if not Door.of(settings).read_only:
+        return ""
+    return f" (read only: {settings.environment!r} needs CHAOSPOINT_ADMIN_TOKEN for changes)"
 
 
 def _server(settings: Settings, registry: Registry) -> AdminServer | None:
@@ -205,13 +227,16 @@ def _after_fork_in_child() -> None:
 _registered = False
 
 
-def _survive_forks(registry: Registry) -> None:
+def _have_hooks() -> None:
+    """Survive forks, and let replies under way out at the end of the process; under `_guard`."""
     global _registered
-    # The kernel registers with its first board, and has to be first: before a fork the order is
+    if _registered:
+        return
+    _registered = True
+    atexit.register(stop)
+    # The kernel did so when it was imported, and has to be first: before a fork the order is
     # reversed, and our threads can only end while it has not yet taken the lock they may want.
-    _ = registry.board
-    if not _registered and hasattr(os, "register_at_fork"):
-        _registered = True
+    if hasattr(os, "register_at_fork"):
         os.register_at_fork(
             before=_before_fork,
             after_in_parent=_after_fork_in_parent,

@@ -1,7 +1,7 @@
 """A file is watched by looking at it: no inotify, which misses replaced symlinks.
 
 `look` is pure in the file system's state; `Poller.poll` does one round and can be called by hand;
-the thread only repeats it.  What a bad file says is told once for as long as it says the same.
+the thread only repeats it.  What a bad file says is told once while the file stays the same.
 """
 
 from __future__ import annotations
@@ -63,10 +63,15 @@ class Poller:
         self._interval = interval_seconds
         self._loaded: Signature | None = None
         self._failure: tuple[Signature | None, str] | None = None
-        self._logged: str | None = None
         self._guard = Lock()
         self._stop = Event()
         self._thread: Thread | None = None
+
+    @property
+    def refusal(self) -> str | None:
+        """Why the file was refused when it was read last, or None if it was taken."""
+        failure = self._failure
+        return None if failure is None else failure[1]
 
     def poll(self) -> bool:
         """Look once, and load if there is reason to; return whether a plan was loaded.
@@ -81,7 +86,7 @@ class Poller:
         except Exception as error:
             self._failed(signature, error)
             return False
-        self._loaded, self._failure, self._logged = signature, None, None
+        self._loaded, self._failure = signature, None
         self._told(True, "")
         return True
 
@@ -123,9 +128,10 @@ class Poller:
         words = str(error) if expected else f"{type(error).__name__}: {error}"
         if self._failure == (signature, words):
             return
-        self._failure = (signature, words)
-        if self._logged != words:
-            self._logged = words
+        still, self._failure = self.refusal == words, (signature, words)
+        if still:
+            _log.warning("the plan file %s has changed and is still refused: %s", self._path, words)
+        else:
             _log.warning(
                 "the plan file %s is refused whole, what was armed before stays: %s",
                 self._path,

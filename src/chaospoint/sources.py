@@ -7,21 +7,29 @@ of its own imports.
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 from chaospoint._notice import Reloaded
 from chaospoint._registry import Registry
 from chaospoint.arming import install_plan
-from chaospoint.control import strict_json
 from chaospoint.errors import ChaosError, InvalidPlan
+from chaospoint.models import strict_json
 from chaospoint.plan import Plan, load_plan, parse_plan
 from chaospoint.poller import Poller
 from chaospoint.settings import Settings
 
-__all__ = ["Sources"]
+__all__ = ["Sources", "reports"]
 
 _log = logging.getLogger("chaospoint")
+_in_use: dict[Registry, Sources] = {}
+
+
+def reports(registry: Registry) -> list[dict[str, object]]:
+    """Return how reading each of the registry's sources went, as plain data."""
+    sources = _in_use.get(registry)
+    return [] if sources is None else sources.reports()
 
 
 class Sources:
@@ -35,16 +43,21 @@ class Sources:
         self._registry = registry
         path = settings.config
         self.poller = None if path is None else Poller(path, self._load, self._told)
+        self._env_refused: str | None = None
+        self._read_at: datetime | None = None
 
     def read_env(self) -> str | None:
         """Arm what ``CHAOSPOINT_POINTS`` says; return what came of it in words, None if unset."""
+        _in_use[self._registry] = self
         if self._settings.points is None:
             return None
         try:
             return f"env: {self._install(_parse(self._settings.points), 'env')}"
         except ChaosError as error:
+            self._env_refused = str(error)
             _log.warning("CHAOSPOINT_POINTS is refused whole: %s", error)
-        except Exception:
+        except Exception as error:
+            self._env_refused = f"{type(error).__name__}: {error}"
             _log.exception("CHAOSPOINT_POINTS is refused whole, by a bug in chaospoint")
         return "env: refused"
 
@@ -58,10 +71,29 @@ class Sources:
 
     def clear(self) -> None:
         """Disarm everything that came from env and file."""
+        if _in_use.get(self._registry) is self:  # the next start may have been quicker
+            del _in_use[self._registry]
         self._registry.replace((), source="env")
         self._registry.replace((), source="file")
 
+    def reports(self) -> list[dict[str, object]]:
+        """Return how reading went; ``read_at`` is when the file was read last, or tried to be."""
+        told: list[dict[str, object]] = []
+        if self._settings.points is not None:
+            told.append(_report("env", self._env_refused))
+        if self.poller is not None:
+            at = self._read_at
+            told.append(
+                _report("file", self.poller.refusal)
+                | {
+                    "path": str(self._settings.config),
+                    "read_at": None if at is None else at.isoformat(timespec="seconds"),
+                }
+            )
+        return told
+
     def _load(self, path: Path) -> None:
+        self._read_at = datetime.now(UTC)
         self._install(load_plan(path), "file")
 
     def _told(self, ok: bool, reason: str) -> None:
@@ -88,6 +120,10 @@ def _parse(text: str) -> Plan:
             f'it is no JSON: {error}; write a plan such as [{{"point": "a.b", "latency": "1s"}}]'
         ) from None
     return parse_plan(data)
+
+
+def _report(source: str, refusal: str | None) -> dict[str, object]:
+    return {"source": source, "ok": refusal is None, "reason": refusal}
 
 
 def _rules(count: int) -> str:

@@ -7,7 +7,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,7 +17,7 @@ import pytest
 from chaospoint._inside import inside
 from chaospoint._registry import Registry
 from chaospoint.control.listener import Listener
-from chaospoint.control.messages import MAX_BODY
+from chaospoint.control.messages import MAX_BODY, Request, Response
 from chaospoint.control.server import AdminServer
 from chaospoint.control.service import Service
 from chaospoint.settings import Settings
@@ -222,20 +222,50 @@ def test_a_client_that_hangs_up_is_no_error(
     assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []
 
 
-def test_connections_beyond_the_bound_are_turned_away(
+ASK = b"GET /v1/status HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+def test_idle_strangers_keep_nobody_from_the_panic_button(service: Service) -> None:
+    server = AdminServer(service, "127.0.0.1", 0, token=False, timeout_seconds=60)
+    server.open()
+    with closing(server), ExitStack() as idle:
+        strangers = [idle.enter_context(connect(server)) for _ in range(64)]
+        strangers[1].sendall(b"GET /v1/sta")
+        for _ in range(2):
+            assert httpx.post(f"{server.url}/v1/disable", timeout=10).status_code == 200
+        # Each took the place of the oldest, unless the place of the one before was free again.
+        assert strangers[0].recv(1) == b""
+        strangers[-1].sendall(ASK)
+        assert strangers[-1].recv(12) == b"HTTP/1.1 200"
+
+
+def test_the_oldest_silent_connection_makes_room_and_a_request_under_way_does_not(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("chaospoint.control.listener._MAX_CONNECTIONS", 2)
+    under_way, go = threading.Barrier(2), threading.Event()
+    answer = service.answer
+
+    def slow(request: Request) -> Response:
+        under_way.wait(10)
+        assert go.wait(10)
+        return answer(request)
+
+    monkeypatch.setattr(service, "answer", slow)
     server = AdminServer(service, "127.0.0.1", 0, token=False)
     server.open()
-    try:
-        with connect(server) as one, connect(server) as two, connect(server) as three:
-            assert three.recv(1) == b""
-            one.sendall(b"GET /v1/status HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            assert one.recv(12) == b"HTTP/1.1 200"
-            assert two.fileno() > 0
-    finally:
-        server.close()
+    with closing(server), connect(server) as one, connect(server) as two:
+        one.sendall(ASK)
+        under_way.wait(10)
+        with connect(server) as three:
+            assert two.recv(1) == b"", "the oldest that says nothing makes room"
+            three.sendall(ASK)
+            under_way.wait(10)
+            with connect(server) as four:
+                assert four.recv(1) == b"", "all others have a request under way"
+            go.set()
+            assert three.recv(12) == b"HTTP/1.1 200"
+        assert one.recv(12) == b"HTTP/1.1 200"
 
 
 def test_a_taken_port_is_one_warning_with_the_cure_and_the_program_goes_on(
@@ -250,7 +280,8 @@ def test_a_taken_port_is_one_warning_with_the_cure_and_the_program_goes_on(
     assert record.levelno == logging.WARNING
     said = record.getMessage()
     assert f"127.0.0.1 port {port} is taken" in said
-    assert "set CHAOSPOINT_ADMIN to another address" in said
+    assert "this process follows env and file only" in said
+    assert "CHAOSPOINT_ADMIN=127.0.0.1:0 gives each process a port of its own" in said
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])

@@ -12,8 +12,11 @@ import pytest
 from chaospoint._inside import inside
 from chaospoint._registry import Registry
 from chaospoint._version import __version__
+from chaospoint.arming import arm, install_plan
 from chaospoint.control.messages import MAX_BODY, Request, Response
 from chaospoint.control.service import Service
+from chaospoint.errors import ChaosWarning
+from chaospoint.plan import parse_plan
 from chaospoint.settings import Settings
 
 LOCAL = {"host": "127.0.0.1:8475"}
@@ -105,14 +108,25 @@ def test_a_glob_is_put_and_shown_with_the_points_it_reaches(service: Service) ->
 def test_a_delete_concerns_every_source_and_nothing_there_is_no_error(
     service: Service, registry: Registry, charge: Callable[[], str]
 ) -> None:
-    from chaospoint.arming import arm
-
     arm("payment.charge", exception=KeyError, registry=registry)
     ask(service, "PUT", "/v1/points/payment.charge", {"latency": 1})
     assert content(ask(service, "DELETE", "/v1/points/payment.charge")) == {"disarmed": 2}
     assert charge() == "charged"
     assert content(ask(service, "DELETE", "/v1/points/payment.charge")) == {"disarmed": 0}
-    assert content(ask(service, "DELETE", "/v1/points/no.such")) == {"disarmed": 0}
+    assert content(ask(service, "DELETE", "/v1/points/db.*")) == {"disarmed": 0}
+
+
+def test_what_names_neither_a_point_nor_a_rule_cannot_be_deleted(
+    service: Service, registry: Registry
+) -> None:
+    for name in ("payment.chrage", "payment.chrage*"):
+        told = problem(ask(service, "DELETE", f"/v1/points/{name}"), 404, "unknown-point")
+        assert told["nearest"] == ["payment.charge"]
+    with pytest.warns(ChaosWarning):
+        arm("not.yet", latency=1, registry=registry)
+    assert content(ask(service, "DELETE", "/v1/points/not.*")) == {"disarmed": 1}
+    problem(ask(service, "DELETE", "/v1/points/not.yet"), 404, "unknown-point")
+    assert content(ask(service, "DELETE", "/v1/points")) == {"disarmed": 0}
 
 
 def test_deleting_the_points_disarms_everything(service: Service, registry: Registry) -> None:
@@ -133,6 +147,26 @@ def test_the_points_are_listed_by_name(service: Service) -> None:
     assert points[1]["description"] == "every query"
 
 
+def test_a_point_with_nothing_left_is_not_armed(
+    service: Service, registry: Registry, charge: Callable[[], str]
+) -> None:
+    body = {"exception": "KeyError", "times": 1}
+    ask(service, "PUT", "/v1/points/payment.charge", body)
+    with pytest.raises(KeyError):
+        charge()
+    state = content(ask(service, "GET", "/v1/points/payment.charge"))
+    assert (state["armed"], state["rules"][0]["state"]) == (False, "spent")
+    install_plan(
+        parse_plan([{"point": "payment.charge", "exception": "tabnanny.NannyNag"}]),
+        source="env",
+        trust="deferred",
+        registry=registry,
+    )
+    state = content(ask(service, "GET", "/v1/points/payment.charge"))
+    assert state["armed"] is True
+    assert state["rules"][1]["state"] == "waiting for an import"
+
+
 def test_the_status_says_who_answers_and_what_is_allowed(service: Service) -> None:
     ask(service, "PUT", "/v1/points/db.query", {"latency": 1})
     status = content(ask(service, "GET", "/v1/status"))
@@ -140,7 +174,9 @@ def test_the_status_says_who_answers_and_what_is_allowed(service: Service) -> No
     assert status["pid"] > 0
     assert status["enabled"] is True
     assert status["environment"] == "local"
-    assert status["allowed"] is True
+    assert status["allowed"] is status["may_arm"] is True
+    assert status["why"].startswith("CHAOSPOINT_ENABLED is true, and 'local' is among")
+    assert status["sources"] == []
     assert status["points"] == 3
     assert [rule["point"] for rule in status["rules"]] == ["db.query"]
 
@@ -150,11 +186,14 @@ def test_the_switch_disables_refuses_and_enables(
 ) -> None:
     body = {"exception": "KeyError"}
     ask(service, "PUT", "/v1/points/payment.charge", body)
-    assert content(ask(service, "POST", "/v1/disable"))["enabled"] is False
+    status = content(ask(service, "POST", "/v1/disable"))
+    assert status["enabled"] is status["may_arm"] is False
+    assert status["why"].startswith("the master switch is off; POST /v1/enable ends that")
     assert charge() == "charged"
     told = problem(ask(service, "PUT", "/v1/points/payment.charge", body), 409, "not-permitted")
     assert "enable" in told["cure"]
-    assert content(ask(service, "POST", "/v1/enable", {}))["enabled"] is True
+    status = content(ask(service, "POST", "/v1/enable", {}))
+    assert status["enabled"] is status["may_arm"] is True
     ask(service, "PUT", "/v1/points/payment.charge", body)
     with pytest.raises(KeyError):
         charge()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from chaospoint.control import strict_json
 from chaospoint.control.messages import MAX_BODY, Request
 from chaospoint.control.problem import Problem
+from chaospoint.models import strict_json
 
 __all__ = ["keys_of", "no_keys"]
 

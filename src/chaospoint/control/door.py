@@ -56,6 +56,11 @@ class Door:
             frozenset(bound - _EVERYWHERE),
         )
 
+    @property
+    def read_only(self) -> bool:
+        """Whether changes are refused here for want of a token."""
+        return self.token is None and self.environment not in OPEN_ENVIRONMENTS
+
     def check(self, request: Request) -> None:
         """Raise the `Problem` that keeps ``request`` out, or return."""
         self._same_site(request)
@@ -125,15 +130,22 @@ class Door:
 
     def _may_write(self) -> None:
         if not self.permission.allowed:
-            raise Problem(403, "not-allowed", self.permission.why, environment=self.environment)
-        if self.token is None and self.environment not in OPEN_ENVIRONMENTS:
+            raise Problem(
+                403,
+                "not-allowed",
+                self.permission.why,
+                environment=self.environment,
+                cure="set CHAOSPOINT_ENABLED=true in the service, and CHAOSPOINT_ENVIRONMENT to "
+                "one of CHAOSPOINT_ALLOWED_ENVIRONMENTS",
+            )
+        if self.read_only:
             raise Problem(
                 403,
                 "token-needed-to-write",
                 f"in the environment {self.environment!r} writing needs a token; without one it "
                 f"is allowed in {', '.join(sorted(OPEN_ENVIRONMENTS))}",
                 environment=self.environment,
-                cure=_TOKEN_CURE,
+                cure=f"{_TOKEN_CURE}; until then `rules: []` in the plan file disarms its rules",
             )
 
 

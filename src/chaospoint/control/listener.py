@@ -47,7 +47,9 @@ class Listener(ThreadingMixIn, TCPServer):
         self.address_family = family
         self.timeout_seconds = timeout
         self.replies = Replies()
-        self._open: dict[socket.socket, float] = {}
+        self._open: dict[socket.socket, float] = {}  # the oldest first, and until when
+        self._heard: set[socket.socket] = set()  # those whose whole request is here
+        self._cut: set[socket.socket] = set()  # those that are only left to end
         self._guard = Lock()
         self._thread: Thread | None = None
         super().__init__(address, _Handler)
@@ -107,15 +109,30 @@ class Listener(ThreadingMixIn, TCPServer):
                 _shutdown(connection)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002
-        """Turn away what is too much, and note the deadline of the rest."""
-        if len(self._open) >= _MAX_CONNECTIONS:
-            return False
+        """Note the deadline; if there are too many, the oldest that is still silent has to go.
+
+        So strangers who say nothing keep nobody out; what is too much is turned away only while
+        all others have a request under way.
+        """
+        if len(self._open) - len(self._cut) >= _MAX_CONNECTIONS:
+            done = self._heard | self._cut
+            silent = next((one for one in tuple(self._open) if one not in done), None)
+            if silent is None:
+                return False
+            self._cut.add(silent)
+            _shutdown(silent)
         self._open[request] = monotonic() + self.timeout_seconds
         return True
+
+    def heard(self, connection: socket.socket) -> None:
+        """Note that the whole request of a connection is here."""
+        self._heard.add(connection)
 
     def shutdown_request(self, request: Any) -> None:
         """End one connection."""
         self._open.pop(request, None)
+        self._heard.discard(request)
+        self._cut.discard(request)
         super().shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
@@ -155,6 +172,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.rfile.read(size) if size else b"",
             str(self.client_address[0]),
         )
+        self.server.heard(self.connection)
         with self.server.replies:
             self._reply(self.server.service.answer(request))
         self._drain(headers.get("content-length", ""), len(request.body))

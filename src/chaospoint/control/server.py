@@ -109,16 +109,24 @@ class AdminServer:
                 return None
             return Listener(self._service, family, (address, port), self._timeout)
         except (OSError, UnicodeError) as error:
-            in_use = getattr(error, "errno", None) == errno.EADDRINUSE
-            _log.log(
-                taken if in_use else logging.WARNING,
-                "the admin endpoint is not served: %s port %s %s; set CHAOSPOINT_ADMIN to "
-                "another address, such as 127.0.0.1:%s",
-                host,
-                port,
-                "is taken by another process" if in_use else f"cannot be bound ({error})",
-                port + 1 if 1024 <= port < 65535 else 8475,
-            )
+            if getattr(error, "errno", None) == errno.EADDRINUSE:
+                _log.log(
+                    taken,
+                    "the admin endpoint is not served: %s port %s is taken by another process, so "
+                    "this process follows env and file only; CHAOSPOINT_ADMIN=%s:0 gives each "
+                    "process a port of its own",
+                    host,
+                    port,
+                    f"[{host}]" if ":" in host else host,
+                )
+            else:
+                _log.warning(
+                    "the admin endpoint is not served: %s port %s cannot be bound (%s); set "
+                    "CHAOSPOINT_ADMIN to another address, such as 127.0.0.1:8475",
+                    host,
+                    port,
+                    error,
+                )
             return None
 
 

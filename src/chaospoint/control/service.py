@@ -26,7 +26,8 @@ from chaospoint.control.problem import Problem, problem_of
 from chaospoint.control.state import state_of_point, state_of_rule
 from chaospoint.errors import ChaosError, UnknownPoint
 from chaospoint.plan import Plan, parse_rule
-from chaospoint.settings import Settings
+from chaospoint.settings import Permission, Settings
+from chaospoint.sources import reports
 
 __all__ = ["EXPIRES_AFTER_SECONDS", "Service"]
 
@@ -118,7 +119,9 @@ class Service:
                 "enabled": registry.enabled,
                 "environment": self._door.environment,
                 "allowed": permission.allowed,
-                "why": permission.why,
+                "may_arm": registry.enabled and permission.allowed,
+                "why": _why(permission, registry.enabled),
+                "sources": reports(registry),
                 "points": len(registry.points()),
                 "counts": "of this process alone",
                 "rules": [state_of_rule(rule) for rule in registry.rules()],
@@ -126,7 +129,8 @@ class Service:
         )
 
     def _list(self, _request: Request, _name: str) -> Response:
-        return reply(200, {"points": [state_of_point(point) for point in self._registry.points()]})
+        states = [self._of_point(point) for point in self._registry.points()]
+        return reply(200, {"points": states})
 
     def _show(self, _request: Request, name: str) -> Response:
         return reply(200, self._state(name))
@@ -175,6 +179,7 @@ class Service:
     def _disarm(self, request: Request, name: str) -> Response:
         no_keys(request)
         pattern = name or "*"
+        self._something_there(pattern)
         return reply(200, {"disarmed": self._registry.disarm(pattern, by=_by(request))})
 
     def _enable(self, request: Request, name: str) -> Response:
@@ -200,6 +205,15 @@ class Service:
             raise UnknownPoint(name, registry.nearest(name))
         return found
 
+    def _something_there(self, pattern: str) -> None:
+        """Raise `UnknownPoint` if neither a point nor a rule is meant; it need not be armed."""
+        rules = (*self._registry.rules(), *self._registry.board.ended())
+        if pattern != "*" and not any(matches(pattern, rule.pattern) for rule in rules):
+            self._known(pattern)
+
+    def _of_point(self, point: Point) -> dict[str, object]:
+        return state_of_point(point, self._registry.rules(point.name))
+
     def _state(self, name: str) -> dict[str, object]:
         points = self._known(name)
         if is_glob(name):
@@ -210,9 +224,17 @@ class Service:
                 "rules": [state_of_rule(rule) for rule in rules],
             }
         return {
-            **state_of_point(points[0]),
+            **self._of_point(points[0]),
             "rules": [state_of_rule(r) for r in self._registry.rules(name)],
         }
+
+
+def _why(permission: Permission, enabled: bool) -> str:
+    if enabled:
+        return permission.why
+    if not permission.allowed:
+        return f"{permission.why}; and the master switch is off"
+    return f"the master switch is off; POST /v1/enable ends that ({permission.why})"
 
 
 def _by(request: Request) -> str:

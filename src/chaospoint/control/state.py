@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from chaospoint._epoch import ArmedRule
 from chaospoint._point import Point
 
 __all__ = ["state_of_point", "state_of_rule"]
 
 
-def state_of_point(point: Point) -> dict[str, object]:
-    """Return what a point is and where it is placed, without its rules."""
+def state_of_point(point: Point, rules: Sequence[ArmedRule]) -> dict[str, object]:
+    """Return what a point is, where it is placed, and whether one of its rules can still act."""
     return {
         "name": point.name,
         "description": point.description,
-        "armed": point.armed,
+        "armed": any(rule.state != "spent" for rule in rules),
         "placements": list(point.placements),
     }
 

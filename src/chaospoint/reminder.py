@@ -1,0 +1,60 @@
+"""Who sets variables of ours but forgets the one that starts us is told so, once and cheaply.
+
+Importing this loads nothing.  The names of the variables stand here, because this is wanted where
+settings are not loaded.
+"""
+
+from __future__ import annotations
+
+import os
+
+from chaospoint._environ import VARIABLE
+
+__all__ = ["KNOWN", "PREFIX", "hint", "remind", "unknown"]
+
+PREFIX = "CHAOSPOINT_"
+KNOWN = (
+    "ENABLED",
+    "ENVIRONMENT",
+    "ALLOWED_ENVIRONMENTS",
+    "CONFIG",
+    "SEED",
+    "ADMIN",
+    "ADMIN_TOKEN",
+    "POINTS",
+)
+_SEED = PREFIX + "SEED"  # code that arms obeys it, and nothing needs to be started for that
+
+
+def remind() -> None:
+    """Log one WARNING if variables of ours are set, but not ``CHAOSPOINT_ENABLED``."""
+    if os.environ.get(VARIABLE, "").strip():
+        return
+    others = sorted(name for name in os.environ if name.startswith(PREFIX))
+    others = [name for name in others if name not in (VARIABLE, _SEED)]
+    if not others:
+        return
+    import logging
+
+    wrong = unknown()
+    named = [f"{name} ({hint(name)})" if name in wrong else name for name in others]
+    logging.getLogger("chaospoint").warning(
+        "%s %s set, but %s is not: nothing is started; set it to true, or to false to be silent",
+        ", ".join(named),
+        "is" if len(named) == 1 else "are",
+        VARIABLE,
+    )
+
+
+def unknown() -> list[str]:
+    """Return the variables that look like ours and are none of ours."""
+    names = (name for name in os.environ if name.startswith(PREFIX))
+    return sorted(name for name in names if name.removeprefix(PREFIX) not in KNOWN)
+
+
+def hint(variable: str) -> str:
+    """Return what a variable that is none of ours may have been meant to be."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(variable.removeprefix(PREFIX), KNOWN, n=1)
+    return f"did you mean {PREFIX}{close[0]}?" if close else f"known: {', '.join(KNOWN)}"
