@@ -93,9 +93,9 @@ async def walk(services: Services, report: Report, rate: float, seconds: float) 
 
 
 async def warm_up(customers: httpx.AsyncClient, rate: float) -> None:
-    """Send orders until the median of one second is that of the one before, 5 s at most."""
+    """Send orders until the median of one second is that of the one before, 10 s at most."""
     before = 0.0
-    for _ in range(5):
+    for _ in range(10):
         now = (await send(customers, rate=rate, count=max(1, round(rate)))).p50
         if same_median(before, now):
             return

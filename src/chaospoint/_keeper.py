@@ -10,7 +10,6 @@ from threading import Event, Lock, Thread, current_thread
 from typing import TYPE_CHECKING
 
 from chaospoint import _bug
-from chaospoint._inside import inside
 
 if TYPE_CHECKING:
     from chaospoint._board import Board
@@ -59,7 +58,6 @@ class Keeper:
         self._lock, self._look, self._thread = Lock(), Event(), None
 
     def _run(self) -> None:
-        inside.set(True)
         while True:
             self._look.clear()
             try:

@@ -64,7 +64,8 @@ class armed(AbstractContextManager["Armed"]):  # noqa: N801 - used as a function
 
     ``with armed("payment.charge", exception=TimeoutError, times=2) as handle: ...``. What is
     wrong with the rule is raised here already, before the block is entered. The same object may
-    be entered again, each time with fresh counts.
+    be entered again, each time with fresh counts; threads and tasks that arm at the same time
+    take an object each.
     """
 
     def __init__(

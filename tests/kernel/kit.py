@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import types
+from collections.abc import Callable, Coroutine, Generator
 from dataclasses import dataclass
 from types import CodeType
 from typing import Any
@@ -129,3 +130,9 @@ def run_coroutine(made: Coroutine[Any, Any, Any]) -> Any:
 def inner_code(function: Any) -> CodeType:
     """Return the code of a function, whatever it is wrapped in."""
     return getattr(function, "__func__", function).__code__
+
+
+@types.coroutine
+def turn() -> Generator[None, None, None]:
+    """Let the event loop run whatever else is ready."""
+    yield

@@ -12,7 +12,7 @@ import pytest
 from chaospoint import Armed, Registry
 from chaospoint.testing import FakeClock
 
-from .kit import PATIENCE, Boom, Does, raises, rule, sleeps
+from .kit import PATIENCE, Boom, Does, raises, rule, sleeps, turn
 
 PASS = Does("off", ())
 
@@ -184,7 +184,7 @@ def test_cancelling_who_waits_leaves_nothing_behind(
     async def main() -> None:
         task = asyncio.create_task(handle.await_for(timeout=77))
         while not handle.rules[0].watchers:
-            await asyncio.sleep(0)
+            await turn()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

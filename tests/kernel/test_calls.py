@@ -15,7 +15,7 @@ import pytest
 from chaospoint import Registry
 from chaospoint.testing import FakeClock
 
-from .kit import Boom, Does, Witness, answers, raises, rule, sleeps
+from .kit import Boom, Does, Witness, answers, raises, rule, sleeps, turn
 
 STATES = ("disarmed", "passes", "fires")
 
@@ -104,7 +104,7 @@ def test_a_copied_answer_is_another_one_each_time(registry: Registry) -> None:
 def test_a_coroutine_returns_and_raises_as_its_own(registry: Registry, state: str) -> None:
     @registry.point("p")
     async def function(error: Exception | None) -> str:
-        await asyncio.sleep(0)
+        await turn()
         if error:
             raise error
         return "own"
@@ -136,7 +136,7 @@ def test_cancelling_reaches_the_coroutine(registry: Registry, state: str) -> Non
     async def main() -> None:
         task = asyncio.create_task(function())
         while not log:
-            await asyncio.sleep(0)
+            await turn()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -332,7 +332,7 @@ async def atalker(log: list[object]) -> AsyncGenerator[object, object]:
     sent: object = "nothing"
     try:
         for n in range(4):
-            await asyncio.sleep(0)
+            await turn()
             try:
                 sent = yield (n, sent)
             except KeyError as error:
@@ -341,7 +341,7 @@ async def atalker(log: list[object]) -> AsyncGenerator[object, object]:
         log.append("stopped")
         raise
     finally:
-        await asyncio.sleep(0)
+        await turn()
         log.append("closed")
 
 
@@ -435,7 +435,7 @@ def test_breaking_out_of_async_for_closes_when_it_is_collected(
             break
         gc.collect()
         while not log:
-            await asyncio.sleep(0)
+            await turn()
 
     asyncio.run(main())
     assert log == ["closed"]
@@ -476,7 +476,7 @@ def test_cancelling_reaches_the_async_generator(state: str, registry: Registry) 
     async def main() -> None:
         task = asyncio.create_task(use())
         while not log:
-            await asyncio.sleep(0)
+            await turn()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

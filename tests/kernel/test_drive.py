@@ -28,6 +28,7 @@ from .kit import (
     rule,
     run_coroutine,
     sleeps,
+    turn,
 )
 
 
@@ -55,7 +56,7 @@ def coroutine(registry: Registry) -> Callable[[], Any]:
 
 async def until(condition: Callable[[], object]) -> None:
     while not condition():
-        await asyncio.sleep(0)
+        await turn()
 
 
 # -- exceptions --------------------------------------------------------------------------
@@ -490,7 +491,7 @@ def test_a_sleeping_coroutine_leaves_the_loop_to_others(
         task = asyncio.create_task(coroutine())
         await until(lambda: one.sleepers)
         for _ in range(10):
-            await asyncio.sleep(0)
+            await turn()
             ticks += not task.done()
         clock.advance(30)
         assert await task == "own"
@@ -558,7 +559,7 @@ def test_a_loop_that_closed_over_a_sleeper_does_not_disturb_disarming(
     loop = asyncio.new_event_loop()
     task = loop.create_task(coroutine())
     while not handle.rules[0].sleepers:
-        loop.run_until_complete(asyncio.sleep(0))
+        loop.run_until_complete(asyncio.wait_for(turn(), 1))
     (waker,) = handle.rules[0].sleepers
     task.cancel()
     loop.run_until_complete(asyncio.gather(task, return_exceptions=True))

@@ -17,7 +17,7 @@ from chaospoint._point import ArmedPoint, LabelledPoint, Point
 from chaospoint.errors import ChaosWarning, InvalidPoint
 from chaospoint.testing import FakeClock
 
-from .kit import Boom, Does, Witness, answers, raises, rule, run_coroutine, sleeps
+from .kit import Boom, Does, Witness, answers, raises, rule, run_coroutine, sleeps, turn
 
 PASS = Does("off", ())
 
@@ -325,7 +325,7 @@ def test_async_with_does_not_block_the_loop(registry: Registry, clock: FakeClock
     async def main() -> None:
         task = asyncio.create_task(slow())
         while not registry.rules()[0].sleepers:
-            await asyncio.sleep(0)
+            await turn()
         order.append("free")
         clock.advance(30)
         await task
