@@ -76,7 +76,8 @@ def fires(calls):
 
 
 def _run(program: str) -> str:
-    said = python(PRELUDE + textwrap.dedent(program))
+    # Since 3.12 a fork among threads warns, on stderr: see above what that does to a child.
+    said = python(PRELUDE + textwrap.dedent(program), "-W", "ignore::DeprecationWarning")
     assert "Traceback" not in said.stderr
     return said.stdout
 
