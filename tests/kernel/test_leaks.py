@@ -18,6 +18,9 @@ from .kit import Boom, answers, raises, rule, sleeps
 
 KINDS = ("function", "generator", "coroutine", "async generator", "hit", "ahit", "wrapped")
 
+FEW = 200
+"""Objects that other threads and caches may come to in between; one a turn would be 300 or more."""
+
 
 @pytest.fixture
 def collected() -> Iterator[None]:
@@ -139,7 +142,7 @@ def test_ten_thousand_firings_leave_no_memory_behind(registry: Registry, kind: s
         tracemalloc.stop()
     # The chunk of firing ordinals is all that lives: 128 at most.
     assert grown < 64_000
-    assert len(gc.get_objects()) - objects < 50
+    assert len(gc.get_objects()) - objects < FEW
 
 
 def test_with_all_sinks_on_ten_thousand_firings_leave_no_memory_behind(
@@ -162,7 +165,7 @@ def test_with_all_sinks_on_ten_thousand_firings_leave_no_memory_behind(
             except KeyError:
                 pass
         gc.collect()
-        assert len(gc.get_objects()) - objects < 50
+        assert len(gc.get_objects()) - objects < FEW
 
 
 def test_one_factory_exception_grows_no_traceback_of_ours(registry: Registry) -> None:
@@ -198,7 +201,7 @@ def test_arming_and_disarming_leaves_nothing_behind(registry: Registry) -> None:
     for _ in range(300):
         cycle()
     gc.collect()
-    assert len(gc.get_objects()) - objects < 50
+    assert len(gc.get_objects()) - objects < FEW
     assert sys.getrefcount(function) == references
 
 
