@@ -123,5 +123,7 @@ def _free_ports(count: int) -> list[int]:
 
 
 def end_on_sigterm() -> None:
-    """Make SIGTERM unwind the `with` blocks, which end the services, as Ctrl-C does."""
+    """Make SIGTERM and Ctrl-C unwind the `with` blocks, which end the services."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    # A shell that starts this in the background has it ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
