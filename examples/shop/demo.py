@@ -146,15 +146,16 @@ def main() -> int:
         parser.error("--rate and --seconds must be above 0")
 
     os.environ["no_proxy"] = "127.0.0.1"  # all that is asked here, whatever proxy there is
-    end_on_sigterm()
+    terminated = end_on_sigterm()
     report = Report()
     directory = options.keep or Path(tempfile.mkdtemp(prefix="chaospoint-demo-"))
     directory.mkdir(parents=True, exist_ok=True)
-    code = 130  # Ctrl-C
+    code = 2
     try:
         code = run(directory.resolve(), report, options.rate, options.seconds)
     except KeyboardInterrupt:
         report.say("interrupted")
+        code = 128 + terminated[0] if terminated else 130
     finally:
         if code in (1, 2) or options.keep:
             report.say(f"logs, lines, spans and the database are in {directory}")

@@ -122,8 +122,18 @@ def _free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def end_on_sigterm() -> None:
-    """Make SIGTERM and Ctrl-C unwind the `with` blocks, which end the services."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+def end_on_sigterm() -> list[int]:
+    """Make SIGTERM end the program as Ctrl-C does; return the list in which it leaves its number.
+
+    Ctrl-C is what asyncio knows how to unwind; an exit from within a handler may strike anywhere.
+    """
+    received: list[int] = []
+
+    def end(number: int, _: object) -> None:
+        received.append(number)
+        signal.raise_signal(signal.SIGINT)
+
     # A shell that starts this in the background has it ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, end)
+    return received

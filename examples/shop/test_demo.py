@@ -253,8 +253,8 @@ def test_no_process_is_left_when_it_is_ended_early(
         try:
             addresses, _warming_up = demo.stdout.readline(), demo.stdout.readline()
             demo.send_signal(sent)
-            demo.stdout.read()
-            assert demo.wait(30) == code
+            demo.communicate(timeout=60)
+            assert demo.returncode == code
         finally:
             demo.kill()
     ports = [int(port) for port in re.findall(r"127\.0\.0\.1:(\d+)", addresses)]
