@@ -1,6 +1,6 @@
 """A forked child is a process of its own: everything works there, and every rule starts anew.
 
-Hurts of design.md, section 9, that only real processes show: a private generator that repeats in
+What has hurt others and only real processes show: a private generator that repeats in
 every child, a thread that is gone, a lock that stays locked.
 """
 
