@@ -241,7 +241,7 @@ def test_the_armed_point_was_never_reached_and_the_test_passed(
     still.point("bank.charge")
     with armed("bank.charge", exception=Boom, registry=still) as handle:
         clock.advance(1)
-        with pytest.raises(TimeoutError, match=r"1 injections.*there were 0 in 0 reaches"):
+        with pytest.raises(TimeoutError, match=r"1 injections.*saw 0 injections in 0 reaches"):
             handle.wait_for(timeout=0)
     with pytest.raises(TimeoutError, match=r"disarmed with 0 in 0 reaches"):
         handle.wait_for(timeout=PATIENCE)

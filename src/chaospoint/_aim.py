@@ -5,38 +5,72 @@ All that can be known before a firing is made ready at the first one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from chaospoint import _bug
+from chaospoint import _bug, _scope
 from chaospoint._draw import Draws
-from chaospoint._effects import Hold, Raise, Return, Sleep
+from chaospoint._effects import Hold, Raise, Return, Run, Sleep
 from chaospoint._inside import inside
+from chaospoint._say import say
+from chaospoint._where import label_reader, tester
 from chaospoint.errors import ChaosError
 
 if TYPE_CHECKING:
-    from chaospoint._effects import Fault
+    from chaospoint._effects import Effect, Fault, Outcome, Step
     from chaospoint._epoch import ArmedRule
+    from chaospoint._tally import Slot
+    from chaospoint._where import Reads, Test
 
-__all__ = ["Aim", "Firing", "Kind", "Run", "Search", "aims_at", "refusal", "search", "take"]
+__all__ = [
+    "STATEMENTS",
+    "Aim",
+    "Firing",
+    "GoOn",
+    "Kind",
+    "Search",
+    "aims_at",
+    "refusal",
+    "search",
+    "take",
+]
 
-Kind = Literal["function", "coroutine", "generator", "async generator", "block"]
+Kind = Literal[
+    "function",
+    "coroutine",
+    "generator",
+    "async generator",
+    "block",
+    "async block",
+    "statement",
+    "async statement",
+]
+
+STATEMENTS: tuple[Kind, ...] = ("block", "async block", "statement", "async statement")
+"""What a point may be used as without anyone knowing before it is."""
+
+_AWAITS: tuple[Kind, ...] = ("coroutine", "async generator", "async block", "async statement")
 
 
 class Aim:
     """One rule as it acts at one kind of placement of one point.
 
     Faults that the placement cannot express are left out.  What draws nothing is worked out at
-    the first firing, and once.
+    the first firing, and once.  ``test`` says whether a reach matches; None if all do.
     """
 
-    __slots__ = ("_constant", "_faults", "note", "point", "rule")
+    __slots__ = ("_constant", "_faults", "_kind", "note", "point", "rule", "test")
 
-    def __init__(self, rule: ArmedRule, point: str, kind: Kind) -> None:
+    def __init__(self, rule: ArmedRule, point: str, kind: Kind, test: Test | None = None) -> None:
         self.rule = rule
         self.point = point
+        self.test = test
+        self._kind: Kind = kind
         faults = rule.terms.faults
-        self._faults = tuple(n for n, fault in enumerate(faults) if refusal(fault, kind) is None)
+        self._faults = tuple(
+            n for n, fault in enumerate(faults) if refusal(fault, kind, rule.terms.after) is None
+        )
         self._constant: Act | Literal[False] | None = None  # False: it differs by the firing
         self.note = f"injected by chaospoint at {point!r}: {rule.shown} (armed by {rule.source})"
 
@@ -59,24 +93,32 @@ class Aim:
 
     def _work_out(self, draws: Draws) -> Act:
         kinds: list[str] = []
-        waits: list[Sleep | Hold] = []
+        steps: list[Step] = []
         latency: float | None = None
         for index in self._faults:
             fault = self.rule.faults[index]
-            effects = fault.effects(draws)
+            effects = [one for one in fault.effects(draws) if self._can(fault, one)]
             if effects:
                 kinds.append(fault.kind)
             for effect in effects:
                 if isinstance(effect, Raise | Return):
                     # An outcome: what stands behind it never acts.
                     raised = effect.name if isinstance(effect, Raise) else None
-                    return Act("+".join(kinds), latency, raised, tuple(waits), effect)
+                    return Act("+".join(kinds), latency, raised, tuple(steps), effect)
                 if isinstance(effect, Sleep):
                     latency = (latency or 0.0) + effect.seconds
-                elif not isinstance(effect, Hold):
+                elif not isinstance(effect, Hold | Run):
                     raise TypeError(f"{effect!r} is no effect")
-                waits.append(effect)
-        return Act("+".join(kinds), latency, None, tuple(waits), None)
+                steps.append(effect)
+        return Act("+".join(kinds), latency, None, tuple(steps), None)
+
+    def _can(self, fault: Fault, effect: Effect) -> bool:
+        # Faults whose effects differ by the draw show only here what a placement cannot express.
+        why = _refused(effect, self._kind, self.rule.terms.after)
+        if why is not None:
+            line = "%r of %s is left out at %r: %s"
+            say(logging.WARNING, line, fault.kind, self.rule.shown, self.point, why)
+        return why is None
 
 
 class Act(NamedTuple):
@@ -85,14 +127,43 @@ class Act(NamedTuple):
     fault: str
     latency: float | None
     exception: str | None
-    waits: tuple[Sleep | Hold, ...]
-    outcome: Raise | Return | None
+    steps: tuple[Step, ...]
+    outcome: Outcome | None
 
 
-def aims_at(rules: tuple[ArmedRule, ...], point: str, kind: Kind) -> tuple[Aim, ...]:
-    """Return ``rules`` as they act at one kind of placement of a point; what cannot is left out."""
-    aims = (Aim(rule, point, kind) for rule in rules)
-    return tuple(aim for aim in aims if not aim.empty)
+def aims_at(
+    rules: Sequence[ArmedRule],
+    point: str,
+    kind: Kind,
+    *,
+    after: bool = False,
+    reads: Reads = label_reader,
+) -> tuple[Aim, ...]:
+    """Return the rules that act before, or after, the calls at one placement of a point.
+
+    ``reads``: how labels and arguments are read there.  What the placement cannot express, and
+    what can never match there, is left out.
+    """
+    aims = []
+    for rule in rules:
+        if rule.terms.after is not after:
+            continue
+        test: Test | None = None
+        if rule.terms.where is not None:
+            test = tester(rule.terms.where, reads)
+            if test is None:
+                continue
+        aim = Aim(rule, point, kind, _in_scope(rule, test) if rule.terms.scoped else test)
+        if not aim.empty:
+            aims.append(aim)
+    return tuple(aims)
+
+
+def _in_scope(rule: ArmedRule, test: Test | None) -> Test:
+    number, here = rule.number, _scope.here.get
+    if test is None:
+        return lambda _: number in here()
+    return lambda values: number in here() and test(values)
 
 
 class _Probe(Draws):
@@ -109,24 +180,33 @@ class _Probe(Draws):
         return super().uniform(purpose)
 
 
-def refusal(fault: Fault, kind: Kind) -> str | None:
+def refusal(fault: Fault, kind: Kind, after: bool = False) -> str | None:
     """Say why a placement of this kind cannot express ``fault``, or None if it can."""
-    if kind == "function" or kind == "coroutine":
+    if after and kind in ("statement", "async statement"):
+        return "a statement has no end to act after: use a block, or leave `when` out"
+    if kind == "coroutine":
         return None
     try:
         effects = fault.effects(_Probe(0, 0))
     except ChaosError:
         return None  # it waits for the first reach to look up what it raises
-    for effect in effects:
-        if not isinstance(effect, Return):
-            continue
-        if kind == "block":
-            return "a block or a statement has no value to return: decorate a function"
-        given = type(effect.value)
-        if not hasattr(given, "__iter__"):
-            return f"a generator needs an iterable to yield from, not {_a(given)}"
-        if hasattr(given, "__next__"):
-            return "an iterator is empty after its first use: give a list or a tuple"
+    return next((why for one in effects if (why := _refused(one, kind, after))), None)
+
+
+def _refused(effect: Effect, kind: Kind, after: bool) -> str | None:
+    if isinstance(effect, Run) and effect.needs_await and kind not in _AWAITS:
+        return "a coroutine function can be awaited at asynchronous placements only"
+    if not isinstance(effect, Return) or kind in ("function", "coroutine"):
+        return None
+    if kind in STATEMENTS:
+        return "a block or a statement has no value to return: decorate a function"
+    if after:
+        return "what a generator has yielded cannot be replaced: leave `when` out"
+    given = type(effect.value)
+    if not hasattr(given, "__iter__"):
+        return f"a generator needs an iterable to yield from, not {_a(given)}"
+    if hasattr(given, "__next__"):
+        return "an iterator is empty after its first use: give a list or a tuple"
     return None
 
 
@@ -134,10 +214,11 @@ def _a(kind: type) -> str:
     return f"{'an' if kind.__name__[0].lower() in 'aeiou' else 'a'} {kind.__name__}"
 
 
-Firing = tuple[Aim, int]
-Search = Callable[[], Firing | None]
-Run = Callable[[Firing, Callable[[], Any]], Any]
-"""How a call goes on when a rule fires: takes the firing and the call, without arguments."""
+Firing = tuple[Aim, int, "Slot"]
+Search = Callable[[Any], Firing | None]
+"""One reach, given the labels or arguments of the call where the rules ask for them."""
+GoOn = Callable[[Firing | None, Callable[[], Any], Callable[[], Firing | None] | None], Any]
+"""How a call goes on: takes what fires before it, the call, and the search after it, if any."""
 
 
 def search(aims: tuple[Aim, ...]) -> Search:
@@ -145,17 +226,20 @@ def search(aims: tuple[Aim, ...]) -> Search:
 
     It raises nothing: a bug of ours lets the call through.
     """
+    tried = tuple((aim, aim.rule.tally, aim.test) for aim in aims)
 
-    def reach() -> Firing | None:
+    def reach(values: Any = None) -> Firing | None:
         if inside.get():
             return None
-        for place, aim in enumerate(aims):
-            tally = aim.rule.tally
+        for place, (aim, tally, test) in enumerate(tried):
+            if test is not None and not test(values):
+                continue
             for ordinal in tally.ordinals:  # noqa: B007 - takes one, cheaper than next()
                 break
             if ordinal >= tally.due and (firing := take(aim, ordinal)) is not None:
-                for shaded in aims[place + 1 :]:
-                    shaded.rule.shade()
+                for shaded, _, test_too in tried[place + 1 :]:
+                    if test_too is None or test_too(values):
+                        shaded.rule.shade()
                 return firing
         return None
 
@@ -175,7 +259,8 @@ def take(aim: Aim, ordinal: int) -> Firing | None:
             except ChaosError as error:
                 rule.home.fail(rule, error)
                 return None
-        return (aim, ordinal) if rule.tally.take(ordinal) else None
+        slot = rule.tally.take(ordinal)
+        return None if slot is None else (aim, ordinal, slot)
     except Exception:
         _bug.report(f"deciding at {aim.point!r}")
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from chaospoint._clock import settle
 
@@ -48,6 +48,21 @@ class Armed:
         """How many injections were woken early, by disarming, disabling or expiry."""
         return sum(rule.interrupted for rule in self.rules)
 
+    @property
+    def overflow(self) -> int:
+        """How many firings passed because ``max_active`` injections were going on."""
+        return sum(rule.overflow for rule in self.rules)
+
+    @property
+    def paused(self) -> int:
+        """How many calls are held by a pause now."""
+        return sum(len(rule.paused) for rule in self.rules)
+
+    def release(self) -> int:
+        """Let go of the calls that are paused now, and return how many; what is behind the pause
+        acts, and calls that come later are paused again."""
+        return sum(rule.release() for rule in self.rules)
+
     def disarm(self) -> None:
         """Disarm these rules and wake all that they hold; no error if they ended already."""
         self._board.remove(self.rules, "disarmed")
@@ -59,16 +74,36 @@ class Armed:
         and at once, when the rules ended before.  Blocks the thread: in a coroutine use
         `await_for`.
         """
+        self._wait(self._injected(injections), timeout)
+
+    async def await_for(self, *, injections: int = 1, timeout: float = 10.0) -> None:
+        """Wait in a coroutine as `wait_for` does on a thread."""
+        await self._await(self._injected(injections), timeout)
+
+    def wait_until_paused(self, calls: int = 1, timeout: float = 10.0) -> None:
+        """Wait until that many calls are held by a pause at once; else as `wait_for`."""
+        self._wait(self._held(calls), timeout)
+
+    async def await_until_paused(self, calls: int = 1, timeout: float = 10.0) -> None:
+        """Wait in a coroutine as `wait_until_paused` does on a thread."""
+        await self._await(self._held(calls), timeout)
+
+    def _injected(self, wanted: int) -> _Goal:
+        return _Goal(f"{wanted} injections", lambda: self.injections >= wanted)
+
+    def _held(self, wanted: int) -> _Goal:
+        return _Goal(f"{wanted} paused calls", lambda: self.paused >= wanted)
+
+    def _wait(self, goal: _Goal, timeout: float) -> None:
         clock, changed = self._board.clock, Event()
         deadline = clock.monotonic() + timeout
         with _Watch(self.rules, changed.set) as watch:
-            while not self._enough(injections, deadline, timeout):
+            while not self._there(goal, deadline, timeout):
                 clock.wait(changed, deadline - clock.monotonic())
                 changed.clear()
                 watch.renew()
 
-    async def await_for(self, *, injections: int = 1, timeout: float = 10.0) -> None:
-        """Wait in a coroutine as `wait_for` does on a thread."""
+    async def _await(self, goal: _Goal, timeout: float) -> None:
         clock, loop = self._board.clock, asyncio.get_running_loop()
         changed: asyncio.Future[None] = loop.create_future()
 
@@ -77,24 +112,31 @@ class Armed:
 
         deadline = clock.monotonic() + timeout
         with _Watch(self.rules, wake) as watch:
-            while not self._enough(injections, deadline, timeout):
+            while not self._there(goal, deadline, timeout):
                 await clock.await_(changed, deadline - clock.monotonic())
                 changed = loop.create_future()
                 watch.renew()
 
-    def _enough(self, injections: int, deadline: float, timeout: float) -> bool:
-        if self.injections >= injections:
+    def _there(self, goal: _Goal, deadline: float, timeout: float) -> bool:
+        if goal.reached():
             return True
-        seen = f"{self.injections} in {self.reaches} reaches"
+        seen = f"{self.injections} injections in {self.reaches} reaches"
+        if paused := self.paused:
+            seen += f", {paused} paused"
         texts = "; ".join(rule.text for rule in self.rules)
         if all(rule.why is not None for rule in self.rules):
             ends = ", ".join(sorted({str(rule.why) for rule in self.rules}))
-            raise TimeoutError(f"waited for {injections} injections of {texts}: {ends} with {seen}")
+            raise TimeoutError(f"waited for {goal.what} of {texts}: {ends} with {seen}")
         if self._board.clock.monotonic() >= deadline:
-            raise TimeoutError(
-                f"waited {timeout:g} s for {injections} injections of {texts}: there were {seen}"
-            )
+            raise TimeoutError(f"waited {timeout:g} s for {goal.what} of {texts}: saw {seen}")
         return False
+
+
+class _Goal(NamedTuple):
+    """What somebody waits for."""
+
+    what: str
+    reached: Callable[[], bool]
 
 
 class _Watch:

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from chaospoint import _bug
-from chaospoint._aim import Firing, Search, aims_at, refusal, search
+from chaospoint import _bug, _scope
 from chaospoint._check import check, waiting
 from chaospoint._epoch import ArmedRule, Ending, Source
 from chaospoint._fork import boards
@@ -25,9 +24,18 @@ from chaospoint._inside import transparent
 from chaospoint._keeper import Keeper
 from chaospoint._lock import arming
 from chaospoint._names import is_glob, matcher, matches, nearest
-from chaospoint._notice import Notice, Reached, RuleArmed, RuleDisarmed, Standing, Switched
-from chaospoint._point import ArmedPoint, Core, Point
+from chaospoint._notice import (
+    Notice,
+    Overflowed,
+    Reached,
+    RuleArmed,
+    RuleDisarmed,
+    Standing,
+    Switched,
+)
+from chaospoint._point import ArmedPoint, Point
 from chaospoint._say import say
+from chaospoint._searches import Searches
 from chaospoint.errors import ChaosError, NotPermitted
 
 if TYPE_CHECKING:
@@ -37,9 +45,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Board"]
 
+# What is scoped to a context stands at 0, before all of these.
 _TIER: dict[Source, int] = {"code": 1, "test": 1, "http": 2, "store": 2, "env": 3, "file": 4}
 _READ_AGAIN: tuple[Source, ...] = ("env", "file")
 _SECONDS_TO_APPEAR = 30.0
+_REMEMBERED = 32
 _PUT: tuple[Source, ...] = ("http", "store")
 
 
@@ -61,6 +71,7 @@ class Board:
         self._batches = itertools.count(1)
         self._changes = itertools.count(1)
         self._counts: Counter[Source] = Counter()
+        self._gone: deque[ArmedRule] = deque(maxlen=_REMEMBERED)
         self._keeper = Keeper(self)
         boards.add(self)
 
@@ -139,10 +150,12 @@ class Board:
                     "or POST /v1/enable, first"
                 )
             rules = self._make(terms, source, by)
-            remarks = check(rules, self._points, self._names, strict=strict)
+            remarks = check(rules, self._points, self.names, before=self._covering, strict=strict)
             ended = self._remove(list(replaced()), "replaced", by)
             self._add(rules)
             standing = self._stand()
+        if scoped := [rule.number for rule in rules if rule.terms.scoped]:
+            _scope.enter(scoped)
         self._told(ended)
         self.say(*map(RuleArmed, rules), standing)
         return rules, remarks
@@ -164,7 +177,13 @@ class Board:
                 else:
                     plan.append(rule)
                     fresh.append(rule)
-            remarks = check(fresh, self._points, self._names, early=not self._points)
+            remarks = check(
+                fresh,
+                self._points,
+                self.names,
+                before=self._covering,
+                early=not self._points,
+            )
             gone = [rule for rest in known.values() for rule in rest]
             ended = self._remove([rule for rule in gone if rule.why is None], "replaced", by)
             self._plans[source] = plan
@@ -185,9 +204,9 @@ class Board:
 
     def _make(self, terms: Sequence[Terms], source: Source, by: str) -> list[ArmedRule]:
         batch = next(self._batches)
-        ranks = ((_TIER[source], -batch, place) for place in itertools.count())
         return [
-            ArmedRule(one, source, rank, self, by) for one, rank in zip(terms, ranks, strict=False)
+            ArmedRule(one, source, (0 if one.scoped else _TIER[source], -batch, place), self, by)
+            for place, one in enumerate(terms)
         ]
 
     def _add(self, rules: Iterable[ArmedRule]) -> None:
@@ -242,7 +261,7 @@ class Board:
             return
         self._remind_at = None
         for rule in self.rules():
-            if not self._names(rule.pattern):
+            if not self.names(rule.pattern):
                 close = nearest(rule.pattern, self._points.copy())
                 say(logging.WARNING, "%s (armed by %s)", waiting(rule, close), rule.source)
 
@@ -253,6 +272,10 @@ class Board:
         if due:
             self.remove(due, "expired")
 
+    def release(self, pattern: str) -> int:
+        """Let go of the calls that are paused at the matching points; return how many."""
+        return sum(rule.release(pattern) for rule in self.rules())
+
     def fail(self, rule: ArmedRule, error: ChaosError) -> None:
         """Disarm a rule that turned out to be impossible at its first reach."""
         self.remove([rule], "failed", reason=str(error))
@@ -261,7 +284,9 @@ class Board:
         self, rules: Sequence[ArmedRule], why: Ending, by: str = "", reason: str = ""
     ) -> list[RuleDisarmed]:
         for rule in rules:
-            rule.end(why)
+            rule.end(why, reason)
+            if why in ("expired", "failed") and rule.source not in _READ_AGAIN:
+                self._gone.append(rule)
             self._counts[rule.source] -= 1
             if is_glob(rule.pattern):
                 self._globs.remove(rule)
@@ -318,19 +343,23 @@ class Board:
         return sorted(found, key=lambda rule: rule.rank)
 
     def ended(self) -> list[ArmedRule]:
-        """Return the rules of environment and file that ended and stay so."""
+        """Return the rules of environment and file that ended and stay so, and the latest others
+        that nobody disarmed: they expired, or failed at their first reach."""
         with arming:
-            return [r for plan in self._plans.values() for r in plan if r.why is not None]
+            read_again = [r for plan in self._plans.values() for r in plan if r.why is not None]
+            return [*self._gone, *read_again]
 
     def flush(self, rules: Iterable[ArmedRule] | None = None) -> None:
         """Tell of the reaches since this was done last."""
         notices: list[Notice] = []
         with arming:
             for rule in self.rules() if rules is None else rules:
-                reaches = rule.reaches
+                reaches, overflow = rule.reaches, rule.overflow
                 if reaches > rule.flushed:
                     notices.append(Reached(rule.pattern, reaches - rule.flushed))
-                    rule.flushed = reaches
+                if overflow > rule.flushed_overflow:
+                    notices.append(Overflowed(rule.pattern, overflow - rule.flushed_overflow))
+                rule.flushed, rule.flushed_overflow = reaches, overflow
         self.say(*notices)
 
     # -- points ---------------------------------------------------------------------------
@@ -341,18 +370,23 @@ class Board:
             self._set(point)
 
     def _rebuild(self, rules: Iterable[ArmedRule]) -> None:
-        for name in {name for rule in rules for name in self._names(rule.pattern)}:
+        for name in {name for rule in rules for name in self.names(rule.pattern)}:
             self._set(self._points[name])
 
-    def _names(self, pattern: str) -> list[str]:
+    def names(self, pattern: str) -> list[str]:
+        """Return the names of the points that a name or glob matches."""
         if is_glob(pattern):
             return list(filter(matcher(pattern), self._points))
         return [pattern] if pattern in self._points else []
 
+    def _covering(self, pattern: str) -> list[ArmedRule]:
+        globs = (rule for rule in self._globs if matches(rule.pattern, pattern))
+        return [*self._named.get(pattern, ()), *globs]
+
     def _set(self, point: Point) -> None:
         core = point.core
         core.rules = tuple(self.rules(core.name))
-        core.search = _block(core) if core.rules else None
+        core.searches = Searches(core.rules, core.name) if core.rules else None
         point.__class__ = ArmedPoint if core.rules else Point
         for site in core.sites:
             try:
@@ -373,30 +407,3 @@ class Board:
     def keeper(self) -> Keeper:
         """The thread that expires and flushes."""
         return self._keeper
-
-
-def _block(core: Core) -> Search:
-    """Return the search of blocks and statements, made at their first reach: most have none."""
-    made: Search | None = None
-    rules = core.rules
-
-    def reach() -> Firing | None:
-        nonlocal made
-        if made is None:
-            try:
-                made = search(aims_at(rules, core.name, "block"))
-                _say_left_out(rules, core.name)
-            except Exception:
-                _bug.report(f"making {core.name!r} ready")
-                return None
-        return made()
-
-    return reach
-
-
-def _say_left_out(rules: Iterable[ArmedRule], point: str) -> None:
-    for rule in rules:
-        for fault in rule.faults:
-            if why := refusal(fault, "block"):
-                line = "%r of %s is left out at %r: %s"
-                say(logging.WARNING, line, fault.kind, rule.shown, point, why)

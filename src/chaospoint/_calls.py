@@ -1,8 +1,10 @@
-"""How a call goes on when a rule fires: one way for each kind of callable.
+"""How a call goes on when a rule fires before it, or may fire after it: a way for each kind.
 
-Each takes the firing and the call itself, a function without arguments.  Coroutines and
-generators are reached when called and act at the first await or item, so each of theirs is made
-of its own kind; when nothing fires none of this runs and the caller gets the callable's own.
+Each takes what fires before the call, the call itself, a function without arguments, and the
+search after it if there is one, which is made at the clean end of a call that was really made.
+Coroutines and generators are reached when called and act at the first await or item, so each of
+theirs is made of its own kind; when nothing can fire none of this runs and the caller gets the
+callable's own.
 """
 
 from __future__ import annotations
@@ -11,38 +13,59 @@ import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterable
 from typing import Any, cast
 
-from chaospoint._aim import Firing, Kind, Run
+from chaospoint._aim import Firing, GoOn, Kind
 from chaospoint._drive import adrive, drive
 
-__all__ = ["RUN"]
+__all__ = ["GO_ON"]
+
+_After = Callable[[], Firing | None]
 
 
-def _function(firing: Firing, call: Callable[[], object]) -> object:
-    answer = drive(firing)
-    return call() if answer is None else answer[0]
+def _function(
+    firing: Firing | None, call: Callable[[], object], after: _After | None = None
+) -> object:
+    if firing is not None and (answer := drive(firing)) is not None:
+        return answer[0]
+    result = call()
+    if after is None or (late := after()) is None:
+        return result
+    return result if (answer := drive(late)) is None else answer[0]
 
 
-async def _coroutine(firing: Firing, call: Callable[[], Coroutine[Any, Any, object]]) -> object:
-    answer = await adrive(firing)
-    return await call() if answer is None else answer[0]
+async def _coroutine(
+    firing: Firing | None,
+    call: Callable[[], Coroutine[Any, Any, object]],
+    after: _After | None = None,
+) -> object:
+    if firing is not None and (answer := await adrive(firing)) is not None:
+        return answer[0]
+    result = await call()
+    if after is None or (late := after()) is None:
+        return result
+    return result if (answer := await adrive(late)) is None else answer[0]
 
 
 def _generator(
-    firing: Firing, call: Callable[[], Generator[object, object, object]]
+    firing: Firing | None,
+    call: Callable[[], Generator[object, object, object]],
+    after: _After | None = None,
 ) -> Generator[object, object, object]:
-    answer = drive(firing)
-    if answer is None:
-        return (yield from call())
-    for item in cast(Iterable[object], answer[0]):  # noqa: UP028 - a list takes no send()
-        yield item
-    return None
+    if firing is not None and (answer := drive(firing)) is not None:
+        for item in cast(Iterable[object], answer[0]):  # noqa: UP028 - a list takes no send()
+            yield item
+        return None
+    result = yield from call()
+    if after is not None and (late := after()) is not None:
+        drive(late)
+    return result
 
 
 async def _async_generator(
-    firing: Firing, call: Callable[[], AsyncGenerator[object, object]]
+    firing: Firing | None,
+    call: Callable[[], AsyncGenerator[object, object]],
+    after: _After | None = None,
 ) -> AsyncGenerator[object, object]:
-    answer = await adrive(firing)
-    if answer is not None:
+    if firing is not None and (answer := await adrive(firing)) is not None:
         for item in cast(Iterable[object], answer[0]):
             yield item
         return
@@ -53,7 +76,7 @@ async def _async_generator(
         try:
             item = await step
         except StopAsyncIteration:
-            return
+            break
         try:
             sent = yield item
         except GeneratorExit:
@@ -63,6 +86,8 @@ async def _async_generator(
             step = items.athrow(error)
         else:
             step = items.asend(sent)
+    if after is not None and (late := after()) is not None:
+        await adrive(late)
 
 
 def _own(items: AsyncGenerator[object, object]) -> Awaitable[object]:
@@ -79,7 +104,7 @@ def _own(items: AsyncGenerator[object, object]) -> Awaitable[object]:
         sys.set_asyncgen_hooks(*hooks)
 
 
-RUN: dict[Kind, Run] = {
+GO_ON: dict[Kind, GoOn] = {
     "function": _function,
     "coroutine": _coroutine,
     "generator": _generator,

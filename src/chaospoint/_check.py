@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from typing import TYPE_CHECKING
 
-from chaospoint._aim import Kind, refusal
-from chaospoint._names import nearest
+from chaospoint._aim import STATEMENTS, Kind, refusal
+from chaospoint._names import is_glob, matches, nearest
 from chaospoint.errors import UnknownPoint, UnsupportedFault
 
 if TYPE_CHECKING:
@@ -19,14 +20,16 @@ _HINTS = 10  # looking for near names is slow, and nobody reads a thousand of th
 
 
 def check(
-    rules: Iterable[ArmedRule],
+    rules: Sequence[ArmedRule],
     points: Mapping[str, Point],
     names: Callable[[str], Sequence[str]],
     *,
+    before: Callable[[str], Sequence[ArmedRule]],
     strict: bool = False,
     early: bool = False,
 ) -> list[str]:
-    """Return remarks on ``rules``; ``names`` gives the points that a pattern matches.
+    """Return remarks on ``rules``; ``names`` gives the points that a pattern matches, ``before``
+    the rules armed already that cover one.
 
     ``early``: the points may all be still to come, so names that no point has are not remarked on.
 
@@ -34,6 +37,10 @@ def check(
     `UnknownPoint` for one that has no point.
     """
     remarks: list[str] = []
+    fellows: dict[str, list[ArmedRule]] = {}
+    for rule in rules:
+        if rule.always:
+            fellows.setdefault("*" if is_glob(rule.pattern) else rule.pattern, []).append(rule)
     for rule in rules:
         matched = names(rule.pattern)
         if not matched:
@@ -47,8 +54,32 @@ def check(
                 f"{rule.shown} can never fire, for its probability is 0: raise it, or leave the "
                 "rule out"
             )
-        remarks += _left_out(rule, [points[name] for name in matched])
+        others = [
+            *before(rule.pattern),
+            *fellows.get(rule.pattern, ()),
+            *fellows.get("*", ()),
+        ]
+        if (other := next((one for one in others if _covers(one, rule)), None)) is not None:
+            remarks.append(
+                f"{rule.shown} cannot fire while {other.shown} (armed by {other.source}) stands "
+                "before it and fires at every reach: disarm that, or give it a probability, "
+                "times or where"
+            )
+        placed = [points[name] for name in matched]
+        remarks += _left_out(rule, placed)
+        remarks += _unasked(rule, placed)
     return remarks
+
+
+def _covers(other: ArmedRule, rule: ArmedRule) -> bool:
+    """Whether ``other`` fires at every reach of ``rule``, wherever that is placed."""
+    return (
+        other.hides(rule)
+        and (other.deadline is None or (rule.deadline or inf) <= other.deadline)
+        and not other.excluded
+        and matches(other.pattern, rule.pattern)
+        and all(refusal(one, "block", other.terms.after) is None for one in other.faults)
+    )
 
 
 def waiting(rule: ArmedRule, close: Sequence[str]) -> str:
@@ -59,19 +90,47 @@ def waiting(rule: ArmedRule, close: Sequence[str]) -> str:
 
 def _left_out(rule: ArmedRule, points: Sequence[Point]) -> list[str]:
     remarks: list[str] = []
+    after = rule.terms.after
     for fault in rule.faults:
-        if refusal(fault, "block") is None:
-            continue  # what a block can express, every placement can
+        if refusal(fault, "block", after) is None:
+            continue  # what a block can express, every decorated function can
         refused: list[str] = []
         for point in points:
             kinds: set[Kind] = {site.kind for site in point.core.sites if not site.gone}
             if point.core.sites and not kinds:
                 continue  # what was decorated is gone; nothing is known of what will be
-            whys = [refusal(fault, kind) for kind in kinds or {"block"}]
-            said = [f"{fault.kind!r} is left out at {point.name!r}: {why}" for why in whys if why]
-            remarks += said
+            whys = [refusal(fault, kind, after) for kind in kinds or STATEMENTS]
+            said = [
+                f"{fault.kind!r} is left out at {point.name!r}: {why}"
+                for why in dict.fromkeys(whys)
+                if why
+            ]
             if all(whys):
                 refused += said[:1]
+            if kinds or all(whys):
+                remarks += said
         if points and len(refused) == len(points):
             raise UnsupportedFault("; ".join(refused[:3]))
+    return remarks
+
+
+def _unasked(rule: ArmedRule, points: Sequence[Point]) -> list[str]:
+    """Say which names of ``where`` no decorated function of a point has."""
+    remarks: list[str] = []
+    for name in rule.terms.where or ():
+        for point in points:
+            live = [site for site in point.core.sites if not site.gone]
+            there: set[str] = set()
+            for site in live:
+                if site.arguments is None:
+                    break
+                there.update(site.arguments)
+                there.update(*(one.labels for one in site.points if one.core is point.core))
+            else:
+                if live and name not in there:
+                    remarks.append(
+                        f"no function decorated with {point.name!r} has a label or an argument "
+                        f"{name!r}, which `where` of {rule.shown} asks for: there are "
+                        f"{', '.join(sorted(there)) or 'none'}"
+                    )
     return remarks

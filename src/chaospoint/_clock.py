@@ -13,7 +13,8 @@ __all__ = ["Clock", "SystemClock"]
 class Clock(Protocol):
     """A monotonic clock and the two ways of waiting on it.
 
-    Both waits may end early without a reason; the caller looks at the clock and waits again.
+    Both waits may end early without a reason; the caller looks at the clock and waits again. A
+    wait of 0 seconds gives up the turn once.
     """
 
     def monotonic(self) -> float:
@@ -37,7 +38,10 @@ class SystemClock:
 
     def wait(self, woken: Event, seconds: float | None) -> None:
         """Wait on ``woken``, which Ctrl-C interrupts."""
-        woken.wait(seconds)
+        if seconds == 0.0:
+            time.sleep(0)  # an event would be looked at without letting go of the GIL
+        else:
+            woken.wait(seconds)
 
     async def await_(self, woken: Future[None], seconds: float | None) -> None:
         """Wait on ``woken`` and a timer of its own loop."""

@@ -9,17 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from copy import deepcopy
 from threading import Event
+from typing import TYPE_CHECKING, cast
 
 from chaospoint import _bug
 from chaospoint._aim import Aim, Firing
 from chaospoint._clock import settle
-from chaospoint._effects import Hold, Raise, Return, Sleep
+from chaospoint._effects import Hold, Raise, Return, Run, Sleep
+from chaospoint._epoch import Pause
 from chaospoint._injection import Injection, mark
 from chaospoint._inside import inside
 from chaospoint._say import say
+from chaospoint._tally import OPEN
+
+if TYPE_CHECKING:
+    from chaospoint._effects import Step
 
 __all__ = ["Answer", "adrive", "drive"]
 
@@ -29,34 +35,48 @@ Answer = tuple[object]
 
 def drive(firing: Firing) -> Answer | None:
     """Act on a firing in this thread; return an answer that replaces the call, or None."""
-    waits, outcome = _prepare(firing)
-    for wait in waits:
-        if not _rest(firing[0], wait.seconds):
-            return None
-    if isinstance(outcome, BaseException):
-        try:
-            raise outcome
-        finally:
-            del outcome  # or this frame and the traceback would hold each other
-    return outcome
+    aim, _, slot = firing
+    try:
+        injection, steps, outcome = _prepare(firing)
+        for step in steps:
+            if isinstance(step, Run):
+                _run(step, injection)
+            elif not _rest(aim, step):
+                return None
+        if isinstance(outcome, BaseException):
+            try:
+                raise outcome
+            finally:
+                del outcome  # or this frame and the traceback would hold each other
+        return outcome
+    finally:
+        if slot is not OPEN:
+            slot.release()
 
 
 async def adrive(firing: Firing) -> Answer | None:
     """Act on a firing in this task; return an answer that replaces the call, or None."""
-    waits, outcome = _prepare(firing)
-    for wait in waits:
-        if not await _arest(firing[0], wait.seconds):
-            return None
-    if isinstance(outcome, BaseException):
-        try:
-            raise outcome
-        finally:
-            del outcome
-    return outcome
+    aim, _, slot = firing
+    try:
+        injection, steps, outcome = _prepare(firing)
+        for step in steps:
+            if isinstance(step, Run):
+                await _arun(step, injection)
+            elif not await _arest(aim, step):
+                return None
+        if isinstance(outcome, BaseException):
+            try:
+                raise outcome
+            finally:
+                del outcome
+        return outcome
+    finally:
+        if slot is not OPEN:
+            slot.release()
 
 
-_Prepared = tuple[tuple[Sleep | Hold, ...], BaseException | Answer | None]
-_NOTHING: _Prepared = ((), None)
+_Prepared = tuple[Injection, tuple["Step", ...], BaseException | Answer | None]
+_NOTHING: _Prepared = (Injection("", "", "", 0, "", None, None), (), None)
 
 
 def _prepare(firing: Firing) -> _Prepared:
@@ -65,13 +85,13 @@ def _prepare(firing: Firing) -> _Prepared:
     All of our own code that a firing runs is in here, so that a bug of it cannot be taken for
     what was asked for.
     """
-    aim, ordinal = firing
+    aim, ordinal, _ = firing
     rule = aim.rule
     token = inside.set(True)
     try:
         if not rule.acts_at(aim.point):
             return _NOTHING  # a coroutine or generator that was made before disarming
-        fault, latency, exception, waits, effect = aim.act(ordinal)
+        fault, latency, exception, steps, effect = aim.act(ordinal)
         if not fault:
             return _NOTHING
         outcome = None if effect is None else _make(effect, aim.point)
@@ -85,7 +105,7 @@ def _prepare(firing: Firing) -> _Prepared:
         _tell(home.observe_first if next(rule.tally.fired) == 1 else home.observe, injection)
         if rule.watchers:
             rule.watched()
-        return waits, outcome
+        return injection, steps, outcome
     except Exception:
         _bug.report(f"injecting at {aim.point!r}")
         return _NOTHING
@@ -120,11 +140,25 @@ def _tell(observers: Iterable[Callable[[Injection], None]], injection: Injection
             )
 
 
-def _rest(aim: Aim, seconds: float | None) -> bool:
+def _run(step: Run, injection: Injection) -> None:
+    step.call(injection)
+
+
+async def _arun(step: Run, injection: Injection) -> None:
+    ran = step.call(injection)
+    if step.needs_await:
+        await cast("Awaitable[object]", ran)
+
+
+def _rest(aim: Aim, step: Sleep | Hold) -> bool:
     """Sleep on this thread; return False if the rule was disarmed here before the end."""
     rule, clock, woken = aim.rule, aim.rule.home.clock, Event()
+    seconds, pause = step.seconds, _pause(aim, step, woken.set)
+    busy = isinstance(step, Sleep) and step.busy
     try:
-        if asyncio._get_running_loop() is not None:
+        if isinstance(step, Hold) and seconds == 0.0:
+            clock.wait(woken, 0.0)
+        elif not busy and asyncio._get_running_loop() is not None:
             _say_once(
                 aim.point,
                 "%r delays a thread that runs an event loop, and so every task of it: "
@@ -137,19 +171,24 @@ def _rest(aim: Aim, seconds: float | None) -> bool:
                 rule.interrupt()
                 return False
             left = None if deadline is None else deadline - clock.monotonic()
-            if left is not None and left <= 0:
+            if (left is not None and left <= 0) or (pause is not None and pause.released):
                 return True
-            clock.wait(woken, left)
-            woken.clear()
+            if not busy:
+                clock.wait(woken, left)
+                woken.clear()
     except Exception:
         _bug.report(f"waiting at {aim.point!r}")
         return False
     finally:
         rule.sleepers.discard(woken.set)
+        if pause is not None:
+            rule.paused.discard(pause)
 
 
-async def _arest(aim: Aim, seconds: float | None) -> bool:
+async def _arest(aim: Aim, step: Sleep | Hold) -> bool:
     """Sleep in this task; return False if the rule was disarmed here before the end."""
+    if isinstance(step, Sleep) and step.busy:
+        return _rest(aim, step)
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
@@ -164,7 +203,11 @@ async def _arest(aim: Aim, seconds: float | None) -> bool:
     def wake() -> None:
         loop.call_soon_threadsafe(settle, woken)
 
+    seconds, pause = step.seconds, _pause(aim, step, wake)
     try:
+        if isinstance(step, Hold) and seconds == 0.0:
+            await clock.await_(woken, 0.0)
+            woken = loop.create_future()
         deadline = None if seconds is None else clock.monotonic() + seconds
         while True:
             rule.sleepers.add(wake)
@@ -172,7 +215,7 @@ async def _arest(aim: Aim, seconds: float | None) -> bool:
                 rule.interrupt()
                 return False
             left = None if deadline is None else deadline - clock.monotonic()
-            if left is not None and left <= 0:
+            if (left is not None and left <= 0) or (pause is not None and pause.released):
                 return True
             await clock.await_(woken, left)
             woken = loop.create_future()
@@ -181,6 +224,18 @@ async def _arest(aim: Aim, seconds: float | None) -> bool:
         return False
     finally:
         rule.sleepers.discard(wake)
+        if pause is not None:
+            rule.paused.discard(pause)
+
+
+def _pause(aim: Aim, step: Sleep | Hold, wake: Callable[[], None]) -> Pause | None:
+    """Note down a call that is to be held until it is released."""
+    if not (isinstance(step, Hold) and step.releasable):
+        return None
+    pause = Pause(aim.point, wake)
+    aim.rule.paused.add(pause)
+    aim.rule.watched()
+    return pause
 
 
 _said: set[str] = set()

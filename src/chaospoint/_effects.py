@@ -12,24 +12,46 @@ from typing import TYPE_CHECKING, Protocol, final
 
 if TYPE_CHECKING:
     from chaospoint._draw import Draws
+    from chaospoint._injection import Injection
 
-__all__ = ["Effect", "Fault", "Hold", "Raise", "Return", "Sleep"]
+__all__ = ["Effect", "Fault", "Hold", "Outcome", "Raise", "Return", "Run", "Sleep", "Step"]
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Sleep:
-    """Delay the call by ``seconds``; disarming wakes it."""
+    """Delay the call by ``seconds``; disarming wakes it.
+
+    ``busy``: by keeping the processor, and so the thread or the event loop, busy.
+    """
 
     seconds: float
+    busy: bool = False
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Keep the call until its rule is disarmed, or for ``seconds`` at most."""
+    """Keep the call until its rule is disarmed, or for ``seconds`` at most.
+
+    For 0 seconds: give up the turn once. ``releasable``: until it is released, after which the
+    effects behind it act.
+    """
 
     seconds: float | None = None
+    releasable: bool = False
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Run ``call`` with the `Injection`; what it raises reaches the caller.
+
+    ``needs_await``: it is a coroutine function, and its coroutine is awaited.
+    """
+
+    call: Callable[[Injection], object]
+    needs_await: bool = False
 
 
 @final
@@ -53,8 +75,13 @@ class Return:
     copy: bool = False
 
 
-# `Run` (a function of the user's own) joins here with the key `call`.
-Effect = Sleep | Hold | Raise | Return
+Step = Sleep | Hold | Run
+"""What a call goes through on its way."""
+
+Outcome = Raise | Return
+"""How a call ends; what stands behind it never acts."""
+
+Effect = Step | Outcome
 
 
 class Fault(Protocol):

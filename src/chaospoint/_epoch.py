@@ -7,21 +7,33 @@ from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
+from chaospoint import _scope
 from chaospoint._draw import draw_seed
 from chaospoint._names import matches
-from chaospoint._tally import Tally, counted, counter
+from chaospoint._tally import BoundedTally, Tally, counted, counter
 
 if TYPE_CHECKING:
     from chaospoint._board import Board
     from chaospoint._effects import Fault
     from chaospoint._terms import Terms
 
-__all__ = ["ArmedRule", "Ending", "Source"]
+__all__ = ["ArmedRule", "Ending", "Pause", "Source"]
 
 _SHOWN = 240
 
 Source = Literal["code", "test", "http", "store", "env", "file"]
 Ending = Literal["disarmed", "expired", "disabled", "replaced", "failed"]
+
+
+class Pause:
+    """One call that is held at a point until it is released."""
+
+    __slots__ = ("point", "released", "wake")
+
+    def __init__(self, point: str, wake: Callable[[], None]) -> None:
+        self.point = point
+        self.wake = wake
+        self.released = False
 
 
 class ArmedRule:
@@ -40,8 +52,12 @@ class ArmedRule:
         "excluded",
         "faults",
         "flushed",
+        "flushed_overflow",
         "home",
+        "number",
+        "paused",
         "rank",
+        "reason",
         "resolve",
         "seed",
         "sleepers",
@@ -70,16 +86,20 @@ class ArmedRule:
         self.home = home
         self.excluded: tuple[str, ...] = ()  # names and globs taken out of a glob
         self.why: Ending | None = None
+        self.reason = ""  # why it failed, in words
         self.sleepers: set[Callable[[], None]] = set()
         self.watchers: set[Callable[[], None]] = set()
-        self.flushed = 0  # reaches that observers were told of
+        self.paused: set[Pause] = set()
+        self.number = _scope.number()
+        self.flushed = self.flushed_overflow = 0  # what observers were told of
         self.deadline: float | None = None
         if terms.expires_after is not None:
             self.deadline = home.clock.monotonic() + terms.expires_after
         self._renew()
 
     def _renew(self) -> None:
-        self.tally = Tally(replace(self.terms.schedule, seed=self.seed))
+        schedule, limit = replace(self.terms.schedule, seed=self.seed), self.terms.max_active
+        self.tally = Tally(schedule) if limit is None else BoundedTally(schedule, limit)
         self._reaches: int | None = None  # how many there were at its end
         self._interrupted: Iterator[int] = counter()
         self._shadowed: Iterator[int] = counter()
@@ -88,8 +108,8 @@ class ArmedRule:
         """Begin anew in a forked child: tallies at zero, a drawn seed drawn again."""
         if self.terms.seed_drawn:
             self.seed = draw_seed()
-        self.sleepers, self.watchers = set(), set()
-        self.flushed = 0
+        self.sleepers, self.watchers, self.paused = set(), set(), set()
+        self.flushed = self.flushed_overflow = 0
         self._renew()
 
     # -- what it is -----------------------------------------------------------------------
@@ -106,8 +126,8 @@ class ArmedRule:
 
     @property
     def shown(self) -> str:
-        """The text, cut short where it would fill a log."""
-        text = self.terms.text
+        """The text as logs and spans show it: cut short, and without the values of ``where``."""
+        text = self.terms.shown or self.terms.text
         return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
 
     @property
@@ -122,7 +142,8 @@ class ArmedRule:
             return self.why
         if self.resolve is not None:
             return "waiting for an import"
-        return "spent" if self.tally.spent else "armed"
+        spent = self.terms.schedule.times is not None and self.tally.spent
+        return "spent" if spent else "armed"
 
     @property
     def reaches(self) -> int:
@@ -143,6 +164,33 @@ class ArmedRule:
     def shadowed(self) -> int:
         """How many reaches a rule before this one took."""
         return counted(self._shadowed)
+
+    @property
+    def overflow(self) -> int:
+        """How many firings passed because ``max_active`` injections were going on."""
+        return self.tally.overflow
+
+    @property
+    def upcoming(self) -> int | None:
+        """The ordinal that fires next, or None if none does."""
+        return None if self.why is not None else self.tally.upcoming
+
+    @property
+    def always(self) -> bool:
+        """Whether it fires at each reach."""
+        terms = self.terms
+        schedule = terms.schedule
+        return (
+            (schedule.skip, schedule.every, schedule.times) == (0, 1, None)
+            and schedule.probability >= 1.0
+            and terms.max_active is None
+            and terms.where is None
+            and not terms.scoped
+        )
+
+    def hides(self, other: ArmedRule) -> bool:
+        """Whether it fires before ``other`` at each reach where both are armed."""
+        return self.rank < other.rank and self.always and self.terms.after is other.terms.after
 
     @property
     def seconds_left(self) -> float | None:
@@ -187,26 +235,37 @@ class ArmedRule:
         """Whether a point of this name is one of the rule's."""
         return matches(self.pattern, point) and self.acts_at(point)
 
-    def end(self, why: Ending) -> None:
+    def end(self, why: Ending, reason: str = "") -> None:
         """Act no more, and keep the count of reaches.
 
         A call under way, or a trampoline of ours that somebody patched over, may still take
         ordinals, and these are no reaches of an armed rule.
         """
         self.why = why
+        self.reason = reason
         self._reaches = counted(self.tally.ordinals)
+        _scope.close(self.number)
 
     def successor(self) -> ArmedRule:
         """Return this rule armed again as it stood; whoever slept on this one is done with it."""
         heir = copy(self)
         heir.flushed = self.reaches  # the rest of these is told of as this one's
+        heir.flushed_overflow = self.overflow
         heir.why = heir._reaches = None
-        heir.sleepers, heir.watchers = set(), set()
+        heir.sleepers, heir.watchers, heir.paused = set(), set(), set()
         return heir
 
     def wake(self) -> None:
         """Wake all that sleep on this rule; each looks whether the rule still holds there."""
         _call_all(self.sleepers)
+
+    def release(self, pattern: str = "*") -> int:
+        """Let go of the calls that are paused at the matching points; return how many."""
+        freed = [pause for pause in self.paused.copy() if matches(pattern, pause.point)]
+        for pause in freed:
+            pause.released = True
+        _call_all({pause.wake for pause in freed})
+        return len(freed)
 
     def watched(self) -> None:
         """Tell those that wait for a count to look again."""

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Notice",
+    "Overflowed",
     "Reached",
     "Reloaded",
     "RuleArmed",
@@ -63,6 +64,14 @@ class Reached:
 
 
 @dataclass(frozen=True, slots=True)
+class Overflowed:
+    """At ``max_active`` injections a rule let ``count`` more pass since this was told last."""
+
+    pattern: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """How things stand after a change: the switch, and how many rules each source has armed.
 
@@ -76,5 +85,5 @@ class Standing:
     forked: bool = False
 
 
-Notice = RuleArmed | RuleDisarmed | Switched | Reloaded | Reached | Standing
+Notice = RuleArmed | RuleDisarmed | Switched | Reloaded | Reached | Overflowed | Standing
 """An observer that has a method ``notice(notice)`` is told of these too, never under a lock."""

@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from chaospoint.errors import InvalidPoint
 
 if TYPE_CHECKING:
-    from chaospoint._aim import Firing, Search
+    from chaospoint._aim import Kind
     from chaospoint._epoch import ArmedRule
+    from chaospoint._explain import Explanation
+    from chaospoint._registry import Registry
+    from chaospoint._searches import Searches
     from chaospoint._site import Site
     from chaospoint._wrapper import Wrapper
 
@@ -28,14 +31,15 @@ _F = TypeVar("_F")
 class Core:
     """What all Point objects of one name share; changed under the `arming` lock only."""
 
-    __slots__ = ("description", "name", "rules", "search", "sites")
+    __slots__ = ("description", "home", "name", "rules", "searches", "sites")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, home: Registry) -> None:
         self.name = name
+        self.home = home
         self.description = ""
         self.sites: list[Site | Wrapper] = []
         self.rules: tuple[ArmedRule, ...] = ()  # armed here, in the order they are tried
-        self.search: Search | None = None  # one reach of a block or statement
+        self.searches: Searches | None = None  # of blocks and statements
 
 
 class Point:
@@ -82,6 +86,15 @@ class Point:
     def placements(self) -> tuple[str, ...]:
         """The decorated callables: ``module:qualname (kind)``; blocks are not known."""
         return tuple(str(site) for site in self.core.sites if not site.gone)
+
+    def explain(self) -> Explanation:
+        """Say what each rule here is, how far it has come, and why it does not fire.
+
+        ``print(point.explain())`` for reading; its ``rules`` hold the same as data.
+        """
+        from chaospoint._explain import explain
+
+        return explain(self.core.home, self)
 
     def __call__(self, target: _F) -> _F:
         """Decorate ``target``: a Python function is returned as it is, other things wrapped.
@@ -131,18 +144,26 @@ class ArmedPoint(Point):
     __slots__ = ()
 
     def __enter__(self) -> Point:
-        _act(self.core)
+        _act(self.core, "block", self.labels)
         return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if kind is None:
+            _act(self.core, "block", self.labels, after=True)
 
     async def __aenter__(self) -> Point:
-        await _aact(self.core)
+        await _aact(self.core, "async block", self.labels)
         return self
 
-    def hit(self, /, **labels: object) -> None:  # noqa: ARG002
-        _act(self.core)
+    async def __aexit__(self, kind: object, error: object, trace: object) -> None:
+        if kind is None:
+            await _aact(self.core, "async block", self.labels, after=True)
 
-    async def ahit(self, /, **labels: object) -> None:  # noqa: ARG002
-        await _aact(self.core)
+    def hit(self, /, **labels: object) -> None:
+        _act(self.core, "statement", {**self.labels, **labels})
+
+    async def ahit(self, /, **labels: object) -> None:
+        await _aact(self.core, "async statement", {**self.labels, **labels})
 
 
 class LabelledPoint(ArmedPoint):
@@ -172,22 +193,19 @@ class LabelledPoint(ArmedPoint):
         return self._raises
 
 
-def _act(core: Core) -> None:
-    firing = _reach(core)
-    if firing is not None:
+def _act(core: Core, kind: Kind, labels: Mapping[str, object], *, after: bool = False) -> None:
+    searches = core.searches
+    if searches is not None and (firing := searches[kind, after](labels)) is not None:
         from chaospoint._drive import drive
 
         drive(firing)
 
 
-async def _aact(core: Core) -> None:
-    firing = _reach(core)
-    if firing is not None:
+async def _aact(
+    core: Core, kind: Kind, labels: Mapping[str, object], *, after: bool = False
+) -> None:
+    searches = core.searches
+    if searches is not None and (firing := searches[kind, after](labels)) is not None:
         from chaospoint._drive import adrive
 
         await adrive(firing)
-
-
-def _reach(core: Core) -> Firing | None:
-    search = core.search
-    return None if search is None else search()

@@ -77,7 +77,7 @@ class Registry:
         with arming:
             found = self._points.get(name)
             if found is None:
-                found = Point(Core(name))
+                found = Point(Core(name, self))
                 self._points[name] = found
                 if self._made is not None:
                     self._made.appear(found)
@@ -169,6 +169,13 @@ class Registry:
     def disarm(self, pattern: str = "*", *, by: str = "code") -> int:
         """Disarm all that matches a name or glob, of every source; return how many rules."""
         return 0 if self._made is None else self._made.disarm(pattern, by)
+
+    def release(self, pattern: str = "*") -> int:
+        """Let go of the calls that a ``pause`` holds at the matching points; return how many.
+
+        What is behind the pause in the rule acts; calls that come later are paused again.
+        """
+        return 0 if self._made is None else self._made.release(pattern)
 
     def disable(self, *, by: str = "code") -> None:
         """Stop every effect now, disarm everything, and refuse to arm until enabled."""

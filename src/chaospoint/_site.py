@@ -27,6 +27,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Coroutine
 from functools import cache, partial
+from operator import itemgetter
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, cast
 from weakref import ref
@@ -34,11 +35,20 @@ from weakref import ref
 from chaospoint import _bug
 from chaospoint._lock import arming
 from chaospoint._say import say
-from chaospoint._trampoline import KINDS, clone_of, make_clone, searched, single
+from chaospoint._trampoline import (
+    KINDS,
+    argument_names,
+    clone_of,
+    followed,
+    make_clone,
+    searched,
+    single,
+)
 
 if TYPE_CHECKING:
     from chaospoint._aim import Kind
     from chaospoint._point import Point
+    from chaospoint._where import Reads
 
 __all__ = ["Site", "can_patch", "kind_of", "place", "sweep"]
 
@@ -92,6 +102,13 @@ class Site:
         return f"{function.__module__}:{function.__qualname__} ({self.kind})"
 
     @property
+    def arguments(self) -> tuple[str, ...] | None:
+        """The names of the function's arguments; None if it takes whatever name there is."""
+        function = self._function()
+        names, has_rest = ((), False) if function is None else argument_names(function.__code__)
+        return None if has_rest else names
+
+    @property
     def gone(self) -> bool:
         """Whether the function is gone."""
         return self._function() is None
@@ -134,15 +151,20 @@ class Site:
     def _patched(self, function: FunctionType, code: CodeType, point: Point) -> CodeType:
         # What only arming needs is imported by arming.
         from chaospoint._aim import aims_at, search, take
-        from chaospoint._calls import RUN
+        from chaospoint._calls import GO_ON
 
-        aims = aims_at(point.core.rules, point.name, self.kind)
-        if not aims:
+        rules, reads = point.core.rules, _reader(point, code)
+        before = aims_at(rules, point.name, self.kind, reads=reads)
+        after = aims_at(rules, point.name, self.kind, after=True, reads=reads)
+        if not before and not after:
             return code
-        clone, run = make_clone(function, code), RUN[self.kind]
-        if len(aims) > 1:
-            return searched(code, clone, run, search(aims))
-        return single(code, clone, run, aims[0].rule.tally, partial(take, aims[0]))
+        clone, go_on = make_clone(function, code), GO_ON[self.kind]
+        if after:
+            return followed(code, clone, go_on, search(before), search(after))
+        if len(before) == 1 and before[0].test is None:
+            return single(code, clone, go_on, before[0].rule.tally, partial(take, before[0]))
+        asks = any(aim.rule.terms.where is not None for aim in before)
+        return searched(code, clone, go_on, search(before), asks=asks)
 
     def _leave_alone(self) -> None:
         if not any(point.core.rules for point in self.points):
@@ -151,6 +173,22 @@ class Site:
         if not self._estranged:
             self._estranged = True
             say(logging.WARNING, _ESTRANGED, self)
+
+
+def _reader(point: Point, code: CodeType) -> Reads:
+    """Return how labels and arguments are read at a function: a label wins over an argument."""
+    names, has_rest = argument_names(code)
+    rest = itemgetter(len(names) - 1)
+
+    def reads(name: str) -> Callable[[Any], object] | None:
+        if name in point.labels:
+            label = point.labels[name]
+            return lambda _: label
+        if name in names:
+            return itemgetter(names.index(name))
+        return (lambda values: rest(values)[name]) if has_rest else None
+
+    return reads
 
 
 def _innermost(code: CodeType) -> CodeType:

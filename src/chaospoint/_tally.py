@@ -7,14 +7,38 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count, islice
 from threading import Lock
 
 from chaospoint._decide import NEVER, Schedule, decide
 
-__all__ = ["Tally", "counted", "counter"]
+__all__ = ["BoundedTally", "Slot", "Tally", "counted", "counter"]
 
 _CHUNK = 128
+
+
+class Slot:
+    """A place among the injections of one rule that are going on.
+
+    Given back at the end of the effects, or with the object: a coroutine may never be run.
+    """
+
+    __slots__ = ("_taken",)
+
+    def __init__(self, taken: set[int]) -> None:
+        self._taken = taken
+        taken.add(id(self))
+
+    def release(self) -> None:
+        """Give the place back; takes no lock, for a finalizer may come at any moment."""
+        self._taken.discard(id(self))
+
+    __del__ = release
+
+
+OPEN = Slot(set())
+"""The place of injections that nothing bounds."""
 
 
 class Tally:
@@ -37,8 +61,8 @@ class Tally:
         self._horizon = 0  # every firing ordinal up to here is, or was, in the chunk
         self._lock = Lock()
 
-    def take(self, ordinal: int) -> bool:
-        """Say whether ``ordinal`` fires; yes once only."""
+    def take(self, ordinal: int) -> Slot | None:
+        """Return a slot if ``ordinal`` fires; once only."""
         while ordinal > self._horizon:
             with self._lock:
                 if ordinal > self._horizon:
@@ -55,12 +79,25 @@ class Tally:
             self.due = next(iter(self._chunk), beyond)
         except RuntimeError:
             pass  # another thread took one while we looked; the old bound still holds
-        return took
+        return OPEN if took else None
 
     @property
     def spent(self) -> bool:
         """Whether no ordinal is left that fires."""
         return self._horizon >= NEVER and not self._chunk
+
+    @property
+    def overflow(self) -> int:
+        """How many reaches passed because as many injections were going on as may be."""
+        return 0
+
+    @property
+    def upcoming(self) -> int | None:
+        """The ordinal that fires next, or None if none does."""
+        with self._lock:
+            if not self._chunk:
+                self._extend()
+            return min(self._chunk.copy(), default=None)
 
     def _extend(self) -> None:
         if self._horizon >= NEVER:
@@ -68,6 +105,51 @@ class Tally:
         fresh = list(islice(self._firings, _CHUNK))
         self._chunk.update(dict.fromkeys(fresh))
         self._horizon = fresh[-1] if len(fresh) == _CHUNK else NEVER
+
+
+class BoundedTally(Tally):
+    """The counts of a rule of which at most ``limit`` injections may be going on.
+
+    What the limit lets pass uses up none of ``times``, so these are counted here and not by the
+    schedule.
+    """
+
+    __slots__ = ("_left", "_limit", "_overflow", "_taken")
+
+    def __init__(self, schedule: Schedule, limit: int) -> None:
+        super().__init__(replace(schedule, times=None))
+        self._limit = limit
+        self._left = NEVER if schedule.times is None else schedule.times
+        self._taken: set[int] = set()
+        self._overflow = counter()
+
+    def take(self, ordinal: int) -> Slot | None:
+        """Return a slot if ``ordinal`` fires and one is free; once only."""
+        if super().take(ordinal) is None:
+            return None
+        with self._lock:
+            if self._left == 0:
+                return None
+            if len(self._taken) >= self._limit:
+                next(self._overflow)
+                return None
+            self._left -= 1
+            return Slot(self._taken)
+
+    @property
+    def spent(self) -> bool:
+        """Whether no firing is left."""
+        return self._left == 0 or super().spent
+
+    @property
+    def overflow(self) -> int:
+        """How many reaches passed because as many injections were going on as may be."""
+        return counted(self._overflow)
+
+    @property
+    def upcoming(self) -> int | None:
+        """The ordinal that fires next if a slot is free then, or None if none does."""
+        return None if self._left == 0 else super().upcoming
 
 
 class _LockedCount:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from chaospoint._decide import Schedule
@@ -19,7 +19,10 @@ class Terms:
     and the seed it is the rule's identity. ``seed_drawn``: the seed was drawn here, so a forked
     child draws another. ``expires_after``: seconds from arming, or None. ``resolve``: set while a
     name of the rule has still to be looked up; called at the rule's first reach, it returns the
-    final faults or raises `ChaosError`.
+    final faults or raises `ChaosError`. ``after``: it acts when the call has succeeded.
+    ``shown``: the text for logs and spans, without the values of ``where``; empty where it is the
+    same. ``max_active``: how many injections may be going on at once. ``where``: what labels and
+    arguments have to be. ``scoped``: it acts in the arming context and its copies alone.
     """
 
     pattern: str
@@ -29,4 +32,8 @@ class Terms:
     seed_drawn: bool = False
     expires_after: float | None = None
     resolve: Callable[[], tuple[Fault, ...]] | None = None
-    # The remaining conditions of a reach (when, where, scope, max_active) join here.
+    after: bool = False
+    max_active: int | None = None
+    where: Mapping[str, object] | None = None
+    scoped: bool = False
+    shown: str = ""

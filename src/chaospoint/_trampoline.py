@@ -12,14 +12,19 @@ its own arguments:
             if n >= TALLY.due:                  # seldom true
                 firing = TAKE(n)
                 if firing is not None:
-                    return RUN(firing, PARTIAL(CLONE, a, *args, k=k, **kw))
+                    return GO_ON(firing, PARTIAL(CLONE, a, *args, k=k, **kw))
         return CLONE(a, *args, k=k, **kw)
 
-    def f(a, *args, k, **kw):                   # searched: several rules, decided by a closure
-        firing = SEARCH()
+    def f(a, *args, k, **kw):                   # searched: several rules, decided by a closure,
+        firing = SEARCH((a, args, k, kw))       # which is given the arguments if a rule asks
         if firing is not None:
-            return RUN(firing, PARTIAL(CLONE, a, *args, k=k, **kw))
+            return GO_ON(firing, PARTIAL(CLONE, a, *args, k=k, **kw))
         return CLONE(a, *args, k=k, **kw)
+
+    def f(a, *args, k, **kw):                   # followed: a rule may fire after the call
+        values = (a, args, k, kw)
+        call = PARTIAL(CLONE, a, *args, k=k, **kw)
+        return GO_ON(SEARCH(values), call, PARTIAL(AFTER, values))
 
 Compiling takes tens of microseconds, so a template is compiled once for each argument shape and
 number of free variables; a trampoline is that template with other constants and names.
@@ -48,10 +53,18 @@ from chaospoint._inside import inside
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from chaospoint._aim import Run
+    from chaospoint._aim import GoOn
     from chaospoint._tally import Tally
 
-__all__ = ["KINDS", "clone_of", "make_clone", "searched", "single"]
+__all__ = [
+    "KINDS",
+    "argument_names",
+    "clone_of",
+    "followed",
+    "make_clone",
+    "searched",
+    "single",
+]
 
 KINDS = 0x20 | 0x80 | 0x100 | 0x200
 """The flags of a code object that tell its kind: generator, coroutine, iterable coroutine,
@@ -62,11 +75,12 @@ _VARARGS, _VARKEYWORDS = 0x04, 0x08
 # Strings in angle brackets become the hooks; the names of locals show in debuggers only.
 _FIRE = """
             if _firing is not None:
-                _run = "<run>"
+                _go_on = "<go on>"
                 _partial = "<partial>"
-                return _run(_firing, _partial({call}))
+                return _go_on(_firing, _partial({call}))
 """
-_SINGLE = """
+_SINGLE = (
+    """
         _inside = "<inside>"
         if not _inside():
             for _n in "<ordinals>":
@@ -77,26 +91,76 @@ _SINGLE = """
                 _take = "<take>"
                 _firing = _take(_n)
 """
-_SEARCHED = """
+    + _FIRE
+)
+_SEARCHED = (
+    """
         _search = "<search>"
         _firing = _search()
         if True:
 """
+    + _FIRE
+)
+_ASKED = (
+    """
+        _search = "<search>"
+        _firing = _search(({values}))
+        if True:
+"""
+    + _FIRE
+)
+_FOLLOWED = """
+        _values = ({values})
+        _search = "<search>"
+        _go_on = "<go on>"
+        _partial = "<partial>"
+        _after = "<after>"
+        return _go_on(_search(_values), _partial({call}), _partial(_after, _values))
+"""
 
 
 def single(
-    code: CodeType, clone: FunctionType, run: Run, tally: Tally, take: Callable[[int], object]
+    code: CodeType, clone: FunctionType, go_on: GoOn, tally: Tally, take: Callable[[int], object]
 ) -> CodeType:
     """Return a trampoline for ``code`` on which one rule is armed."""
     hooks = {"<inside>": inside.get, "<ordinals>": tally.ordinals, "<tally>": tally}
-    return _make(_SINGLE, code, clone, run, {**hooks, "<take>": take})
+    return _make(_SINGLE, code, clone, go_on, {**hooks, "<take>": take})
 
 
 def searched(
-    code: CodeType, clone: FunctionType, run: Run, search: Callable[[], object]
+    code: CodeType,
+    clone: FunctionType,
+    go_on: GoOn,
+    search: Callable[..., object],
+    *,
+    asks: bool = False,
 ) -> CodeType:
-    """Return a trampoline for ``code`` on which whatever ``search`` tries is armed."""
-    return _make(_SEARCHED, code, clone, run, {"<search>": search})
+    """Return a trampoline for ``code`` on which whatever ``search`` tries is armed.
+
+    ``asks``: it is given the tuple of the arguments, in the order of `argument_names`.
+    """
+    return _make(_ASKED if asks else _SEARCHED, code, clone, go_on, {"<search>": search})
+
+
+def followed(
+    code: CodeType,
+    clone: FunctionType,
+    go_on: GoOn,
+    search: Callable[..., object],
+    after: Callable[..., object],
+) -> CodeType:
+    """Return a trampoline for ``code`` where there is a search before and one after each call.
+
+    Both are given the tuple of the arguments.
+    """
+    return _make(_FOLLOWED, code, clone, go_on, {"<search>": search, "<after>": after})
+
+
+def argument_names(code: CodeType) -> tuple[tuple[str, ...], bool]:
+    """Return the names of the arguments, and whether the last of them takes the keyword rest."""
+    shape = _Shape.of(code)
+    count = shape.positional + shape.keyword_only + shape.varargs + shape.varkw
+    return code.co_varnames[:count], shape.varkw
 
 
 def clone_of(code: CodeType) -> FunctionType | None:
@@ -152,6 +216,7 @@ def _template(body: str, shape: _Shape, free: int) -> CodeType:
         taken.append("*args" if shape.varargs else "*")
     handed = positional + ["*args"] * shape.varargs + [f"{name}={name}" for name in keywords]
     rest = ["**kwargs"] * shape.varkw
+    values = positional + keywords + ["args"] * shape.varargs + ["kwargs"] * shape.varkw
     cells = ", ".join(f"v{n}" for n in range(free)) or "None"
     source = f"""
 def outer():
@@ -159,7 +224,7 @@ def outer():
     def inner({", ".join(taken + keywords + rest)}):
         if False: {cells}
         _clone = "<clone>"
-{(body + _FIRE).format(call=", ".join(["_clone", *handed, *rest]))}
+{body.format(call=", ".join(["_clone", *handed, *rest]), values="".join(f"{v}, " for v in values))}
         return _clone({", ".join(handed + rest)})
 """
     outer = compile(source, "<chaospoint>", "exec").co_consts[0]
@@ -169,7 +234,7 @@ def outer():
 
 
 def _make(
-    body: str, code: CodeType, clone: FunctionType, run: Run, hooks: dict[str, object]
+    body: str, code: CodeType, clone: FunctionType, go_on: GoOn, hooks: dict[str, object]
 ) -> CodeType:
     shape = _Shape.of(code)
     template = _template(body, shape, len(code.co_freevars))
@@ -178,7 +243,7 @@ def _make(
     arguments = after + shape.varargs + shape.varkw
     # The names of keyword-only arguments are constants too, alone or in a tuple.
     renamed = {f"k{n}": name for n, name in enumerate(code.co_varnames[first:after])}
-    hooks = {**hooks, "<clone>": clone, "<run>": run, "<partial>": partial}
+    hooks = {**hooks, "<clone>": clone, "<go on>": go_on, "<partial>": partial}
 
     def constant(value: object) -> object:
         if isinstance(value, tuple):

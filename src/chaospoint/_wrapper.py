@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 from weakref import ref
@@ -18,6 +18,7 @@ from weakref import ref
 import wrapt
 
 from chaospoint import _bug
+from chaospoint._inside import transparent
 from chaospoint._lock import arming
 
 if TYPE_CHECKING:
@@ -43,10 +44,11 @@ class _Proxy(wrapt.FunctionWrapper[..., Any]):
 class Wrapper:
     """What chaospoint keeps for one wrapped callable: a placement of one point."""
 
-    __slots__ = ("_live", "_name", "gone", "kind", "points")
+    __slots__ = ("_asks", "_live", "_name", "gone", "kind", "points")
 
     def __init__(self, point: Point, target: Callable[..., Any]) -> None:
-        self._live: list[Search] = []
+        self._live: list[tuple[Search, Search | None]] = []
+        self._asks = False
         self.gone = False
         self._name = _name(target)
         self.kind = _kind(target)
@@ -54,6 +56,11 @@ class Wrapper:
 
     def __str__(self) -> str:
         return f"{self._name} ({self.kind}, wrapped)"
+
+    @property
+    def arguments(self) -> tuple[str, ...] | None:
+        """The names of the arguments; None, for they are only known at a call."""
+        return None
 
     def rebuild(self) -> None:
         """Make the wrapper try what is armed on its point now."""
@@ -63,21 +70,30 @@ class Wrapper:
             return
         from chaospoint._aim import aims_at, search
 
-        aims = aims_at(point.core.rules, point.name, self.kind)
-        self._live[:] = [search(aims)] if aims else []
+        rules = point.core.rules
+        before = aims_at(rules, point.name, self.kind)
+        after = aims_at(rules, point.name, self.kind, after=True)
+        self._asks = any(aim.rule.terms.where is not None for aim in (*before, *after))
+        live = (search(before), search(after) if after else None)
+        self._live[:] = [live] if before or after else []
 
     def proxy(self, target: Callable[..., Any]) -> Any:
         """Return the callable that stands in for ``target``."""
         live, kind = self._live, self.kind
+        (point,) = self.points
 
         def call(
             wrapped: Callable[..., Any], _: object, args: tuple[Any, ...], kwargs: dict[str, Any]
         ) -> Any:
-            for reach in live:  # none, if it was disarmed just now
-                if (firing := reach()) is not None:
-                    from chaospoint._calls import RUN
+            for search, after in live:  # none, if it was disarmed just now
+                values = _values(point, wrapped, args, kwargs) if self._asks else None
+                firing = search(values)
+                if firing is None and after is None:
+                    break
+                from chaospoint._calls import GO_ON
 
-                    return RUN[kind](firing, partial(wrapped, *args, **kwargs))
+                later = None if after is None else partial(after, values)
+                return GO_ON[kind](firing, partial(wrapped, *args, **kwargs), later)
             return wrapped(*args, **kwargs)
 
         return _Proxy(target, call, enabled=cast(Any, live))
@@ -112,6 +128,21 @@ def _bury(point: Point, wrapper: Wrapper, _: object) -> None:
     _graves.pop(id(wrapper), None)
     wrapper.gone = True
     _dead.append((point, wrapper))
+
+
+def _values(
+    point: Point, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Mapping[str, object]:
+    """Return labels and arguments of a call by their names; a label wins over an argument."""
+    try:
+        with transparent():
+            bound = inspect.signature(wrapped).bind(*args, **kwargs)
+            bound.apply_defaults()
+    except (TypeError, ValueError):  # no signature, as of some builtins, or a wrong call
+        return {**kwargs, **point.labels}
+    rest = (p.name for p in bound.signature.parameters.values() if p.kind is p.VAR_KEYWORD)
+    named = [bound.arguments[name] for name in rest]
+    return {**(named[0] if named else {}), **bound.arguments, **point.labels}
 
 
 def _kind(target: object) -> Kind:

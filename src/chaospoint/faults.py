@@ -5,49 +5,91 @@
 `Failure`  ``exception``               the call raises
 `Return`   ``returns``                 the call is not made, the caller gets a value
 `Hang`     ``hang``                    the call does not come back, or too late
+`Call`     ``call``                    a function of your own runs
 =========  ==========================  ===========================================
+
+Without a short key: `Off` ends the search and does nothing; `Burn` delays by keeping the
+processor busy; `Print` logs; `Yield` gives up the turn; `Pause` holds until released.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from inspect import iscoroutinefunction
+from math import exp, log, log1p, sqrt
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import BeforeValidator, PlainSerializer, PrivateAttr, field_serializer
+from pydantic import (
+    BeforeValidator,
+    PlainSerializer,
+    PrivateAttr,
+    ValidationInfo,
+    field_serializer,
+)
 
 from chaospoint import _effects
 from chaospoint.errors import InjectedFault
-from chaospoint.models.durations import Duration, OptionalDuration, seconds
+from chaospoint.models.durations import MAX_SECONDS, Duration, OptionalDuration, seconds, written
+from chaospoint.models.exception_choice import ExceptionChoice
 from chaospoint.models.exception_spec import ExceptionSpec
 from chaospoint.models.fault_model import FaultModel
 from chaospoint.models.lookup import Trust
-from chaospoint.models.plain_data import CODE_ONLY, check_plain, is_plain
+from chaospoint.models.plain_data import CODE_ONLY, check_plain, check_written, is_plain, quoted
 from chaospoint.models.quantities import share
 from chaospoint.models.refusal import Refusal
+from chaospoint.models.verbs import Burn, Off, Pause, Print, Yield
 
 if TYPE_CHECKING:
     from chaospoint._draw import Draws
+    from chaospoint._injection import Injection
+    from chaospoint.models.text import Arguments
 
-__all__ = ["Failure", "FaultModel", "Hang", "Latency", "Return"]
+__all__ = [
+    "Burn",
+    "Call",
+    "Failure",
+    "FaultModel",
+    "Hang",
+    "Latency",
+    "Off",
+    "Pause",
+    "Print",
+    "Return",
+    "Yield",
+]
 
 
-def _distribution(value: object) -> object:
-    # normal and lognormal join here.
-    if value != "uniform":
-        raise Refusal("not a known distribution", "write uniform", value=value)
+Distribution = Literal["uniform", "normal", "lognormal"]
+_NORMAL = NormalDist()
+
+
+def _distribution(value: object, info: ValidationInfo) -> object:
+    known = get_args(Distribution)
+    if not isinstance(value, str) or value not in known:
+        raise Refusal("not a known distribution", f"write {' or '.join(known)}", value=value)
+    if not info.data.get("jitter"):
+        return "uniform"  # nothing is spread: all distributions mean the same
+    if value == "lognormal" and not info.data.get("seconds"):
+        cure = "write seconds above 0, or another distribution"
+        raise Refusal("has no mean of 0", cure, value=value)
     return value
 
 
 class Latency(FaultModel):
-    """Delays the call by ``seconds``, give or take ``jitter``; below 0 counts as 0."""
+    """Delays the call by ``seconds``, give or take ``jitter``; below 0 counts as 0.
+
+    ``distribution``: ``uniform`` is seconds ± jitter; for ``normal`` and ``lognormal`` they are
+    mean and standard deviation.
+    """
 
     outcome: ClassVar[bool] = False
     kind: Literal["latency"] = "latency"
     seconds: Duration
     jitter: Duration = 0.0
-    distribution: Annotated[Literal["uniform"], BeforeValidator(_distribution)] = "uniform"
+    distribution: Annotated[Distribution, BeforeValidator(_distribution)] = "uniform"
 
     if TYPE_CHECKING:
 
@@ -56,7 +98,7 @@ class Latency(FaultModel):
             *,
             seconds: float | str,
             jitter: float | str = 0.0,
-            distribution: Literal["uniform"] = "uniform",
+            distribution: Distribution = "uniform",
         ) -> None: ...
 
     @classmethod
@@ -64,12 +106,38 @@ class Latency(FaultModel):
         """Read a duration, or ``{seconds, jitter, distribution}``."""
         return cls.checked(value if isinstance(value, Mapping) else {"seconds": seconds(value)})
 
+    @classmethod
+    def from_text(cls, arguments: Arguments) -> Self:
+        """Read a duration."""
+        return cls(seconds=arguments.only("latency(200ms)").read(seconds))
+
+    def to_text(self) -> str | None:
+        """Write a duration; jitter needs JSON."""
+        return None if self.jitter else f"latency({written(self.seconds)})"
+
     def effects(self, draws: Draws) -> tuple[_effects.Effect, ...]:
         """Sleep."""
         if not self.jitter:
             return (_effects.Sleep(self.seconds),)
-        spread = self.jitter * (2.0 * draws.uniform("jitter") - 1.0)
-        return (_effects.Sleep(max(0.0, self.seconds + spread)),)
+        drawn = self._draw(draws.uniform("jitter"))
+        return (_effects.Sleep(min(max(0.0, drawn), MAX_SECONDS)),)
+
+    def _draw(self, share: float) -> float:
+        """Return the latency below which this share of all latencies lies (inversion)."""
+        if self.distribution == "uniform":
+            return self.seconds + self.jitter * (2.0 * share - 1.0)
+        deviations = _NORMAL.inv_cdf(max(share, 2.0**-54))  # the quantile of 0 is infinite
+        if self.distribution == "normal":
+            return self.seconds + self.jitter * deviations
+        # Mean m and standard deviation s of exp(N(mu, sigma)) solved for mu and sigma.
+        variance = log1p(min(self.jitter / self.seconds, 1e150) ** 2)  # more overflows
+        return exp(log(self.seconds) - variance / 2 + sqrt(variance) * deviations)
+
+
+ExceptionForm = (
+    type[BaseException] | BaseException | str | Mapping[str, object] | Callable[[], BaseException]
+)
+ExceptionForms = ExceptionForm | Sequence[ExceptionForm]
 
 
 def _rate(value: object) -> float | None:
@@ -78,46 +146,70 @@ def _rate(value: object) -> float | None:
     return None if rate == 1.0 else rate
 
 
-def _dump_spec(spec: ExceptionSpec) -> object:
-    return spec.dump()
+def _dump_choice(choice: ExceptionChoice) -> object:
+    return choice.dump()
 
 
 class Failure(FaultModel):
     """Raises a fresh exception; with ``rate`` for that share of the firings only.
 
-    ``exception`` is a class, a dotted path or ``{type, args, kwargs}``. Its class is bound by
-    `resolve`, before which `effects` cannot be asked.
+    ``exception`` is a class, a dotted path, ``{type, args, kwargs}``, an instance as a pattern, a
+    list of these with weights, or a factory. What it names is bound by `resolve`, before which
+    `effects` cannot be asked.
     """
 
     kind: Literal["exception"] = "exception"
     exception: Annotated[
-        ExceptionSpec, BeforeValidator(ExceptionSpec.parse), PlainSerializer(_dump_spec)
-    ] = ExceptionSpec.parse(InjectedFault)
+        ExceptionChoice, BeforeValidator(ExceptionChoice.parse), PlainSerializer(_dump_choice)
+    ] = ExceptionChoice.parse(InjectedFault)
     rate: Annotated[float | None, BeforeValidator(_rate)] = None
 
-    _raised: tuple[_effects.Raise, ...] = PrivateAttr(())
+    _raised: tuple[tuple[float, _effects.Raise], ...] = PrivateAttr(())  # up to which share
 
     if TYPE_CHECKING:
 
         def __init__(
             self,
             *,
-            exception: type[BaseException] | str | Mapping[str, object] = InjectedFault,
+            exception: ExceptionForms = InjectedFault,
             rate: float | None = None,
         ) -> None: ...
 
     @classmethod
     def from_key(cls, value: Any) -> Self:
-        """Read a class, a path or ``{type, args, kwargs}``."""
-        return cls.checked({"exception": ExceptionSpec.parse(value)})
+        """Read any form of the key."""
+        return cls.checked({"exception": ExceptionChoice.parse(value)})
+
+    @classmethod
+    def from_text(cls, arguments: Arguments) -> Self:
+        """Read ``raise``, ``raise(Type)``, ``raise(Type, "text", ...)`` or ``raise("text")``."""
+        parts = list(arguments.parts)
+        kind: object = InjectedFault
+        if parts and not parts[0].text.startswith('"'):
+            kind = parts.pop(0).read(ExceptionSpec.parse).path
+        return cls.from_key({"type": kind, "args": [part.json() for part in parts]})
+
+    def to_text(self) -> str | None:
+        """Write the type and its arguments; a rate or keyword arguments need JSON."""
+        spec = self.exception.dump()
+        if self.rate is not None or spec == CODE_ONLY or isinstance(spec, list):
+            return None
+        if isinstance(spec, str):
+            return "raise" if spec == "InjectedFault" else f"raise({spec})"
+        if not isinstance(spec, dict) or "kwargs" in spec:
+            return None
+        return f"raise({', '.join([spec['type'], *map(quoted, spec['args'])])})"
 
     def effects(self, draws: Draws) -> tuple[_effects.Effect, ...]:
         """Raise, or nothing where the rate says so."""
         if not self._raised:
             raise self._unresolved().invalid_plan()
-        if self.rate is None or draws.uniform("outcome") < self.rate:
-            return self._raised
-        return ()
+        if self.rate is not None and draws.uniform("outcome") >= self.rate:
+            return ()
+        if len(self._raised) == 1:
+            return (self._raised[0][1],)
+        share = draws.uniform("choice")
+        return (next(raised for upto, raised in self._raised if share < upto),)
 
     def resolve(self, trust: Trust, *, reached: bool = False) -> Self:
         """Return the failure with its class bound, unless that waits for the first reach."""
@@ -130,7 +222,7 @@ class Failure(FaultModel):
                 raise self._unresolved()
             return self
         bound = self.model_copy()
-        bound._raised = (raised,)
+        bound._raised = raised
         return bound
 
     @property
@@ -156,9 +248,7 @@ def _returned(value: object) -> object:
     if isinstance(value, Iterator | AsyncIterator):
         cure = "write a list, or an object whose iteration starts anew each time"
         raise Refusal("a bare iterator is used up by the first call", cure, value=value)
-    if isinstance(value, str) and value == CODE_ONLY:
-        cure = "give the value in code"
-        raise Refusal("stands for a value that was not written down", cure, value=value)
+    check_written(value)
     return value
 
 
@@ -182,6 +272,18 @@ class Return(FaultModel):
     def from_key(cls, value: Any) -> Self:
         """Take the value as it is."""
         return cls.checked({"value": _returned(value)})
+
+    @classmethod
+    def from_text(cls, arguments: Arguments) -> Self:
+        """Read ``return``, ``return(json)`` or ``return(bare words)``."""
+        parts = arguments.most(1, "one value, and text that holds commas in quotes")
+        return cls.from_key(parts[0].json() if parts else None)
+
+    def to_text(self) -> str | None:
+        """Write plain data."""
+        if not is_plain(self.value):
+            return None
+        return "return" if self.value is None else f"return({quoted(self.value)})"
 
     def effects(self, draws: Draws) -> tuple[_effects.Effect, ...]:
         """Return."""
@@ -226,6 +328,16 @@ class Hang(FaultModel):
             raise Refusal("says nothing", "leave the key out, or write true", value=value)
         return cls() if value is True else cls.checked({"seconds": seconds(value)})
 
+    @classmethod
+    def from_text(cls, arguments: Arguments) -> Self:
+        """Read ``hang`` or ``hang(30s)``."""
+        parts = arguments.most(1, "hang, or hang(30s)")
+        return cls(seconds=parts[0].read(seconds) if parts else None)
+
+    def to_text(self) -> str | None:
+        """Write the bound, if there is one."""
+        return "hang" if self.seconds is None else f"hang({written(self.seconds)})"
+
     def effects(self, draws: Draws) -> tuple[_effects.Effect, ...]:
         """Hold, and after a bounded hang raise."""
         del draws
@@ -233,3 +345,47 @@ class Hang(FaultModel):
             return (_effects.Hold(None),)
         late = partial(TimeoutError, f"no answer for {self.seconds:g} s")
         return (_effects.Hold(self.seconds), _effects.Raise(late, "TimeoutError"))
+
+
+def _called(value: object) -> object:
+    if not callable(value):
+        raise Refusal("not callable", "give a function that takes the Injection", value=value)
+    return value
+
+
+class Call(FaultModel):
+    """Runs a function of your own, given the `Injection`; from code only.
+
+    What it returns is ignored, what it raises reaches the caller.  A coroutine function is
+    awaited, so it needs an asynchronous placement.
+    """
+
+    outcome: ClassVar[bool] = False
+    kind: Literal["call"] = "call"
+    call: Annotated[Any, BeforeValidator(_called)]
+
+    if TYPE_CHECKING:
+
+        def __init__(self, *, call: Callable[[Injection], object]) -> None: ...
+
+    @classmethod
+    def from_key(cls, value: Any) -> Self:
+        """Take the function as it is."""
+        return cls.checked({"call": _called(value)})
+
+    def to_text(self) -> str | None:
+        """Only code has functions."""
+        return None
+
+    def effects(self, draws: Draws) -> tuple[_effects.Effect, ...]:
+        """Run it."""
+        del draws
+        return (_effects.Run(self.call, needs_await=iscoroutinefunction(self.call)),)
+
+    def detached(self) -> Self:
+        """Refuse: data holds no function."""
+        raise Refusal("a function comes from code only", "arm it in code", field="call")
+
+    @field_serializer("call", when_used="json")
+    def _dump_call(self, call: object) -> object:  # noqa: ARG002
+        return CODE_ONLY

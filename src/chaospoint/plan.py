@@ -20,9 +20,12 @@ from chaospoint.models.document import parse_text, read_text, rule_line
 from chaospoint.models.fault_model import FaultModel
 from chaospoint.models.lookup import Trust
 from chaospoint.models.model import Model
+from chaospoint.models.plain_data import quoted
 from chaospoint.models.quantities import Seed
 from chaospoint.models.refusal import Refusal, name_rule
 from chaospoint.models.rule import Keys, Rule, RuleKeys
+from chaospoint.models.shorthand import SHORT_KEYS
+from chaospoint.models.text import read_chain, read_entries, read_plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,30 +39,52 @@ __all__ = [
     "compile_plan",
     "load_plan",
     "parse_plan",
-    "parse_rule",
+    "parse_rules",
 ]
 
 
 def _read_rules(value: object) -> tuple[Rule, ...]:
     if not isinstance(value, list | tuple):
         raise Refusal("not a list", "write a list of rules; [] arms nothing", value=value)
-    rules = []
+    rules: list[Rule] = []
     for nth, item in enumerate(value, 1):
         try:
-            rules.append(_read_rule(item))
+            rules += _read_item(item)
         except Refusal as refusal:
             point = item.get("point") if isinstance(item, Mapping) else None
             raise refusal.of_rule(name_rule(point, nth), nth) from None
     return tuple(rules)
 
 
-def _read_rule(item: object) -> Rule:
+def _read_item(item: object) -> list[Rule]:
+    """Read what may stand where a rule does: its keys, or its text with what that does not say."""
     if isinstance(item, Rule):
-        return item
-    if not isinstance(item, Mapping):
-        # The text form joins here.
-        raise Refusal("not a rule", "write {point: ..., latency: ...}", field="rule", value=item)
-    return Rule.from_data(item)
+        return [item]
+    if isinstance(item, str):
+        text, beside, read = item, {}, read_entries
+    elif not isinstance(item, Mapping):
+        cure = "write {point: ..., latency: ...}, or the text of a rule"
+        raise Refusal("not a rule", cure, field="rule", value=item)
+    elif "rule" not in item:
+        return [Rule.from_data(item)]
+    else:
+        text, read = item["rule"], read_chain
+        beside = {key: value for key, value in item.items() if key != "rule"}
+    if not isinstance(text, str):
+        cure = "write it as text, such as 5%raise(TimeoutError)"
+        raise Refusal("not text", cure, field="rule", value=text)
+    try:
+        return [Rule.from_data(_beside(keys, beside)) for keys in read(text)]
+    except Refusal as refusal:
+        raise (refusal if refusal.field else refusal.within("rule", text)) from None
+
+
+def _beside(keys: Mapping[str, object], beside: Mapping[str, object]) -> dict[str, object]:
+    for key, value in beside.items():
+        if key in keys or key in SHORT_KEYS:
+            cure = "say it in the text alone, or leave `rule` out"
+            raise Refusal("the text in `rule` says it already", cure, field=key, value=value)
+    return {**keys, **beside}
 
 
 class Plan(Model):
@@ -97,31 +122,51 @@ class Plan(Model):
         return cls.checked(data)
 
     @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the plan that a text says: ``a.b=5%latency(1s); c.*=2*off->raise(OSError)``.
+
+        JSON may stand for the whole, or for each rule. Raises `InvalidPlan` with the column.
+        """
+        try:
+            return cls.read(read_plan(text))
+        except Refusal as refusal:
+            if refusal.rule is None:
+                refusal.of_rule("plan")
+            raise refusal.invalid_plan() from None
+
+    def __str__(self) -> str:
+        """Return the canonical text, which `parse` reads back: one line."""
+        if self.seed is None and self.rules:
+            return "; ".join(map(str, self.rules))
+        return quoted(self.model_dump(mode="json"))
+
+    @classmethod
     def _called(cls, keys: Mapping[str, object]) -> str:
         del keys
         return "plan"
 
 
-def parse_rule(data: Mapping[str, object] | Rule, *, point: str | None = None) -> Rule:
-    """Return the rule that data from outside describes; a `Rule` as it is.
+def parse_rules(data: Mapping[str, object] | Rule, *, point: str | None = None) -> tuple[Rule, ...]:
+    """Return the rules that data from outside describes: one, or those of the text in ``rule``.
 
-    ``point``: where the rule is to be put, for data that need not say it. What it ``returns`` is
+    ``point``: where they are to be put, for data that need not say it. What they ``returns`` is
     copied; code that wants the value itself calls ``Rule(...)``. Raises `InvalidPlan` only.
     """
     named: object = point
     try:
         if isinstance(data, Mapping) and point is not None:
             data = {"point": point, **data}
-        rule = _read_rule(data)
-        named = rule.point
-        if point is not None and rule.point != point:
-            cure = f"leave the key out, or write {point!r}"
-            raise Refusal("another point is meant", cure, field="point", value=rule.point)
+        rules = tuple(_read_item(data))
+        for rule in rules:
+            named = rule.point
+            if point is not None and rule.point != point:
+                cure = f"leave the key out, or write {point!r}"
+                raise Refusal("another point is meant", cure, field="point", value=rule.point)
     except Refusal as refusal:
         if named is None and isinstance(data, Mapping):
             named = data.get("point")
         raise refusal.of_rule(name_rule(named)).invalid_plan() from None
-    return rule
+    return rules
 
 
 def parse_plan(data: object) -> Plan:
@@ -170,6 +215,11 @@ def compile_plan(
         text = str(rule)
         count[text] += 1
         called = name_rule(rule.point, nth if len(plan.rules) > 1 else None)
+        if rule.scope == "context" and trust != "code":
+            cure = "leave it out; `where` selects calls by labels and arguments"
+            problem = "only code that arms has a context of its own"
+            refusal = Refusal(problem, cure, field="scope", value=rule.scope)
+            raise refusal.of_rule(called).invalid_plan()
         faults = _resolve(rule, called, trust)
         drawn = rule.seed is None and base is None
         terms.append(
@@ -183,9 +233,21 @@ def compile_plan(
                 resolve=None
                 if all(fault.resolved for fault in faults)
                 else partial(_resolve, rule, called, trust, reached=True),
+                after=rule.when == "after",
+                max_active=rule.max_active,
+                where=rule.where,
+                scoped=rule.scope == "context",
+                shown=_shown(rule),
             )
         )
     return tuple(terms)
+
+
+def _shown(rule: Rule) -> str:
+    """Return the text without the values of ``where``, which may be personal."""
+    if rule.where is None:
+        return ""
+    return str(rule.model_copy(update={"where": dict.fromkeys(rule.where, "...")}))
 
 
 def _schedule(rule: Rule, base: int | None, text: str, nth: int) -> Schedule:

@@ -14,9 +14,8 @@ from typing import Literal
 from chaospoint._notice import Reloaded
 from chaospoint._registry import Registry
 from chaospoint.arming import install_plan
-from chaospoint.errors import ChaosError, InvalidPlan
-from chaospoint.models import strict_json
-from chaospoint.plan import Plan, load_plan, parse_plan
+from chaospoint.errors import ChaosError
+from chaospoint.plan import Plan, load_plan
 from chaospoint.poller import Poller
 from chaospoint.settings import Settings
 
@@ -52,7 +51,7 @@ class Sources:
         if self._settings.points is None:
             return None
         try:
-            return f"env: {self._install(_parse(self._settings.points), 'env')}"
+            return f"env: {self._install(Plan.parse(self._settings.points), 'env')}"
         except ChaosError as error:
             self._env_refused = str(error)
             _log.warning("CHAOSPOINT_POINTS is refused whole: %s", error)
@@ -110,16 +109,6 @@ class Sources:
             replace=True,
         )
         return _rules(len(wanted.rules))
-
-
-def _parse(text: str) -> Plan:
-    try:
-        data = strict_json.loads(text)
-    except ValueError as error:
-        raise InvalidPlan(
-            f'it is no JSON: {error}; write a plan such as [{{"point": "a.b", "latency": "1s"}}]'
-        ) from None
-    return parse_plan(data)
 
 
 def _report(source: str, refusal: str | None) -> dict[str, object]:

@@ -128,7 +128,8 @@ def test_in_vain_it_says_what_was_seen(
     with pytest.raises(TimeoutError) as caught:
         job.result(PATIENCE)
     assert (
-        str(caught.value) == "waited 7.5 s for 5 injections of the rule: there were 1 in 2 reaches"
+        str(caught.value)
+        == "waited 7.5 s for 5 injections of the rule: saw 1 injections in 2 reaches"
     )
     assert handle.rules[0].watchers == set()
 
@@ -149,7 +150,9 @@ def test_once_the_rules_ended_it_does_not_wait(
     with pytest.raises(TimeoutError) as caught:
         job.result(PATIENCE)
     how = "disarmed" if before else "disabled"
-    assert str(caught.value) == (f"waited for 2 injections of the rule: {how} with 0 in 0 reaches")
+    assert str(caught.value) == (
+        f"waited for 2 injections of the rule: {how} with 0 injections in 0 reaches"
+    )
 
 
 def test_many_may_wait_at_once(

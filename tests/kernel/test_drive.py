@@ -622,7 +622,7 @@ def test_the_two_drivers_differ_only_by_await() -> None:
         assert isinstance(tree, ast.FunctionDef | ast.AsyncFunctionDef)
         tree.body = tree.body[1:]  # the docstring
         text = "\n".join(map(ast.unparse, tree.body))
-        return text.replace("await _arest", "_rest")
+        return text.replace("await _arest", "_rest").replace("await _arun", "_run")
 
     assert plain(_drive.drive) == plain(_drive.adrive)
 
@@ -631,7 +631,7 @@ def test_nothing_else_in_the_kernel_sleeps() -> None:
     from pathlib import Path
 
     for path in Path(_drive.__file__).parent.glob("_*.py"):
-        text = path.read_text()
+        text = path.read_text().replace("time.sleep(0)", "")  # gives up the turn, and no more
         assert "time.sleep" not in text, path
         assert "asyncio.sleep" not in text, path
 

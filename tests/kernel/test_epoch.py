@@ -42,13 +42,13 @@ def test_an_injection_says_what_acts(registry: Registry) -> None:
     assert act.fault == "latency+latency+exception"
     assert act.latency == pytest.approx(0.3)
     assert act.exception == "Boom"
-    assert [type(effect) for effect in (*act.waits, act.outcome)] == [Sleep, Sleep, Raise]
+    assert [type(effect) for effect in (*act.steps, act.outcome)] == [Sleep, Sleep, Raise]
 
 
 def test_what_stands_behind_an_outcome_never_acts(registry: Registry) -> None:
     one = lone(registry, rule("p", raises(), answers(1), sleeps(9)))
     act = Aim(one, "p", "function").act(1)
-    assert (act.fault, act.latency, act.waits) == ("exception", None, ())
+    assert (act.fault, act.latency, act.steps) == ("exception", None, ())
     assert type(act.outcome) is Raise
 
 
@@ -63,7 +63,7 @@ def test_a_fault_that_draws_nothing_is_asked_once(registry: Registry) -> None:
     aim = Aim(one, "p", "function")
     aim.act(1)
     asked.clear()
-    assert [aim.act(n).waits for n in (2, 3)] == [(Sleep(1.0),)] * 2
+    assert [aim.act(n).steps for n in (2, 3)] == [(Sleep(1.0),)] * 2
     assert asked == []
 
 
@@ -75,7 +75,7 @@ def test_a_fault_that_draws_is_asked_anew_with_seed_and_ordinal(registry: Regist
     for ordinal in (1, 2, 3):
         expected = Draws(5, ordinal).uniform("jitter")
         act = aim.act(ordinal)
-        assert act.waits == (Sleep(expected),)
+        assert act.steps == (Sleep(expected),)
         assert act.latency == expected
 
 

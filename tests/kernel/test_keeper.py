@@ -94,7 +94,7 @@ def test_it_wakes_for_the_nearest_deadline(registry: Registry, clock: FakeClock)
     registry.point("p")
     ears = Ears(RuleDisarmed)
     registry.add_observer(ears)
-    terms = [rule("p", PASS, expires_after=seconds) for seconds in (60, 0.25, 30)]
+    terms = [rule("p", PASS, every=2, expires_after=seconds) for seconds in (60, 0.25, 30)]
     handle = registry.install(terms, source="test")
     clock.until_waiting(0.25)
     clock.advance(0.25)

@@ -67,6 +67,7 @@ def test_the_metrics_are_those_that_were_promised(metrics: CollectorRegistry) ->
         "chaospoint_armed_rules": "gauge",
         "chaospoint_enabled": "gauge",
         "chaospoint_expired": "counter",
+        "chaospoint_overflow": "counter",
         "chaospoint_plan_reloads": "counter",
         "chaospoint_plan_last_reload_success_timestamp_seconds": "gauge",
     }
@@ -132,11 +133,11 @@ def test_gauges_follow_what_is_armed(registry: Registry, metrics: CollectorRegis
     def armed(source: str) -> float | None:
         return value(metrics, "chaospoint_armed_rules", source=source)
 
-    first = arm(registry, rule("p", raises()), rule("p", raises()))
+    first = arm(registry, rule("p", raises(), times=1), rule("p", raises()))
     arm(registry, rule("p", raises()), source="http")
-    registry.replace([rule("p", raises()), rule("p", raises(), text="2")], source="env")
+    registry.replace([rule("p", raises(), every=2), rule("p", raises(), every=3)], source="env")
     assert (armed("test"), armed("http"), armed("env")) == (2, 1, 2)
-    registry.replace([rule("p", raises())], source="env")
+    registry.replace([rule("p", raises(), every=2)], source="env")
     first.disarm()
     first.disarm()
     assert (armed("test"), armed("http"), armed("env")) == (0, 1, 1)

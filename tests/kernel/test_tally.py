@@ -28,7 +28,7 @@ def hurried() -> Iterator[None]:
 def reach(tally: Tally) -> tuple[int, bool]:
     """Reach as a trampoline does."""
     ordinal = next(tally.ordinals)
-    return ordinal, ordinal >= tally.due and tally.take(ordinal)
+    return ordinal, ordinal >= tally.due and tally.take(ordinal) is not None
 
 
 @given(

@@ -105,7 +105,7 @@ class _AwaitsLeftOut(ast.NodeTransformer):
         return self.visit(node.value)
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
-        return ast.Name(node.id.replace("_arest", "_rest"), node.ctx)
+        return ast.Name({"_arest": "_rest", "_arun": "_run"}.get(node.id, node.id), node.ctx)
 
 
 def test_law_02_the_drivers_differ_only_by_await() -> None:

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from chaospoint.errors import InvalidPlan
-from chaospoint.faults import Failure, Hang, Latency, Return
-from chaospoint.plan import Rule, parse_rule
+from chaospoint.faults import Failure, Hang, Latency, Off, Return
+from chaospoint.models.refusal import show
+from chaospoint.plan import Rule, parse_rules
 
 
 class Local(Exception):
@@ -57,7 +58,7 @@ def test_short_keys_become_faults(keys: dict[str, Any], faults: tuple[object, ..
     rule = Rule(point="payment.charge", **keys)
     assert rule.faults == faults
     assert rule.probability == 1.0
-    assert parse_rule({"point": "payment.charge", **keys}) == rule
+    assert parse_rules({"point": "payment.charge", **keys}) == (rule,)
 
 
 @pytest.mark.parametrize(
@@ -100,12 +101,46 @@ def test_rules_that_mean_the_same_are_equal_and_have_the_same_text(
     assert str(first) == str(second)
 
 
-def test_the_text_is_one_line_of_json_with_what_is_set() -> None:
-    rule = Rule(point="a.*", latency="200ms", times=2, expires_after="10m", seed=7)
-    assert str(rule) == (
-        '{"expires_after": 600.0, "faults": [{"kind": "latency", "seconds": 0.2}],'
-        ' "point": "a.*", "seed": 7, "times": 2}'
-    )
+@pytest.mark.parametrize(
+    ("keys", "text"),
+    [
+        ({"latency": 0.2}, "a.*=latency(200ms)"),
+        ({"latency": 2, "probability": 0.3, "times": 5}, "a.*=30%5*latency(2s)"),
+        ({"exception": OSError, "failure_rate": 0.005}, "a.*=0.5%raise(OSError)"),
+        (
+            {"latency": 1, "exception": {"type": OSError, "args": [5, "gone"]}},
+            'a.*=latency(1s)+raise(OSError, 5, "gone")',
+        ),
+        ({"exception": {"args": ["no"]}}, 'a.*=raise(InjectedFault, "no")'),
+        ({"failure_rate": 1}, "a.*=raise"),
+        ({"returns": None}, "a.*=return"),
+        ({"returns": {"b": [1, "x"], "a": None}}, 'a.*=return({"a": null, "b": [1, "x"]})'),
+        ({"hang": True}, "a.*=hang"),
+        ({"hang": "1.5m"}, "a.*=hang(90s)"),
+        ({"faults": [{"kind": "off"}]}, "a.*=off"),
+        ({"faults": [{"kind": "delay", "seconds": "100ms"}]}, "a.*=delay(100ms)"),
+        ({"faults": [{"kind": "print", "message": "m"}]}, 'a.*=print("m")'),
+        ({"faults": [{"kind": "yield"}, {"kind": "pause"}]}, "a.*=yield+pause"),
+        (
+            {"latency": "200ms", "times": 2, "expires_after": "10m", "seed": 7},
+            '{"expires_after": 600.0, "faults": [{"kind": "latency", "seconds": 0.2}],'
+            ' "point": "a.*", "seed": 7, "times": 2}',
+        ),
+        (
+            {"hang": True, "when": "after", "max_active": 3, "scope": "context"},
+            '{"faults": [{"kind": "hang"}], "max_active": 3, "point": "a.*",'
+            ' "scope": "context", "when": "after"}',
+        ),
+        (
+            {"hang": True, "where": {"tenant": ["acme", "b*"]}},
+            '{"faults": [{"kind": "hang"}], "point": "a.*", "where": {"tenant": ["acme", "b*"]}}',
+        ),
+    ],
+)
+def test_a_rule_is_written_as_text_or_else_as_one_line_of_json(
+    keys: dict[str, Any], text: str
+) -> None:
+    assert str(Rule(point="a.*", **keys)) == text
 
 
 def test_what_only_code_can_say_shows_as_code_only() -> None:
@@ -123,7 +158,7 @@ def test_what_only_code_can_say_shows_as_code_only() -> None:
 @pytest.mark.parametrize("key", ["returns", "exception"])
 def test_code_only_is_refused_when_read_back(key: str) -> None:
     with pytest.raises(InvalidPlan, match=f"{key}='<code only>'"):
-        parse_rule({"point": "a", key: "<code only>"})
+        parse_rules({"point": "a", key: "<code only>"})
 
 
 def test_classes_that_no_path_leads_to_are_told_apart() -> None:
@@ -208,18 +243,48 @@ BAD: list[tuple[dict[str, Any], str, object, str]] = [
     ({"latency": 1, "expires_after": 0}, "expires_after", 0, "10m"),
     ({"latency": 1, "expires_after": "soon"}, "expires_after", "soon", DURATION),
     ({"latancy": 1}, "latancy", 1, "did you mean 'latency'?"),
-    ({"latency": 1, "max_active": 3}, "max_active", 3, "known are point, faults"),
-    ({"latency": 1, "when": "after"}, "when", "after", "known are"),
+    ({"latancy" * 20: 1}, repr("latancy" * 20)[:79] + "…", 1, "known are point, faults"),
+    ({"latency": 1, "max_active": 0}, "max_active", 0, "from 1"),
+    ({"latency": 1, "max_active": True}, "max_active", True, "whole number"),
+    ({"latency": 1, "when": "afterwards"}, "when", "afterwards", "did you mean 'after'?"),
+    ({"latency": 1, "when": None}, "when", None, "write before or after"),
+    ({"latency": 1, "scope": "thread"}, "scope", "thread", "write process or context"),
+    ({"latency": 1, "scope": ["process"]}, "scope", ["process"], "write process or context"),
+    ({"latency": 1, "where": {}}, "where", {}, "leave the key out"),
+    ({"latency": 1, "where": "acme"}, "where", "acme", "{tenant: acme}"),
+    ({"latency": 1, "where": ["tenant"]}, "where", ["tenant"], "{tenant: acme}"),
+    ({"latency": 1, "where": {"": 1}}, "where.", 1, "{tenant: acme}"),
+    ({"latency": 1, "where": {1: 2}}, "where.1", 2, "{tenant: acme}"),
+    ({"call": "print"}, "call", "print", "a function that takes the Injection"),
+    ({"call": None}, "call", None, "leave the key out"),
+    ({"exception": []}, "exception", [], "at least one"),
+    ({"exception": ["OSError", "Nope"]}, "exception[1]", "Nope", "dotted path"),
+    ({"exception": [{"type": "OSError", "wait": 1}]}, "exception[0].wait", 1, "known are type"),
+    ({"exception": [{"weight": -1}]}, "exception[0].weight", -1, "number from 0"),
+    ({"exception": [{"weight": "3"}]}, "exception[0].weight", "3", "number from 0"),
+    ({"exception": [{"weight": True}]}, "exception[0].weight", True, "number from 0"),
+    ({"exception": [{"weight": NAN}]}, "exception[0].weight", NAN, "number from 0"),
+    ({"exception": [{"weight": INF}]}, "exception[0].weight", INF, "number from 0"),
+    ({"exception": [{"weight": 10**400}]}, "exception[0].weight", 10**400, "number from 0"),
+    ({"exception": [{"weight": 0}]}, "exception", [{"weight": 0}], "give one of them a weight"),
+    ({"exception": {"type": "OSError", "weight": 1}}, "exception.weight", 1, "known are type"),
+    ({"faults": [{"kind": 16**5000}]}, "faults[0].kind", 16**5000, "known are"),
+    ({"faults": [{"kind": "print", "message": 3}]}, "faults[0].message", 3, "in quotes"),
+    ({"faults": [{"kind": "off", "x": 1}]}, "faults[0].x", 1, "known are kind"),
+    (
+        {"latency": {"seconds": 0, "jitter": 1, "distribution": "lognormal"}},
+        "latency.distribution", "lognormal", "write seconds above 0",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("keys", "field", "value", "cure"), BAD, ids=[str(one[0]) for one in BAD])
+@pytest.mark.parametrize(("keys", "field", "value", "cure"), BAD, ids=[show(one[0]) for one in BAD])
 def test_nonsense_is_refused_with_rule_field_value_and_cure(
     keys: dict[str, Any], field: str, value: object, cure: str
 ) -> None:
     for read in (
         lambda: Rule(point="payment.charge", **keys),
-        lambda: parse_rule({"point": "payment.charge", **keys}),
+        lambda: parse_rules({"point": "payment.charge", **keys}),
     ):
         with pytest.raises(InvalidPlan) as caught:
             read()
@@ -227,7 +292,7 @@ def test_nonsense_is_refused_with_rule_field_value_and_cure(
         assert message.startswith(f"rule 'payment.charge': {field}=")
         assert (error.rule, error.field) == ("rule 'payment.charge'", field)
         assert error.value is value or error.value == value
-        assert len(repr(value)) > 80 or f"{field}={value!r}:" in message
+        assert f"{field}={show(value)}: " in message
         assert cure in message
         assert error.cure is not None
         assert message.endswith(error.cure)
@@ -315,7 +380,8 @@ def test_a_hostile_value_is_still_shown() -> None:
 def test_returns_is_the_value_itself_in_code_and_a_copy_from_data() -> None:
     value: dict[str, list[int]] = {"a": [1]}
     (itself,) = Rule(point="a", returns=value).faults
-    (copy,) = parse_rule({"point": "a", "returns": value}).faults
+    (rule,) = parse_rules({"point": "a", "returns": value})
+    (copy,) = rule.faults
     assert isinstance(itself, Return)
     assert isinstance(copy, Return)
     assert itself.value is value
@@ -332,11 +398,14 @@ def test_returns_is_the_value_itself_in_code_and_a_copy_from_data() -> None:
         ({"returns": [NAN]}, "returns"),
         ({"exception": {"args": [object()]}}, "exception.args"),
         ({"exception": {"kwargs": {"x": {1}}}}, "exception.kwargs"),
+        ({"returns": "\ud800"}, "returns"),
+        ({"returns": 10**600}, "returns"),
+        ({"hang": True, "where": {"tenant": {1}}}, "where.tenant"),
     ],
 )
 def test_data_holds_nothing_but_data(keys: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidPlan, match=f"{field}=.*not plain data.*in code") as caught:
-        parse_rule({"point": "a", **keys})
+        parse_rules({"point": "a", **keys})
     assert caught.value.field == field
 
 
@@ -344,36 +413,99 @@ def test_data_that_nests_without_end_is_refused() -> None:
     deep: list[Any] = []
     for _ in range(100_000):
         deep = [deep]
-    with pytest.raises(InvalidPlan, match="nested 100 deep"):
-        parse_rule({"point": "a", "returns": deep})
+    with pytest.raises(InvalidPlan, match="nested 50 deep"):
+        parse_rules({"point": "a", "returns": deep})
     round_and_round: list[Any] = []
     round_and_round.append(round_and_round)
-    with pytest.raises(InvalidPlan, match="nested 100 deep"):
-        parse_rule({"point": "a", "returns": round_and_round})
+    with pytest.raises(InvalidPlan, match="nested 50 deep"):
+        parse_rules({"point": "a", "returns": round_and_round})
     while deep:  # not left to the garbage collector's recursion
         deep = deep.pop()
 
 
-class TestParseRule:
+@pytest.mark.parametrize(
+    ("keys", "field", "words"),
+    [
+        ({"call": print}, "call", "comes from code only; arm it in code"),
+        ({"faults": [{"kind": "call", "call": print}]}, "call", "comes from code only"),
+        ({"exception": lambda: OSError()}, "exception", "comes from code only; arm it in code"),
+    ],
+)
+def test_data_holds_no_functions(keys: dict[str, Any], field: str, words: str) -> None:
+    with pytest.raises(InvalidPlan, match=words) as caught:
+        parse_rules({"point": "a", **keys})
+    assert caught.value.field == field
+
+
+def test_where_is_a_copy() -> None:
+    where: dict[str, Any] = {"tenant": ["acme"]}
+    (rule,) = parse_rules({"point": "a", "hang": True, "where": where})
+    where["tenant"].append("other")
+    assert rule.where == {"tenant": ["acme"]}
+
+
+class TestParseRules:
     def test_takes_the_point_from_beside(self) -> None:
-        assert parse_rule({"hang": True}, point="a.b") == Rule(point="a.b", hang=True)
-        assert parse_rule({"hang": True, "point": "a.b"}, point="a.b").point == "a.b"
+        rule = Rule(point="a.b", hang=True)
+        assert parse_rules({"hang": True}, point="a.b") == (rule,)
+        assert parse_rules({"hang": True, "point": "a.b"}, point="a.b") == (rule,)
 
     def test_returns_a_rule_as_it_is(self) -> None:
         rule = Rule(point="a", hang=True)
-        assert parse_rule(rule) is rule
-        assert parse_rule(rule, point="a") is rule
+        assert parse_rules(rule)[0] is rule
+        assert parse_rules(rule, point="a")[0] is rule
+
+    def test_reads_text_with_the_keys_that_it_does_not_set(self) -> None:
+        data = {"rule": "2*off -> raise(OSError)", "seed": 7, "expires_after": "1m"}
+        off, failure = parse_rules(data, point="a")
+        assert off == Rule(point="a", faults=[Off()], times=2, seed=7, expires_after=60)
+        assert failure == Rule(point="a", exception=OSError, seed=7, expires_after=60)
+
+    @pytest.mark.parametrize(
+        ("beside", "field"),
+        [
+            ({"times": 3}, "times"),
+            ({"probability": 0.5}, "probability"),
+            ({"latency": "1s"}, "latency"),
+            ({"failure_rate": 0.5}, "failure_rate"),
+            ({"faults": []}, "faults"),
+            ({"call": print}, "call"),
+        ],
+    )
+    def test_refuses_keys_that_the_text_sets(self, beside: dict[str, Any], field: str) -> None:
+        words = f"rule 'a': {field}=.*the text in `rule` says it already; say it in the text alone"
+        with pytest.raises(InvalidPlan, match=words) as caught:
+            parse_rules({"rule": "50%2*off", **beside}, point="a")
+        assert caught.value.field == field
+
+    @pytest.mark.parametrize(
+        ("data", "words"),
+        [
+            ({"rule": 3}, "rule=3: not text; write it as text, such as 5%raise(TimeoutError)"),
+            ({"rule": ""}, "rule='': column 1: expected a fault"),
+            ({"rule": "off; b=off"}, "rule='off; b=off': column 4: expected '+', '->' or the end"),
+            ({"rule": "off", "tims": 3}, "tims=3: unknown key; did you mean 'times'?"),
+            ({"rule": "off", "every": 0}, "every=0: less than 1"),
+            ({"rule": "off", "rules": []}, "rules=[]: unknown key"),
+        ],
+    )
+    def test_refuses_what_stands_wrongly_beside_or_in_the_text(
+        self, data: dict[str, Any], words: str
+    ) -> None:
+        with pytest.raises(InvalidPlan) as caught:
+            parse_rules(data, point="a")
+        assert str(caught.value).startswith(f"rule 'a': {words}")
 
     def test_refuses_another_point(self) -> None:
         for data in ({"hang": True, "point": "b"}, Rule(point="b", hang=True)):
             with pytest.raises(InvalidPlan, match=r"point='b': another point is meant; .*'a'"):
-                parse_rule(data, point="a")
+                parse_rules(data, point="a")
 
-    @pytest.mark.parametrize("data", [None, [], "text", 3, True])
+    @pytest.mark.parametrize("data", [None, [], 3, True])
     def test_refuses_what_is_no_mapping(self, data: Any) -> None:
         with pytest.raises(InvalidPlan, match=r"not a rule; write \{point"):
-            parse_rule(data)
+            parse_rules(data)
 
     def test_refuses_keys_that_are_no_text(self) -> None:
         with pytest.raises(InvalidPlan, match="1=2: unknown key"):
-            parse_rule({"point": "a", "hang": True, 1: 2})  # type: ignore[dict-item]
+            parse_rules({"point": "a", "hang": True, 1: 2})  # type: ignore[dict-item]

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from http import HTTPStatus
 
+from chaospoint._epoch import ArmedRule
 from chaospoint._inside import transparent
 from chaospoint._names import is_glob, matches
 from chaospoint._point import Point
@@ -23,9 +24,9 @@ from chaospoint.control.door import Door
 from chaospoint.control.messages import Request, Response, reply
 from chaospoint.control.metrics import scrape
 from chaospoint.control.problem import Problem, problem_of
-from chaospoint.control.state import state_of_point, state_of_rule
+from chaospoint.control.state import state_of_point, state_of_rules
 from chaospoint.errors import ChaosError, UnknownPoint
-from chaospoint.plan import Plan, parse_rule
+from chaospoint.plan import Plan, parse_rules
 from chaospoint.settings import Permission, Settings
 from chaospoint.sources import reports
 
@@ -38,6 +39,7 @@ ROUTES = (
     "GET /v1/status",
     "GET|DELETE /v1/points",
     "GET|PUT|DELETE /v1/points/{name}",
+    "POST /v1/points/{name}/release",
     "POST /v1/enable",
     "POST /v1/disable",
     "GET /metrics",
@@ -59,6 +61,7 @@ class Service:
             "/v1/status": {"GET": self._status},
             "/v1/points": {"GET": self._list, "DELETE": self._disarm},
             _POINTS: {"GET": self._show, "PUT": self._put, "DELETE": self._disarm},
+            f"{_POINTS}/release": {"POST": self._release},
             "/v1/enable": {"POST": self._enable},
             "/v1/disable": {"POST": self._disable},
             "/metrics": {"GET": self._metrics},
@@ -89,10 +92,11 @@ class Service:
     def _answer(self, request: Request) -> Response:
         self._door.check(request)
         path, name = request.path, ""
-        if path.startswith(_POINTS) and "/" not in path[len(_POINTS) :]:
-            path, name = _POINTS, path[len(_POINTS) :]
+        if path.startswith(_POINTS):
+            name, slash, action = path.removeprefix(_POINTS).partition("/")
+            path = f"{_POINTS}{slash}{action}"
         methods = self._routes.get(path)
-        if methods is None or (path == _POINTS and not name):
+        if methods is None or (path.startswith(_POINTS) and not name):
             raise Problem(
                 404, "unknown-route", f"there is nothing at {request.path!r}", routes=ROUTES
             )
@@ -124,7 +128,7 @@ class Service:
                 "sources": reports(registry),
                 "points": len(registry.points()),
                 "counts": "of this process alone",
-                "rules": [state_of_rule(rule) for rule in registry.rules()],
+                "rules": self._rules([*registry.rules(), *registry.board.ended()]),
             },
         )
 
@@ -162,9 +166,8 @@ class Service:
                 value=there,
                 cure="leave `point` out of the body",
             )
-        rule = parse_rule(keys, point=name)
         install_plan(
-            Plan(rules=(rule,)),
+            Plan(rules=parse_rules(keys, point=name)),
             source="http",
             trust="loaded",
             registry=self._registry,
@@ -181,6 +184,11 @@ class Service:
         pattern = name or "*"
         self._something_there(pattern)
         return reply(200, {"disarmed": self._registry.disarm(pattern, by=_by(request))})
+
+    def _release(self, request: Request, name: str) -> Response:
+        no_keys(request)
+        self._something_there(name)
+        return reply(200, {"released": self._registry.release(name)})
 
     def _enable(self, request: Request, name: str) -> Response:
         no_keys(request)
@@ -216,17 +224,22 @@ class Service:
 
     def _state(self, name: str) -> dict[str, object]:
         points = self._known(name)
+        board = self._registry.board
         if is_glob(name):
-            rules = [rule for rule in self._registry.rules() if rule.pattern == name]
-            return {
-                "name": name,
-                "points": [point.name for point in points],
-                "rules": [state_of_rule(rule) for rule in rules],
-            }
-        return {
-            **self._of_point(points[0]),
-            "rules": [state_of_rule(r) for r in self._registry.rules(name)],
-        }
+            rules = [rule for rule in (*board.rules(), *board.ended()) if rule.pattern == name]
+            names = [point.name for point in points]
+            return {"name": name, "points": names, "rules": self._rules(rules)}
+        (point,) = points
+        rules = [
+            *board.rules(name),
+            *(rule for rule in board.ended() if matches(rule.pattern, name)),
+        ]
+        return {**self._of_point(point), "rules": self._rules(rules, point)}
+
+    def _rules(
+        self, rules: Sequence[ArmedRule], point: Point | None = None
+    ) -> list[dict[str, object]]:
+        return state_of_rules(self._registry.board, rules, point)
 
 
 def _why(permission: Permission, enabled: bool) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 
+from chaospoint._board import Board
 from chaospoint._epoch import ArmedRule
+from chaospoint._explain import states
 from chaospoint._point import Point
 
-__all__ = ["state_of_point", "state_of_rule"]
+__all__ = ["state_of_point", "state_of_rules"]
 
 
 def state_of_point(point: Point, rules: Sequence[ArmedRule]) -> dict[str, object]:
@@ -20,19 +23,12 @@ def state_of_point(point: Point, rules: Sequence[ArmedRule]) -> dict[str, object
     }
 
 
-def state_of_rule(rule: ArmedRule) -> dict[str, object]:
-    """Return what a rule is, how far it has come and how long it has."""
-    left = rule.seconds_left
-    return {
-        "point": rule.pattern,
-        "source": rule.source,
-        "by": rule.by,
-        "state": rule.state,
-        "text": rule.text,
-        "seed": rule.seed,
-        "reaches": rule.reaches,
-        "injections": rule.injections,
-        "interrupted": rule.interrupted,
-        "shadowed": rule.shadowed,
-        "seconds_left": None if left is None else round(left, 3),
-    }
+def state_of_rules(
+    board: Board, rules: Iterable[ArmedRule], point: Point | None = None
+) -> list[dict[str, object]]:
+    """Return what rules are, how far they have come, and why they do not fire."""
+    told = [asdict(state) for state in states(board, rules, point)]
+    for rule in told:
+        left = rule["seconds_left"]
+        rule["seconds_left"] = None if left is None else round(left, 3)
+    return told

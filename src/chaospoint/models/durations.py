@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from math import isfinite
 from typing import Annotated, Final
 
@@ -10,22 +11,31 @@ from pydantic import BeforeValidator
 
 from chaospoint.models.refusal import Refusal
 
-__all__ = ["MAX_SECONDS", "Duration", "Lifetime", "OptionalDuration", "seconds"]
+__all__ = [
+    "MAX_SECONDS",
+    "Duration",
+    "Lifetime",
+    "OptionalDuration",
+    "milliseconds",
+    "seconds",
+    "written",
+]
 
 MAX_SECONDS: Final = 10 * 365 * 86_400.0
 """Ten years: what every clock and lock can still wait for."""
 
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-_TEXT = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*(us|ms|s|m|h|d|)\s*")
+_TEXT = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*(us|ms|s|m|h|d|)")
 _CURE = "write a number of seconds or a number with a unit: 200ms, 1.5s, 2m, 1h"
 
 
 def seconds(value: object) -> float:
     """Return the duration in seconds, 0 to ten years; `Refusal` for anything else."""
     if isinstance(value, str):
-        match = _TEXT.fullmatch(value)
+        text = value.strip()
+        match = _TEXT.fullmatch(text)
         if match is None:
-            negative = value.strip().startswith("-") and _TEXT.fullmatch(value.strip()[1:])
+            negative = text.startswith("-") and _TEXT.fullmatch(text[1:])
             problem = "a duration cannot be negative" if negative else "not a duration"
             raise Refusal(problem, _CURE, value=value)
         number, unit = match.groups()
@@ -45,7 +55,25 @@ def seconds(value: object) -> float:
         raise Refusal("not a finite number", _CURE, value=value)
     if amount > MAX_SECONDS:
         raise Refusal("longer than ten years", "write a shorter duration", value=value)
-    return amount
+    return abs(amount)  # -0.0 is 0.0
+
+
+def milliseconds(text: str) -> float:
+    """Return the duration in seconds, where a bare number is milliseconds as in fail-rs."""
+    try:
+        return seconds(f"{text}ms" if text[-1:] in "0123456789." else text)
+    except Refusal as refusal:
+        cure = "write a number of milliseconds or a number with a unit: 100, 200ms, 1.5s"
+        raise Refusal(refusal.problem, cure, value=text) from None
+
+
+def written(amount: float) -> str:
+    """Return the duration as text that reads back equal: ``200ms``, ``1.5s``."""
+    for unit, digits in (("ms", f"{amount * 1000:.12g}"), ("s", repr(amount))):
+        text = f"{digits.removesuffix('.0')}{unit}"
+        if (unit == "s" or amount < 1) and _TEXT.fullmatch(text) and seconds(text) == amount:
+            return text
+    return f"{Decimal(repr(amount)):f}s"
 
 
 def _optional(value: object) -> float | None:

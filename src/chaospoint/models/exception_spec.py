@@ -7,16 +7,17 @@ show before anything is armed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from inspect import iscoroutinefunction
 from typing import Any, Self
 
 from chaospoint._effects import Raise
 from chaospoint.errors import InjectedFault
 from chaospoint.models.lookup import Trust, builtin, can_exist, fetch, is_exception, path_of, peek
-from chaospoint.models.plain_data import CODE_ONLY, check_plain, is_plain
-from chaospoint.models.refusal import Refusal, check_keys
+from chaospoint.models.plain_data import CODE_ONLY, check_plain, check_written, is_plain
+from chaospoint.models.refusal import Refusal, check_keys, show
 
 __all__ = ["ExceptionSpec"]
 
@@ -33,7 +34,8 @@ class ExceptionSpec:
     """Which exception to raise.
 
     ``path``: a builtin's name, a dotted path or ``<code only>``. ``local``: the class that no path
-    leads to. ``known``: the class, where it was given or is a builtin.
+    leads to. ``known``: the class, where it was given or is a builtin. ``factory``: what makes the
+    exception, in place of all these.
     """
 
     path: str
@@ -41,12 +43,20 @@ class ExceptionSpec:
     kwargs: Mapping[str, object] = field(default_factory=dict)
     local: type[BaseException] | None = None
     known: type[BaseException] | None = field(default=None, compare=False, repr=False)
+    factory: Callable[[], BaseException] | None = None
 
     @classmethod
     def parse(cls, value: object) -> Self:
         """Read any form of the key ``exception``; raises `Refusal` only."""
         if isinstance(value, cls):
             return value
+        if isinstance(value, BaseException):  # a pattern: rebuilt from type and arguments
+            return cls._of(_exception_class(type(value)), args=value.args)
+        if callable(value) and not isinstance(value, type):
+            if iscoroutinefunction(value):
+                cure = "give a plain function that returns a fresh exception"
+                raise Refusal("a coroutine function is not awaited here", cure, value=value)
+            return cls(CODE_ONLY, factory=value)
         if isinstance(value, Mapping):
             check_keys(value, ("type", "args", "kwargs"))
             return cls._named(
@@ -59,13 +69,13 @@ class ExceptionSpec:
     @classmethod
     def _named(cls, named: object, **arguments: Any) -> Self:
         if isinstance(named, str):
+            check_written(named)
             path = named.removeprefix("builtins.")
             if not all(part.isidentifier() for part in path.split(".")):
                 raise Refusal("not the name of an exception", _CURE, value=named)
             if "." in path:
                 return cls(path, **arguments)
             return cls._of(_exception_class(builtin(path), named=named), **arguments)
-        # Instances, weighted lists and factories join here.
         return cls._of(_exception_class(named), **arguments)
 
     @classmethod
@@ -77,7 +87,7 @@ class ExceptionSpec:
 
     def dump(self) -> object:
         """Return the shortest form that `parse` reads back."""
-        if not is_plain([*self.args]) or not is_plain({**self.kwargs}):
+        if self.factory is not None or not is_plain([*self.args]) or not is_plain({**self.kwargs}):
             return CODE_ONLY
         if not self.args and not self.kwargs:
             return self.path
@@ -86,6 +96,8 @@ class ExceptionSpec:
 
     def check_plain(self) -> None:
         """Refuse arguments that are not plain data."""
+        if self.factory is not None:
+            raise Refusal("a function comes from code only", "arm it in code", value=self.factory)
         for name, part in (("args", [*self.args]), ("kwargs", {**self.kwargs})):
             try:
                 check_plain(part)
@@ -97,6 +109,8 @@ class ExceptionSpec:
 
         ``reached``: that reach has come. Raises `Refusal` only.
         """
+        if self.factory is not None:
+            return Raise(self.factory, type(self._built_by(self.factory)).__name__)
         found: object = self.known
         if found is None:
             found = self._look_up(trust, reached)
@@ -112,7 +126,7 @@ class ExceptionSpec:
         build = partial(known, *self.args, **self.kwargs) if self.args or self.kwargs else known
         if build is known and (known is InjectedFault or not _takes_nothing(known)):
             build = partial(known, _MESSAGE)  # as httpx's need one
-        self._try(build)
+        self._built_by(build)
         return Raise(build, known.__name__)
 
     def _look_up(self, trust: Trust, reached: bool) -> object | None:
@@ -130,18 +144,22 @@ class ExceptionSpec:
             raise Refusal(f"no module is named {top!r}", "correct or install it", value=self.path)
         return found
 
-    def _try(self, build: Any) -> None:
+    def _built_by(self, build: Callable[[], object]) -> BaseException:
+        value = self.factory or self.dump()
         try:
             made = build()
         except (Exception, SystemExit) as error:
-            raise Refusal(
-                f"cannot be built: {type(error).__name__}: {error}",
-                "write {type: ..., args: [...], kwargs: {...}} with what its constructor takes",
-                value=self.dump(),
-            ) from None
-        # A constructor may answer with an object of another class.
-        if not isinstance(made, BaseException) or isinstance(made, _REFUSED):
-            raise Refusal(f"builds a {type(made).__name__}", _CURE, value=self.dump())
+            cure = "write {type: ..., args: [...], kwargs: {...}} with what its constructor takes"
+            if self.factory:
+                cure = "mend the function; it is called without arguments"
+            problem = f"cannot be built: {type(error).__name__}: {error}"
+            raise Refusal(problem, cure, value=value) from None
+        # A constructor may answer with an object of another class, and a function with anything.
+        if not isinstance(made, BaseException):
+            problem = f"builds something that is no exception: {show(made)}"
+            raise Refusal(problem, "let it return a fresh exception each time", value=value)
+        _exception_class(type(made), named=value)
+        return made
 
 
 def _takes_nothing(known: type[BaseException]) -> bool:
@@ -154,7 +172,7 @@ def _takes_nothing(known: type[BaseException]) -> bool:
     return True
 
 
-def _exception_class(found: object, named: str | None = None) -> type[BaseException]:
+def _exception_class(found: object, named: object = None) -> type[BaseException]:
     value = named or found
     if not is_exception(found):
         raise Refusal("not an exception class", _CURE, value=value)

@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from chaospoint.models.lookup import Trust
 from chaospoint.models.model import Model
+from chaospoint.models.plain_data import quoted
+from chaospoint.models.refusal import Refusal
 
 if TYPE_CHECKING:
     from chaospoint._draw import Draws
     from chaospoint._effects import Effect
+    from chaospoint.models.text import Arguments
 
 __all__ = ["FaultModel"]
 
@@ -28,6 +31,30 @@ class FaultModel(Model):
     def from_key(cls, value: Any) -> Self:
         """Return the fault that the value of its short key stands for; raises `Refusal` only."""
         return cls.checked(value)
+
+    @classmethod
+    def from_text(cls, arguments: Arguments) -> Self:
+        """Return the fault that its verb stands for in the text form; raises `Refusal` only.
+
+        As it stands it takes nothing, or the fields as one JSON object: ``kind({"bits": 3})``.
+        """
+        name = cls.model_fields["kind"].default
+        takes = name
+        if names := [field for field in cls.model_fields if field != "kind"]:
+            takes += "({" + ", ".join(f'"{field}": ...' for field in names) + "})"
+        parts = arguments.most(1 if names else 0, takes)
+        fields = parts[0].json() if parts else {}
+        if not isinstance(fields, dict):
+            raise Refusal("takes its fields as one JSON object", f"write {takes}")
+        return cls.checked({"kind": name, **fields})
+
+    def to_text(self) -> str | None:
+        """Return the fault in text form, or None if only JSON can say it.
+
+        As it stands it writes what the default of `from_text` reads.
+        """
+        fields = self.model_dump(mode="json", exclude={"kind"})
+        return f"{self.kind}({quoted(fields)})" if fields else self.kind
 
     def effects(self, draws: Draws) -> tuple[Effect, ...]:
         """Say what to do at one firing: pure, with all chance from ``draws``."""

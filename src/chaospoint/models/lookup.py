@@ -50,7 +50,8 @@ def path_of(cls: type) -> str | None:
     found: object = sys.modules.get(module) if isinstance(module, str) else None
     for part in qualname.split("."):
         found = _static(found, part)
-    return f"{module}.{qualname}" if found is cls else None
+    path = f"{module}.{qualname}"
+    return path if found is cls and all(map(str.isidentifier, path.split("."))) else None
 
 
 def peek(path: str) -> object | None:

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+import json
+import re
 from math import isfinite
 from typing import Final
 
 from chaospoint.models.refusal import Refusal
 
-__all__ = ["CODE_ONLY", "check_plain", "is_plain"]
+__all__ = ["CODE_ONLY", "HALF", "check_plain", "check_written", "is_plain", "quoted"]
 
 CODE_ONLY: Final = "<code only>"
 """Stands in a dump for what only code can say; refused when read back."""
 
-_DEPTH = 100
-_SCALARS = frozenset({type(None), bool, int, str})
+HALF: Final = re.compile("[\ud800-\udfff]")
+"""Half a character, as invalid UTF-8 leaves behind: no JSON holds it."""
+
+_DEPTH = 50
+_MOST = 10**600
 
 
 def is_plain(value: object, depth: int = _DEPTH) -> bool:
-    """Tell whether the value is JSON data that reads back equal, nested 100 deep at most.
+    """Tell whether the value is JSON data that reads back equal, nested 50 deep at most.
 
     Subclasses are not: an enum member or a named tuple would come back as something else.
     """
     kind = type(value)
-    if kind in _SCALARS:
+    if value is None or kind is bool:
         return True
+    if isinstance(value, str) and kind is str:
+        return HALF.search(value) is None
+    if isinstance(value, int) and kind is int:
+        return abs(value) < _MOST
     if isinstance(value, float) and kind is float:
         return isfinite(value)
     if depth == 0:
@@ -31,7 +40,10 @@ def is_plain(value: object, depth: int = _DEPTH) -> bool:
     if isinstance(value, list) and kind is list:
         return all(is_plain(item, depth - 1) for item in value)
     if isinstance(value, dict) and kind is dict:
-        return all(type(key) is str and is_plain(item, depth - 1) for key, item in value.items())
+        return all(
+            type(key) is str and is_plain(key) and is_plain(item, depth - 1)
+            for key, item in value.items()
+        )
     return False
 
 
@@ -41,6 +53,18 @@ def check_plain(value: object) -> None:
         raise Refusal(
             "not plain data",
             "write null, true, false, a finite number, text in quotes, a list, or a mapping with"
-            " text keys, nested 100 deep at most; in code, give the value to arm(...) or Rule(...)",
+            " text keys, nested 50 deep at most; in code, give the value to arm(...) or Rule(...)",
             value=value,
         )
+
+
+def check_written(value: object) -> None:
+    """Refuse what stands for a value that only code can say."""
+    if isinstance(value, str) and value == CODE_ONLY:
+        cure = "give the value in code"
+        raise Refusal("stands for a value that was not written down", cure, value=value)
+
+
+def quoted(value: object) -> str:
+    """Return plain data as one line of JSON, the same for equal data."""
+    return json.dumps(value, sort_keys=True)

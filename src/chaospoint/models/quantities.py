@@ -23,7 +23,7 @@ def share(value: object) -> float:
         like = f"{value / 100:g}" if finite and 1 < value <= 100 else "0.3"
         problem = "not between 0 and 1" if finite else "not a finite number"
         raise Refusal(problem, f"write a number from 0 to 1, such as {like}", value=value)
-    return float(value)
+    return abs(float(value))  # -0.0 is 0.0
 
 
 def whole(value: object, least: int, most: int = _MOST) -> int:

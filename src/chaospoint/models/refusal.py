@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from chaospoint.errors import InvalidPlan
 
-__all__ = ["Refusal", "check_keys", "close_to", "first_refusal", "name_rule", "show"]
+__all__ = ["Refusal", "check_keys", "close_to", "first_refusal", "name_key", "name_rule", "show"]
 
 _WIDTH = 80
 
@@ -57,7 +57,7 @@ class Refusal(ValueError):
     def within(self, field: str, value: object = UNSAID) -> Refusal:
         """Say that this is about ``field``, whose value is used if none was given, or inside it."""
         if self.field is not None:
-            self.field = f"{field}.{self.field}"
+            self.field = f"{field}.{self.field}".replace(".[", "[")
             return self
         self.field = field
         if self.value is UNSAID:
@@ -69,16 +69,22 @@ class Refusal(ValueError):
         self.rule, self.nth = rule, nth
         return self
 
+    @property
+    def statement(self) -> str:
+        """What is wrong, with the field and its value where they are known."""
+        what = self.field
+        if what and self.value is not UNSAID:
+            what = f"{what}={show(self.value)}"
+        return f"{what}: {self.problem}" if what else self.problem
+
     def invalid_plan(self, at: str | None = None) -> InvalidPlan:
         """Return the error for the user; ``at`` is a file, with the line where it is known."""
-        said = self.value is not UNSAID
-        what = f"{self.field}={show(self.value)}" if self.field and said else self.field
-        parts = (at, self.rule, what, f"{self.problem}; {self.cure}")
+        parts = (at, self.rule, f"{self.statement}; {self.cure}")
         return InvalidPlan(
             ": ".join(part for part in parts if part),
             rule=self.rule,
             field=self.field,
-            value=self.value if said else None,
+            value=None if self.value is UNSAID else self.value,
             cure=self.cure,
         )
 
@@ -103,12 +109,20 @@ def check_keys(keys: Mapping[str, object], known: Iterable[str]) -> None:
     names = list(known)
     for key, value in keys.items():
         if key not in names:
-            cure = close_to(str(key), names) or f"known are {', '.join(names)}"
-            raise Refusal("unknown key", cure, field=str(key), value=value)
+            cure = close_to(key, names) or f"known are {', '.join(names)}"
+            raise Refusal("unknown key", cure, field=name_key(key), value=value)
 
 
-def close_to(name: str, names: Iterable[str]) -> str:
+def name_key(key: object) -> str:
+    """Return what messages call a key, whatever it is."""
+    plain = isinstance(key, str) and key.isprintable() and len(key) <= _WIDTH
+    return str(key) if plain else show(key)
+
+
+def close_to(name: object, names: Iterable[str]) -> str:
     """Return ``did you mean …?`` with the nearest names, or nothing if none is near."""
+    if not isinstance(name, str):
+        return ""
     by_lower = {one.lower(): one for one in names}
     if name.lower() in by_lower:
         return f"did you mean {by_lower[name.lower()]!r}?"

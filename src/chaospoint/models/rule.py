@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import is_
-from typing import TYPE_CHECKING, Any, Required, Self, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, Required, Self, TypedDict
 
 from pydantic import SerializeAsAny
 
+from chaospoint.models.condition import Scope, When, Where, detached_where
 from chaospoint.models.durations import Lifetime
 from chaospoint.models.fault_model import FaultModel
 from chaospoint.models.model import Model
+from chaospoint.models.plain_data import quoted
 from chaospoint.models.point_pattern import PointPattern
 from chaospoint.models.quantities import Count, OptionalCount, Seed, Share, Skip
 from chaospoint.models.refusal import Refusal, check_keys, name_rule
 from chaospoint.models.shorthand import SHORT_KEYS, expand
+from chaospoint.models.text import read_entries, write_rule
 
 if TYPE_CHECKING:
     from typing import Unpack
+
+    from chaospoint._injection import Injection
+    from chaospoint.faults import ExceptionForms
 
 __all__ = ["Keys", "Rule", "RuleKeys"]
 
@@ -27,15 +32,20 @@ class Keys(TypedDict, total=False):
     """The keys of a rule, without the point it is put on."""
 
     latency: float | str | Mapping[str, object]
-    exception: type[BaseException] | str | Mapping[str, object]
+    exception: ExceptionForms
     failure_rate: float
     returns: Any
     hang: bool | float | str
+    call: Callable[[Injection], object]
     faults: Sequence[FaultModel | Mapping[str, object]]
+    when: Literal["before", "after"]
     probability: float
     skip: int
     every: int
     times: int | None
+    max_active: int | None
+    where: Mapping[str, object]
+    scope: Literal["process", "context"]
     seed: int | None
     expires_after: float | str | None
 
@@ -56,11 +66,14 @@ class Rule(Model):
 
     point: PointPattern
     faults: tuple[SerializeAsAny[FaultModel], ...]
-    # The remaining keys of the language (when, max_active, where, scope) join here.
+    when: When = "before"
     probability: Share = 1.0
     skip: Skip = 0
     every: Count = 1
     times: OptionalCount = None
+    max_active: OptionalCount = None
+    where: Where = None
+    scope: Scope = "process"
     seed: Seed = None
     expires_after: Lifetime = None
 
@@ -75,10 +88,11 @@ class Rule(Model):
         Raises `Refusal` only.
         """
         rule = cls.checked(keys)
+        where = detached_where(rule.where)
         faults = tuple(fault.detached() for fault in rule.faults)
-        if all(map(is_, faults, rule.faults)):
+        if where is None and all(map(is_, faults, rule.faults)):
             return rule
-        return rule.model_copy(update={"faults": faults})
+        return rule.model_copy(update={"faults": faults, "where": where})
 
     @classmethod
     def _canonical(cls, keys: Mapping[str, object]) -> dict[str, object]:
@@ -91,6 +105,32 @@ class Rule(Model):
     def _called(cls, keys: Mapping[str, object]) -> str:
         return name_rule(keys.get("point"))
 
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the one rule that a text says, such as ``payment.charge=30%latency(200ms)``.
+
+        Also reads what ``str(rule)`` gives. Raises `InvalidPlan` with the column, also for text
+        that says several rules.
+        """
+        try:
+            return cls.from_data(_only(read_entries(text)))
+        except Refusal as refusal:
+            if refusal.rule is None:
+                refusal.of_rule("rule")
+            raise refusal.invalid_plan() from None
+
     def __str__(self) -> str:
-        """Return the canonical text: one line of JSON; rules that mean the same have the same."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        """Return the canonical text, in text form or else one line of JSON.
+
+        Rules that mean the same have the same; `parse` reads it back, unless only code can say
+        what stands as ``<code only>`` in it.
+        """
+        written = write_rule(self)
+        return quoted(self.model_dump(mode="json")) if written is None else written
+
+
+def _only(rules: Sequence[Mapping[str, object]]) -> Mapping[str, object]:
+    if len(rules) == 1:
+        return rules[0]
+    cure = "give one rule, or use Plan.parse for '->' and ';'"
+    raise Refusal(f"{len(rules)} rules where one is wanted", cure)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
-from chaospoint.faults import Failure, Hang, Latency, Return
+from chaospoint.faults import Call, Failure, Hang, Latency, Return
 from chaospoint.models.fault_model import FaultModel
 from chaospoint.models.kinds import read_faults
 from chaospoint.models.quantities import share
@@ -24,9 +24,10 @@ _KINDS: Final[Mapping[str, type[FaultModel]]] = {
     "exception": Failure,
     "returns": Return,
     "hang": Hang,
+    "call": Call,
 }
 
-SHORT_KEYS: Final = ("latency", "exception", "failure_rate", "returns", "hang")
+SHORT_KEYS: Final = ("latency", "exception", "failure_rate", "returns", "hang", "call")
 
 
 def expand(keys: Mapping[str, object]) -> dict[str, object]:

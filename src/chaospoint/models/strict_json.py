@@ -9,9 +9,10 @@ from __future__ import annotations
 import codecs
 import json
 import math
+from collections import Counter
 from typing import NoReturn
 
-__all__ = ["MAX_DEPTH", "loads"]
+__all__ = ["MAX_DEPTH", "first", "loads"]
 
 MAX_DEPTH = 64
 
@@ -21,9 +22,7 @@ def loads(text: str | bytes) -> object:
     try:
         if isinstance(text, bytes):
             text = text.removeprefix(codecs.BOM_UTF8).decode()
-        value: object = json.loads(
-            text, object_pairs_hook=_once, parse_constant=_no_constant, parse_float=_finite
-        )
+        value: object = _decoder.decode(text)
     except UnicodeDecodeError as error:
         raise ValueError(f"it is not UTF-8: {error.reason} at byte {error.start}") from None
     except RecursionError:
@@ -34,14 +33,27 @@ def loads(text: str | bytes) -> object:
     return value
 
 
+def first(text: str, start: int) -> tuple[object, int]:
+    """Return the value that begins at ``start``, and where it ends; raise `ValueError`.
+
+    It is a `json.JSONDecodeError` where the place of the mistake is known.
+    """
+    try:
+        value, end = _decoder.raw_decode(text, start)
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+    _inspect(value, 1)
+    return value, end
+
+
+_DIGITS = 601  # what every interpreter can write, too
 _TOO_DEEP = f"it is nested deeper than {MAX_DEPTH} levels"
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
         raise ValueError(f"the key {twice!r} is given twice in one object")
     return found
 
@@ -55,6 +67,12 @@ def _finite(digits: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"the number {digits[:40]} is too large")
     return number
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > _DIGITS:
+        raise ValueError(f"the number {digits[:40]} is too large")
+    return int(digits)
 
 
 def _inspect(value: object, depth: int) -> None:
@@ -71,3 +89,8 @@ def _inspect(value: object, depth: int) -> None:
         if isinstance(value, dict):
             for part in value.values():
                 _inspect(part, depth + 1)
+
+
+_decoder = json.JSONDecoder(
+    object_pairs_hook=_once, parse_constant=_no_constant, parse_float=_finite, parse_int=_whole
+)

@@ -10,6 +10,7 @@ import logging
 from chaospoint._injection import Injection
 from chaospoint._notice import (
     Notice,
+    Overflowed,
     Reached,
     Reloaded,
     RuleArmed,
@@ -53,7 +54,7 @@ class Log:
                 never = rule.reaches == 0 and why in ("disarmed", "expired")
                 _log.log(
                     logging.WARNING if never else logging.INFO,
-                    "%s %s (source %s%s): %d injections in %d reaches, %d woken early%s",
+                    "%s %s (source %s%s): %d injections in %d reaches, %d woken early%s%s",
                     why,
                     rule.shown,
                     rule.source,
@@ -61,13 +62,14 @@ class Log:
                     rule.injections,
                     rule.reaches,
                     rule.interrupted,
+                    f", {rule.overflow} passed at max_active" if rule.overflow else "",
                     "; it was never reached: is this point on the way of the calls?" * never,
                 )
             case Switched(enabled, by):
                 _log.info("chaospoint %s by %s", "enabled" if enabled else "disabled", by)
             case Reloaded(source, True):
                 _log.info("read the plan of source %s", source)
-            case Reloaded() | Reached() | Standing():
+            case Reloaded() | Reached() | Overflowed() | Standing():
                 pass  # a refusal is logged by who refused, with the cure
 
 

@@ -19,6 +19,7 @@ from chaospoint._fork import guards
 from chaospoint._injection import Injection
 from chaospoint._notice import (
     Notice,
+    Overflowed,
     Reached,
     Reloaded,
     RuleArmed,
@@ -69,6 +70,12 @@ class _Metrics:
             registry=registry,
         )
         self.enabled.set(1)
+        self.overflow = Counter(
+            "chaospoint_overflow",
+            "Firings that passed because max_active injections were going on; point as above.",
+            ["point"],
+            registry=registry,
+        )
         self.expired = Counter(
             "chaospoint_expired",
             "Rules that disarmed themselves at their deadline; point is the rule's name or glob.",
@@ -141,6 +148,8 @@ class Prometheus:
         match notice:
             case Reached(pattern, reaches):
                 metrics.reaches.labels(pattern).inc(reaches)
+            case Overflowed(pattern, count):
+                metrics.overflow.labels(pattern).inc(count)
             case Standing():
                 self._stand(notice)
             case RuleDisarmed(rule, "expired"):

@@ -6,6 +6,7 @@ for is recorded: a test says ``clock.advance(30)`` and looks at ``clock.waits``.
 
 from __future__ import annotations
 
+import asyncio
 from asyncio import Future
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -91,6 +92,8 @@ class FakeClock:
         with self._entered(seconds, wake) as ahead:
             if ahead:
                 await woken
+            else:
+                await asyncio.sleep(0)
 
     @contextmanager
     def _entered(self, seconds: float | None, wake: Callable[[], object]) -> Iterator[bool]:

@@ -1,0 +1,140 @@
+"""Why a rule fires or does not, answered by one look: the same for code and for HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from chaospoint._inside import transparent
+from chaospoint._names import matches
+
+if TYPE_CHECKING:
+    from chaospoint._board import Board
+    from chaospoint._epoch import ArmedRule, Source
+    from chaospoint._point import Point
+    from chaospoint._registry import Registry
+
+__all__ = ["Explanation", "RuleState", "explain", "states"]
+
+
+@dataclass(frozen=True, slots=True)
+class RuleState:
+    """A rule as it stands, in this process.
+
+    ``state``: ``armed``; ``waiting for an import``; ``spent``; ``masked`` or ``shadowed``, where
+    ``off`` or another rule before it fires at every reach; or how it ended. ``why`` says more
+    where there is more to say. ``ordinal``: the latest that it handed out, which is the number of
+    matching reaches; ``next_ordinal``: the one that fires next, None if none does. ``seed``: the
+    effective one, which as the rule's own gives the same firings. ``seconds_left``: None if it
+    does not expire. The other numbers are counts.
+    """
+
+    point: str
+    source: Source
+    by: str
+    state: str
+    why: str
+    text: str
+    seed: int
+    reaches: int
+    ordinal: int
+    next_ordinal: int | None
+    injections: int
+    interrupted: int
+    shadowed: int
+    overflow: int
+    paused: int
+    seconds_left: float | None
+
+    def __str__(self) -> str:
+        left = "" if self.seconds_left is None else f", {self.seconds_left:.1f} s left"
+        coming = "never again" if self.next_ordinal is None else f"next at {self.next_ordinal}"
+        more = "".join(
+            f", {count} {name}"
+            for name in ("interrupted", "shadowed", "overflow", "paused")
+            if (count := getattr(self, name))
+        )
+        why = f" ({self.why})" if self.why else ""
+        by = f" ({self.by})" if self.by else ""
+        return (
+            f"{self.state}{why}: {self.text}\n"
+            f"  armed by {self.source}{by}, seed {self.seed}{left}\n"
+            f"  {self.reaches} reaches, {self.injections} injections, {coming}{more}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What there is at one point: ``str()`` of it is for reading."""
+
+    point: str
+    enabled: bool
+    placements: tuple[str, ...]
+    rules: tuple[RuleState, ...]
+
+    def __str__(self) -> str:
+        lines = [f"{self.point}: {', '.join(self.placements) or 'blocks and statements'}"]
+        if not self.enabled:
+            lines.append("disabled: nothing can be armed until chaospoint.enable()")
+        lines += [str(rule) for rule in self.rules] or ["nothing is armed here"]
+        return "\n".join(lines)
+
+
+def explain(registry: Registry, point: Point) -> Explanation:
+    """Return what there is at a point: its rules in the order in which they are tried, then those
+    that ended and that nobody disarmed."""
+    board = registry.board
+    ended = [rule for rule in board.ended() if matches(rule.pattern, point.name)]
+    rules = [*board.rules(point.name), *ended]
+    return Explanation(point.name, registry.enabled, point.placements, states(board, rules, point))
+
+
+def states(
+    board: Board, rules: Iterable[ArmedRule], point: Point | None = None
+) -> tuple[RuleState, ...]:
+    """Return how rules stand, at one point or at all of theirs; safe from any thread."""
+    with transparent():
+        return tuple(_state(board, rule, point) for rule in rules)
+
+
+def _state(board: Board, rule: ArmedRule, point: Point | None) -> RuleState:
+    state, why = rule.state, rule.reason
+    if state in ("armed", "waiting for an import"):
+        hidden = _hidden(board, rule, [point.name] if point else board.names(rule.pattern))
+        if hidden is not None:
+            masks = all(fault.kind == "off" for fault in hidden.faults)
+            state = "masked" if masks else "shadowed"
+            why = f"{hidden.shown}, armed by {hidden.source}, fires at every reach before it"
+        elif rule.terms.schedule.probability <= 0.0:
+            why = "its probability is 0"
+        elif point is None and not board.names(rule.pattern):
+            why = "no point has this name so far"
+    return RuleState(
+        point=rule.pattern,
+        source=rule.source,
+        by=rule.by,
+        state=state,
+        why=why,
+        text=rule.text,
+        seed=rule.seed,
+        reaches=rule.reaches,
+        ordinal=rule.reaches,
+        next_ordinal=rule.upcoming,
+        injections=rule.injections,
+        interrupted=rule.interrupted,
+        shadowed=rule.shadowed,
+        overflow=rule.overflow,
+        paused=len(rule.paused),
+        seconds_left=rule.seconds_left,
+    )
+
+
+def _hidden(board: Board, rule: ArmedRule, names: Sequence[str]) -> ArmedRule | None:
+    """Return a rule that fires before this one at every reach, if so at all of these points."""
+    found: ArmedRule | None = None
+    for name in names:
+        found = next((one for one in board.rules(name) if one.hides(rule)), None)
+        if found is None:
+            return None
+    return found

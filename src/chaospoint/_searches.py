@@ -1,0 +1,49 @@
+"""The searches of blocks and statements, made at their first reach: most points have none.
+
+Nobody knows what a point is used as before it is, so what a block or a statement cannot express
+is said here, once for each time that something is armed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from chaospoint import _bug
+from chaospoint._aim import Kind, Search, aims_at, refusal, search
+from chaospoint._say import say
+
+if TYPE_CHECKING:
+    from chaospoint._epoch import ArmedRule
+
+__all__ = ["Searches"]
+
+
+class Searches(dict[tuple[Kind, bool], Search]):
+    """By the kind of the placement, and whether it is the search after the call."""
+
+    __slots__ = ("_point", "_rules")
+
+    def __init__(self, rules: Sequence[ArmedRule], point: str) -> None:
+        super().__init__()
+        self._rules = rules
+        self._point = point
+
+    def __missing__(self, key: tuple[Kind, bool]) -> Search:
+        kind, after = key
+        try:
+            self[key] = made = search(aims_at(self._rules, self._point, kind, after=after))
+            if not after:
+                self._say_left_out(kind)
+        except Exception:
+            _bug.report(f"making {self._point!r} ready")
+            return search(())
+        return made
+
+    def _say_left_out(self, kind: Kind) -> None:
+        for rule in self._rules:
+            for fault in rule.faults:
+                if why := refusal(fault, kind, rule.terms.after):
+                    line = "%r of %s is left out at %r: %s"
+                    say(logging.WARNING, line, fault.kind, rule.shown, self._point, why)

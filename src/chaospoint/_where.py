@@ -1,0 +1,71 @@
+"""What labels and arguments have to be for a reach to match.
+
+Equal to the value that is wanted, or to any of a list of them, or matched by a string with ``*``.
+What is missing, or cannot be compared, does not match; comparing raises nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from operator import itemgetter
+from typing import Any
+
+from chaospoint._inside import inside
+from chaospoint._names import is_glob, matcher
+
+__all__ = ["Reads", "Test", "label_reader", "tester"]
+
+Test = Callable[[Any], bool]
+"""Whether a reach with these labels or arguments matches."""
+
+Reads = Callable[[str], Callable[[Any], object] | None]
+"""For a name: how a placement reads its value at a reach, or None if it has nothing so named."""
+
+_COMPARES_ALONE = frozenset({bool, int, float, str, bytes, type(None)})
+
+
+def tester(where: Mapping[str, object], reads: Reads) -> Test | None:
+    """Return the test of one placement, or None if nothing there can ever match."""
+    pairs = [(reads(name), _check(wanted)) for name, wanted in where.items()]
+    known = tuple((read, check) for read, check in pairs if read is not None)
+    if len(known) < len(pairs):
+        return None
+
+    def test(values: Any) -> bool:
+        for read, check in known:
+            try:
+                found = read(values)
+            except LookupError:
+                return False
+            if not check(found):
+                return False
+        return True
+
+    return test
+
+
+def label_reader(name: str) -> Callable[[Mapping[str, object]], object]:
+    """Return how blocks and statements read a label: it may be there or not, at each reach."""
+    return itemgetter(name)
+
+
+def _check(wanted: object) -> Callable[[object], bool]:
+    if isinstance(wanted, list | tuple):
+        checks = tuple(map(_check, wanted))
+        return lambda found: any(check(found) for check in checks)
+    if isinstance(wanted, str) and is_glob(wanted):
+        match = matcher(wanted)
+        return lambda found: isinstance(found, str) and bool(match(found))
+    return lambda found: _equal(found, wanted)
+
+
+def _equal(found: object, wanted: object) -> bool:
+    if type(found) in _COMPARES_ALONE and type(wanted) in _COMPARES_ALONE:
+        return found == wanted
+    token = inside.set(True)  # foreign code, which may reach points
+    try:
+        return bool(found == wanted)
+    except Exception:
+        return False
+    finally:
+        inside.reset(token)

@@ -1,0 +1,62 @@
+"""What a reach has to be like: the key ``where``, and the words of ``when`` and ``scope``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, PlainSerializer
+
+from chaospoint.models.plain_data import CODE_ONLY, check_plain, check_written, is_plain
+from chaospoint.models.refusal import Refusal, close_to, name_key
+
+__all__ = ["Scope", "When", "Where", "detached_where"]
+
+_CURE = "write the names of labels or arguments with the values they must have: {tenant: acme}"
+
+
+def _where(value: object) -> Mapping[str, object]:
+    if not isinstance(value, Mapping):
+        raise Refusal("not a mapping of names", _CURE, value=value)
+    if not value:
+        raise Refusal("says nothing", "leave the key out, to match every call", value=value)
+    for name in value:
+        if not isinstance(name, str) or not name or not is_plain(name):
+            problem = "not the name of a label or an argument"
+            raise Refusal(problem, _CURE, field=name_key(name), value=value[name])
+    return dict(value)
+
+
+def _dump_where(value: Mapping[str, object] | None) -> object:
+    if value is None:
+        return None
+    return {name: wanted if is_plain(wanted) else CODE_ONLY for name, wanted in value.items()}
+
+
+def detached_where(where: Mapping[str, object] | None) -> Mapping[str, object] | None:
+    """Return a copy of plain data; refuse any other."""
+    for name, wanted in (where or {}).items():
+        try:
+            check_plain(wanted)
+            check_written(wanted)
+        except Refusal as refusal:
+            raise refusal.within(f"where.{name}") from None
+    return deepcopy(where)
+
+
+def _one_of(*words: str) -> BeforeValidator:
+    def read(value: object) -> object:
+        if not isinstance(value, str) or value not in words:
+            cure = close_to(value, words) or f"write {' or '.join(words)}"
+            raise Refusal("means nothing here", cure, value=value)
+        return value
+
+    return BeforeValidator(read)
+
+
+Where = Annotated[
+    Mapping[str, object] | None, BeforeValidator(_where), PlainSerializer(_dump_where)
+]
+When = Annotated[Literal["before", "after"], _one_of("before", "after")]
+Scope = Annotated[Literal["process", "context"], _one_of("process", "context")]
