@@ -18,7 +18,7 @@ FLOORS = (
     # The kernel. Values, chance, time, and what may go wrong.
     "_version errors",
     "_clock _draw _decide _effects _environ _injection _inside _lock _names _scope",
-    "_fork _notice _remark _say _terms _trampoline _where",
+    "_fork _notice _remark effects _say _terms _trampoline _where",
     "_bug _tally",
     # What lives while something is armed, and the handle of it.
     "_aim _armed _epoch _keeper",

@@ -226,6 +226,8 @@ def search(aims: tuple[Aim, ...]) -> Search:
 
     It raises nothing: a bug of ours lets the call through.
     """
+    if len(aims) == 1 and aims[0].test is None:
+        return _search_one(aims[0])
     tried = tuple((aim, aim.rule.tally, aim.test) for aim in aims)
 
     def reach(values: Any = None) -> Firing | None:
@@ -242,6 +244,20 @@ def search(aims: tuple[Aim, ...]) -> Search:
                         shaded.rule.shade()
                 return firing
         return None
+
+    return reach
+
+
+def _search_one(aim: Aim) -> Search:
+    tally = aim.rule.tally
+    ordinals = tally.ordinals
+
+    def reach(_: Any = None) -> Firing | None:
+        if inside.get():
+            return None
+        for ordinal in ordinals:  # noqa: B007
+            break
+        return take(aim, ordinal) if ordinal >= tally.due else None
 
     return reach
 

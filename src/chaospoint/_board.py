@@ -386,7 +386,9 @@ class Board:
     def _set(self, point: Point) -> None:
         core = point.core
         core.rules = tuple(self.rules(core.name))
-        core.searches = Searches(core.rules, core.name) if core.rules else None
+        rules, late = core.rules, any(rule.terms.after for rule in core.rules)
+        core.before = Searches(rules, core.name, after=False) if rules else None
+        core.after = Searches(rules, core.name, after=True) if late else None
         point.__class__ = ArmedPoint if core.rules else Point
         for site in core.sites:
             try:

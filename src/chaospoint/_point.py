@@ -9,7 +9,7 @@ block nothing is kept on the Point, so one Point serves all threads and tasks at
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from types import FunctionType
+from types import FunctionType, MappingProxyType
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from chaospoint.errors import InvalidPoint
@@ -31,7 +31,7 @@ _F = TypeVar("_F")
 class Core:
     """What all Point objects of one name share; changed under the `arming` lock only."""
 
-    __slots__ = ("description", "home", "name", "rules", "searches", "sites")
+    __slots__ = ("after", "before", "description", "home", "name", "rules", "sites")
 
     def __init__(self, name: str, home: Registry) -> None:
         self.name = name
@@ -39,7 +39,9 @@ class Core:
         self.description = ""
         self.sites: list[Site | Wrapper] = []
         self.rules: tuple[ArmedRule, ...] = ()  # armed here, in the order they are tried
-        self.searches: Searches | None = None  # of blocks and statements
+        # One reach of a block or statement; None where no rule is armed that acts then.
+        self.before: Searches | None = None
+        self.after: Searches | None = None
 
 
 class Point:
@@ -50,6 +52,8 @@ class Point:
     """
 
     __slots__ = ("__weakref__", "core")
+
+    _labels: Mapping[str, object] = MappingProxyType({})
 
     def __init__(self, core: Core) -> None:
         self.core = core
@@ -70,7 +74,7 @@ class Point:
     @property
     def labels(self) -> Mapping[str, object]:
         """What this placement is told apart by."""
-        return {}
+        return self._labels
 
     @property
     def raises(self) -> tuple[type[BaseException], ...]:
@@ -144,26 +148,26 @@ class ArmedPoint(Point):
     __slots__ = ()
 
     def __enter__(self) -> Point:
-        _act(self.core, "block", self.labels)
+        _act(self.core.before, "block", self._labels)
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if kind is None:
-            _act(self.core, "block", self.labels, after=True)
+            _act(self.core.after, "block", self._labels)
 
     async def __aenter__(self) -> Point:
-        await _aact(self.core, "async block", self.labels)
+        await _aact(self.core.before, "async block", self._labels)
         return self
 
     async def __aexit__(self, kind: object, error: object, trace: object) -> None:
         if kind is None:
-            await _aact(self.core, "async block", self.labels, after=True)
+            await _aact(self.core.after, "async block", self._labels)
 
     def hit(self, /, **labels: object) -> None:
-        _act(self.core, "statement", {**self.labels, **labels})
+        _act(self.core.before, "statement", {**self._labels, **labels})
 
     async def ahit(self, /, **labels: object) -> None:
-        await _aact(self.core, "async statement", {**self.labels, **labels})
+        await _aact(self.core.before, "async statement", {**self._labels, **labels})
 
 
 class LabelledPoint(ArmedPoint):
@@ -185,27 +189,19 @@ class LabelledPoint(ArmedPoint):
         self._raises = raises
 
     @property
-    def labels(self) -> Mapping[str, object]:
-        return self._labels
-
-    @property
     def raises(self) -> tuple[type[BaseException], ...]:
         return self._raises
 
 
-def _act(core: Core, kind: Kind, labels: Mapping[str, object], *, after: bool = False) -> None:
-    searches = core.searches
-    if searches is not None and (firing := searches[kind, after](labels)) is not None:
+def _act(searches: Searches | None, kind: Kind, labels: Mapping[str, object]) -> None:
+    if searches is not None and (firing := searches[kind](labels)) is not None:
         from chaospoint._drive import drive
 
         drive(firing)
 
 
-async def _aact(
-    core: Core, kind: Kind, labels: Mapping[str, object], *, after: bool = False
-) -> None:
-    searches = core.searches
-    if searches is not None and (firing := searches[kind, after](labels)) is not None:
+async def _aact(searches: Searches | None, kind: Kind, labels: Mapping[str, object]) -> None:
+    if searches is not None and (firing := searches[kind](labels)) is not None:
         from chaospoint._drive import adrive
 
         await adrive(firing)

@@ -20,21 +20,22 @@ if TYPE_CHECKING:
 __all__ = ["Searches"]
 
 
-class Searches(dict[tuple[Kind, bool], Search]):
-    """By the kind of the placement, and whether it is the search after the call."""
+class Searches(dict[Kind, Search]):
+    """By the kind of the placement, before the call or after it."""
 
-    __slots__ = ("_point", "_rules")
+    __slots__ = ("_after", "_point", "_rules")
 
-    def __init__(self, rules: Sequence[ArmedRule], point: str) -> None:
+    def __init__(self, rules: Sequence[ArmedRule], point: str, *, after: bool) -> None:
         super().__init__()
         self._rules = rules
         self._point = point
+        self._after = after
 
-    def __missing__(self, key: tuple[Kind, bool]) -> Search:
-        kind, after = key
+    def __missing__(self, kind: Kind) -> Search:
         try:
-            self[key] = made = search(aims_at(self._rules, self._point, kind, after=after))
-            if not after:
+            aims = aims_at(self._rules, self._point, kind, after=self._after)
+            self[kind] = made = search(aims)
+            if not self._after:
                 self._say_left_out(kind)
         except Exception:
             _bug.report(f"making {self._point!r} ready")

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Burn",
     "Call",
+    "Duration",
     "Failure",
     "FaultModel",
     "Hang",

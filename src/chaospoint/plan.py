@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import BeforeValidator
 
 from chaospoint._decide import Schedule
-from chaospoint._draw import derive, draw_seed
+from chaospoint._draw import Draws, derive, draw_seed
+from chaospoint._effects import Effect
 from chaospoint._terms import Terms
 from chaospoint.models.document import parse_text, read_text, rule_line
 from chaospoint.models.fault_model import FaultModel
@@ -265,6 +266,23 @@ def _resolve(
     rule: Rule, called: str, trust: Trust, *, reached: bool = False
 ) -> tuple[FaultModel, ...]:
     try:
-        return tuple(fault.resolve(trust, reached=reached) for fault in rule.faults)
+        faults = tuple(fault.resolve(trust, reached=reached) for fault in rule.faults)
+        for fault in faults:
+            if fault.resolved:
+                _try(fault)
     except Refusal as refusal:
         raise refusal.of_rule(called).invalid_plan() from None
+    return faults
+
+
+def _try(fault: FaultModel) -> None:
+    """Ask once what the fault does: kinds of other packages may be wrong."""
+    try:
+        effects = fault.effects(Draws(0, 1))
+        wrong: list[object] = [one for one in effects if not isinstance(one, Effect)]
+    except Exception as error:
+        wrong = [error]
+    if wrong:
+        problem = f"the kind does not say what it does: {wrong[0]!r}"
+        cure = "mend its effects(), which returns a tuple of chaospoint.effects"
+        raise Refusal(problem, cure, field="kind", value=fault.kind)
