@@ -72,7 +72,7 @@ def _read_item(item: object) -> list[Rule]:
         text, read = item["rule"], read_chain
         beside = {key: value for key, value in item.items() if key != "rule"}
     if not isinstance(text, str):
-        cure = "write it as text, such as 5%raise(TimeoutError)"
+        cure = 'write it as text in quotes, such as "off" or "5%raise(TimeoutError)"'
         raise Refusal("not text", cure, field="rule", value=text)
     try:
         return [Rule.from_data(_beside(keys, beside)) for keys in read(text)]

@@ -40,6 +40,11 @@ class Liar(Exception):
         return StopIteration()
 
 
+class NoException(Exception):
+    def __new__(cls, *args: object) -> Any:
+        return 3
+
+
 def compiled(exception: object, trust: Trust) -> Terms:
     (terms,) = compile_plan(Plan(rules=[{"point": "a", "exception": exception}]), trust=trust)
     return terms
@@ -206,7 +211,8 @@ def test_what_is_no_exception_subclass_comes_from_code_only(name: str) -> None:
         ({"type": "TimeoutError", "kwargs": {"x": 1}}, "cannot be built: TypeError"),
         (Chatty, "cannot be built: TypeError"),
         (Quits, "cannot be built: SystemExit"),
-        (Liar, "builds a StopIteration"),
+        (Liar, "StopIteration means something else to generators"),
+        (NoException, "builds something that is no exception: 3; let it return a fresh"),
     ],
 )
 def test_wrong_arguments_fail_when_compiling(exception: Any, problem: str) -> None:

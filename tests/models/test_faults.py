@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from math import log, sqrt
+from statistics import fmean, stdev
 from typing import Any
 
 import pytest
@@ -9,8 +12,21 @@ from pydantic import ValidationError
 
 from chaospoint import _effects
 from chaospoint._draw import Draws
+from chaospoint._injection import Injection
 from chaospoint.errors import InjectedFault, InvalidPlan
-from chaospoint.faults import Failure, Hang, Latency, Return
+from chaospoint.faults import (
+    Burn,
+    Call,
+    Failure,
+    Hang,
+    Latency,
+    Off,
+    Pause,
+    Print,
+    Return,
+    Yield,
+)
+from chaospoint.models.durations import MAX_SECONDS
 from chaospoint.models.kinds import kind_named
 from chaospoint.models.refusal import Refusal
 
@@ -45,6 +61,72 @@ def test_jitter_is_uniform_around_the_latency(draw: float, expected: float) -> N
 
 def test_a_latency_below_zero_counts_as_zero() -> None:
     assert Latency(seconds=0.1, jitter=1).effects(Scripted(0.0)) == (_effects.Sleep(0.0),)
+
+
+MANY = 20_000
+
+
+@pytest.mark.parametrize(
+    ("distribution", "mean", "deviation"),
+    [
+        ("uniform", 2.0, 0.5 / sqrt(3)),  # the jitter is the half width
+        ("normal", 2.0, 0.5),
+        ("lognormal", 2.0, 0.5),
+    ],
+)
+def test_many_draws_have_the_mean_and_the_deviation_that_was_asked_for(
+    distribution: Any, mean: float, deviation: float
+) -> None:
+    latency = Latency(seconds=2, jitter="500ms", distribution=distribution)
+    drawn = [slept(latency, ordinal) for ordinal in range(MANY)]
+    assert fmean(drawn) == pytest.approx(mean, rel=0.01)
+    assert stdev(drawn) == pytest.approx(deviation, rel=0.03)
+    if distribution == "uniform":
+        assert 1.5 <= min(drawn) < max(drawn) <= 2.5
+    if distribution == "lognormal":
+        assert fmean(map(log, drawn)) < log(mean)  # the median lies below the mean
+
+
+def slept(latency: Latency, ordinal: int, seed: int = 1) -> float:
+    (effect,) = latency.effects(Draws(seed, ordinal))
+    assert isinstance(effect, _effects.Sleep)
+    return effect.seconds
+
+
+@pytest.mark.parametrize("distribution", ["uniform", "normal", "lognormal"])
+def test_the_draw_is_fixed_by_seed_and_ordinal(distribution: Any) -> None:
+    latency = Latency(seconds=1, jitter=1, distribution=distribution)
+    drawn = [slept(latency, ordinal) for ordinal in range(50)]
+    assert drawn == [slept(latency, ordinal) for ordinal in range(50)]
+    assert drawn != [slept(latency, ordinal, seed=2) for ordinal in range(50)]
+    assert min(drawn) >= 0.0
+
+
+@pytest.mark.parametrize("distribution", ["uniform", "normal"])
+def test_what_falls_below_zero_counts_as_zero(distribution: Any) -> None:
+    latency = Latency(seconds=0, jitter=1, distribution=distribution)
+    drawn = [slept(latency, ordinal) for ordinal in range(MANY)]
+    assert drawn.count(0.0) / MANY == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize("distribution", ["uniform", "normal", "lognormal"])
+@pytest.mark.parametrize("draw", [0.0, 0.5, 1 - 2.0**-53])
+@pytest.mark.parametrize("seconds", [5e-324, 1e-300, 1.0, MAX_SECONDS])
+@pytest.mark.parametrize("jitter", [5e-324, 1e-300, 1.0, MAX_SECONDS])
+def test_no_draw_is_more_than_can_be_waited_for(
+    distribution: Any, draw: float, seconds: float, jitter: float
+) -> None:
+    latency = Latency(seconds=seconds, jitter=jitter, distribution=distribution)
+    (effect,) = latency.effects(Scripted(draw))
+    assert isinstance(effect, _effects.Sleep)
+    assert 0.0 <= effect.seconds <= MAX_SECONDS
+
+
+@pytest.mark.parametrize("jitter", [0, 0.0, "0s"])
+def test_without_jitter_every_distribution_is_the_same(jitter: Any) -> None:
+    for distribution in ("uniform", "normal", "lognormal"):
+        keys = {"seconds": 0, "jitter": jitter, "distribution": distribution}
+        assert Latency(**keys) == Latency.from_key(keys) == Latency(seconds=0)
 
 
 def test_a_failure_raises_a_fresh_exception_each_time() -> None:
@@ -132,13 +214,50 @@ def test_a_bounded_hang_holds_and_then_times_out() -> None:
     assert isinstance(late.build(), TimeoutError)
 
 
+def test_the_verbs_of_old_have_their_effects() -> None:
+    assert Off().effects(Scripted()) == ()
+    assert Yield().effects(Scripted()) == (_effects.Hold(0.0),)
+    assert Pause().effects(Scripted()) == (_effects.Hold(None, releasable=True),)
+    assert Burn(seconds="100ms").effects(Scripted()) == (_effects.Sleep(0.1, busy=True),)
+
+
+INJECTION = Injection("a.b", "print", "a.b=print", 1, "code", None, None)
+
+
+@pytest.mark.parametrize(("message", "line"), [("100% %s", "100% %s"), ("", "a.b was reached")])
+def test_print_logs_its_message_or_else_the_point(
+    message: str, line: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (run,) = Print(message=message).effects(Scripted())
+    assert isinstance(run, _effects.Run)
+    assert not run.needs_await
+    run.call(INJECTION)
+    assert caplog.record_tuples == [("chaospoint", logging.WARNING, line)]
+
+
+def test_call_runs_the_function_and_says_whether_it_must_be_awaited() -> None:
+    async def later(injection: object) -> None: ...
+
+    assert Call(call=print).effects(Scripted()) == (_effects.Run(print),)
+    assert Call(call=later).effects(Scripted()) == (_effects.Run(later, needs_await=True),)
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
         (lambda: Latency(seconds="fast"), ["Latency", "seconds='fast'", "200ms"]),
         (lambda: Latency(seconds=1, jitter=-1), ["jitter=-1", "negative"]),
         (lambda: Latency(seconds=1, distribution="odd"), ["distribution='odd'", "uniform"]),
+        (
+            lambda: Latency(seconds=0, jitter=1, distribution="lognormal"),
+            ["distribution='lognormal'", "has no mean of 0; write seconds above 0"],
+        ),
         (lambda: Latency(), ["seconds", "missing"]),
+        (lambda: Burn(), ["Burn: seconds: missing"]),
+        (lambda: Print(message=3), ["Print: message=3: not a line of text", "in quotes"]),
+        (lambda: Print(message="\ud800"), [r"message='\ud800': not a line of text"]),
+        (lambda: Call(call=3), ["call=3: not callable; give a function that takes the Injection"]),
+        (lambda: Off(after=1), ["Off: after=1: unknown key; known are kind"]),
         (lambda: Latency(secnds=1), ["secnds=1", "unknown key", "'seconds'"]),
         (lambda: Failure(rate=2), ["Failure", "rate=2", "0 to 1"]),
         (lambda: Failure(exception=int), ["exception=<class 'int'>", "not an exception"]),
@@ -168,6 +287,25 @@ def test_a_bad_fault_is_refused_by_name(make: Any, words: list[str]) -> None:
         (Return(value=False), {"kind": "return", "value": False}),
         (Hang(), {"kind": "hang"}),
         (Hang(seconds="1m"), {"kind": "hang", "seconds": 60.0}),
+        (Burn(seconds="1m"), {"kind": "delay", "seconds": 60.0}),
+        (Print(), {"kind": "print"}),
+        (Print(message="m"), {"kind": "print", "message": "m"}),
+        (Off(), {"kind": "off"}),
+        (Yield(), {"kind": "yield"}),
+        (Pause(), {"kind": "pause"}),
+        (
+            Failure(
+                exception=[OSError, {"weight": 2}, {"type": OSError, "args": [1], "weight": 3}]
+            ),
+            {
+                "kind": "exception",
+                "exception": [
+                    "OSError",
+                    {"type": "InjectedFault", "weight": 2.0},
+                    {"type": "OSError", "args": [1], "weight": 3.0},
+                ],
+            },
+        ),
     ],
 )
 def test_a_dump_leaves_out_what_is_unset_and_reads_back(

@@ -100,6 +100,24 @@ def test_no_rules_are_said_with_an_empty_list(tmp_path: Path, name: str, text: s
     assert load_plan(write(tmp_path, name, text)) == Plan(rules=[])
 
 
+def test_a_rule_may_be_text_with_the_keys_that_it_does_not_set(tmp_path: Path) -> None:
+    text = """\
+- point: inventory.*
+  rule: 5%raise(sqlite3.OperationalError,"database is locked") -> 2*off
+  expires_after: 10m
+  where: {tenant: [acme, b*]}
+- a=latency(1s); b=print(m)
+"""
+    beside = {"expires_after": 600, "where": {"tenant": ["acme", "b*"]}}
+    locked = {"type": "sqlite3.OperationalError", "args": ["database is locked"]}
+    assert load_plan(write(tmp_path, "p.yaml", text)).rules == (
+        Rule(point="inventory.*", exception=locked, probability=0.05, **beside),
+        Rule(point="inventory.*", faults=[{"kind": "off"}], times=2, **beside),
+        Rule(point="a", latency=1),
+        Rule(point="b", faults=[{"kind": "print", "message": "m"}]),
+    )
+
+
 def test_values_are_those_of_json(tmp_path: Path) -> None:
     text = "- {point: a, returns: [2020-01-01, 12:30, yes, 0x10, 1.5, ~]}\n"
     (rule,) = load_plan(write(tmp_path, "p.yaml", text)).rules
@@ -156,6 +174,28 @@ BAD: list[tuple[str, str | bytes, int | None, str]] = [
     ("p.yaml", "- point: a\n  latency: 2020-01-01\n", 1, "latency='2020-01-01': not a duration"),
     ("p.yaml", "- point: on\n  hang: true\n", 1, "point=True: not the name of a point"),
     ("p.yaml", f"- point: a\n  seed: {'9' * 5000}\n", 2, "not YAML"),
+    (
+        "p.yaml",
+        f"- {{point: a, faults: [{{kind: 0x{'f' * 5000}}}]}}\n",
+        1,
+        "kind=<int>: not a kind",
+    ),
+    ("p.yaml", f"- ? 0x{'f' * 5000}\n  : 1\n", 1, "<int>=1: unknown key"),
+    (
+        "p.yaml",
+        "# text\n- point: a\n  rule: 5%raise(\n",
+        2,
+        "rule 1 ('a'): rule='5%raise(': column",
+    ),
+    ("p.yaml", "- a=off\n- b=of\n", 2, "rule 2: rule='b=of': column 3: 'of': not a verb; did you"),
+    ("p.yaml", "- {point: a, rule: off}\n", 1, "rule=False: not text; write it as text in quotes"),
+    (
+        "p.toml",
+        "[[rules]]\npoint='a'\nrule='2*off'\ntimes=3\n",
+        1,
+        "times=3: the text in `rule` says",
+    ),
+    ("p.json", '[{"point": "a", "returns": "\\ud800"}]', None, "returns='\\ud800': not plain data"),
     ("p.yaml", "- &a [*a]\n", 1, "nested more than 100 deep"),
     ("p.yaml", BOMB, None, "unfold to more than a million"),
     ("p.yaml", CHAIN, None, "nested more than 100 deep"),

@@ -99,9 +99,7 @@ def first_refusal(error: ValidationError) -> Refusal:
         return inner if inner.rule or not field else inner.within(field, detail["input"])
     if detail["type"] == "missing":
         return Refusal("missing", f"write a value for {field!r}", field=field)
-    return Refusal(
-        detail["msg"], "write what the reference says", field=field, value=detail["input"]
-    )
+    return Refusal(detail["msg"], "correct the value", field=field, value=detail["input"])
 
 
 def check_keys(keys: Mapping[str, object], known: Iterable[str]) -> None:

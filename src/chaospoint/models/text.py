@@ -169,8 +169,8 @@ class Argument:
         text = _PADDED.sub(r"\1", self.text, count=1)
         try:
             value, end = strict_json.first(text, 0)
-            if end < len(text):
-                raise JSONDecodeError("Expecting ',' or ')'", text, end)
+            if rest := text[end:].lstrip():
+                raise JSONDecodeError("Expecting ',' or ')'", text, len(text) - len(rest))
             return value
         except ValueError as error:
             if not _NO_WORDS.fullmatch(self.text):

@@ -1,0 +1,144 @@
+"""Exceptions drawn by weight, patterns that are rebuilt, and functions that build them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from chaospoint._draw import Draws
+from chaospoint._effects import Raise
+from chaospoint.errors import InjectedFault, InvalidPlan
+from chaospoint.faults import Failure
+from chaospoint.plan import Plan, Rule, compile_plan
+
+
+def failure(exception: Any) -> Failure:
+    return Failure(exception=exception).resolve("code")
+
+
+def raised(failure: Failure, ordinal: int = 1, seed: int = 1) -> BaseException:
+    (effect,) = failure.effects(Draws(seed, ordinal))
+    assert isinstance(effect, Raise)
+    built = effect.build()
+    assert type(built).__name__ == effect.name
+    return built
+
+
+def compiled(exception: Any) -> None:
+    compile_plan(Plan(rules=[Rule(point="a", exception=exception)]), trust="code")
+
+
+@pytest.mark.parametrize(
+    ("exceptions", "shares"),
+    [
+        ([OSError, TimeoutError], {OSError: 0.5, TimeoutError: 0.5}),
+        ([{"type": OSError, "weight": 3}, TimeoutError], {OSError: 0.75, TimeoutError: 0.25}),
+        (
+            [{"weight": 0.1}, {"type": OSError, "weight": 0.3}, {"type": KeyError, "weight": 0.6}],
+            {InjectedFault: 0.1, OSError: 0.3, KeyError: 0.6},
+        ),
+        ([{"type": OSError, "weight": 0}, TimeoutError], {TimeoutError: 1}),
+        ([TimeoutError, {"type": OSError, "weight": 0}], {TimeoutError: 1}),
+        ([{"type": OSError, "weight": 1_000_000}], {OSError: 1}),
+        ((OSError("text"), KeyError), {OSError: 0.5, KeyError: 0.5}),
+    ],
+)
+def test_weights_are_the_shares_of_many_draws(
+    exceptions: Any, shares: dict[type[BaseException], float]
+) -> None:
+    many = 10_000
+    drawn = failure(exceptions)
+    seen = Counter(type(raised(drawn, ordinal)) for ordinal in range(1, many + 1))
+    assert set(seen) == set(shares)
+    for kind, share in shares.items():
+        assert seen[kind] / many == pytest.approx(share, abs=0.02)
+
+
+def test_the_choice_is_fixed_by_seed_and_ordinal() -> None:
+    choice = failure([OSError, TimeoutError, KeyError])
+
+    def run(seed: int) -> list[type]:
+        return [type(raised(choice, ordinal, seed)) for ordinal in range(1, 50)]
+
+    assert run(1) == run(1)
+    assert run(1) != run(2)
+
+
+def test_the_choice_is_a_stream_of_its_own() -> None:
+    rated = Failure(exception=[OSError, TimeoutError], rate=0.5).resolve("code")
+    kinds = {type(raised(rated, nth)) for nth in range(1, 50) if rated.effects(Draws(1, nth))}
+    assert kinds == {OSError, TimeoutError}
+
+
+def test_one_that_cannot_be_found_keeps_the_others_waiting() -> None:
+    waiting = Failure(exception=[OSError, "colorsys.LaterError"]).resolve("deferred")
+    assert not waiting.resolved
+
+
+@pytest.mark.parametrize("pattern", [OSError(2, "gone"), KeyError("x"), InjectedFault("m")])
+def test_an_instance_is_rebuilt_from_its_type_and_arguments(pattern: BaseException) -> None:
+    pattern.add_note("of the pattern")
+    rebuilt = failure(pattern)
+    first, second = raised(rebuilt), raised(rebuilt)
+    assert type(first) is type(second) is type(pattern)
+    assert first.args == second.args == pattern.args
+    assert len({id(pattern), id(first), id(second)}) == 3
+    assert not hasattr(first, "__notes__")
+    assert str(Rule(point="a", exception=pattern)).startswith(f"a=raise({type(pattern).__name__}, ")
+
+
+def test_a_function_builds_a_fresh_one_each_time() -> None:
+    made: list[BaseException] = []
+
+    def build() -> BaseException:
+        made.append(TimeoutError(f"number {len(made)}"))
+        return made[-1]
+
+    function = failure(build)
+    assert [str(raised(function)) for _ in range(3)] == ["number 1", "number 2", "number 3"]
+    assert len(made) == 4  # the first was built when it was resolved
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (lambda: None, "builds something that is no exception: None; let it return a fresh"),
+        (lambda: OSError, "builds something that is no exception: <class 'OSError'>; let it"),
+        (lambda: StopIteration(), "StopIteration means something else to generators"),
+        (lambda: 1 / 0, "cannot be built: ZeroDivisionError: division by zero; mend the function"),
+        (lambda one: OSError(), "cannot be built: TypeError.*called without arguments"),
+        (print, "builds something that is no exception: None"),
+    ],
+)
+def test_a_function_that_builds_no_exception_is_refused_when_compiling(
+    function: Any, words: str
+) -> None:
+    with pytest.raises(InvalidPlan, match=words) as caught:
+        compiled(function)
+    assert caught.value.field == "exception"
+    assert caught.value.value is function
+
+
+def test_a_coroutine_function_is_refused_at_once() -> None:
+    async def build() -> BaseException:
+        return OSError()
+
+    with pytest.raises(InvalidPlan, match="coroutine function is not awaited here; give a plain"):
+        Rule(point="a", exception=build)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("pattern", [StopIteration(), GeneratorExit("x")])
+def test_an_instance_that_generators_mistake_is_refused(pattern: BaseException) -> None:
+    with pytest.raises(InvalidPlan, match="means something else to generators"):
+        Rule(point="a", exception=pattern)
+
+
+def test_an_instance_that_its_arguments_do_not_rebuild_is_refused_when_compiling() -> None:
+    class Odd(Exception):
+        def __init__(self, *, reason: str) -> None:
+            super().__init__(reason)
+
+    with pytest.raises(InvalidPlan, match=r"cannot be built: TypeError.*\{type: "):
+        compiled(Odd(reason="x"))

@@ -1,0 +1,374 @@
+"""The text form: what each text says, and how a mistake in it is shown."""
+
+from __future__ import annotations
+
+from time import process_time
+from typing import Any
+
+import pytest
+
+from chaospoint.errors import InvalidPlan
+from chaospoint.faults import Burn, Failure, Hang, Latency, Off, Pause, Print, Return, Yield
+from chaospoint.plan import Plan, Rule
+
+
+def rules(text: str, *, point: str = "a") -> tuple[Rule, ...]:
+    """Return what the text says of one point."""
+    return Plan.parse(f"{point}={text}").rules
+
+
+def rule(*faults: Any, **keys: Any) -> Rule:
+    return Rule(point="a", faults=faults, **keys)
+
+
+def raising(*args: object, exception: str = "InjectedFault") -> Failure:
+    return Failure(exception={"type": exception, "args": args})
+
+
+FAIL_RS = {
+    "off": [rule(Off())],
+    "return": [rule(Return())],
+    "return(1000)": [rule(Return(value=1000))],
+    "return(64)": [rule(Return(value=64))],
+    "return(2%5)": [rule(Return(value="2%5"))],
+    "5*return": [rule(Return(), times=5)],
+    "25%return": [rule(Return(), probability=0.25)],
+    "sleep(1000)": [rule(Latency(seconds=1))],
+    "delay(1000)": [rule(Burn(seconds=1))],
+    "panic": [rule(Failure())],
+    "panic(msg)": [rule(raising("msg"))],
+    "print": [rule(Print())],
+    "print(msg)": [rule(Print(message="msg"))],
+    "yield": [rule(Yield())],
+    "pause": [rule(Pause())],
+    " 25%2*off ": [rule(Off(), probability=0.25, times=2)],
+    "20%3*return(x)": [rule(Return(value="x"), probability=0.2, times=3)],
+    "20%3*print(still alive!)->panic": [
+        rule(Print(message="still alive!"), probability=0.2, times=3),
+        rule(Failure()),
+    ],
+    "50%50*return(1)->50%50*return(-1)->50*return": [
+        rule(Return(value=1), probability=0.5, times=50),
+        rule(Return(value=-1), probability=0.5, times=50),
+        rule(Return(), times=50),
+    ],
+}
+GOFAIL = {
+    'return("abc")': [rule(Return(value="abc"))],
+    '2*return("abc")->1*return("def")': [
+        rule(Return(value="abc"), times=2),
+        rule(Return(value="def"), times=1),
+    ],
+    '1*return("abc")->return("def")': [
+        rule(Return(value="abc"), times=1),
+        rule(Return(value="def")),
+    ],
+    '10*sleep(10)->1*return("abc")': [
+        rule(Latency(seconds="10ms"), times=10),
+        rule(Return(value="abc"), times=1),
+    ],
+    "return()": [rule(Return())],
+    "return(true)": [rule(Return(value=True))],
+    "return(0012)": [rule(Return(value=12))],
+    'return("")': [rule(Return(value=""))],
+    r'return("a\"b")': [rule(Return(value='a"b'))],
+    r'return("a\nb")': [rule(Return(value="a\nb"))],
+    r'return("a\\b")': [rule(Return(value="a\\b"))],
+    r'return("tab\there")': [rule(Return(value="tab\there"))],
+    r'1*return("a\"b")->return("x")': [
+        rule(Return(value='a"b'), times=1),
+        rule(Return(value="x")),
+    ],
+    "sleep(100)": [rule(Latency(seconds="100ms"))],
+    'sleep("13ms")': [rule(Latency(seconds="13ms"))],
+    "12.5%off": [rule(Off(), probability=0.125)],
+    "50.0%3*off": [rule(Off(), probability=0.5, times=3)],
+}
+OURS = {
+    "latency(200ms)": [rule(Latency(seconds=0.2))],
+    "raise": [rule(Failure())],
+    "raise()": [rule(Failure())],
+    "raise(TimeoutError)": [rule(Failure(exception=TimeoutError))],
+    'raise("slow bank")': [rule(raising("slow bank"))],
+    'raise(OSError, 5, "gone")': [rule(raising(5, "gone", exception="OSError"))],
+    "raise(OSError, [1, {}], slow bank)": [
+        rule(raising([1, {}], "slow bank", exception="OSError"))
+    ],
+    "raise(shop.bank.BankError)": [rule(Failure(exception="shop.bank.BankError"))],
+    'panic("a, b")': [rule(raising("a, b"))],
+    "panic(a, b)": [rule(raising("a, b"))],
+    "hang": [rule(Hang())],
+    "hang(30s)": [rule(Hang(seconds=30))],
+    'return({"a": [1, null]})': [rule(Return(value={"a": [1, None]}))],
+    "return(-0.5)": [rule(Return(value=-0.5))],
+    "return(-007)": [rule(Return(value=-7))],
+    "return(null)": [rule(Return())],
+    "return( bare words )": [rule(Return(value="bare words"))],
+    "30%5*latency(200ms)+raise(TimeoutError)": [
+        rule(Latency(seconds=0.2), Failure(exception=TimeoutError), probability=0.3, times=5)
+    ],
+    "raise+print(m)+latency(1s)": [rule(Print(message="m"), Latency(seconds=1), Failure())],
+    "0%off": [rule(Off(), probability=0)],
+    "100%off": [rule(Off())],
+    ".5%off": [rule(Off(), probability=0.005)],
+    "5.%off": [rule(Off(), probability=0.05)],
+}
+
+
+@pytest.mark.parametrize(("text", "said"), [*FAIL_RS.items(), *GOFAIL.items(), *OURS.items()])
+def test_a_text_says_its_rules(text: str, said: list[Rule]) -> None:
+    assert rules(text) == tuple(said)
+    assert Plan.parse("; ".join(map(str, said))).rules == tuple(said)
+
+
+@pytest.mark.parametrize("text", ["5%2*off", "2*5%off", " 5 % 2 * off ", "2*\n5%\toff"])
+def test_the_prefixes_stand_in_either_order(text: str) -> None:
+    assert rules(text) == (rule(Off(), probability=0.05, times=2),)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("sleep(100)", 0.1),
+        ("sleep(100.)", 0.1),
+        ("sleep(.5)", 0.0005),
+        ('sleep("100")', 0.1),
+        ("sleep(2s)", 2.0),
+        ("delay(100)", 0.1),
+        ("delay(2 s)", 2.0),
+        ("latency(100)", 100.0),
+        ("latency(.5)", 0.5),
+        ('latency("100")', 100.0),
+        ("latency(100ms)", 0.1),
+        ("hang(100)", 100.0),
+    ],
+)
+def test_bare_numbers_are_milliseconds_in_sleep_and_delay_alone(text: str, seconds: float) -> None:
+    (found,) = rules(text)
+    assert found.faults[0].model_dump()["seconds"] == seconds
+
+
+@pytest.mark.parametrize("inside", [";", "->", "+", "%", ")", "(", ",", "=", "2*", "[", "}", r"\""])
+def test_quoted_text_holds_what_parts_texts(inside: str) -> None:
+    text = inside.replace(r"\"", '"')
+    assert rules(f'return("{inside}")->off') == (rule(Return(value=text)), rule(Off()))
+    assert rules(f'panic("{inside}")+print("{inside}")') == (
+        rule(Print(message=text), raising(text)),
+    )
+
+
+def test_points_are_parted_by_semicolons_and_white_space_means_nothing() -> None:
+    plan = [
+        Rule(point="payment.charge", latency=1, exception=OSError, probability=0.3, times=5),
+        Rule(point="payment.charge", faults=[Off()]),
+        Rule(point="db.*", returns=[1, 2]),
+    ]
+    tight = "payment.charge=30%5*latency(1s)+raise(OSError)->off;db.*=return([1,2])"
+    loose = """
+        payment.charge = 30 % 5 * latency ( 1s ) + raise (
+            OSError ) -> off ;
+        ; db.*\t= return( [ 1 , 2 ] ) ;;
+    """
+    for text in (tight, loose, f";{tight};", f"\ufeff{tight}"[1:], tight.replace(";", "\r\n;")):
+        assert Plan.parse(text) == Plan(rules=plan)
+
+
+def test_only_the_first_equals_sign_parts_the_name() -> None:
+    text = "a=return(x=1; y=2)->print(a=b=c)"
+    assert Plan.parse(text).rules == (rule(Return(value="x=1; y=2")), rule(Print(message="a=b=c")))
+
+
+def test_json_stands_for_a_rule_or_for_the_whole() -> None:
+    seeded = '{"point": "a", "hang": true, "seed": 7}'
+    hang, off = Rule(point="a", hang=True, seed=7), Rule(point="b", faults=[Off()])
+    assert Rule.parse(seeded) == hang
+    assert Plan.parse(f" {seeded} ") == Plan(rules=[hang])
+    assert Plan.parse(f"{seeded} ; b=off; {seeded}") == Plan(rules=[hang, off, hang])
+    assert Plan.parse(f"b=off;{seeded}") == Plan(rules=[off, hang])
+    assert Plan.parse(f'[{seeded}, "b=off"]') == Plan(rules=[hang, off])
+    assert Plan.parse(f'{{"seed": 3, "rules": [{seeded}]}}') == Plan(seed=3, rules=[hang])
+    assert Plan.parse('[{"point": "b", "rule": "off"}]') == Plan(rules=[off])
+    assert Plan.parse('{"rules": []}') == Plan.parse("[]") == Plan(rules=[])
+
+
+FAULT = "expected a fault such as latency(200ms) or raise(TimeoutError)"
+NEXT = "expected '+', '->', ';' or the end"
+JSON = "expected JSON: "
+
+# The caret stands below the character that is named.
+BAD = [
+    ("payment.charge", "              ^", "expected '=' behind 'payment.charge'"),
+    ("=off", "^", "expected the name of a point or a glob"),
+    ("a=", "  ^", FAULT),
+    ("a=;b=off", "  ^", FAULT),
+    ("a=off+", "      ^", FAULT),
+    ("a=off->", "       ^", FAULT),
+    ("a=off;b=off;c", "             ^", "expected '=' behind 'c'"),
+    ("a=off b=off", "      ^", NEXT),
+    ("a=off, latency(1)", "     ^", NEXT),
+    ("a=latency(1s))", "             ^", NEXT),
+    ("a=5%", "    ^", FAULT),
+    ("a=5off", "  ^", FAULT),
+    ("a=ab%return", "  ^", "'ab': not a verb"),
+    ("a=ab*return", "  ^", "'ab': not a verb"),
+    ("a=-5%off", "  ^", FAULT),
+    ("a=101%off", "  ^", "expected a percentage from 0 to 100"),
+    ("a=2*125%off", "    ^", "expected a percentage from 0 to 100"),
+    ("a=0*off", "  ^", "expected a whole number from 1 before '*'"),
+    ("a=1.5*off", "  ^", "expected a whole number from 1 before '*'"),
+    ("a=5%6%off", "    ^", "expected a fault, for there is a '%' already"),
+    ("a=2*5%3*off", "      ^", "expected a fault, for there is a '*' already"),
+    ("a=Return", "  ^", "'Return': not a verb; did you mean 'return'?"),
+    ("a=retrun(1)", "  ^", "'retrun': not a verb; did you mean 'return'?"),
+    ("b=off->a=slep(5)", "       ^", "'a': not a verb; known are raise, panic, sleep, latency,"),
+    ("a=slep(5)", "  ^", "'slep': not a verb; did you mean 'sleep'?"),
+    ("a=unknown", "  ^", "'unknown': not a verb; known are raise, panic, sleep, latency, return,"),
+    ("a=exception(OSError)", "  ^", "'exception': not a verb; write raise(Type)"),
+    ("a=call(f)", "  ^", "'call': not a verb; functions come from code only"),
+    ("a=sleep", "  ^", "'sleep': takes one argument; write sleep(100)"),
+    ("a=delay()", "  ^", "'delay': takes one argument; write delay(100)"),
+    ("a=latency(1, 2)", "  ^", "'latency': takes one argument; write latency(200ms)"),
+    ("a=latency(1s,)", "  ^", "'latency': takes one argument; write latency(200ms)"),
+    ("a=hang(1, 2)", "  ^", "'hang': has too many arguments; write hang, or hang(30s)"),
+    ("a=return(1, 2)", "  ^", "'return': has too many arguments; write one value, and text"),
+    ("a=off(3)", "  ^", "'off': has too many arguments; write off\n"),
+    ("a=latency( fast )", "           ^", "not a duration: 'fast'; write a number of seconds"),
+    ("a=sleep(fast)", "        ^", "not a duration: 'fast'; write a number of milliseconds or a"),
+    ("a=off;b=hang(-1)", "             ^", "a duration cannot be negative: '-1'; write"),
+    ("a=raise(Timeoutrror)", "        ^", "no builtin has this name: 'Timeoutrror'; did you mean"),
+    ("a=raise(a b)", "        ^", "not the name of an exception: 'a b'; write an exception class"),
+    ("a=raise(StopIteration)", "        ^", "StopIteration means something else to generators"),
+    ("a=raise(OSError,)", "                ^", f"{JSON}Expecting value"),
+    ("a=raise(OSError, {x})", "                  ^", JSON),
+    ('a=return({"a":1 "b":2})', "                ^", f"{JSON}Expecting ',' delimiter"),
+    (r'a=return("a\qb")', "           ^", f"{JSON}Invalid"),
+    ('a=return("a" b)', "             ^", f"{JSON}Expecting ',' or ')'"),
+    ("a=return('a')", "         ^", f"{JSON}Expecting value; write null, true, false, a finite"),
+    ("a=return(None)", "         ^", f"{JSON}Expecting value; write null, true, false, a finite"),
+    ("a=return(True)", "         ^", f"{JSON}Expecting value; write null, true, false, a finite"),
+    ("a=return(NaN)", "         ^", f"{JSON}NaN is not JSON"),
+    ("a=return(-Infinity)", "         ^", f"{JSON}-Infinity is not JSON"),
+    ("a=return(1e999)", "         ^", f"{JSON}the number 1e999 is too large"),
+    (f"a=return({'9' * 700})", "         ^", f"{JSON}the number 999"),
+    ("a=return(001.)", "            ^", f"{JSON}Expecting ',' or ')'"),
+    ('a=return({"a":1,"a":2})', "         ^", f"{JSON}the key 'a' is given twice"),
+    ('a=return("<code only>")', "  ^", "'return': stands for a value that was not written down"),
+    ('a=return("abc"', "              ^", "expected ')'"),
+    ('a=return("abc', "         ^", "expected a second '\"' to close this one"),
+    ('a=return("', "         ^", "expected a second '\"' to close this one"),
+    ("a=return(1", "          ^", "expected ')'"),
+    ("a=return(true", "             ^", "expected ')'"),
+    ("a=return(msg", "            ^", "expected ')'"),
+    ("a=return([1)", "           ^", "expected ']'"),
+    ("a=return({[1}", "            ^", "expected ']'"),
+    ('a=print(5" pipe)', "         ^", "expected a second '\"' to close this one"),
+    ('{"point": "a" "hang": true}', "              ^", f"{JSON}Expecting ',' delimiter"),
+    ('b=off; {"point"', "               ^", f"{JSON}Expecting ':' delimiter"),
+    ('{"point": "a", "hang": true} b=off', "                             ^", "expected ';' or the"),
+    ('[{"point": "a"]', "              ^", f"{JSON}Expecting ',' delimiter"),
+    ('{"rules": []} b=off', "              ^", "expected the end of the plan"),
+    ("a=print(\udc80)", "        ^", "expected text in UTF-8"),
+    ("a=\tof\n", "   ^", "'of': not a verb; did you mean 'off'?"),
+    (";;", "  ^", "expected a rule such as payment.charge=latency(200ms)"),
+]
+
+
+@pytest.mark.parametrize(("text", "caret", "words"), BAD, ids=[text[:40] for text, _, _ in BAD])
+def test_a_mistake_is_shown_with_its_column(text: str, caret: str, words: str) -> None:
+    with pytest.raises(InvalidPlan) as caught:
+        Plan.parse(text)
+    message = str(caught.value)
+    assert message.startswith(f"plan: column {len(caret)}: {words}")
+    *_, shown, below = message.split("\n")
+    assert f"    {text}".replace("\t", " ").replace("\udc80", " ").startswith(shown.rstrip())
+    assert below == f"    {caret}"
+    assert caught.value.cure
+    assert message.endswith(caught.value.cure)
+
+
+def test_of_a_long_text_only_the_part_about_the_mistake_is_shown() -> None:
+    with pytest.raises(InvalidPlan) as caught:
+        Plan.parse("a=off;" * 1000 + "a=of;" + "a=off;" * 1000)
+    first, shown, below = str(caught.value).split("\n")
+    assert first == "plan: column 6003: 'of': not a verb; did you mean 'off'?"
+    assert len(shown) < 130
+    assert shown[len(below) - 1 :].startswith("of;")
+
+
+@pytest.mark.parametrize("text", ["", " \n"])
+def test_an_empty_plan_is_refused(text: str) -> None:
+    with pytest.raises(InvalidPlan, match=r'empty; .* \{"rules": \[\]\} to arm nothing'):
+        Plan.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("A.b=off", "rule 1 ('A.b'): point='A.b': uppercase letters are not allowed; write 'a.b'"),
+        ("pkg/x=off", "rule 1 ('pkg/x'): point='pkg/x': '/' is not allowed in a name; write"),
+        ("a=off;b=off+hang", "rule 2 ('b'): faults='off + hang': two outcomes in one rule"),
+        ("a=99999999999999999999*off", "rule 1 ('a'): times=99999999999999999999: more than 2**62"),
+        ('a=off;{"hang": true}', "rule 2: point: missing"),
+        ('{"seed": 7}', "plan: rules: missing"),
+        ("{}", "plan: rules: missing"),
+        ('{"rules": [], "point": "a"}', "plan: point='a': unknown key"),
+    ],
+)
+def test_what_is_written_well_but_means_nothing_names_its_rule(text: str, words: str) -> None:
+    with pytest.raises(InvalidPlan) as caught:
+        Plan.parse(text)
+    assert str(caught.value).startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a=off->off", "rule: 2 rules where one is wanted; give one rule, or use Plan.parse"),
+        ("a=off;b=off", "rule: 2 rules where one is wanted"),
+        ("", "rule: column 1: expected a rule such as"),
+        ("a=5%", "rule: column 5: expected a fault"),
+        ("[]", "rule: column 3: expected '=' behind '[]'"),
+        ('{"point": "a"}', "rule: faults=[]: a rule without a fault"),
+    ],
+)
+def test_a_rule_is_exactly_one(text: str, words: str) -> None:
+    with pytest.raises(InvalidPlan) as caught:
+        Rule.parse(text)
+    assert str(caught.value).startswith(words)
+
+
+SIZE = 2**16
+LONG = [
+    "a=off;" * (SIZE // 6),
+    "a=" + "->".join(["off"] * (SIZE // 5)),
+    "a=" + "+".join(["yield"] * (SIZE // 6)),
+    "a=print(" + "x," * (SIZE // 2) + ")",
+    "a=return(" + "[" * SIZE,
+    "a=return(" + "[1," * (SIZE // 3) + ")",
+    "a=return(" + '"' * SIZE + ")",
+    'a=return("' + "\\" * SIZE,
+    "a=return(0" + "0" * SIZE + "x)",
+    "a=latency(1" + " " * SIZE + "x)",
+    "a=latency(" + "1" * SIZE + "x)",
+    "a=raise(" + "x." * (SIZE // 2) + "y)",
+    "a=" + "1" * SIZE + "%off",
+    "a=1" + " " * SIZE + "off",
+    "a=" + "a-" * (SIZE // 2),
+    "a=" + "1." * (SIZE // 2),
+    "a" * SIZE,
+    " " * SIZE + "x",
+    '{"a":' * (SIZE // 5),
+    "{" + ",".join(f'"{nth}":1' for nth in range(SIZE // 10)) + ',"z":1,"z":1}',
+    '{"point":"a","hang":true};' * (SIZE // 26),
+]
+
+
+@pytest.mark.parametrize("text", LONG, ids=[text[:12] for text in LONG])
+def test_a_long_text_takes_no_more_time_for_each_character(text: str) -> None:
+    started = process_time()
+    try:
+        said = str(Plan.parse(text))
+    except InvalidPlan as error:
+        said = str(error)
+    assert process_time() - started < 3.0
+    assert "column" not in said or len(said) < 1000
