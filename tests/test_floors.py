@@ -38,8 +38,8 @@ FLOORS = (
     "models.exception_choice models.verbs",
     "faults",
     "models.kinds",
-    "models.text",
     "models.shorthand",
+    "models.text",
     "models.rule",
     "plan",
     # Who is told, and what code arms with.

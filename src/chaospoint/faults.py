@@ -199,7 +199,7 @@ class Failure(FaultModel):
             return "raise" if spec == "InjectedFault" else f"raise({spec})"
         if not isinstance(spec, dict) or "kwargs" in spec:
             return None
-        return f"raise({', '.join([spec['type'], *map(quoted, spec['args'])])})"
+        return f"raise({','.join([spec['type'], *map(quoted, spec['args'])])})"
 
     def effects(self, draws: Draws) -> tuple[_effects.Effect, ...]:
         """Raise, or nothing where the rate says so."""

@@ -25,8 +25,7 @@ from chaospoint.models.plain_data import quoted
 from chaospoint.models.quantities import Seed
 from chaospoint.models.refusal import Refusal, name_rule
 from chaospoint.models.rule import Keys, Rule, RuleKeys
-from chaospoint.models.shorthand import SHORT_KEYS
-from chaospoint.models.text import read_chain, read_entries, read_plan
+from chaospoint.models.text import read_entries, read_keys, read_plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,30 +61,14 @@ def _read_item(item: object) -> list[Rule]:
     if isinstance(item, Rule):
         return [item]
     if isinstance(item, str):
-        text, beside, read = item, {}, read_entries
-    elif not isinstance(item, Mapping):
+        try:
+            return [Rule.from_data(keys) for keys in read_entries(item)]
+        except Refusal as refusal:
+            raise (refusal if refusal.field else refusal.within("rule", item)) from None
+    if not isinstance(item, Mapping):
         cure = "write {point: ..., latency: ...}, or the text of a rule"
         raise Refusal("not a rule", cure, field="rule", value=item)
-    elif "rule" not in item:
-        return [Rule.from_data(item)]
-    else:
-        text, read = item["rule"], read_chain
-        beside = {key: value for key, value in item.items() if key != "rule"}
-    if not isinstance(text, str):
-        cure = 'write it as text in quotes, such as "off" or "5%raise(TimeoutError)"'
-        raise Refusal("not text", cure, field="rule", value=text)
-    try:
-        return [Rule.from_data(_beside(keys, beside)) for keys in read(text)]
-    except Refusal as refusal:
-        raise (refusal if refusal.field else refusal.within("rule", text)) from None
-
-
-def _beside(keys: Mapping[str, object], beside: Mapping[str, object]) -> dict[str, object]:
-    for key, value in beside.items():
-        if key in keys or key in SHORT_KEYS:
-            cure = "say it in the text alone, or leave `rule` out"
-            raise Refusal("the text in `rule` says it already", cure, field=key, value=value)
-    return {**keys, **beside}
+    return [Rule.from_data(keys) for keys in read_keys(item)]
 
 
 class Plan(Model):

@@ -86,7 +86,7 @@ def test_an_instance_is_rebuilt_from_its_type_and_arguments(pattern: BaseExcepti
     assert first.args == second.args == pattern.args
     assert len({id(pattern), id(first), id(second)}) == 3
     assert not hasattr(first, "__notes__")
-    assert str(Rule(point="a", exception=pattern)).startswith(f"a=raise({type(pattern).__name__}, ")
+    assert str(Rule(point="a", exception=pattern)).startswith(f"a=raise({type(pattern).__name__},")
 
 
 def test_a_function_builds_a_fresh_one_each_time() -> None:

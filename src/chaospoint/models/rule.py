@@ -12,7 +12,6 @@ from chaospoint.models.condition import Scope, When, Where, detached_where
 from chaospoint.models.durations import Lifetime
 from chaospoint.models.fault_model import FaultModel
 from chaospoint.models.model import Model
-from chaospoint.models.plain_data import quoted
 from chaospoint.models.point_pattern import PointPattern
 from chaospoint.models.quantities import Count, OptionalCount, Seed, Share, Skip
 from chaospoint.models.refusal import Refusal, check_keys, name_rule
@@ -125,8 +124,7 @@ class Rule(Model):
         Rules that mean the same have the same; `parse` reads it back, unless only code can say
         what stands as ``<code only>`` in it.
         """
-        written = write_rule(self)
-        return quoted(self.model_dump(mode="json")) if written is None else written
+        return write_rule(self)
 
 
 def _only(rules: Sequence[Mapping[str, object]]) -> Mapping[str, object]:

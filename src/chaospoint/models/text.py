@@ -3,7 +3,7 @@
 ::
 
     text    entry (';' entry)*
-    entry   name '=' chain  |  a rule in JSON
+    entry   name '=' chain  |  a rule in JSON, in which "rule" may be a chain
     chain   rule ('->' rule)*
     rule    (percent '%' | count '*')* fault ('+' fault)*
     fault   verb ['(' argument (',' argument)* ')']
@@ -15,7 +15,7 @@ gives the keys of rules; what they mean is judged by the models, and every mista
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from json import JSONDecodeError
@@ -24,14 +24,15 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from chaospoint.errors import InvalidPlan
 from chaospoint.models import strict_json
 from chaospoint.models.kinds import VERB, verb_named
-from chaospoint.models.plain_data import HALF
+from chaospoint.models.plain_data import HALF, quoted
 from chaospoint.models.refusal import Refusal, show
+from chaospoint.models.shorthand import SHORT_KEYS
 
 if TYPE_CHECKING:
     from chaospoint.models.fault_model import FaultModel
     from chaospoint.models.rule import Rule
 
-__all__ = ["Argument", "Arguments", "read_chain", "read_entries", "read_plan", "write_rule"]
+__all__ = ["Argument", "Arguments", "read_entries", "read_keys", "read_plan", "write_rule"]
 
 T = TypeVar("T")
 Keys = dict[str, Any]
@@ -75,7 +76,7 @@ def read_entries(text: str) -> list[Keys]:
         if cursor.takes(";"):
             continue
         if cursor.sees("{"):
-            rules.append(cursor.json())
+            rules += read_keys(cursor.json())
             expected = "';' or the end"
         else:
             name = cursor.match(_NAME, "the name of a point or a glob")
@@ -87,6 +88,27 @@ def read_entries(text: str) -> list[Keys]:
     if not rules:
         cursor.refuse("expected a rule such as payment.charge=latency(200ms)")
     return rules
+
+
+def read_keys(keys: Mapping[str, Any]) -> list[Keys]:
+    """Return the keys with those of the text in ``rule``, if it is there, in its place: each rule
+    of it gets the others too; raises `Refusal` only."""
+    if "rule" not in keys:
+        return [dict(keys)]
+    beside = dict(keys)
+    text = beside.pop("rule")
+    if not isinstance(text, str):
+        cure = 'write it as text in quotes, such as "off" or "5%raise(TimeoutError)"'
+        raise Refusal("not text", cure, field="rule", value=text)
+    try:
+        rules = read_chain(text)
+    except Refusal as refusal:
+        raise refusal.within("rule", text) from None
+    for key, value in beside.items():
+        if key in SHORT_KEYS or any(key in rule for rule in rules):
+            cure = "say it in the text alone, or leave `rule` out"
+            raise Refusal("the text in `rule` says it already", cure, field=key, value=value)
+    return [{**rule, **beside} for rule in rules]
 
 
 def read_chain(text: str) -> list[Keys]:
@@ -298,18 +320,21 @@ class _Cursor:
         raise _Located(f"column {at + 1}: {problem}", (cure or "correct it there") + caret)
 
 
-def write_rule(rule: Rule) -> str | None:
-    """Return the rule in text form, or None where it has none: then JSON says it."""
-    said = rule.model_dump(exclude={"point", "faults", "probability", "times"})
+def write_rule(rule: Rule) -> str:
+    """Return the rule in text form; as JSON, on one line, where it says more than that can."""
     faults = [fault.to_text() for fault in rule.faults]
-    if said or None in faults:
-        return None
+    if None in faults:
+        return quoted(rule.model_dump(mode="json"))
     prefix = ""
     if rule.probability != 1.0:
         prefix += f"{_percent(rule.probability)}%"
     if rule.times is not None:
         prefix += f"{rule.times}*"
-    return f"{rule.point}={prefix}{'+'.join(map(str, faults))}"
+    text = f"{prefix}{'+'.join(map(str, faults))}"
+    more = rule.model_dump(mode="json", exclude={"point", "faults", "probability", "times"})
+    if not more:
+        return f"{rule.point}={text}"
+    return f'{{"point": {quoted(rule.point)}, "rule": {quoted(text)}, {quoted(more)[1:]}'
 
 
 def _percent(share: float) -> str:
