@@ -243,7 +243,7 @@ def test_the_armed_point_was_never_reached_and_the_test_passed(
         clock.advance(1)
         with pytest.raises(TimeoutError, match=r"1 injections.*saw 0 injections in 0 reaches"):
             handle.wait_for(timeout=0)
-    with pytest.raises(TimeoutError, match=r"disarmed with 0 in 0 reaches"):
+    with pytest.raises(TimeoutError, match=r"disarmed with 0 injections in 0 reaches"):
         handle.wait_for(timeout=PATIENCE)
     assert "never reached" in caplog.text
 

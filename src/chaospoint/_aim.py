@@ -153,7 +153,11 @@ def aims_at(
             test = tester(rule.terms.where, reads)
             if test is None:
                 continue
-        aim = Aim(rule, point, kind, _in_scope(rule, test) if rule.terms.scoped else test)
+        if rule.terms.scoped:
+            test = _in_scope(rule, test)
+        if after:
+            test = _in_force(rule, point, test)
+        aim = Aim(rule, point, kind, test)
         if not aim.empty:
             aims.append(aim)
     return tuple(aims)
@@ -161,9 +165,12 @@ def aims_at(
 
 def _in_scope(rule: ArmedRule, test: Test | None) -> Test:
     number, here = rule.number, _scope.here.get
-    if test is None:
-        return lambda _: number in here()
-    return lambda values: number in here() and test(values)
+    return lambda values: number in here() and (test is None or test(values))
+
+
+def _in_force(rule: ArmedRule, point: str, test: Test | None) -> Test:
+    # A call may end long after its rule was disarmed, and then is no reach of it.
+    return lambda values: rule.acts_at(point) and (test is None or test(values))
 
 
 class _Probe(Draws):

@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from chaospoint import _bug, _scope
+from chaospoint._aim import STATEMENTS
 from chaospoint._check import check, waiting
 from chaospoint._epoch import ArmedRule, Ending, Source
 from chaospoint._fork import boards
@@ -39,6 +40,7 @@ from chaospoint._searches import Searches
 from chaospoint.errors import ChaosError, NotPermitted
 
 if TYPE_CHECKING:
+    from chaospoint._aim import Kind
     from chaospoint._clock import Clock
     from chaospoint._injection import Injection, Observer
     from chaospoint._terms import Terms
@@ -150,7 +152,14 @@ class Board:
                     "or POST /v1/enable, first"
                 )
             rules = self._make(terms, source, by)
-            remarks = check(rules, self._points, self.names, before=self._covering, strict=strict)
+            remarks = check(
+                rules,
+                self._points,
+                self.names,
+                before=self._covering,
+                fellows=rules,
+                strict=strict,
+            )
             ended = self._remove(list(replaced()), "replaced", by)
             self._add(rules)
             standing = self._stand()
@@ -168,22 +177,19 @@ class Board:
             known: dict[tuple[object, ...], list[ArmedRule]] = {}
             for rule in self._plans[source]:
                 known.setdefault(rule.identity, []).append(rule)
-            plan, fresh = [], []
-            for rule in self._make(terms, source, by):
-                if same := known.get(rule.identity):
-                    kept = same.pop(0)
-                    kept.rank = rule.rank
-                    plan.append(kept)
-                else:
-                    plan.append(rule)
-                    fresh.append(rule)
+            made = self._make(terms, source, by)
+            plan = [same.pop(0) if (same := known.get(rule.identity)) else rule for rule in made]
+            fresh = [rule for rule, new in zip(plan, made, strict=True) if rule is new]
             remarks = check(
                 fresh,
                 self._points,
                 self.names,
-                before=self._covering,
+                before=lambda name: [r for r in self._covering(name) if r.source != source],
+                fellows=made,
                 early=not self._points,
             )
+            for rule, new in zip(plan, made, strict=True):
+                rule.rank = new.rank
             gone = [rule for rest in known.values() for rule in rest]
             ended = self._remove([rule for rule in gone if rule.why is None], "replaced", by)
             self._plans[source] = plan
@@ -195,7 +201,7 @@ class Board:
                 told = [RuleArmed(rule) for rule in fresh]
             else:
                 for rule in fresh:
-                    rule.why = "disabled"
+                    rule.end("disabled")
                 told = []
             standing = self._stand()
         self._told(ended)
@@ -217,6 +223,8 @@ class Board:
             else:
                 self._named.setdefault(rule.pattern, []).append(rule)
             self._counts[rule.source] += 1
+            if rule.terms.scoped:
+                _scope.open_(rule.number)
         self._rebuild(rules)
         if rules:
             self._keeper.start()
@@ -236,7 +244,8 @@ class Board:
         """Disarm what matches ``pattern``, of every source; return how many rules that touched."""
         with arming:
             whole, part = [], []
-            for rule in self.rules():
+            held = [r for plan in self._plans.values() for r in plan if r.why == "disabled"]
+            for rule in [*self.rules(), *held]:
                 if matches(pattern, rule.pattern):
                     whole.append(rule)
                 elif is_glob(rule.pattern) and (is_glob(pattern) or matches(rule.pattern, pattern)):
@@ -244,6 +253,10 @@ class Board:
             touched = len(whole) + sum(self._takes(rule, pattern) for rule in part)
             for rule in part:
                 rule.exclude(pattern)
+            for rule in whole:
+                if rule.why is not None:
+                    rule.why = "disarmed"  # so that enabling does not bring it back
+            whole = [rule for rule in whole if rule.why is None]
             self._rebuild(part)
             ended = self._remove(whole, "disarmed", by)
             standing = self._stand()
@@ -253,7 +266,7 @@ class Board:
         return touched
 
     def _takes(self, rule: ArmedRule, pattern: str) -> bool:
-        return any(rule.matches(name) and matches(pattern, name) for name in self._points)
+        return any(rule.covers(name) and matches(pattern, name) for name in self._points)
 
     def remind(self) -> None:
         """Say which rules, armed before there were points, have found none after a while."""
@@ -339,7 +352,7 @@ class Board:
                 found = [rule for named in self._named.values() for rule in named] + self._globs
             else:
                 found = self._named.get(point, []) + self._globs
-                found = [rule for rule in found if rule.matches(point)]
+                found = [rule for rule in found if rule.covers(point)]
         return sorted(found, key=lambda rule: rule.rank)
 
     def ended(self) -> list[ArmedRule]:
@@ -378,6 +391,11 @@ class Board:
         if is_glob(pattern):
             return list(filter(matcher(pattern), self._points))
         return [pattern] if pattern in self._points else []
+
+    def kinds(self, name: str) -> Sequence[Kind]:
+        """Return the kinds of a point's decorated callables; if there are none, all it may be."""
+        live = (site.kind for site in self._points[name].core.sites if not site.gone)
+        return tuple(dict.fromkeys(live)) or STATEMENTS
 
     def _covering(self, pattern: str) -> list[ArmedRule]:
         globs = (rule for rule in self._globs if matches(rule.pattern, pattern))

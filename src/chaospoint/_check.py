@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from chaospoint._epoch import ArmedRule
     from chaospoint._point import Point
 
-__all__ = ["check", "waiting"]
+__all__ = ["check", "unplaced", "waiting"]
 
 _HINTS = 10  # looking for near names is slow, and nobody reads a thousand of them
 
@@ -25,11 +25,12 @@ def check(
     names: Callable[[str], Sequence[str]],
     *,
     before: Callable[[str], Sequence[ArmedRule]],
+    fellows: Sequence[ArmedRule],
     strict: bool = False,
     early: bool = False,
 ) -> list[str]:
     """Return remarks on ``rules``; ``names`` gives the points that a pattern matches, ``before``
-    the rules armed already that cover one.
+    the rules armed already that cover one, and ``fellows`` are those of the same plan.
 
     ``early``: the points may all be still to come, so names that no point has are not remarked on.
 
@@ -37,10 +38,10 @@ def check(
     `UnknownPoint` for one that has no point.
     """
     remarks: list[str] = []
-    fellows: dict[str, list[ArmedRule]] = {}
-    for rule in rules:
+    always: dict[str, list[ArmedRule]] = {}
+    for rule in fellows:
         if rule.always:
-            fellows.setdefault("*" if is_glob(rule.pattern) else rule.pattern, []).append(rule)
+            always.setdefault("*" if is_glob(rule.pattern) else rule.pattern, []).append(rule)
     for rule in rules:
         matched = names(rule.pattern)
         if not matched:
@@ -54,11 +55,7 @@ def check(
                 f"{rule.shown} can never fire, for its probability is 0: raise it, or leave the "
                 "rule out"
             )
-        others = [
-            *before(rule.pattern),
-            *fellows.get(rule.pattern, ()),
-            *fellows.get("*", ()),
-        ]
+        others = [*before(rule.pattern), *always.get(rule.pattern, ()), *always.get("*", ())]
         if (other := next((one for one in others if _covers(one, rule)), None)) is not None:
             remarks.append(
                 f"{rule.shown} cannot fire while {other.shown} (armed by {other.source}) stands "
@@ -67,7 +64,12 @@ def check(
             )
         placed = [points[name] for name in matched]
         remarks += _left_out(rule, placed)
-        remarks += _unasked(rule, placed)
+        remarks += [
+            f"no function decorated with {point.name!r} has a label or an argument {name!r}, which "
+            f"`where` of {rule.shown} asks for: correct the name, unless a block has such a label"
+            for point in placed
+            for name in unplaced(rule, point)
+        ]
     return remarks
 
 
@@ -114,23 +116,13 @@ def _left_out(rule: ArmedRule, points: Sequence[Point]) -> list[str]:
     return remarks
 
 
-def _unasked(rule: ArmedRule, points: Sequence[Point]) -> list[str]:
-    """Say which names of ``where`` no decorated function of a point has."""
-    remarks: list[str] = []
-    for name in rule.terms.where or ():
-        for point in points:
-            live = [site for site in point.core.sites if not site.gone]
-            there: set[str] = set()
-            for site in live:
-                if site.arguments is None:
-                    break
-                there.update(site.arguments)
-                there.update(*(one.labels for one in site.points if one.core is point.core))
-            else:
-                if live and name not in there:
-                    remarks.append(
-                        f"no function decorated with {point.name!r} has a label or an argument "
-                        f"{name!r}, which `where` of {rule.shown} asks for: there are "
-                        f"{', '.join(sorted(there)) or 'none'}"
-                    )
-    return remarks
+def unplaced(rule: ArmedRule, point: Point) -> list[str]:
+    """Return the names in ``where`` that no function decorated with the point has."""
+    live = [site for site in point.core.sites if not site.gone]
+    there: set[str] = set()
+    for site in live:
+        if site.arguments is None:
+            return []
+        there.update(site.arguments)
+        there.update(*(one.labels for one in site.points if one.core is point.core))
+    return [name for name in rule.terms.where or () if live and name not in there]

@@ -101,7 +101,7 @@ def _prepare(firing: Firing) -> _Prepared:
         injection = tuple.__new__(Injection, record)
         if isinstance(outcome, BaseException):
             mark(outcome, injection, aim.note)
-        home = rule.home
+        home, rule.latest = rule.home, ordinal
         _tell(home.observe_first if next(rule.tally.fired) == 1 else home.observe, injection)
         if rule.watchers:
             rule.watched()

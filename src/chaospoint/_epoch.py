@@ -54,6 +54,7 @@ class ArmedRule:
         "flushed",
         "flushed_overflow",
         "home",
+        "latest",
         "number",
         "paused",
         "rank",
@@ -102,6 +103,7 @@ class ArmedRule:
         self.tally = Tally(schedule) if limit is None else BoundedTally(schedule, limit)
         self._reaches: int | None = None  # how many there were at its end
         self._interrupted: Iterator[int] = counter()
+        self.latest: int | None = None  # the ordinal of the latest injection
         self._shadowed: Iterator[int] = counter()
 
     def restart(self) -> None:
@@ -220,20 +222,22 @@ class ArmedRule:
         next(self._interrupted)
 
     def acts_at(self, point: str) -> bool:
-        """Whether the rule is still armed at this point."""
+        """Whether the rule is still armed at this point, which is one of its pattern."""
         if self.why is not None:
             return False
         return not self.excluded or not any(matches(taken, point) for taken in self.excluded)
+
+    def covers(self, point: str) -> bool:
+        """Whether this point is one of the rule's, armed or not."""
+        return matches(self.pattern, point) and not any(
+            matches(taken, point) for taken in self.excluded
+        )
 
     def exclude(self, pattern: str) -> None:
         """Act no more at the points that ``pattern`` matches, also those still to come."""
         if not any(matches(taken, pattern) for taken in self.excluded):
             kept = (taken for taken in self.excluded if not matches(pattern, taken))
             self.excluded = (*kept, pattern)
-
-    def matches(self, point: str) -> bool:
-        """Whether a point of this name is one of the rule's."""
-        return matches(self.pattern, point) and self.acts_at(point)
 
     def end(self, why: Ending, reason: str = "") -> None:
         """Act no more, and keep the count of reaches.
@@ -264,6 +268,7 @@ class ArmedRule:
         freed = [pause for pause in self.paused.copy() if matches(pattern, pause.point)]
         for pause in freed:
             pause.released = True
+            self.paused.discard(pause)  # though it may not have woken up yet
         _call_all({pause.wake for pause in freed})
         return len(freed)
 

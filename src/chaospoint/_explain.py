@@ -6,16 +6,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from chaospoint._aim import refusal
+from chaospoint._check import unplaced
 from chaospoint._inside import transparent
 from chaospoint._names import matches
 
 if TYPE_CHECKING:
+    from chaospoint._aim import Kind
     from chaospoint._board import Board
     from chaospoint._epoch import ArmedRule, Source
     from chaospoint._point import Point
     from chaospoint._registry import Registry
 
-__all__ = ["Explanation", "RuleState", "explain", "states"]
+__all__ = ["Explanation", "RuleState", "explain", "gone_from", "states"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +27,8 @@ class RuleState:
 
     ``state``: ``armed``; ``waiting for an import``; ``spent``; ``masked`` or ``shadowed``, where
     ``off`` or another rule before it fires at every reach; or how it ended. ``why`` says more
-    where there is more to say. ``ordinal``: the latest that it handed out, which is the number of
-    matching reaches; ``next_ordinal``: the one that fires next, None if none does. ``seed``: the
+    where there is more to say. ``ordinal``: that of its latest injection, None before the first;
+    ``next_ordinal``: the one that fires next, None if none does. ``seed``: the
     effective one, which as the rule's own gives the same firings. ``seconds_left``: None if it
     does not expire. The other numbers are counts.
     """
@@ -38,7 +41,7 @@ class RuleState:
     text: str
     seed: int
     reaches: int
-    ordinal: int
+    ordinal: int | None
     next_ordinal: int | None
     injections: int
     interrupted: int
@@ -49,7 +52,8 @@ class RuleState:
 
     def __str__(self) -> str:
         left = "" if self.seconds_left is None else f", {self.seconds_left:.1f} s left"
-        coming = "never again" if self.next_ordinal is None else f"next at {self.next_ordinal}"
+        latest = "" if self.ordinal is None else f", the latest at {self.ordinal}"
+        coming = "none to come" if self.next_ordinal is None else f"next at {self.next_ordinal}"
         more = "".join(
             f", {count} {name}"
             for name in ("interrupted", "shadowed", "overflow", "paused")
@@ -60,7 +64,7 @@ class RuleState:
         return (
             f"{self.state}{why}: {self.text}\n"
             f"  armed by {self.source}{by}, seed {self.seed}{left}\n"
-            f"  {self.reaches} reaches, {self.injections} injections, {coming}{more}"
+            f"  {self.reaches} reaches, {self.injections} injections{latest}, {coming}{more}"
         )
 
 
@@ -85,9 +89,14 @@ def explain(registry: Registry, point: Point) -> Explanation:
     """Return what there is at a point: its rules in the order in which they are tried, then those
     that ended and that nobody disarmed."""
     board = registry.board
-    ended = [rule for rule in board.ended() if matches(rule.pattern, point.name)]
-    rules = [*board.rules(point.name), *ended]
+    rules = [*board.rules(point.name), *gone_from(board, point.name)]
     return Explanation(point.name, registry.enabled, point.placements, states(board, rules, point))
+
+
+def gone_from(board: Board, name: str) -> list[ArmedRule]:
+    """Return the rules that would act at a point if they had not ended, or lost that point."""
+    lost = (rule for rule in board.rules() if not rule.acts_at(name))
+    return [rule for rule in (*lost, *board.ended()) if matches(rule.pattern, name)]
 
 
 def states(
@@ -100,7 +109,9 @@ def states(
 
 def _state(board: Board, rule: ArmedRule, point: Point | None) -> RuleState:
     state, why = rule.state, rule.reason
-    if state in ("armed", "waiting for an import"):
+    if point is not None and rule.why is None and not rule.acts_at(point.name):
+        state, why = "disarmed", "this point was taken out of it"
+    elif state in ("armed", "waiting for an import"):
         hidden = _hidden(board, rule, [point.name] if point else board.names(rule.pattern))
         if hidden is not None:
             masks = all(fault.kind == "off" for fault in hidden.faults)
@@ -110,6 +121,8 @@ def _state(board: Board, rule: ArmedRule, point: Point | None) -> RuleState:
             why = "its probability is 0"
         elif point is None and not board.names(rule.pattern):
             why = "no point has this name so far"
+        elif point is not None and (unasked := unplaced(rule, point)):
+            why = f"no decorated function here has {unasked[0]!r}, which `where` asks for"
     return RuleState(
         point=rule.pattern,
         source=rule.source,
@@ -119,7 +132,7 @@ def _state(board: Board, rule: ArmedRule, point: Point | None) -> RuleState:
         text=rule.text,
         seed=rule.seed,
         reaches=rule.reaches,
-        ordinal=rule.reaches,
+        ordinal=rule.latest,
         next_ordinal=rule.upcoming,
         injections=rule.injections,
         interrupted=rule.interrupted,
@@ -134,7 +147,13 @@ def _hidden(board: Board, rule: ArmedRule, names: Sequence[str]) -> ArmedRule | 
     """Return a rule that fires before this one at every reach, if so at all of these points."""
     found: ArmedRule | None = None
     for name in names:
-        found = next((one for one in board.rules(name) if one.hides(rule)), None)
+        kinds = [kind for kind in board.kinds(name) if _acts(rule, kind)]
+        before = (one for one in board.rules(name) if one.hides(rule))
+        found = next((one for one in before if all(_acts(one, kind) for kind in kinds)), None)
         if found is None:
             return None
     return found
+
+
+def _acts(rule: ArmedRule, kind: Kind) -> bool:
+    return any(refusal(fault, kind, rule.terms.after) is None for fault in rule.faults)

@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Iterable
 from contextvars import ContextVar
 
-__all__ = ["close", "enter", "here", "number"]
+__all__ = ["close", "enter", "here", "number", "open_"]
 
 here: ContextVar[frozenset[int]] = ContextVar("chaospoint_scope", default=frozenset())
 _numbers = itertools.count(1)
@@ -19,9 +19,12 @@ _alive: set[int] = set()
 
 def number() -> int:
     """Return a new number for a rule."""
-    fresh = next(_numbers)
-    _alive.add(fresh)
-    return fresh
+    return next(_numbers)
+
+
+def open_(begun: int) -> None:
+    """Have contexts keep the rule of this number until it is closed."""
+    _alive.add(begun)
 
 
 def enter(numbers: Iterable[int]) -> None:

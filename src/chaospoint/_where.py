@@ -6,9 +6,9 @@ What is missing, or cannot be compared, does not match; comparing raises nothing
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
-from typing import Any
+from typing import Any, cast
 
 from chaospoint._inside import inside
 from chaospoint._names import is_glob, matcher
@@ -21,7 +21,7 @@ Test = Callable[[Any], bool]
 Reads = Callable[[str], Callable[[Any], object] | None]
 """For a name: how a placement reads its value at a reach, or None if it has nothing so named."""
 
-_COMPARES_ALONE = frozenset({bool, int, float, str, bytes, type(None)})
+_COMPARES_ALONE = (bool, int, float, str, bytes, type(None))
 
 
 def tester(where: Mapping[str, object], reads: Reads) -> Test | None:
@@ -50,18 +50,25 @@ def label_reader(name: str) -> Callable[[Mapping[str, object]], object]:
 
 
 def _check(wanted: object) -> Callable[[object], bool]:
-    if isinstance(wanted, list | tuple):
-        checks = tuple(map(_check, wanted))
+    # Types are looked at as they are: `isinstance` asks values for their class, and sets ask types
+    # for their hash, which may be foreign code that raises.
+    kind = type(wanted)
+    if issubclass(kind, (list, tuple)):
+        checks = tuple(map(_check_one, cast("Sequence[object]", wanted)))
         return lambda found: any(check(found) for check in checks)
-    if isinstance(wanted, str) and is_glob(wanted):
-        match = matcher(wanted)
-        return lambda found: isinstance(found, str) and bool(match(found))
-    return lambda found: _equal(found, wanted)
+    return _check_one(wanted)
+
+
+def _check_one(wanted: object) -> Callable[[object], bool]:
+    kind = type(wanted)
+    if issubclass(kind, str) and is_glob(cast("str", wanted)):
+        match = matcher(cast("str", wanted))
+        return lambda found: issubclass(type(found), str) and bool(match(cast("str", found)))
+    plain = any(kind is one for one in _COMPARES_ALONE)
+    return lambda found: found == wanted if plain and type(found) is kind else _equal(found, wanted)
 
 
 def _equal(found: object, wanted: object) -> bool:
-    if type(found) in _COMPARES_ALONE and type(wanted) in _COMPARES_ALONE:
-        return found == wanted
     token = inside.set(True)  # foreign code, which may reach points
     try:
         return bool(found == wanted)

@@ -44,11 +44,11 @@ class _Proxy(wrapt.FunctionWrapper[..., Any]):
 class Wrapper:
     """What chaospoint keeps for one wrapped callable: a placement of one point."""
 
-    __slots__ = ("_asks", "_live", "_name", "gone", "kind", "points")
+    __slots__ = ("_live", "_name", "gone", "kind", "points")
 
     def __init__(self, point: Point, target: Callable[..., Any]) -> None:
-        self._live: list[tuple[Search, Search | None]] = []
-        self._asks = False
+        # The searches before and after, and whether they ask for labels and arguments.
+        self._live: list[tuple[Search, Search | None, bool]] = []
         self.gone = False
         self._name = _name(target)
         self.kind = _kind(target)
@@ -73,8 +73,8 @@ class Wrapper:
         rules = point.core.rules
         before = aims_at(rules, point.name, self.kind)
         after = aims_at(rules, point.name, self.kind, after=True)
-        self._asks = any(aim.rule.terms.where is not None for aim in (*before, *after))
-        live = (search(before), search(after) if after else None)
+        asks = any(aim.rule.terms.where is not None for aim in (*before, *after))
+        live = (search(before), search(after) if after else None, asks)
         self._live[:] = [live] if before or after else []
 
     def proxy(self, target: Callable[..., Any]) -> Any:
@@ -85,8 +85,8 @@ class Wrapper:
         def call(
             wrapped: Callable[..., Any], _: object, args: tuple[Any, ...], kwargs: dict[str, Any]
         ) -> Any:
-            for search, after in live:  # none, if it was disarmed just now
-                values = _values(point, wrapped, args, kwargs) if self._asks else None
+            for search, after, asks in live:  # none, if it was disarmed just now
+                values = _values(point, wrapped, args, kwargs) if asks else None
                 firing = search(values)
                 if firing is None and after is None:
                     break
@@ -138,7 +138,7 @@ def _values(
         with transparent():
             bound = inspect.signature(wrapped).bind(*args, **kwargs)
             bound.apply_defaults()
-    except (TypeError, ValueError):  # no signature, as of some builtins, or a wrong call
+    except Exception:  # no signature, as of some builtins, a wrong call, or foreign code
         return {**kwargs, **point.labels}
     rest = (p.name for p in bound.signature.parameters.values() if p.kind is p.VAR_KEYWORD)
     named = [bound.arguments[name] for name in rest]

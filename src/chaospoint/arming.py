@@ -163,6 +163,12 @@ def _plan(target: str | Point | Rule | Plan, keys: Keys) -> Plan:
     if isinstance(target, str):
         if "point" in keys:
             raise InvalidPlan("the point is given twice: leave the key out", field="point")
+        if set("=%(") & set(target):
+            raise InvalidPlan(
+                f"{target!r} looks like the text of a rule: arm(Rule.parse('point=...')) takes "
+                "one, and arm(Plan.parse(...)) several",
+                value=target,
+            )
         return Plan(rules=[Rule(point=target, **keys)])
     if not isinstance(target, Rule | Plan):
         raise InvalidPlan(

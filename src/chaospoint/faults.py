@@ -381,7 +381,9 @@ class Call(FaultModel):
     def effects(self, draws: Draws) -> tuple[_effects.Effect, ...]:
         """Run it."""
         del draws
-        return (_effects.Run(self.call, needs_await=iscoroutinefunction(self.call)),)
+        own = getattr(type(self.call), "__call__", None)  # noqa: B004 - of a callable object
+        awaited = iscoroutinefunction(self.call) or iscoroutinefunction(own)
+        return (_effects.Run(self.call, needs_await=awaited),)
 
     def detached(self) -> Self:
         """Refuse: data holds no function."""

@@ -175,7 +175,7 @@ class Settings(BaseSettings):
     )
     points: Annotated[str | None, BeforeValidator(_text)] = Field(
         default=None,
-        description='write a plan as JSON, such as [{"point": "a.b", "latency": "1s"}]',
+        description="write rules, such as payment.charge=5%latency(1s); db.*=off",
     )
 
     @classmethod

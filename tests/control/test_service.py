@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
+from helpers import Threads
 
+from chaospoint import Armed
 from chaospoint._inside import inside
 from chaospoint._registry import Registry
 from chaospoint._version import __version__
-from chaospoint.arming import arm, install_plan
+from chaospoint.arming import arm, armed, install_plan
 from chaospoint.control.messages import MAX_BODY, Request, Response
 from chaospoint.control.service import Service
 from chaospoint.errors import ChaosWarning
 from chaospoint.plan import parse_plan
 from chaospoint.settings import Settings
+from chaospoint.testing import FakeClock
 
 LOCAL = {"host": "127.0.0.1:8475"}
 
@@ -440,3 +444,204 @@ def test_the_seed_of_the_settings_is_that_of_the_rules(
         state = content(ask(service, "PUT", "/v1/points/payment.charge", {"latency": 1}))
         seeds.add(state["rules"][0]["seed"])
     assert len(seeds) == 1
+
+
+# Paused calls
+
+
+@pytest.fixture
+def paused(service: Service, registry: Registry, pool: Threads) -> Callable[[str], Future[object]]:
+    """Arm a pause on what matches, and have a call of each of these points held."""
+
+    def begin(name: str) -> Future[object]:
+        job = pool.submit(registry.point(name).hit)
+        calls.append(job)
+        Armed(registry.board, registry.rules()).wait_until_paused(len(calls))
+        return job
+
+    calls: list[Future[object]] = []
+    ask(service, "PUT", "/v1/points/db.*", {"rule": "pause"})
+    return begin
+
+
+def test_paused_calls_are_seen_and_released_by_name_and_by_glob(
+    service: Service, paused: Callable[[str], Future[object]]
+) -> None:
+    first, second = paused("db.query"), paused("db.commit")
+    [rule] = content(ask(service, "GET", "/v1/points/db.query"))["rules"]
+    assert (rule["state"], rule["paused"], rule["injections"]) == ("armed", 2, 2)
+    assert content(ask(service, "POST", "/v1/points/db.query/release")) == {"released": 1}
+    first.result(10)
+    assert not second.done()
+    assert content(ask(service, "POST", "/v1/points/db.query/release", {})) == {"released": 0}
+    assert content(ask(service, "POST", "/v1/points/db.*/release")) == {"released": 1}
+    second.result(10)
+    [rule] = content(ask(service, "GET", "/v1/points/db.*"))["rules"]
+    assert (rule["state"], rule["paused"], rule["interrupted"]) == ("armed", 0, 0)
+
+
+def test_deleting_a_pause_lets_the_call_through_as_interrupted(
+    service: Service, registry: Registry, paused: Callable[[str], Future[object]]
+) -> None:
+    job = paused("db.query")
+    [rule] = registry.rules()
+    assert content(ask(service, "DELETE", "/v1/points/db.*")) == {"disarmed": 1}
+    job.result(10)
+    assert rule.interrupted == 1
+    assert content(ask(service, "POST", "/v1/points/db.query/release")) == {"released": 0}
+
+
+def test_what_cannot_be_released(service: Service) -> None:
+    told = problem(ask(service, "POST", "/v1/points/db.qurey/release"), 404, "unknown-point")
+    assert told["nearest"] == ["db.query"]
+    told = problem(
+        ask(service, "POST", "/v1/points/db.query/release", {"a": 1}), 422, "unknown-key"
+    )
+    assert told["field"] == "a"
+    for method in ("GET", "PUT", "DELETE"):
+        response = ask(service, method, "/v1/points/db.query/release")
+        problem(response, 405, "method-not-allowed")
+        assert response.headers["allow"] == "POST"
+    for path in ("/v1/points//release", "/v1/points/release/", "/v1/points/db.query/release/x"):
+        problem(ask(service, "POST", path), 404, "unknown-route")
+
+
+def test_a_rule_of_a_point_that_is_still_to_come_can_be_released(
+    service: Service, registry: Registry
+) -> None:
+    with pytest.warns(ChaosWarning):
+        arm("not.yet", faults=[{"kind": "pause"}], registry=registry)
+    assert content(ask(service, "POST", "/v1/points/not.yet/release")) == {"released": 0}
+
+
+# How rules stand
+
+
+def stands(service: Service, name: str) -> list[tuple[str, str]]:
+    """Return the states of the rules of a point, and that of the same rules in the status."""
+    rules = content(ask(service, "GET", f"/v1/points/{name}"))["rules"]
+    status = content(ask(service, "GET", "/v1/status"))["rules"]
+    there = {rule["text"]: rule["state"] for rule in status}
+    return [(rule["state"], there[rule["text"]]) for rule in rules]
+
+
+def test_masked_shadowed_and_spent(
+    service: Service, registry: Registry, charge: Callable[[], str]
+) -> None:
+    name = "payment.charge"
+    ask(service, "PUT", f"/v1/points/{name}", {"exception": "KeyError", "times": 1})
+    with pytest.raises(KeyError):
+        charge()
+    assert stands(service, name) == [("spent", "spent")]
+    ask(service, "PUT", f"/v1/points/{name}", {"exception": "KeyError"})
+    with armed(name, latency=0, registry=registry):
+        assert stands(service, name) == [("armed",) * 2, ("shadowed",) * 2]
+        with armed("payment.*", faults=[{"kind": "off"}], registry=registry):
+            assert stands(service, name) == [("armed",) * 2, ("masked",) * 2, ("masked",) * 2]
+            assert charge() == "charged"
+            rules = content(ask(service, "GET", f"/v1/points/{name}"))["rules"]
+            assert rules[1]["why"].startswith("payment.*=off, armed by code, fires at every reach")
+            assert [rule["shadowed"] for rule in rules] == [0, 1, 1]
+    assert stands(service, name) == [("armed",) * 2]
+
+
+def test_masked_at_one_point_is_not_masked_everywhere(service: Service, registry: Registry) -> None:
+    ask(service, "PUT", "/v1/points/db.*", {"exception": "KeyError"})
+    with armed("db.query", faults=[{"kind": "off"}], registry=registry):
+        assert stands(service, "db.query") == [("armed", "armed"), ("masked", "armed")]
+        assert stands(service, "db.commit") == [("armed", "armed")]
+        assert stands(service, "db.*") == [("armed", "armed")]
+
+
+def test_expired_waiting_and_failed() -> None:
+    clock = FakeClock()
+    registry = Registry(clock=clock)
+    charge = registry.point("payment.charge")(lambda: "charged")
+    service = Service.of(Settings(enabled=True), registry)
+    path = "/v1/points/payment.charge"
+    ask(service, "PUT", path, {"latency": 1, "times": 9, "expires_after": "5s"})
+    clock.advance(5)
+    registry.board.expire()
+    assert stands(service, "payment.charge") == [("expired", "expired")]
+    [rule] = content(ask(service, "GET", path))["rules"]
+    assert (rule["next_ordinal"], rule["seconds_left"]) == (None, 0.0)
+    install_plan(
+        parse_plan([{"point": "payment.charge", "exception": "tabnanny.NoSuchError"}]),
+        source="env",
+        trust="deferred",
+        registry=registry,
+        replace=True,
+    )
+    state = content(ask(service, "GET", path))
+    assert state["armed"] is True
+    assert state["rules"][0]["state"] == "waiting for an import"
+    assert charge() == "charged"
+    state = content(ask(service, "GET", path))
+    assert state["armed"] is False
+    assert {rule["state"] for rule in state["rules"]} == {"failed", "expired"}
+    [failed] = [rule for rule in state["rules"] if rule["state"] == "failed"]
+    assert "NoSuchError" in failed["why"]
+    registry.board.keeper.stop()
+
+
+# Rules as text
+
+
+def test_a_body_may_hold_the_text_of_rules(
+    service: Service, registry: Registry, charge: Callable[[], str]
+) -> None:
+    body = {"rule": '1*return("a")->1*raise(KeyError)->off'}
+    state = content(ask(service, "PUT", "/v1/points/payment.charge", body))
+    assert [rule["text"] for rule in state["rules"]] == [
+        'payment.charge=1*return("a")',
+        "payment.charge=1*raise(KeyError)",
+        "payment.charge=off",
+    ]
+    assert all(590 < rule["seconds_left"] <= 600 for rule in state["rules"])
+    assert charge() == "a"
+    with pytest.raises(KeyError):
+        charge()
+    assert charge() == "charged"
+    state = content(ask(service, "PUT", "/v1/points/payment.charge", {"rule": "off"}))
+    assert [rule["text"] for rule in state["rules"]] == ["payment.charge=off"], "replaced, all"
+
+
+def test_beside_the_text_stands_what_it_does_not_say(service: Service) -> None:
+    body = {"rule": "5%latency(1)", "expires_after": "5s", "seed": 7, "where": {"tenant": "acme"}}
+    [rule] = content(ask(service, "PUT", "/v1/points/db.query", body))["rules"]
+    assert (rule["seed"], rule["seconds_left"] <= 5) == (7, True)
+    for field, value in (("latency", 1), ("probability", 0.5)):
+        body = {"rule": "5%latency(1)", field: value}
+        told = problem(ask(service, "PUT", "/v1/points/db.query", body), 422, "invalid-plan")
+        assert told["field"] == field
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "5%", "latency(1", "nonsense", "db.commit=off", "off;off", 5, None, ["off"]],
+    ids=str,
+)
+def test_a_text_that_says_no_rule_is_422_and_arms_nothing(
+    service: Service, registry: Registry, text: object
+) -> None:
+    told = problem(ask(service, "PUT", "/v1/points/db.query", {"rule": text}), 422, "invalid-plan")
+    assert told["field"] == "rule"
+    assert told["cure"]
+    assert registry.rules() == ()
+
+
+def test_what_only_code_may_say_is_422(service: Service, registry: Registry) -> None:
+    body = {"latency": 1, "scope": "context"}
+    told = problem(ask(service, "PUT", "/v1/points/db.query", body), 422, "invalid-plan")
+    assert told["field"] == "scope"
+    assert registry.rules() == ()
+
+
+def test_an_after_rule_and_a_bound_from_outside(
+    service: Service, charge: Callable[[], str]
+) -> None:
+    body = {"returns": "late", "when": "after", "max_active": 1, "times": 1}
+    ask(service, "PUT", "/v1/points/payment.charge", body)
+    assert [charge(), charge()] == ["late", "charged"]
+    [rule] = content(ask(service, "GET", "/v1/points/payment.charge"))["rules"]
+    assert (rule["state"], rule["reaches"], rule["overflow"]) == ("spent", 2, 0)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import types
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
 from chaospoint._decide import Schedule
-from chaospoint._effects import Effect, Hold, Raise, Return, Sleep
+from chaospoint._effects import Effect, Hold, Raise, Return, Run, Sleep
 from chaospoint._injection import Injection
 from chaospoint._notice import Notice
 from chaospoint._terms import Terms
@@ -53,13 +53,29 @@ def rule(
     drawn: bool = False,
     expires_after: float | None = None,
     resolve: Any = None,
+    after: bool = False,
+    max_active: int | None = None,
+    where: Mapping[str, object] | None = None,
+    scoped: bool = False,
     **trigger: Any,
 ) -> Terms:
     """Return the terms of a rule."""
     kinds = "+".join(fault.kind for fault in faults)
     schedule = Schedule(seed, **trigger)
     text = text or f"{pattern}={kinds} {trigger}"
-    return Terms(pattern, text, faults, schedule, drawn, expires_after, resolve)
+    return Terms(
+        pattern,
+        text,
+        faults,
+        schedule,
+        drawn,
+        expires_after,
+        resolve,
+        after=after,
+        max_active=max_active,
+        where=where,
+        scoped=scoped,
+    )
 
 
 def raises(error: Callable[[], BaseException] = Boom) -> Does:
@@ -75,6 +91,21 @@ def sleeps(seconds: float) -> Does:
 def hangs(seconds: float | None = None) -> Does:
     """Return a fault that holds the call."""
     return Does("hang", (Hold(seconds),))
+
+
+def pauses() -> Does:
+    """Return a fault that holds the call until it is released."""
+    return Does("pause", (Hold(None, releasable=True),))
+
+
+def calls(call: Callable[[Injection], object], *, needs_await: bool = False) -> Does:
+    """Return a fault that runs ``call``."""
+    return Does("call", (Run(call, needs_await),))
+
+
+def off() -> Does:
+    """Return a fault that does nothing."""
+    return Does("off", ())
 
 
 def answers(value: object, *, copy: bool = False) -> Does:

@@ -185,3 +185,13 @@ def test_a_seed_reproduces_what_fires(registry: Registry, function: Any) -> None
 
     assert fired(7) == fired(7)
     assert fired(7) != fired(8)
+
+
+@pytest.mark.parametrize("text", ["payment.charge=30%off", "30%off", "hang(3s)"])
+def test_the_text_of_a_rule_is_sent_to_where_it_is_read(text: str) -> None:
+    with pytest.raises(InvalidPlan, match=r"Rule\.parse"):
+        arm(text)
+    with pytest.raises(InvalidPlan, match=r"Rule\.parse"):
+        arm("payment.charge", rule=text)  # type: ignore[call-arg]
+    with pytest.raises(InvalidPlan, match=r"write faults: \[\{kind: pause\}\]"):
+        arm("payment.charge", pause=True)  # type: ignore[call-arg]

@@ -119,9 +119,11 @@ def test_a_rule_may_be_text_with_the_keys_that_it_does_not_set(tmp_path: Path) -
 
 
 def test_values_are_those_of_json(tmp_path: Path) -> None:
-    text = "- {point: a, returns: [2020-01-01, 12:30, yes, 0x10, 1.5, ~]}\n"
+    text = "- {point: a, returns: [2020-01-01, 12:30, yes, off, true, 0x10, 1.5, ~]}\n"
     (rule,) = load_plan(write(tmp_path, "p.yaml", text)).rules
-    assert rule.faults == (Return(value=["2020-01-01", "12:30", True, 16, 1.5, None]),)
+    assert rule.faults == (
+        Return(value=["2020-01-01", "12:30", "yes", "off", True, 16, 1.5, None]),
+    )
 
 
 def test_anchors_and_merges_work(tmp_path: Path) -> None:
@@ -172,7 +174,7 @@ BAD: list[tuple[str, str | bytes, int | None, str]] = [
     ("p.yaml", "- point: a\n  ? [x]\n  : 1\n", 2, "not YAML"),
     ("p.yaml", "a: 1\nb: \x07\n", 2, "not YAML"),
     ("p.yaml", "- point: a\n  latency: 2020-01-01\n", 1, "latency='2020-01-01': not a duration"),
-    ("p.yaml", "- point: on\n  hang: true\n", 1, "point=True: not the name of a point"),
+    ("p.yaml", "- point: true\n  hang: true\n", 1, "point=True: not the name of a point"),
     ("p.yaml", f"- point: a\n  seed: {'9' * 5000}\n", 2, "not YAML"),
     (
         "p.yaml",
@@ -188,7 +190,12 @@ BAD: list[tuple[str, str | bytes, int | None, str]] = [
         "rule 1 ('a'): rule='5%raise(': column",
     ),
     ("p.yaml", "- a=off\n- b=of\n", 2, "rule 2: rule='b=of': column 3: 'of': not a verb; did you"),
-    ("p.yaml", "- {point: a, rule: off}\n", 1, "rule=False: not text; write it as text in quotes"),
+    (
+        "p.yaml",
+        "- {point: a, rule: false}\n",
+        1,
+        "rule=False: not text; write it as text in quotes",
+    ),
     (
         "p.toml",
         "[[rules]]\npoint='a'\nrule='2*off'\ntimes=3\n",

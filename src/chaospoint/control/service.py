@@ -13,6 +13,7 @@ from dataclasses import replace
 from http import HTTPStatus
 
 from chaospoint._epoch import ArmedRule
+from chaospoint._explain import gone_from
 from chaospoint._inside import transparent
 from chaospoint._names import is_glob, matches
 from chaospoint._point import Point
@@ -232,7 +233,7 @@ class Service:
         (point,) = points
         rules = [
             *board.rules(name),
-            *(rule for rule in board.ended() if matches(rule.pattern, name)),
+            *gone_from(board, name),
         ]
         return {**self._of_point(point), "rules": self._rules(rules, point)}
 

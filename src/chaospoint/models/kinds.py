@@ -31,7 +31,7 @@ from chaospoint.models.refusal import Refusal, close_to
 if TYPE_CHECKING:
     from chaospoint.models.text import Arguments
 
-__all__ = ["VERB", "kind_named", "read_faults", "verb_named"]
+__all__ = ["VERB", "is_kind", "kind_named", "read_faults", "verb_named"]
 
 VERB: Final = re.compile(r"[A-Za-z_]\w*(?:-\w+)*")
 """What a verb of the text form looks like; every kind has to."""
@@ -88,6 +88,11 @@ def _loaded(entry: EntryPoint) -> type[FaultModel]:
     raise Refusal(problem, "mend the package that adds it", field="kind", value=entry.name)
 
 
+def is_kind(name: object) -> bool:
+    """Whether a kind of fault has this name; loads none."""
+    return isinstance(name, str) and (name in _KINDS or name in _added())
+
+
 def kind_named(name: object) -> type[FaultModel]:
     """Return the kind of this name; `Refusal` with the nearest ones if there is none."""
     if isinstance(name, str):
@@ -130,5 +135,6 @@ def _read_fault(item: object) -> FaultModel:
     if isinstance(item, FaultModel):
         return item
     if not isinstance(item, Mapping):
-        raise Refusal("not a fault", "write {kind: ..., ...}", value=item)
+        cure = f"write {{kind: {item}}}" if is_kind(item) else "write {kind: ..., ...}"
+        raise Refusal("not a fault", cure, value=item)
     return kind_named(item.get("kind")).checked(item)

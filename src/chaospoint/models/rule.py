@@ -11,6 +11,7 @@ from pydantic import SerializeAsAny
 from chaospoint.models.condition import Scope, When, Where, detached_where
 from chaospoint.models.durations import Lifetime
 from chaospoint.models.fault_model import FaultModel
+from chaospoint.models.kinds import is_kind
 from chaospoint.models.model import Model
 from chaospoint.models.point_pattern import PointPattern
 from chaospoint.models.quantities import Count, OptionalCount, Seed, Share, Skip
@@ -95,6 +96,13 @@ class Rule(Model):
 
     @classmethod
     def _canonical(cls, keys: Mapping[str, object]) -> dict[str, object]:
+        for key in keys:
+            if key == "rule":
+                cure = "in code, arm(Rule.parse('point=...')) takes the text of a rule"
+                raise Refusal("text stands here in files and over HTTP", cure, field=key)
+            if key not in cls.model_fields and key not in SHORT_KEYS and is_kind(key):
+                cure = f"write faults: [{{kind: {key}}}]"
+                raise Refusal("a kind of fault without a key", cure, field=key, value=keys[key])
         check_keys(keys, (*cls.model_fields, *SHORT_KEYS))
         if "point" not in keys:
             raise Refusal("missing", "write the name of a point, or a glob", field="point")

@@ -105,7 +105,10 @@ def read_keys(keys: Mapping[str, Any]) -> list[Keys]:
     except Refusal as refusal:
         raise refusal.within("rule", text) from None
     for key, value in beside.items():
-        if key in SHORT_KEYS or any(key in rule for rule in rules):
+        if key in SHORT_KEYS:
+            cure = "write it into the text, joined with '+', or leave `rule` out"
+            raise Refusal("the text in `rule` holds all the faults", cure, field=key, value=value)
+        if any(key in rule for rule in rules):
             cure = "say it in the text alone, or leave `rule` out"
             raise Refusal("the text in `rule` says it already", cure, field=key, value=value)
     return [{**rule, **beside} for rule in rules]

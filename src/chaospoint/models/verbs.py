@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 from pydantic import BeforeValidator
 
 from chaospoint import _effects
+from chaospoint._say import say
 from chaospoint.models.durations import Duration, milliseconds, written
 from chaospoint.models.fault_model import FaultModel
 from chaospoint.models.plain_data import is_plain, quoted
@@ -91,7 +92,7 @@ class Print(FaultModel):
 
 def _print(message: str, injection: Injection) -> None:
     text = message or f"{injection.point} was reached"
-    logging.getLogger("chaospoint").warning("%s", text)
+    say(logging.WARNING, "%s", text)
 
 
 class Burn(FaultModel):

@@ -5,6 +5,7 @@ Nesting and aliases are bounded before anything recurses into them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
@@ -51,10 +52,15 @@ def _number(loader: _Loader, node: yaml.ScalarNode) -> object:
         raise yaml.constructor.ConstructorError(None, None, str(error), node.start_mark) from None
 
 
+# YAML 1.1 takes off, no, on and yes for truth values; the 1.2 of today does not, and `rule: off`
+# is the word.
 _Loader.yaml_implicit_resolvers = {
-    first: [one for one in resolvers if one[0] != f"{_TAG}timestamp"]
+    first: [one for one in resolvers if one[0] not in (f"{_TAG}timestamp", f"{_TAG}bool")]
     for first, resolvers in _Base.yaml_implicit_resolvers.items()
 }
+_Loader.add_implicit_resolver(
+    f"{_TAG}bool", re.compile("(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
 _Loader.add_constructor(f"{_TAG}int", _number)
 _Loader.add_constructor(f"{_TAG}float", _number)
 

@@ -1,0 +1,254 @@
+"""What is said when arming: rules that can never fire, and names that no function has."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from chaospoint import Registry
+from chaospoint.errors import ChaosWarning, UnsupportedFault
+
+from .kit import Asks, answers, calls, off, pauses, raises, rule, sleeps
+
+
+def remarks(registry: Registry, *terms: Any) -> list[str]:
+    """Arm these, and return what was said."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        registry.install(terms, source="test")
+    assert all(one.category is ChaosWarning for one in caught)
+    return [str(one.message) for one in caught]
+
+
+@pytest.fixture
+def function(registry: Registry) -> Callable[..., None]:
+    registry.point("a.q")
+
+    @registry.point("a.p")
+    def function(tenant: str = "") -> None: ...
+
+    return function
+
+
+# -- rules that can never fire -----------------------------------------------------------
+
+
+def test_a_probability_of_0_can_never_fire(registry: Registry, function: object) -> None:
+    (said,) = remarks(registry, rule("a.p", raises(), probability=0.0, text="the rule"))
+    assert said == (
+        "the rule can never fire, for its probability is 0: raise it, or leave the rule out"
+    )
+
+
+def test_a_rule_behind_one_that_always_fires(registry: Registry, function: object) -> None:
+    terms = rule("a.p", raises(), text="first"), rule("a.p", sleeps(0), text="second")
+    (said,) = remarks(registry, *terms)
+    assert said == (
+        "second cannot fire while first (armed by test) stands before it and fires at every "
+        "reach: disarm that, or give it a probability, times or where"
+    )
+
+
+def test_a_rule_behind_one_of_a_source_before_it(registry: Registry, function: object) -> None:
+    assert remarks(registry, rule("a.*", raises(), text="first")) == []
+    with pytest.MonkeyPatch.context() as patch:
+        said: list[str] = []
+        patch.setattr("chaospoint._remark.remark", lambda text, source: said.append(text))
+        registry.install([rule("a.p", sleeps(0), text="second")], source="http")
+        registry.replace([rule("a.*", sleeps(0), text="third")], source="file")
+    assert [one.partition(" (")[0] for one in said] == [
+        "second cannot fire while first",
+        "third cannot fire while first",
+    ]
+
+
+def test_what_is_armed_later_stands_before_and_is_not_hidden(
+    registry: Registry, function: object
+) -> None:
+    assert remarks(registry, rule("a.p", raises())) == []
+    assert remarks(registry, rule("a.p", raises())) == []
+
+
+def test_one_by_one_is_no_shadow_of_itself(registry: Registry, function: object) -> None:
+    assert remarks(registry, rule("a.p", raises()), rule("a.q", raises())) == []
+
+
+@pytest.mark.parametrize(
+    "trigger",
+    [
+        {"skip": 1},
+        {"every": 2},
+        {"times": 1},
+        {"probability": 0.5},
+        {"max_active": 1},
+        {"where": {"tenant": "acme"}},
+        {"scoped": True},
+        {"after": True},
+        {"expires_after": 60},
+    ],
+    ids=str,
+)
+def test_what_does_not_always_fire_hides_nothing(
+    registry: Registry, function: object, trigger: dict[str, Any]
+) -> None:
+    assert remarks(registry, rule("a.p", raises(), **trigger), rule("a.p", sleeps(0))) == []
+
+
+def test_what_ends_with_it_or_before_it_is_hidden_for_good(
+    registry: Registry, function: object
+) -> None:
+    first = rule("a.p", raises(), expires_after=60, text="first")
+    assert remarks(registry, first, rule("a.p", sleeps(0), expires_after=61)) == []
+    registry.disarm()
+    assert len(remarks(registry, first, rule("a.p", sleeps(0), expires_after=60))) == 1
+
+
+def test_before_and_after_do_not_hide_each_other_but_their_own_kind(
+    registry: Registry, function: object
+) -> None:
+    terms = [
+        rule("a.p", raises(), after=True, text="first"),
+        rule("a.p", sleeps(0), text="before"),
+        rule("a.p", sleeps(0), after=True, text="second"),
+    ]
+    (said,) = remarks(registry, *terms)
+    assert said.startswith("second cannot fire while first")
+
+
+def test_a_glob_hides_what_it_covers_and_nothing_wider(
+    registry: Registry, function: object
+) -> None:
+    assert remarks(registry, rule("a.p", raises()), rule("a.*", sleeps(0))) == []
+    registry.disarm()
+    (said,) = remarks(registry, rule("a.*", raises(), text="glob"), rule("a.p*", sleeps(0)))
+    assert "cannot fire while glob" in said
+
+
+def test_what_was_taken_out_of_a_glob_is_not_hidden_by_it(
+    registry: Registry, function: object
+) -> None:
+    assert remarks(registry, rule("a.*", raises())) == []
+    registry.disarm("a.p")
+    with pytest.MonkeyPatch.context() as patch:
+        said: list[str] = []
+        patch.setattr("chaospoint._remark.remark", lambda text, source: said.append(text))
+        registry.install([rule("a.p", sleeps(0))], source="http")
+    assert said == []
+
+
+def test_what_a_block_cannot_express_is_not_sure_to_hide(
+    registry: Registry, function: object
+) -> None:
+    assert remarks(registry, rule("a.p", answers(1)), rule("a.p", sleeps(0))) == []
+
+
+def test_replacing_a_rule_is_no_shadow(registry: Registry, function: object) -> None:
+    for source in ("http", "store"):
+        for _ in range(2):
+            _, said = registry.board.put([rule("a.p", raises())], source, "a.p")
+            assert said == []
+    registry.disarm()
+    terms = rule("a.p", raises(), text="first"), rule("a.p", sleeps(0), text="second")
+    for number in (1, 0):
+        _, said = registry.board.reload(terms, "file")
+        assert len(said) == number, "what is kept was said of before"
+
+
+def test_off_and_hidden_rules_are_armed_all_the_same(
+    registry: Registry, function: Callable[[], None]
+) -> None:
+    (said,) = remarks(registry, rule("a.p", off(), text="off"), rule("a.p", raises(), text="x"))
+    assert said.startswith("x cannot fire while off")
+    function()
+    assert len(registry.rules()) == 2
+
+
+# -- where -------------------------------------------------------------------------------
+
+
+def test_a_name_that_no_function_of_the_point_has(registry: Registry, function: object) -> None:
+    terms = rule("a.p", raises(), where={"tenent": "acme", "tenant": "acme"}, text="the rule")
+    (said,) = remarks(registry, terms)
+    assert said.startswith(
+        "no function decorated with 'a.p' has a label or an argument 'tenent', which `where` of "
+        "the rule asks for"
+    )
+
+
+def test_a_label_or_a_second_function_may_have_it(registry: Registry, function: object) -> None:
+    @registry.point("a.p", labels={"zone": 1})
+    def labelled() -> None: ...
+
+    @registry.point("a.p")
+    def other(amount: int) -> None: ...
+
+    for name in ("zone", "amount", "tenant"):
+        assert remarks(registry, rule("a.p", raises(), where={name: 1})) == []
+    (said,) = remarks(registry, rule("a.p", raises(), where={"more": 1}))
+    assert "'a.p' has a label or an argument 'more'" in said
+
+
+def test_what_takes_any_name_or_is_not_decorated_may_have_it(registry: Registry) -> None:
+    @registry.point("rest")
+    def rest(**more: object) -> None: ...
+
+    registry.point("wrapped")(dict)
+    registry.point("block")
+    for name in ("rest", "block"):
+        assert remarks(registry, rule(name, raises(), where={"any": 1})) == []
+
+
+def test_a_function_without_arguments_has_none(registry: Registry) -> None:
+    @registry.point("bare")
+    def bare() -> None: ...
+
+    (said,) = remarks(registry, rule("bare", raises(), where={"any": 1}))
+    assert "'bare' has a label or an argument 'any'" in said
+
+
+def test_what_is_said_while_it_is_armed_is_the_same(registry: Registry, function: object) -> None:
+    for _ in range(2):
+        (said,) = remarks(registry, rule("a.p", raises(), where={"no": 1}, times=1))
+        assert "'a.p' has a label or an argument 'no'" in said
+
+
+def test_a_function_that_is_gone_has_no_say(registry: Registry) -> None:
+    def make() -> None:
+        @registry.point("gone")
+        def gone() -> None: ...
+
+    make()
+    assert remarks(registry, rule("gone", raises(), where={"any": 1})) == []
+
+
+# -- what cannot be expressed ------------------------------------------------------------
+
+
+def test_after_with_an_answer_at_a_stream_is_refused(registry: Registry) -> None:
+    @registry.point("stream")
+    def stream() -> Any:
+        yield 1
+
+    with pytest.raises(UnsupportedFault, match="'return' is left out at 'stream'"):
+        registry.install([rule("stream", answers([]), after=True)], source="test")
+
+    @registry.point("stream")
+    def function() -> None: ...
+
+    (said,) = remarks(registry, rule("stream", answers([]), after=True))
+    assert "what a generator has yielded cannot be replaced" in said
+    assert remarks(registry, rule("stream", pauses(), calls(print), sleeps(0), after=True)) == []
+
+
+def test_a_fault_that_waits_for_its_import_is_not_asked_too_early(
+    registry: Registry, function: object
+) -> None:
+    from chaospoint.errors import InvalidPlan
+
+    def unknown(draws: object) -> Any:
+        raise InvalidPlan("not looked up yet")
+
+    assert remarks(registry, rule("a.p", Asks("exception", unknown), after=True)) == []

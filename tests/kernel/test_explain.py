@@ -1,0 +1,319 @@
+"""One look says why a rule fires or does not."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from helpers import Threads
+
+from chaospoint import Armed, Registry
+from chaospoint.errors import ChaosError
+from chaospoint.testing import FakeClock
+
+from .kit import PATIENCE, Boom, answers, off, pauses, raises, rule, sleeps
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    """What is said when arming is tested elsewhere."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@pytest.fixture
+def function(registry: Registry) -> Callable[[], str]:
+    @registry.point("p")
+    def function() -> str:
+        return "own"
+
+    return function
+
+
+def arm(registry: Registry, *terms: Any, source: Any = "test") -> Any:
+    return registry.install(terms, source=source)
+
+
+def states(registry: Registry, name: str = "p") -> list[str]:
+    return [rule.state for rule in registry.point(name).explain().rules]
+
+
+def quiet(function: Callable[[], str]) -> None:
+    try:
+        function()
+    except Boom:
+        pass
+
+
+# -- states ------------------------------------------------------------------------------
+
+
+def test_nothing_is_armed(registry: Registry, function: Callable[[], str]) -> None:
+    told = registry.point("p").explain()
+    assert (told.point, told.enabled, told.rules) == ("p", True, ())
+    assert str(told).splitlines()[1:] == ["nothing is armed here"]
+    assert "function (function)" in str(told)
+    assert str(registry.point("q").explain()).startswith("q: blocks and statements\n")
+
+
+def test_armed_then_spent(registry: Registry, function: Callable[[], str]) -> None:
+    arm(registry, rule("p", raises(), skip=1, times=1))
+    assert states(registry) == ["armed"]
+    (one,) = registry.point("p").explain().rules
+    assert (one.ordinal, one.next_ordinal, one.why) == (None, 2, "")
+    quiet(function)
+    quiet(function)
+    assert states(registry) == ["spent"]
+    (one,) = registry.point("p").explain().rules
+    assert (one.reaches, one.ordinal, one.injections, one.next_ordinal) == (2, 2, 1, None)
+
+
+def test_spent_with_a_bound(registry: Registry, function: Callable[[], str]) -> None:
+    arm(registry, rule("p", raises(), times=1, max_active=1))
+    assert states(registry) == ["armed"]
+    quiet(function)
+    assert states(registry) == ["spent"]
+
+
+def test_expired_and_failed_stay_to_be_seen_and_disarmed_do_not(
+    registry: Registry, function: Callable[[], str], clock: FakeClock
+) -> None:
+    def resolve() -> Any:
+        raise ChaosError("there is no such class")
+
+    arm(registry, rule("p", raises(), expires_after=60, text="expires"))
+    arm(registry, rule("p", raises(), resolve=resolve, text="fails"))
+    assert states(registry) == ["waiting for an import", "shadowed"]
+    quiet(function)
+    clock.advance(60)
+    registry.board.expire()
+    arm(registry, rule("p", raises())).disarm()
+    told = registry.point("p").explain().rules
+    assert [(one.text, one.state, one.next_ordinal) for one in told] == [
+        ("fails", "failed", None),
+        ("expires", "expired", None),
+    ]
+    assert told[0].why == "there is no such class"
+
+
+def test_masked_by_off_and_shadowed_by_another(
+    registry: Registry, function: Callable[[], str]
+) -> None:
+    arm(registry, rule("p", sleeps(0), text="below"), source="file")
+    arm(registry, rule("p", raises(), text="middle"), source="http")
+    assert states(registry) == ["armed", "shadowed"]
+    arm(registry, rule("p", off(), text="mask"), source="code")
+    told = registry.point("p").explain().rules
+    assert [one.state for one in told] == ["armed", "masked", "masked"]
+    assert told[1].why == "mask, armed by code, fires at every reach before it"
+    assert function() == "own"
+    assert [one.shadowed for one in registry.point("p").explain().rules] == [0, 1, 1]
+    registry.rules()[0].home.remove([registry.rules()[0]], "disarmed")
+    assert states(registry) == ["armed", "shadowed"]
+
+
+def test_a_spent_rule_is_spent_though_something_stands_before_it(
+    registry: Registry, function: Callable[[], str]
+) -> None:
+    arm(registry, rule("p", raises(), times=1))
+    quiet(function)
+    arm(registry, rule("p", sleeps(0)))
+    assert states(registry) == ["armed", "spent"]
+
+
+@pytest.mark.parametrize(
+    "trigger",
+    [{"times": 5}, {"every": 2}, {"probability": 0.9}, {"max_active": 1}, {"where": {"a": 1}}],
+    ids=str,
+)
+def test_what_does_not_always_fire_shadows_nothing(
+    registry: Registry, trigger: dict[str, Any]
+) -> None:
+    registry.point("p")
+    arm(registry, rule("p", off(), **trigger), rule("p", raises()))
+    assert states(registry) == ["armed", "armed"]
+
+
+def test_before_does_not_shadow_after(registry: Registry, function: Callable[[], str]) -> None:
+    arm(registry, rule("p", sleeps(0)), rule("p", sleeps(0), after=True))
+    assert states(registry) == ["armed", "armed"]
+
+
+def test_a_rule_of_several_points_is_hidden_where_it_is_and_as_a_whole_if_everywhere(
+    registry: Registry,
+) -> None:
+    registry.point("a.one"), registry.point("a.two")
+    arm(registry, rule("a.*", raises()))
+    arm(registry, rule("a.one", off()))
+    assert states(registry, "a.one") == ["armed", "masked"]
+    assert states(registry, "a.two") == ["armed"]
+    from chaospoint._explain import states as of_all
+
+    def whole() -> list[str]:
+        return [one.state for one in of_all(registry.board, registry.rules("a.two"))]
+
+    assert whole() == ["armed"]
+    arm(registry, rule("a.two", off()))
+    assert whole() == ["armed", "masked"]
+
+
+def test_what_is_left_out_at_a_point_shadows_nothing_there(registry: Registry) -> None:
+    @registry.point("a.function")
+    def function() -> None: ...
+
+    point = registry.point("a.block")
+
+    @registry.point("a.stream")
+    def stream() -> Any:
+        yield 1
+
+    arm(registry, rule("a.*", raises()))
+    arm(registry, rule("a.*", answers(1)))
+    assert states(registry, "a.function") == ["armed", "shadowed"]
+    assert states(registry, "a.block") == ["armed", "armed"]
+    assert states(registry, "a.stream") == ["armed", "armed"]
+    with pytest.raises(Boom):
+        point.hit()
+    with pytest.raises(Boom):
+        list(stream())
+    assert function() == 1
+
+
+def test_a_point_that_was_taken_out_of_a_glob(registry: Registry) -> None:
+    registry.point("a.one"), registry.point("a.two")
+    arm(registry, rule("a.*", raises()))
+    registry.disarm("a.one")
+    (one,) = registry.point("a.one").explain().rules
+    assert (one.state, one.why) == ("disarmed", "this point was taken out of it")
+    assert states(registry, "a.two") == ["armed"]
+
+
+def test_a_name_in_where_that_nothing_here_has(
+    registry: Registry, function: Callable[[], str]
+) -> None:
+    arm(registry, rule("p", raises(), where={"tenant": "acme"}))
+    (one,) = registry.point("p").explain().rules
+    assert one.state == "armed"
+    assert "'tenant', which `where` asks for" in one.why
+
+
+def test_what_keeps_a_rule_from_firing(registry: Registry) -> None:
+    registry.point("p")
+    arm(registry, rule("p", raises(), probability=0.0))
+    (one,) = registry.point("p").explain().rules
+    assert (one.state, one.why, one.next_ordinal) == ("armed", "its probability is 0", None)
+    from chaospoint._explain import states as of_all
+
+    arm(registry, rule("later", raises()))
+    (one,) = of_all(registry.board, [r for r in registry.rules() if r.pattern == "later"])
+    assert (one.state, one.why) == ("armed", "no point has this name so far")
+
+
+# -- numbers -----------------------------------------------------------------------------
+
+
+def test_the_numbers_and_who_armed_it(
+    registry: Registry, function: Callable[[], str], clock: FakeClock, pool: Threads
+) -> None:
+    terms = rule("p", pauses(), seed=7, max_active=1, expires_after=60, text="the rule")
+    registry.board.install([terms], "http", by="http 127.0.0.1")
+    job = pool.submit(function)
+    Armed(registry.board, registry.rules()).wait_until_paused()
+    function()
+    clock.advance(10)
+    (one,) = registry.point("p").explain().rules
+    assert dataclasses.asdict(one) == {
+        "point": "p",
+        "source": "http",
+        "by": "http 127.0.0.1",
+        "state": "armed",
+        "why": "",
+        "text": "the rule",
+        "seed": 7,
+        "reaches": 2,
+        "ordinal": 1,
+        "next_ordinal": 3,
+        "injections": 1,
+        "interrupted": 0,
+        "shadowed": 0,
+        "overflow": 1,
+        "paused": 1,
+        "seconds_left": 50.0,
+    }
+    assert str(one) == (
+        "armed: the rule\n"
+        "  armed by http (http 127.0.0.1), seed 7, 50.0 s left\n"
+        "  2 reaches, 1 injections, the latest at 1, next at 3, 1 overflow, 1 paused"
+    )
+    registry.disarm()
+    job.result(PATIENCE)
+
+
+def test_the_next_ordinal_is_the_one_that_fires(
+    registry: Registry, function: Callable[[], str]
+) -> None:
+    arm(registry, rule("p", raises(), probability=0.2, every=3, skip=2, times=40))
+    for ordinal in range(1, 300):
+        (before,) = registry.point("p").explain().rules
+        quiet(function)
+        (after,) = registry.point("p").explain().rules
+        assert (after.injections > before.injections) == (before.next_ordinal == ordinal)
+
+
+def test_the_effective_seed_gives_the_same_firings(
+    registry: Registry, function: Callable[[], str]
+) -> None:
+    def fired() -> list[bool]:
+        seen = []
+        for _ in range(50):
+            before = registry.rules()[0].injections
+            quiet(function)
+            seen.append(registry.rules()[0].injections > before)
+        return seen
+
+    arm(registry, rule("p", raises(), probability=0.5, seed=99, drawn=True))
+    (one,) = registry.point("p").explain().rules
+    first = fired()
+    registry.disarm()
+    arm(registry, rule("p", raises(), probability=0.5, seed=one.seed))
+    assert fired() == first
+
+
+def test_disabled_is_said(registry: Registry) -> None:
+    registry.point("p")
+    registry.replace([rule("p", raises(), text="kept")], source="env")
+    registry.disable()
+    told = registry.point("p").explain()
+    assert not told.enabled
+    assert "disabled: nothing can be armed until chaospoint.enable()" in str(told)
+    assert [one.state for one in told.rules] == ["disabled"]
+    registry.enable()
+    assert states(registry) == ["armed"]
+
+
+def test_looking_changes_nothing(registry: Registry, function: Callable[[], str]) -> None:
+    arm(registry, rule("p", raises(), times=2))
+    for _ in range(5):
+        str(registry.point("p").explain())
+    (one,) = registry.point("p").explain().rules
+    assert (one.reaches, one.injections, one.next_ordinal) == (0, 0, 1)
+
+
+def test_looking_from_many_threads_while_it_fires(
+    registry: Registry, function: Callable[[], str], pool: Threads, restless: None
+) -> None:
+    handle = arm(registry, rule("p", raises(), every=2, times=200, max_active=8))
+
+    def work(number: int) -> None:
+        for _ in range(100):
+            if number % 2:
+                quiet(function)
+            else:
+                registry.point("p").explain()
+
+    pool.map(work, range(8))
+    assert (handle.reaches, handle.injections + handle.overflow) == (400, 200)
