@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,28 @@ from .kit import Witness
 def registry(still: Registry) -> Registry:
     """A fresh registry for which time stands still."""
     return still
+
+
+@pytest.fixture
+def function(registry: Registry) -> Callable[[], str]:
+    """A function at ``p`` that returns ``own``."""
+
+    @registry.point("p")
+    def function() -> str:
+        return "own"
+
+    return function
+
+
+@pytest.fixture
+def coroutine(registry: Registry) -> Callable[[], Any]:
+    """A coroutine function at ``p`` that returns ``own``."""
+
+    @registry.point("p")
+    async def coroutine() -> str:
+        return "own"
+
+    return coroutine
 
 
 @pytest.fixture

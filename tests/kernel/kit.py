@@ -167,3 +167,9 @@ def inner_code(function: Any) -> CodeType:
 def turn() -> Generator[None, None, None]:
     """Let the event loop run whatever else is ready."""
     yield
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Let the event loop go round until the condition holds."""
+    while not condition():
+        await turn()

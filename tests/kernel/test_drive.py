@@ -29,34 +29,12 @@ from .kit import (
     run_coroutine,
     sleeps,
     turn,
+    until,
 )
 
 
 def arm(registry: Registry, *terms: Any) -> Any:
     return registry.install(terms, source="test")
-
-
-@pytest.fixture
-def function(registry: Registry) -> Callable[[], str]:
-    @registry.point("p")
-    def function() -> str:
-        return "own"
-
-    return function
-
-
-@pytest.fixture
-def coroutine(registry: Registry) -> Callable[[], Any]:
-    @registry.point("p")
-    async def coroutine() -> str:
-        return "own"
-
-    return coroutine
-
-
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():
-        await turn()
 
 
 # -- exceptions --------------------------------------------------------------------------

@@ -25,15 +25,6 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def function(registry: Registry) -> Callable[[], str]:
-    @registry.point("p")
-    def function() -> str:
-        return "own"
-
-    return function
-
-
 def arm(registry: Registry, *terms: Any, source: Any = "test") -> Any:
     return registry.install(terms, source=source)
 

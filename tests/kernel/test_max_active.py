@@ -44,24 +44,6 @@ def bounded(*faults: Any, at_most: int = 1, **more: Any) -> Any:
     return rule("p", *faults, max_active=at_most, **more)
 
 
-@pytest.fixture
-def function(registry: Registry) -> Callable[[], str]:
-    @registry.point("p")
-    def function() -> str:
-        return "own"
-
-    return function
-
-
-@pytest.fixture
-def coroutine(registry: Registry) -> Callable[[], Any]:
-    @registry.point("p")
-    async def coroutine() -> str:
-        return "own"
-
-    return coroutine
-
-
 def free(handle: Any, function: Callable[[], str]) -> bool:
     """Whether a place is free: the call fails if so."""
     before = handle.injections

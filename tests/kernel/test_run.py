@@ -47,24 +47,6 @@ def yields() -> Does:
     return Does("yield", (Hold(0.0),))
 
 
-@pytest.fixture
-def function(registry: Registry) -> Callable[[], str]:
-    @registry.point("p")
-    def function() -> str:
-        return "own"
-
-    return function
-
-
-@pytest.fixture
-def coroutine(registry: Registry) -> Callable[[], Any]:
-    @registry.point("p")
-    async def coroutine() -> str:
-        return "own"
-
-    return coroutine
-
-
 # -- a function of one's own -------------------------------------------------------------
 
 

@@ -35,15 +35,6 @@ def _alone() -> Iterator[None]:
 
 
 @pytest.fixture
-def function(registry: Registry) -> Callable[[], str]:
-    @registry.point("p")
-    def function() -> str:
-        return "own"
-
-    return function
-
-
-@pytest.fixture
 def hit(function: Callable[[], str]) -> Callable[[], bool]:
     """Whether a call in this context is hit."""
 
