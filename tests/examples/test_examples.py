@@ -31,6 +31,14 @@ the statement failed after the block had passed
 disarmed, the call goes through: 1.08
 a bounded hang ends in TimeoutError
 """,
+    "lost_answer.py": """\
+a key for each attempt: charged 2 times
+a key for each order: charged 1 times
+""",
+    "race.py": """\
+without a lock: -1 apples
+with a lock: 0 apples
+""",
 }
 
 
