@@ -17,8 +17,9 @@ HOUSE = Path(chaospoint.__file__).parent
 FLOORS = (
     # The kernel. Values, chance, time, and what may go wrong.
     "_version errors",
-    "_clock _draw _decide _effects _environ _injection _inside _lock _names _scope",
-    "_fork _notice _remark effects _say _terms _trampoline _where",
+    "_clock _draw _decide _effects _environ _injection _inside _names _scope",
+    "_lock _notice _remark _terms _trampoline _where effects",
+    "_fork _say",
     "_bug _tally",
     # What lives while something is armed, and the handle of it.
     "_aim _armed _epoch _keeper",

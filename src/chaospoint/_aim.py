@@ -6,7 +6,7 @@ All that can be known before a firing is made ready at the first one.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from chaospoint import _bug, _scope
@@ -32,6 +32,7 @@ __all__ = [
     "Search",
     "aims_at",
     "refusal",
+    "say_left_out",
     "search",
     "take",
 ]
@@ -60,13 +61,14 @@ class Aim:
     the first firing, and once.  ``test`` says whether a reach matches; None if all do.
     """
 
-    __slots__ = ("_constant", "_faults", "_kind", "note", "point", "rule", "test")
+    __slots__ = ("_constant", "_faults", "_kind", "_said", "note", "point", "rule", "test")
 
     def __init__(self, rule: ArmedRule, point: str, kind: Kind, test: Test | None = None) -> None:
         self.rule = rule
         self.point = point
         self.test = test
         self._kind: Kind = kind
+        self._said: set[str] = set()
         faults = rule.terms.faults
         self._faults = tuple(
             n for n, fault in enumerate(faults) if refusal(fault, kind, rule.terms.after) is None
@@ -115,9 +117,9 @@ class Aim:
     def _can(self, fault: Fault, effect: Effect) -> bool:
         # Faults whose effects differ by the draw show only here what a placement cannot express.
         why = _refused(effect, self._kind, self.rule.terms.after)
-        if why is not None:
-            line = "%r of %s is left out at %r: %s"
-            say(logging.WARNING, line, fault.kind, self.rule.shown, self.point, why)
+        if why is not None and fault.kind not in self._said:
+            self._said.add(fault.kind)
+            say(logging.WARNING, _LEFT_OUT, fault.kind, self.point, why, self.rule.shown)
         return why is None
 
 
@@ -195,9 +197,17 @@ def refusal(fault: Fault, kind: Kind, after: bool = False) -> str | None:
         return None
     try:
         effects = fault.effects(_Probe(0, 0))
-    except ChaosError:
-        return None  # it waits for the first reach to look up what it raises
+    except Exception:
+        return None  # it waits for the first reach to look up what it raises, or is wrong then
     return next((why for one in effects if (why := _refused(one, kind, after))), None)
+
+
+def say_left_out(rules: Iterable[ArmedRule], point: str, kind: Kind) -> None:
+    """Say which faults a placement cannot express that was not there when they were armed."""
+    for rule in rules:
+        for fault in rule.faults:
+            if why := refusal(fault, kind, rule.terms.after):
+                say(logging.WARNING, _LEFT_OUT, fault.kind, point, why, rule.shown)
 
 
 def _refused(effect: Effect, kind: Kind, after: bool) -> str | None:
@@ -221,6 +231,8 @@ def _a(kind: type) -> str:
     return f"{'an' if kind.__name__[0].lower() in 'aeiou' else 'a'} {kind.__name__}"
 
 
+_LEFT_OUT = "%r is left out at %r: %s (%s)"
+
 Firing = tuple[Aim, int, "Slot"]
 Search = Callable[[Any], Firing | None]
 """One reach, given the labels or arguments of the call where the rules ask for them."""
@@ -242,6 +254,7 @@ def search(aims: tuple[Aim, ...]) -> Search:
             return None
         for place, (aim, tally, test) in enumerate(tried):
             if test is not None and not test(values):
+                aim.rule.miss()
                 continue
             for ordinal in tally.ordinals:  # noqa: B007 - takes one, cheaper than next()
                 break

@@ -30,7 +30,7 @@ class Armed:
         self.rules = tuple(rules)
 
     def __repr__(self) -> str:
-        texts = "; ".join(rule.text for rule in self.rules)
+        texts = "; ".join(rule.shown for rule in self.rules)
         return f"<Armed {texts}: {self.injections} injections in {self.reaches} reaches>"
 
     @property
@@ -123,7 +123,7 @@ class Armed:
         seen = f"{self.injections} injections in {self.reaches} reaches"
         if paused := self.paused:
             seen += f", {paused} paused"
-        texts = "; ".join(rule.text for rule in self.rules)
+        texts = "; ".join(rule.shown for rule in self.rules)
         if all(rule.why is not None for rule in self.rules):
             ends = ", ".join(sorted({str(rule.why) for rule in self.rules}))
             raise TimeoutError(f"waited for {goal.what} of {texts}: {ends} with {seen}")

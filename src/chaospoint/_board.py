@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -50,7 +50,8 @@ __all__ = ["Board"]
 # What is scoped to a context stands at 0, before all of these.
 _TIER: dict[Source, int] = {"code": 1, "test": 1, "http": 2, "store": 2, "env": 3, "file": 4}
 _READ_AGAIN: tuple[Source, ...] = ("env", "file")
-_SECONDS_TO_APPEAR = 30.0
+_SECONDS_TO_APPEAR = 10.0
+_LOOKED_THROUGH = 100  # globs, for remarks on what cannot fire
 _REMEMBERED = 32
 _PUT: tuple[Source, ...] = ("http", "store")
 
@@ -184,7 +185,7 @@ class Board:
                 fresh,
                 self._points,
                 self.names,
-                before=lambda name: [r for r in self._covering(name) if r.source != source],
+                before=lambda name: (r for r in self._covering(name) if r.source != source),
                 fellows=made,
                 early=not self._points,
             )
@@ -227,7 +228,7 @@ class Board:
                 _scope.open_(rule.number)
         self._rebuild(rules)
         if rules:
-            self._keeper.start()
+            arming.later(self._keeper.start)
 
     # -- disarming ------------------------------------------------------------------------
 
@@ -274,9 +275,8 @@ class Board:
             return
         self._remind_at = None
         for rule in self.rules():
-            if not self.names(rule.pattern):
-                close = nearest(rule.pattern, self._points.copy())
-                say(logging.WARNING, "%s (armed by %s)", waiting(rule, close), rule.source)
+            for text in check([rule], self._points.copy(), self.names):
+                say(logging.WARNING, "%s (armed by %s)", text, rule.source)
 
     def expire(self) -> None:
         """Disarm the rules whose time has come."""
@@ -296,20 +296,23 @@ class Board:
     def _remove(
         self, rules: Sequence[ArmedRule], why: Ending, by: str = "", reason: str = ""
     ) -> list[RuleDisarmed]:
+        told: list[RuleDisarmed] = []
         for rule in rules:
-            rule.end(why, reason)
+            never = rule.reaches == 0 and why in ("disarmed", "expired")
+            if never and not reason and not self.names(rule.pattern):
+                reason = waiting(rule, self.nearest(rule.pattern))
+            told.append(RuleDisarmed(rule, why, by, reason))
+            rule.end(why, reason or (f"by {by}" if by else ""))
             if why in ("expired", "failed") and rule.source not in _READ_AGAIN:
                 self._gone.append(rule)
             self._counts[rule.source] -= 1
-            if is_glob(rule.pattern):
-                self._globs.remove(rule)
-            else:
-                named = self._named[rule.pattern]
-                named.remove(rule)
-                if not named:
-                    del self._named[rule.pattern]
+        for pattern in {rule.pattern for rule in rules if not is_glob(rule.pattern)}:
+            self._named[pattern] = [rule for rule in self._named[pattern] if rule.why is None]
+            if not self._named[pattern]:
+                del self._named[pattern]
+        self._globs = [rule for rule in self._globs if rule.why is None]
         self._rebuild(rules)
-        return [RuleDisarmed(rule, why, by, reason) for rule in rules]
+        return told
 
     def _told(self, ended: Sequence[RuleDisarmed], *more: Notice) -> None:
         for one in ended:
@@ -392,14 +395,22 @@ class Board:
             return list(filter(matcher(pattern), self._points))
         return [pattern] if pattern in self._points else []
 
+    def point(self, name: str) -> Point:
+        """Return the point of this name, which is one."""
+        return self._points[name]
+
+    def nearest(self, pattern: str) -> Sequence[str]:
+        """Return the names of points that look most like a name or glob."""
+        return nearest(pattern, self._points.copy())
+
     def kinds(self, name: str) -> Sequence[Kind]:
         """Return the kinds of a point's decorated callables; if there are none, all it may be."""
         live = (site.kind for site in self._points[name].core.sites if not site.gone)
         return tuple(dict.fromkeys(live)) or STATEMENTS
 
-    def _covering(self, pattern: str) -> list[ArmedRule]:
-        globs = (rule for rule in self._globs if matches(rule.pattern, pattern))
-        return [*self._named.get(pattern, ()), *globs]
+    def _covering(self, pattern: str) -> Iterator[ArmedRule]:
+        yield from self._named.get(pattern, ())
+        yield from itertools.islice(self._globs, _LOOKED_THROUGH)
 
     def _set(self, point: Point) -> None:
         core = point.core

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check", "unplaced", "waiting"]
 
+_LOOKED_THROUGH = 100  # globs that hide others
 _HINTS = 10  # looking for near names is slow, and nobody reads a thousand of them
 
 
@@ -24,13 +25,13 @@ def check(
     points: Mapping[str, Point],
     names: Callable[[str], Sequence[str]],
     *,
-    before: Callable[[str], Sequence[ArmedRule]],
-    fellows: Sequence[ArmedRule],
+    before: Callable[[str], Iterable[ArmedRule]] = lambda _: (),
+    fellows: Sequence[ArmedRule] = (),
     strict: bool = False,
     early: bool = False,
 ) -> list[str]:
     """Return remarks on ``rules``; ``names`` gives the points that a pattern matches, ``before``
-    the rules armed already that cover one, and ``fellows`` are those of the same plan.
+    the rules armed already that may cover one, and ``fellows`` are those of the same plan.
 
     ``early``: the points may all be still to come, so names that no point has are not remarked on.
 
@@ -38,10 +39,11 @@ def check(
     `UnknownPoint` for one that has no point.
     """
     remarks: list[str] = []
-    always: dict[str, list[ArmedRule]] = {}
+    always: dict[tuple[str, bool], ArmedRule] = {}  # the first that hides the others
     for rule in fellows:
         if rule.always:
-            always.setdefault("*" if is_glob(rule.pattern) else rule.pattern, []).append(rule)
+            always.setdefault((rule.pattern, rule.terms.after), rule)
+    globs = [rule for rule in always.values() if is_glob(rule.pattern)][:_LOOKED_THROUGH]
     for rule in rules:
         matched = names(rule.pattern)
         if not matched:
@@ -55,7 +57,8 @@ def check(
                 f"{rule.shown} can never fire, for its probability is 0: raise it, or leave the "
                 "rule out"
             )
-        others = [*before(rule.pattern), *always.get(rule.pattern, ()), *always.get("*", ())]
+        same = always.get((rule.pattern, rule.terms.after), rule)
+        others = (*before(rule.pattern), same, *globs)
         if (other := next((one for one in others if _covers(one, rule)), None)) is not None:
             remarks.append(
                 f"{rule.shown} cannot fire while {other.shown} (armed by {other.source}) stands "
@@ -64,12 +67,13 @@ def check(
             )
         placed = [points[name] for name in matched]
         remarks += _left_out(rule, placed)
-        remarks += [
-            f"no function decorated with {point.name!r} has a label or an argument {name!r}, which "
-            f"`where` of {rule.shown} asks for: correct the name, unless a block has such a label"
-            for point in placed
-            for name in unplaced(rule, point)
-        ]
+        lost = [(point.name, name) for point in placed for name in unplaced(rule, point)]
+        for point, name in lost[:_HINTS]:
+            remarks.append(
+                f"no function decorated with {point!r} has a label or an argument {name!r}, which "
+                f"`where` of {rule.shown} asks for: correct the name, unless a block has such a "
+                "label"
+            )
     return remarks
 
 

@@ -89,18 +89,21 @@ def _prepare(firing: Firing) -> _Prepared:
     rule = aim.rule
     token = inside.set(True)
     try:
-        if not rule.acts_at(aim.point):
-            return _NOTHING  # a coroutine or generator that was made before disarming
         fault, latency, exception, steps, effect = aim.act(ordinal)
         if not fault:
             return _NOTHING
         outcome = None if effect is None else _make(effect, aim.point)
         if outcome is None and effect is not None:
             return _NOTHING
+        if not rule.acts_at(aim.point):
+            return _NOTHING  # disarmed since, as where a coroutine was made before
+        raised = isinstance(outcome, BaseException)
+        if raised:
+            exception = type(outcome).__name__
         record = (aim.point, fault, rule.shown, ordinal, rule.source, latency, exception)
         injection = tuple.__new__(Injection, record)
-        if isinstance(outcome, BaseException):
-            mark(outcome, injection, aim.note)
+        if raised:
+            mark(cast(BaseException, outcome), injection, aim.note)
         home, rule.latest = rule.home, ordinal
         _tell(home.observe_first if next(rule.tally.fired) == 1 else home.observe, injection)
         if rule.watchers:
@@ -113,10 +116,16 @@ def _prepare(firing: Firing) -> _Prepared:
         inside.reset(token)
 
 
+_CONTROL_FLOW = (StopIteration, StopAsyncIteration, GeneratorExit)
+
+
 def _make(effect: Raise | Return, point: str) -> BaseException | Answer | None:
     try:
         if type(effect) is Raise:
-            return effect.build()
+            made = effect.build()
+            if not isinstance(made, BaseException) or isinstance(made, _CONTROL_FLOW):
+                raise TypeError(f"{made!r} is no exception that can be injected")
+            return made
         return (deepcopy(effect.value) if effect.copy else effect.value,)
     except Exception:
         _bug.report(
@@ -153,9 +162,10 @@ async def _arun(step: Run, injection: Injection) -> None:
 def _rest(aim: Aim, step: Sleep | Hold) -> bool:
     """Sleep on this thread; return False if the rule was disarmed here before the end."""
     rule, clock, woken = aim.rule, aim.rule.home.clock, Event()
-    seconds, pause = step.seconds, _pause(aim, step, woken.set)
-    busy = isinstance(step, Sleep) and step.busy
+    seconds, busy = step.seconds, isinstance(step, Sleep) and step.busy
+    pause: Pause | None = None
     try:
+        pause = _pause(aim, step, woken.set)
         if isinstance(step, Hold) and seconds == 0.0:
             clock.wait(woken, 0.0)
         elif not busy and asyncio._get_running_loop() is not None:
@@ -167,11 +177,13 @@ def _rest(aim: Aim, step: Sleep | Hold) -> bool:
         deadline = None if seconds is None else clock.monotonic() + seconds
         while True:
             rule.sleepers.add(woken.set)  # first: who disarms after the next line wakes us
+            if pause is not None and pause.released:
+                return True  # also if it was disarmed since: the rest acts
             if not rule.acts_at(aim.point):
                 rule.interrupt()
                 return False
             left = None if deadline is None else deadline - clock.monotonic()
-            if (left is not None and left <= 0) or (pause is not None and pause.released):
+            if left is not None and left <= 0:
                 return True
             if not busy:
                 clock.wait(woken, left)
@@ -203,19 +215,23 @@ async def _arest(aim: Aim, step: Sleep | Hold) -> bool:
     def wake() -> None:
         loop.call_soon_threadsafe(settle, woken)
 
-    seconds, pause = step.seconds, _pause(aim, step, wake)
+    seconds = step.seconds
+    pause: Pause | None = None
     try:
+        pause = _pause(aim, step, wake)
         if isinstance(step, Hold) and seconds == 0.0:
             await clock.await_(woken, 0.0)
             woken = loop.create_future()
         deadline = None if seconds is None else clock.monotonic() + seconds
         while True:
             rule.sleepers.add(wake)
+            if pause is not None and pause.released:
+                return True  # also if it was disarmed since: the rest acts
             if not rule.acts_at(aim.point):
                 rule.interrupt()
                 return False
             left = None if deadline is None else deadline - clock.monotonic()
-            if (left is not None and left <= 0) or (pause is not None and pause.released):
+            if left is not None and left <= 0:
                 return True
             await clock.await_(woken, left)
             woken = loop.create_future()

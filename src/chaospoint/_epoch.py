@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from chaospoint import _scope
 from chaospoint._draw import draw_seed
-from chaospoint._names import matches
+from chaospoint._names import matcher, matches
 from chaospoint._tally import BoundedTally, Tally, counted, counter
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ class ArmedRule:
 
     __slots__ = (
         "_interrupted",
+        "_match",
+        "_missed",
         "_reaches",
         "_shadowed",
         "by",
@@ -85,6 +87,7 @@ class ArmedRule:
         self.faults: tuple[Fault, ...] = terms.faults
         self.resolve = terms.resolve
         self.home = home
+        self._match = matcher(terms.pattern)
         self.excluded: tuple[str, ...] = ()  # names and globs taken out of a glob
         self.why: Ending | None = None
         self.reason = ""  # why it failed, in words
@@ -105,6 +108,7 @@ class ArmedRule:
         self._interrupted: Iterator[int] = counter()
         self.latest: int | None = None  # the ordinal of the latest injection
         self._shadowed: Iterator[int] = counter()
+        self._missed: Iterator[int] = counter()
 
     def restart(self) -> None:
         """Begin anew in a forked child: tallies at zero, a drawn seed drawn again."""
@@ -168,6 +172,11 @@ class ArmedRule:
         return counted(self._shadowed)
 
     @property
+    def missed(self) -> int:
+        """How many calls came that ``where`` or the scope did not match."""
+        return counted(self._missed)
+
+    @property
     def overflow(self) -> int:
         """How many firings passed because ``max_active`` injections were going on."""
         return self.tally.overflow
@@ -213,6 +222,10 @@ class ArmedRule:
             self.faults = resolve()
             self.resolve = None
 
+    def miss(self) -> None:
+        """Count one call that did not match."""
+        next(self._missed)
+
     def shade(self) -> None:
         """Count one reach that a rule before this one took."""
         next(self._shadowed)
@@ -229,7 +242,7 @@ class ArmedRule:
 
     def covers(self, point: str) -> bool:
         """Whether this point is one of the rule's, armed or not."""
-        return matches(self.pattern, point) and not any(
+        return bool(self._match(point)) and not any(
             matches(taken, point) for taken in self.excluded
         )
 

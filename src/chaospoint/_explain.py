@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from chaospoint._aim import refusal
-from chaospoint._check import unplaced
+from chaospoint._check import unplaced, waiting
 from chaospoint._inside import transparent
 from chaospoint._names import matches
 
@@ -46,6 +47,7 @@ class RuleState:
     injections: int
     interrupted: int
     shadowed: int
+    missed: int
     overflow: int
     paused: int
     seconds_left: float | None
@@ -59,6 +61,8 @@ class RuleState:
             for name in ("interrupted", "shadowed", "overflow", "paused")
             if (count := getattr(self, name))
         )
+        if self.missed:
+            more += f", {self.missed} calls that where or scope did not match"
         why = f" ({self.why})" if self.why else ""
         by = f" ({self.by})" if self.by else ""
         return (
@@ -70,15 +74,23 @@ class RuleState:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What there is at one point: ``str()`` of it is for reading."""
+    """What there is at one point: ``str()`` of it is for reading.
+
+    ``near``: names like this one, where no function is decorated with the point.
+    """
 
     point: str
     enabled: bool
     placements: tuple[str, ...]
+    near: tuple[str, ...]
     rules: tuple[RuleState, ...]
 
     def __str__(self) -> str:
-        lines = [f"{self.point}: {', '.join(self.placements) or 'blocks and statements'}"]
+        lines = [
+            f"{self.point}: {', '.join(self.placements) or 'no function is decorated with it'}"
+        ]
+        if self.near:
+            lines.append(f"points with names like it: {', '.join(self.near)}")
         if not self.enabled:
             lines.append("disabled: nothing can be armed until chaospoint.enable()")
         lines += [str(rule) for rule in self.rules] or ["nothing is armed here"]
@@ -88,9 +100,11 @@ class Explanation:
 def explain(registry: Registry, point: Point) -> Explanation:
     """Return what there is at a point: its rules in the order in which they are tried, then those
     that ended and that nobody disarmed."""
-    board = registry.board
-    rules = [*board.rules(point.name), *gone_from(board, point.name)]
-    return Explanation(point.name, registry.enabled, point.placements, states(board, rules, point))
+    board, name = registry.board, point.name
+    near = () if point.placements else tuple(n for n in registry.nearest(name) if n != name)
+    rules = [*board.rules(name), *gone_from(board, name)]
+    told = states(board, rules, point)
+    return Explanation(name, registry.enabled, point.placements, near, told)
 
 
 def gone_from(board: Board, name: str) -> list[ArmedRule]:
@@ -99,30 +113,38 @@ def gone_from(board: Board, name: str) -> list[ArmedRule]:
     return [rule for rule in (*lost, *board.ended()) if matches(rule.pattern, name)]
 
 
+_Always = Callable[[str], Sequence["ArmedRule"]]
+
+
 def states(
     board: Board, rules: Iterable[ArmedRule], point: Point | None = None
 ) -> tuple[RuleState, ...]:
     """Return how rules stand, at one point or at all of theirs; safe from any thread."""
+
+    @cache
+    def always(name: str) -> Sequence[ArmedRule]:
+        return [rule for rule in board.rules(name) if rule.always]
+
     with transparent():
-        return tuple(_state(board, rule, point) for rule in rules)
+        return tuple(_state(board, rule, point, always) for rule in rules)
 
 
-def _state(board: Board, rule: ArmedRule, point: Point | None) -> RuleState:
+def _state(board: Board, rule: ArmedRule, point: Point | None, always: _Always) -> RuleState:
     state, why = rule.state, rule.reason
     if point is not None and rule.why is None and not rule.acts_at(point.name):
         state, why = "disarmed", "this point was taken out of it"
     elif state in ("armed", "waiting for an import"):
-        hidden = _hidden(board, rule, [point.name] if point else board.names(rule.pattern))
-        if hidden is not None:
+        names = [point.name] if point else board.names(rule.pattern)
+        if (hidden := _hidden(board, rule, names, always)) is not None:
             masks = all(fault.kind == "off" for fault in hidden.faults)
             state = "masked" if masks else "shadowed"
             why = f"{hidden.shown}, armed by {hidden.source}, fires at every reach before it"
-        elif rule.terms.schedule.probability <= 0.0:
-            why = "its probability is 0"
-        elif point is None and not board.names(rule.pattern):
-            why = "no point has this name so far"
-        elif point is not None and (unasked := unplaced(rule, point)):
-            why = f"no decorated function here has {unasked[0]!r}, which `where` asks for"
+        else:
+            why = _obstacle(board, rule, names)
+    elif state == "spent":
+        why = "its times are used up"
+    if state in ("spent", "expired", "disarmed") and rule.source in ("env", "file"):
+        why = f"{why}; " * bool(why) + "it stays so until its text changes"
     return RuleState(
         point=rule.pattern,
         source=rule.source,
@@ -137,18 +159,35 @@ def _state(board: Board, rule: ArmedRule, point: Point | None) -> RuleState:
         injections=rule.injections,
         interrupted=rule.interrupted,
         shadowed=rule.shadowed,
+        missed=rule.missed,
         overflow=rule.overflow,
         paused=len(rule.paused),
         seconds_left=rule.seconds_left,
     )
 
 
-def _hidden(board: Board, rule: ArmedRule, names: Sequence[str]) -> ArmedRule | None:
+def _obstacle(board: Board, rule: ArmedRule, names: Sequence[str]) -> str:
+    """Say what keeps an armed rule from ever firing, if anything does."""
+    if rule.terms.schedule.probability <= 0.0:
+        return "its probability is 0"
+    if not names:
+        return waiting(rule, board.nearest(rule.pattern))
+    if not any(_acts(rule, kind) for name in names for kind in board.kinds(name)):
+        return "no placement here can express it"
+    lost = [unplaced(rule, board.point(name)) for name in names]
+    if all(lost):
+        return f"no decorated function here has {lost[0][0]!r}, which `where` asks for"
+    return ""
+
+
+def _hidden(
+    board: Board, rule: ArmedRule, names: Sequence[str], always: _Always
+) -> ArmedRule | None:
     """Return a rule that fires before this one at every reach, if so at all of these points."""
     found: ArmedRule | None = None
     for name in names:
         kinds = [kind for kind in board.kinds(name) if _acts(rule, kind)]
-        before = (one for one in board.rules(name) if one.hides(rule))
+        before = (one for one in always(name) if one.hides(rule))
         found = next((one for one in before if all(_acts(one, kind) for kind in kinds)), None)
         if found is None:
             return None

@@ -6,7 +6,7 @@ may thus be met late by what the machine's scheduler takes, and counts are a sec
 
 from __future__ import annotations
 
-from threading import Event, Lock, Thread, current_thread
+from threading import Event, RLock, Thread, current_thread
 from typing import TYPE_CHECKING
 
 from chaospoint import _bug
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Keeper"]
 
 _SECONDS_BETWEEN_FLUSHES = 1.0
+_UNKEPT = "what is armed acts, but does not expire until something else is armed"
 
 
 class Keeper:
@@ -24,18 +25,25 @@ class Keeper:
 
     def __init__(self, board: Board) -> None:
         self._board = board
-        self._lock = Lock()
+        self._lock = RLock()  # a signal handler that arms may come in the middle
         self._look = Event()
         self._thread: Thread | None = None
         self._stopping = False
 
     def start(self) -> None:
         """Look after what was armed just now."""
+        fresh: Thread | None = None
         with self._lock:
             if self._thread is None and not self._stopping:
-                self._thread = Thread(target=self._run, name="chaospoint-keeper", daemon=True)
-                self._thread.start()
+                fresh = Thread(target=self._run, name="chaospoint-keeper", daemon=True)
+                self._thread = fresh
             self._look.set()  # under the lock, where the thread looks at it before it ends
+        if fresh is not None:
+            try:
+                fresh.start()
+            except RuntimeError:
+                self._thread = None
+                _bug.report("starting the thread that expires rules", _UNKEPT)
 
     def stop(self) -> None:
         """End the thread and wait until it is gone; `resume` lets it start again."""
@@ -43,7 +51,7 @@ class Keeper:
             self._stopping = True
             thread = self._thread
             self._look.set()
-        if thread is not None and thread is not current_thread():
+        if thread is not None and thread.ident is not None and thread is not current_thread():
             thread.join(1.0)  # an observer may be waiting for what the forking thread holds
 
     def resume(self) -> None:
@@ -55,7 +63,7 @@ class Keeper:
 
     def renew(self) -> None:
         """Forget thread and locks, in a forked child; `resume` starts a thread again."""
-        self._lock, self._look, self._thread = Lock(), Event(), None
+        self._lock, self._look, self._thread = RLock(), Event(), None
 
     def _run(self) -> None:
         while True:

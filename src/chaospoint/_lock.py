@@ -9,23 +9,30 @@ anew in the child.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import Token
 from threading import RLock, get_ident
+
+from chaospoint._inside import inside
 
 __all__ = ["arming"]
 
 
 class _Arming:
-    __slots__ = ("_depth", "_later", "_lock", "_owner")
+    __slots__ = ("_depth", "_later", "_lock", "_owner", "_token")
 
     _later: list[Callable[[], None]]
 
     def __init__(self) -> None:
+        self._token: Token[bool] | None = None
         self.renew()
 
     def __enter__(self) -> None:
         self._lock.acquire()
         self._depth += 1
         self._owner = get_ident()
+        if self._depth == 1:
+            # A finalizer may come in the middle, and must not reach what is half built.
+            self._token = inside.set(True)
 
     def __exit__(self, *exc: object) -> None:
         self._depth -= 1
@@ -33,6 +40,7 @@ class _Arming:
         if self._depth == 0:
             self._owner = 0
             later, self._later = self._later, []
+            self._reset()
         self._lock.release()
         for call in later:
             call()
@@ -46,8 +54,14 @@ class _Arming:
         else:
             call()
 
+    def _reset(self) -> None:
+        token, self._token = self._token, None
+        if token is not None:
+            inside.reset(token)
+
     def renew(self) -> None:
         """Start with a fresh lock: in a forked child the old one may be held by nobody."""
+        self._reset()
         self._lock = RLock()
         self._depth = 0
         self._owner = 0

@@ -41,9 +41,11 @@ def matcher(pattern: str) -> Callable[[str], object]:
     """Return a function that is true of the names, or globs read as text, that match."""
     if not is_glob(pattern):
         return pattern.__eq__
-    # Runs of stars mean what one star means, and would backtrack.
-    parts = re.split(r"\*+", pattern)
-    return re.compile(".*".join(map(re.escape, parts)), re.DOTALL).fullmatch
+    # Runs of stars mean what one star means.  What stands between two stars is matched at the
+    # first place where it can be and never tried at another, or matching would take for ever.
+    first, *inner, last = map(re.escape, re.split(r"\*+", pattern))
+    atoms = "".join(f"(?>.*?{part})" for part in inner)
+    return re.compile(f"{first}{atoms}.*{last}", re.DOTALL).fullmatch
 
 
 def matches(pattern: str, name: str) -> bool:

@@ -6,13 +6,11 @@ is said here, once for each time that something is armed.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from chaospoint import _bug
-from chaospoint._aim import Kind, Search, aims_at, refusal, search
-from chaospoint._say import say
+from chaospoint._aim import Kind, Search, aims_at, say_left_out, search
 
 if TYPE_CHECKING:
     from chaospoint._epoch import ArmedRule
@@ -36,15 +34,8 @@ class Searches(dict[Kind, Search]):
             aims = aims_at(self._rules, self._point, kind, after=self._after)
             self[kind] = made = search(aims)
             if not self._after:
-                self._say_left_out(kind)
+                say_left_out(self._rules, self._point, kind)
         except Exception:
             _bug.report(f"making {self._point!r} ready")
             return search(())
         return made
-
-    def _say_left_out(self, kind: Kind) -> None:
-        for rule in self._rules:
-            for fault in rule.faults:
-                if why := refusal(fault, kind, rule.terms.after):
-                    line = "%r of %s is left out at %r: %s"
-                    say(logging.WARNING, line, fault.kind, rule.shown, self._point, why)

@@ -212,8 +212,11 @@ def place(point: Point, function: FunctionType) -> None:
             site.points.append(point)
             point.core.sites.append(site)
         if point.core.rules:
+            from chaospoint._aim import say_left_out
+
             try:
                 site.rebuild()
+                say_left_out(point.core.rules, point.name, site.kind)
             except Exception:
                 _bug.report(f"patching {site}")
 

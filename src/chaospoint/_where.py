@@ -1,12 +1,12 @@
 """What labels and arguments have to be for a reach to match.
 
-Equal to the value that is wanted, or to any of a list of them, or matched by a string with ``*``.
+Equal to the value that is wanted, or to one of a list or set, or matched by a string with ``*``.
 What is missing, or cannot be compared, does not match; comparing raises nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from operator import itemgetter
 from typing import Any, cast
 
@@ -53,8 +53,8 @@ def _check(wanted: object) -> Callable[[object], bool]:
     # Types are looked at as they are: `isinstance` asks values for their class, and sets ask types
     # for their hash, which may be foreign code that raises.
     kind = type(wanted)
-    if issubclass(kind, (list, tuple)):
-        checks = tuple(map(_check_one, cast("Sequence[object]", wanted)))
+    if issubclass(kind, (list, tuple, set, frozenset)):
+        checks = tuple(map(_check_one, cast("Iterable[object]", wanted)))
         return lambda found: any(check(found) for check in checks)
     return _check_one(wanted)
 

@@ -113,8 +113,11 @@ def wrap(point: Point, target: Callable[..., Any]) -> Any:
         _graves[id(wrapper)] = ref(proxy, partial(_bury, point, wrapper))
         point.core.sites.append(wrapper)
         if point.core.rules:
+            from chaospoint._aim import say_left_out
+
             try:
                 wrapper.rebuild()
+                say_left_out(point.core.rules, point.name, wrapper.kind)
             except Exception:
                 _bug.report(f"arming {wrapper}")
         return proxy

@@ -350,7 +350,9 @@ class Hang(FaultModel):
 
 def _called(value: object) -> object:
     if not callable(value):
-        raise Refusal("not callable", "give a function that takes the Injection", value=value)
+        raise Refusal(
+            "not callable", "give a function that takes the Injection; only code can", value=value
+        )
     return value
 
 

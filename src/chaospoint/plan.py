@@ -196,8 +196,8 @@ def compile_plan(
     count: Counter[str] = Counter()
     terms = []
     for nth, rule in enumerate(plan.rules, 1):
-        text = str(rule)
-        count[text] += 1
+        key = _seed_key(rule)
+        count[key] += rule.seed is None
         called = name_rule(rule.point, nth if len(plan.rules) > 1 else None)
         if rule.scope == "context" and trust != "code":
             cure = "leave it out; `where` selects calls by labels and arguments"
@@ -209,9 +209,9 @@ def compile_plan(
         terms.append(
             Terms(
                 pattern=rule.point,
-                text=text,
+                text=str(rule),
                 faults=faults,
-                schedule=_schedule(rule, base, text, count[text]),
+                schedule=_schedule(rule, base, key, count[key]),
                 seed_drawn=drawn,
                 expires_after=expires_after if rule.expires_after is None else rule.expires_after,
                 resolve=None
@@ -234,12 +234,19 @@ def _shown(rule: Rule) -> str:
     return str(rule.model_copy(update={"where": dict.fromkeys(rule.where, "...")}))
 
 
-def _schedule(rule: Rule, base: int | None, text: str, nth: int) -> Schedule:
-    """Return when the rule fires; it is the ``nth`` of this text, wherever it stands."""
+def _seed_key(rule: Rule) -> str:
+    """Return what the rule's seed is derived from: not its text, whose form may change, and nothing
+    that does not concern when and how it fires."""
+    parts = {"point", "faults", "probability", "skip", "every", "times"}
+    return quoted(rule.model_dump(mode="json", include=parts))
+
+
+def _schedule(rule: Rule, base: int | None, key: str, nth: int) -> Schedule:
+    """Return when the rule fires; it is the ``nth`` of this key, wherever it stands."""
     if rule.seed is not None:
         seed = rule.seed
     elif base is not None:
-        seed = derive(base, text, nth)
+        seed = derive(base, key, nth)
     else:
         seed = draw_seed()
     return Schedule(seed, rule.skip, rule.every, rule.probability, rule.times)

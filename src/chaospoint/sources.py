@@ -72,6 +72,8 @@ class Sources:
         """Disarm everything that came from env and file."""
         if _in_use.get(self._registry) is self:  # the next start may have been quicker
             del _in_use[self._registry]
+        rules = [rule for rule in self._registry.rules() if rule.source in ("env", "file")]
+        self._registry.board.remove(rules, "disarmed", by="stop()")  # which says what was in vain
         self._registry.replace((), source="env")
         self._registry.replace((), source="file")
 

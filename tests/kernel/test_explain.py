@@ -48,7 +48,7 @@ def test_nothing_is_armed(registry: Registry, function: Callable[[], str]) -> No
     assert (told.point, told.enabled, told.rules) == ("p", True, ())
     assert str(told).splitlines()[1:] == ["nothing is armed here"]
     assert "function (function)" in str(told)
-    assert str(registry.point("q").explain()).startswith("q: blocks and statements\n")
+    assert str(registry.point("q").explain()).startswith("q: no function is decorated with it\n")
 
 
 def test_armed_then_spent(registry: Registry, function: Callable[[], str]) -> None:
@@ -201,7 +201,10 @@ def test_what_keeps_a_rule_from_firing(registry: Registry) -> None:
 
     arm(registry, rule("later", raises()))
     (one,) = of_all(registry.board, [r for r in registry.rules() if r.pattern == "later"])
-    assert (one.state, one.why) == ("armed", "no point has this name so far")
+    assert (one.state, one.why) == (
+        "armed",
+        "no point is named 'later' so far: the rule waits for one",
+    )
 
 
 # -- numbers -----------------------------------------------------------------------------
@@ -231,6 +234,7 @@ def test_the_numbers_and_who_armed_it(
         "injections": 1,
         "interrupted": 0,
         "shadowed": 0,
+        "missed": 0,
         "overflow": 1,
         "paused": 1,
         "seconds_left": 50.0,

@@ -140,5 +140,5 @@ def test_an_instance_that_its_arguments_do_not_rebuild_is_refused_when_compiling
         def __init__(self, *, reason: str) -> None:
             super().__init__(reason)
 
-    with pytest.raises(InvalidPlan, match=r"cannot be built: TypeError.*\{type: "):
+    with pytest.raises(InvalidPlan, match=r"cannot be built again.*TypeError.*lambda: Odd"):
         compiled(Odd(reason="x"))

@@ -116,7 +116,9 @@ class TestCompile:
         own = {**HANG, "seed": 0}
         plan = Plan(seed=0, rules=[own, HANG, HANG, {**HANG, "point": "b"}])
         seeds = [terms.schedule.seed for terms in compile_plan(plan, trust="code", seed=9)]
-        hang, other = str(plan.rules[1]), str(plan.rules[3])
+        hang, other = (
+            f'{{"faults": [{{"kind": "hang"}}], "point": "{point}"}}' for point in ("a", "b")
+        )
         assert seeds == [0, derive(0, hang, 1), derive(0, hang, 2), derive(0, other, 1)]
 
         (terms,) = compile_plan(parse_plan([HANG]), trust="code", seed=0)
@@ -125,6 +127,12 @@ class TestCompile:
         drawn = [compile_plan(parse_plan([HANG, own]), trust="code") for _ in range(3)]
         assert [(one.seed_drawn, two.seed_drawn) for one, two in drawn] == [(True, False)] * 3
         assert len({one.schedule.seed for one, _ in drawn}) > 1
+
+    def test_what_does_not_concern_the_firing_does_not_change_the_seed(self) -> None:
+        more = {"expires_after": "1h", "max_active": 5, "where": {"x": 1}, "when": "after"}
+        plans = [Plan(seed=7, rules=[{**HANG, **keys}]) for keys in ({}, more)]
+        seeds = {compile_plan(plan, trust="code")[0].schedule.seed for plan in plans}
+        assert len(seeds) == 1
 
     def test_a_rule_put_above_others_changes_the_seed_of_none(self) -> None:
         other = {"point": "a", "latency": "1s"}

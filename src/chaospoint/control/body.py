@@ -9,6 +9,9 @@ from chaospoint.models import strict_json
 __all__ = ["keys_of", "no_keys"]
 
 
+_CURE = 'send the keys of a rule, such as {"latency": "200ms"}, or {"rule": "latency(200ms)"}'
+
+
 def no_keys(request: Request) -> None:
     """Raise the `Problem` of a request that brings keys where none mean anything."""
     keys = keys_of(request)
@@ -53,12 +56,12 @@ def keys_of(request: Request) -> dict[str, object]:
     try:
         data = strict_json.loads(request.body)
     except ValueError as error:
-        raise Problem(400, "malformed", f"the body is no JSON: {error}") from None
+        raise Problem(400, "malformed", f"the body is no JSON: {error}", cure=_CURE) from None
     if not isinstance(data, dict):
         raise Problem(
             422,
             "not-an-object",
             f"the body is a {type(data).__name__}, not an object of keys",
-            cure='send the keys of a rule, such as {"latency": "200ms"}',
+            cure=_CURE,
         )
     return data

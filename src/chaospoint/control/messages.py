@@ -45,7 +45,9 @@ def reply(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Make a response of bytes as they are, or of anything else as JSON."""
-    body = content if isinstance(content, bytes) else (json.dumps(content) + "\n").encode()
+    body = (
+        content if isinstance(content, bytes) else (json.dumps(content, indent=2) + "\n").encode()
+    )
     return Response(
         status,
         {

@@ -14,6 +14,7 @@ from chaospoint.errors import (
     UnknownPoint,
     UnsupportedFault,
 )
+from chaospoint.models.refusal import show
 
 __all__ = ["Problem", "problem_of"]
 
@@ -84,5 +85,5 @@ def _plain(value: object) -> object:
     try:
         json.dumps(value, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
-        return repr(value)[:200]
+        return show(value)
     return value

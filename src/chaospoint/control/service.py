@@ -26,15 +26,18 @@ from chaospoint.control.messages import Request, Response, reply
 from chaospoint.control.metrics import scrape
 from chaospoint.control.problem import Problem, problem_of
 from chaospoint.control.state import state_of_point, state_of_rules
-from chaospoint.errors import ChaosError, UnknownPoint
+from chaospoint.errors import ChaosError, LimitExceeded, UnknownPoint
 from chaospoint.plan import Plan, parse_rules
 from chaospoint.settings import Permission, Settings
 from chaospoint.sources import reports
 
-__all__ = ["EXPIRES_AFTER_SECONDS", "Service"]
+__all__ = ["EXPIRES_AFTER_SECONDS", "MAX_RULES", "Service"]
 
 EXPIRES_AFTER_SECONDS = 600.0
 """When a rule armed here ends by itself, if it does not say."""
+
+MAX_RULES = 100
+"""How many rules one request may put on a name."""
 
 ROUTES = (
     "GET /v1/status",
@@ -167,8 +170,14 @@ class Service:
                 value=there,
                 cure="leave `point` out of the body",
             )
+        rules = parse_rules(keys, point=name)
+        if len(rules) > MAX_RULES:
+            raise LimitExceeded(
+                f"{len(rules)} rules for {name!r} in one request, and {MAX_RULES} are the most: "
+                "send fewer, or use a plan file"
+            )
         install_plan(
-            Plan(rules=parse_rules(keys, point=name)),
+            Plan(rules=rules),
             source="http",
             trust="loaded",
             registry=self._registry,

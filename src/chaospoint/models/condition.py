@@ -25,7 +25,7 @@ def _where(value: object) -> Mapping[str, object]:
         if not isinstance(name, str) or not name or not is_plain(name):
             problem = "not the name of a label or an argument"
             raise Refusal(problem, _CURE, field=name_key(name), value=value[name])
-    return dict(value)
+    return {name: deepcopy(one) if is_plain(one) else one for name, one in value.items()}
 
 
 def _dump_where(value: Mapping[str, object] | None) -> object:

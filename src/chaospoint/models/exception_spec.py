@@ -50,8 +50,8 @@ class ExceptionSpec:
         """Read any form of the key ``exception``; raises `Refusal` only."""
         if isinstance(value, cls):
             return value
-        if isinstance(value, BaseException):  # a pattern: rebuilt from type and arguments
-            return cls._of(_exception_class(type(value)), args=value.args)
+        if isinstance(value, BaseException):
+            return cls._like(value)
         if callable(value) and not isinstance(value, type):
             if iscoroutinefunction(value):
                 cure = "give a plain function that returns a fresh exception"
@@ -77,6 +77,24 @@ class ExceptionSpec:
                 return cls(path, **arguments)
             return cls._of(_exception_class(builtin(path), named=named), **arguments)
         return cls._of(_exception_class(named), **arguments)
+
+    @classmethod
+    def _like(cls, pattern: BaseException) -> Self:
+        """Read an instance: rebuilt each time, with what its arguments do not set as well."""
+        known = _exception_class(type(pattern))
+        try:
+            reduced: Any = pattern.__reduce__()
+            kind, args = reduced[:2]
+            complete = kind is known and _state(known(*args)) == _state(pattern)
+        except (Exception, SystemExit) as error:
+            raise Refusal(
+                f"cannot be built again from its arguments: {type(error).__name__}: {error}",
+                f"give a function that makes it: lambda: {known.__name__}(...)",
+                value=pattern,
+            ) from None
+        if complete:
+            return cls._of(known, args=args)
+        return cls(CODE_ONLY, factory=partial(_again, kind, args, _state(pattern)))
 
     @classmethod
     def _of(cls, known: type[BaseException], **arguments: Any) -> Self:
@@ -160,6 +178,19 @@ class ExceptionSpec:
             raise Refusal(problem, "let it return a fresh exception each time", value=value)
         _exception_class(type(made), named=value)
         return made
+
+
+def _state(made: BaseException) -> dict[str, object]:
+    """Return the attributes of an exception, without what tracebacks and notes left there."""
+    return {name: value for name, value in vars(made).items() if not name.startswith("__")}
+
+
+def _again(
+    kind: Callable[..., BaseException], args: tuple[object, ...], state: Mapping[str, object]
+) -> BaseException:
+    made = kind(*args)
+    vars(made).update(state)
+    return made
 
 
 def _takes_nothing(known: type[BaseException]) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from pydantic import ConfigDict
+
 from chaospoint.models.lookup import Trust
 from chaospoint.models.model import Model
 from chaospoint.models.plain_data import quoted
@@ -23,6 +25,8 @@ class FaultModel(Model):
     A subclass sets ``kind`` and writes `effects`. ``outcome``: it decides how the call ends, so a
     rule holds one of them, after whatever only delays.
     """
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
     outcome: ClassVar[bool] = True
     kind: str

@@ -74,7 +74,7 @@ def _loaded(entry: EntryPoint) -> type[FaultModel]:
     """Load a kind at its first use; `Refusal` with what is wrong with it."""
     try:
         kind = entry.load()
-    except Exception as error:  # a foreign module may raise anything
+    except (Exception, SystemExit) as error:  # a foreign module may raise anything
         problem = f"its package cannot be loaded: {type(error).__name__}: {error}"
         raise Refusal(problem, f"mend {entry.value}", field="kind", value=entry.name) from error
     if not (isinstance(kind, type) and issubclass(kind, FaultModel)):

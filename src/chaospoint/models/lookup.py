@@ -123,7 +123,7 @@ def _failed(doing: str, error: BaseException, path: str) -> Refusal:
 
 def _nothing_at(path: str, nth: int, found: object) -> Refusal:
     *before, part = path.split(".")[: nth + 1]
-    names = [name for name, one in vars(found).items() if is_exception(one)]
+    names = [name for name, one in _dictionary(found).items() if is_exception(one)]
     problem = f"{'.'.join(before)!r} has no {part!r}"
     return Refusal(problem, close_to(part, names) or _CURE, value=path)
 
@@ -131,8 +131,17 @@ def _nothing_at(path: str, nth: int, found: object) -> Refusal:
 def _static(found: object, name: str) -> object:
     """Return the attribute without running code: no ``__getattr__``, no descriptor."""
     if isinstance(found, ModuleType):
-        return vars(found).get(name, _MISSING)
+        return _dictionary(found).get(name, _MISSING)
     return getattr_static(found, name, _MISSING)
+
+
+def _dictionary(found: object) -> dict[str, object]:
+    # A module that is loaded lazily loads when anything else asks it for an attribute.
+    try:
+        held: dict[str, object] = object.__getattribute__(found, "__dict__")
+    except AttributeError:
+        return {}
+    return held
 
 
 def _initializing(found: object) -> bool:
@@ -145,4 +154,5 @@ def _is_final(found: object) -> bool:
         return True
     if not isinstance(found, ModuleType) or found.__name__ == "__main__":
         return False
-    return "__path__" not in vars(found) and "__getattr__" not in vars(found)
+    inside = _dictionary(found)
+    return "__path__" not in inside and "__getattr__" not in inside

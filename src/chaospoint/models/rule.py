@@ -28,6 +28,18 @@ if TYPE_CHECKING:
 __all__ = ["Keys", "Rule", "RuleKeys"]
 
 
+# What other libraries call these keys.
+_MEANT = {
+    **dict.fromkeys(("error", "errors", "raises", "raise", "side_effect"), "exception"),
+    **dict.fromkeys(("return", "return_value", "value"), "returns"),
+    **dict.fromkeys(("count", "max_times", "limit"), "times"),
+    **dict.fromkeys(("delay", "sleep", "wait"), "latency"),
+    **dict.fromkeys(("rate", "chance", "percent"), "probability"),
+    **dict.fromkeys(("ttl", "expires", "duration"), "expires_after"),
+    **dict.fromkeys(("labels", "match", "filter"), "where"),
+}
+
+
 class Keys(TypedDict, total=False):
     """The keys of a rule, without the point it is put on."""
 
@@ -100,6 +112,9 @@ class Rule(Model):
             if key == "rule":
                 cure = "in code, arm(Rule.parse('point=...')) takes the text of a rule"
                 raise Refusal("text stands here in files and over HTTP", cure, field=key)
+            if key in _MEANT:
+                cure = f"did you mean {_MEANT[key]!r}?"
+                raise Refusal("unknown key", cure, field=key, value=keys[key])
             if key not in cls.model_fields and key not in SHORT_KEYS and is_kind(key):
                 cure = f"write faults: [{{kind: {key}}}]"
                 raise Refusal("a kind of fault without a key", cure, field=key, value=keys[key])

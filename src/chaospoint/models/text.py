@@ -38,6 +38,7 @@ T = TypeVar("T")
 Keys = dict[str, Any]
 
 _NAME = re.compile(r"[^\s=;]+")
+_NAMED = re.compile(r"\s*[\w.*-]+\s*=")
 _PREFIX = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([%*])")
 _PADDED = re.compile(r"^(-?)0+(?=[0-9])")
 _SPACE = re.compile(r"\s*")
@@ -103,6 +104,9 @@ def read_keys(keys: Mapping[str, Any]) -> list[Keys]:
     try:
         rules = read_chain(text)
     except Refusal as refusal:
+        if _NAMED.match(text):
+            cure = "leave the name out: it is said beside the text"
+            raise Refusal("names a point", cure, field="rule", value=text) from None
         raise refusal.within("rule", text) from None
     for key, value in beside.items():
         if key in SHORT_KEYS:
@@ -234,6 +238,8 @@ class _Cursor:
     """A place in the text, and what may stand there."""
 
     def __init__(self, text: str) -> None:
+        if not isinstance(text, str):
+            raise Refusal("not text", "give the text of a rule or a plan", value=text)
         self._text = text
         self._at = 0
         if half := HALF.search(text):

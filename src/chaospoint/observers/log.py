@@ -6,6 +6,7 @@ The other injections are at DEBUG, for a hot point must not flood the log.
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 from chaospoint._injection import Injection
 from chaospoint._notice import (
@@ -18,6 +19,9 @@ from chaospoint._notice import (
     Standing,
     Switched,
 )
+
+if TYPE_CHECKING:
+    from chaospoint._epoch import ArmedRule
 
 __all__ = ["Log"]
 
@@ -50,7 +54,7 @@ class Log:
                 )
             case RuleDisarmed(rule, "failed", _, reason):
                 _log.error("disarmed %s (source %s): %s", rule.shown, rule.source, reason)
-            case RuleDisarmed(rule, why, by):
+            case RuleDisarmed(rule, why, by, reason):
                 never = rule.reaches == 0 and why in ("disarmed", "expired")
                 _log.log(
                     logging.WARNING if never else logging.INFO,
@@ -63,7 +67,7 @@ class Log:
                     rule.reaches,
                     rule.interrupted,
                     f", {rule.overflow} passed at max_active" if rule.overflow else "",
-                    "; it was never reached: is this point on the way of the calls?" * never,
+                    f"; it was never reached: {reason or _never(rule)}" * never,
                 )
             case Switched(enabled, by):
                 _log.info("chaospoint %s by %s", "enabled" if enabled else "disabled", by)
@@ -71,6 +75,12 @@ class Log:
                 _log.info("read the plan of source %s", source)
             case Reloaded() | Reached() | Overflowed() | Standing():
                 pass  # a refusal is logged by who refused, with the cure
+
+
+def _never(rule: ArmedRule) -> str:
+    if rule.missed:
+        return f"{rule.missed} calls came that `where` or the scope did not match"
+    return "is this point on the way of the calls?"
 
 
 def _write(level: int, injection: Injection, more: str = "") -> None:
