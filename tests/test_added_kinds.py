@@ -157,6 +157,7 @@ def test_it_is_loaded_when_a_rule_first_names_it() -> None:
 BAD = [
     ("brownuot", "did you mean 'brownout'?"),
     ("absent", "cannot be loaded: ModuleNotFoundError: No module named 'no_such_module'"),
+    ("leaving", "cannot be loaded: SystemExit: 3"),
     ("plain", "broken:Plain is no subclass of chaospoint.faults.FaultModel"),
     ("misnamed", "broken:Misnamed calls itself 'other'"),
     ("bursting", "ZeroDivisionError('a bug of its own')"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from chaospoint import _bug, _scope
@@ -14,7 +15,7 @@ from chaospoint._draw import Draws
 from chaospoint._effects import Hold, Raise, Return, Run, Sleep
 from chaospoint._inside import inside
 from chaospoint._say import say
-from chaospoint._where import label_reader, tester
+from chaospoint._where import tester
 from chaospoint.errors import ChaosError
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def aims_at(
     kind: Kind,
     *,
     after: bool = False,
-    reads: Reads = label_reader,
+    reads: Reads = itemgetter,
 ) -> tuple[Aim, ...]:
     """Return the rules that act before, or after, the calls at one placement of a point.
 
@@ -166,8 +167,10 @@ def aims_at(
 
 
 def _in_scope(rule: ArmedRule, test: Test | None) -> Test:
-    number, here = rule.number, _scope.here.get
-    return lambda values: number in here() and (test is None or test(values))
+    here = _scope.here.get
+    if test is None:
+        return lambda _: rule in here()
+    return lambda values: rule in here() and test(values)
 
 
 def _in_force(rule: ArmedRule, point: str, test: Test | None) -> Test:
@@ -221,14 +224,10 @@ def _refused(effect: Effect, kind: Kind, after: bool) -> str | None:
         return "what a generator has yielded cannot be replaced: leave `when` out"
     given = type(effect.value)
     if not hasattr(given, "__iter__"):
-        return f"a generator needs an iterable to yield from, not {_a(given)}"
+        return f"a generator needs an iterable to yield from, not {given.__name__!r}"
     if hasattr(given, "__next__"):
         return "an iterator is empty after its first use: give a list or a tuple"
     return None
-
-
-def _a(kind: type) -> str:
-    return f"{'an' if kind.__name__[0].lower() in 'aeiou' else 'a'} {kind.__name__}"
 
 
 _LEFT_OUT = "%r is left out at %r: %s (%s)"

@@ -75,7 +75,7 @@ class Board:
         self._changes = itertools.count(1)
         self._counts: Counter[Source] = Counter()
         self._gone: deque[ArmedRule] = deque(maxlen=_REMEMBERED)
-        self._keeper = Keeper(self)
+        self.keeper = Keeper(self)  # the thread that expires and flushes
         boards.add(self)
 
     # -- observers ------------------------------------------------------------------------
@@ -117,35 +117,20 @@ class Board:
     # -- arming ---------------------------------------------------------------------------
 
     def install(
-        self, terms: Sequence[Terms], source: Source, *, by: str = "", strict: bool = False
-    ) -> tuple[list[ArmedRule], list[str]]:
-        """Arm ``terms`` before all that this source armed; return the rules, and remarks.
-
-        Raises `NotPermitted` while disabled, `UnknownPoint` if ``strict`` and a rule has no point
-        yet, `UnsupportedFault` if none of a rule's points can express it; nothing is armed then.
-        """
-        return self._install(terms, source, by, strict, lambda: ())
-
-    def put(
-        self, terms: Sequence[Terms], source: Source, name: str, *, by: str = ""
-    ) -> tuple[list[ArmedRule], list[str]]:
-        """Arm ``terms`` in place of what was put on exactly ``name`` from outside before."""
-        return self._install(
-            terms,
-            source,
-            by,
-            False,
-            lambda: (r for r in self.rules() if r.pattern == name and r.source in _PUT),
-        )
-
-    def _install(
         self,
         terms: Sequence[Terms],
         source: Source,
-        by: str,
-        strict: bool,
-        replaced: Callable[[], Iterable[ArmedRule]],
+        *,
+        by: str = "",
+        strict: bool = False,
+        only: str | None = None,
     ) -> tuple[list[ArmedRule], list[str]]:
+        """Arm ``terms`` before all that this source armed; return the rules, and remarks.
+
+        With ``only`` in place of what was put on exactly that name from outside. Raises
+        `NotPermitted` while disabled, `UnknownPoint` if ``strict`` and a rule has no point yet,
+        `UnsupportedFault` if none of a rule's points can express it; nothing is armed then.
+        """
         with arming:
             if not self.enabled:
                 raise NotPermitted(
@@ -161,11 +146,11 @@ class Board:
                 fellows=rules,
                 strict=strict,
             )
-            ended = self._remove(list(replaced()), "replaced", by)
+            put = (r for r in self.rules() if r.pattern == only and r.source in _PUT)
+            ended = self._remove([] if only is None else list(put), "replaced", by)
             self._add(rules)
             standing = self._stand()
-        if scoped := [rule.number for rule in rules if rule.terms.scoped]:
-            _scope.enter(scoped)
+        _scope.enter(rule for rule in rules if rule.terms.scoped)
         self._told(ended)
         self.say(*map(RuleArmed, rules), standing)
         return rules, remarks
@@ -224,11 +209,9 @@ class Board:
             else:
                 self._named.setdefault(rule.pattern, []).append(rule)
             self._counts[rule.source] += 1
-            if rule.terms.scoped:
-                _scope.open_(rule.number)
         self._rebuild(rules)
         if rules:
-            arming.later(self._keeper.start)
+            arming.later(self.keeper.start)
 
     # -- disarming ------------------------------------------------------------------------
 
@@ -433,8 +416,3 @@ class Board:
             self._rebuild(self.rules())
             standing = self._stand()
         self.say(replace(standing, forked=True))
-
-    @property
-    def keeper(self) -> Keeper:
-        """The thread that expires and flushes."""
-        return self._keeper

@@ -95,5 +95,6 @@ class Fault(Protocol):
         """Say what to do at one firing; no effects means that this fault sits this one out.
 
         Pure: no clock, no lock, no global, no I/O.  Chance comes from ``draws`` alone; what
-        draws nothing is asked once, when arming, and its answer used for every firing.
+        draws nothing is asked at the first firing, and its answer used for every later one; it may be
+        asked when arming too, to see which placements can express it.
         """

@@ -7,7 +7,6 @@ from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from chaospoint import _scope
 from chaospoint._draw import draw_seed
 from chaospoint._names import matcher, matches
 from chaospoint._tally import BoundedTally, Tally, counted, counter
@@ -57,7 +56,6 @@ class ArmedRule:
         "flushed_overflow",
         "home",
         "latest",
-        "number",
         "paused",
         "rank",
         "reason",
@@ -94,7 +92,6 @@ class ArmedRule:
         self.sleepers: set[Callable[[], None]] = set()
         self.watchers: set[Callable[[], None]] = set()
         self.paused: set[Pause] = set()
-        self.number = _scope.number()
         self.flushed = self.flushed_overflow = 0  # what observers were told of
         self.deadline: float | None = None
         if terms.expires_after is not None:
@@ -261,7 +258,6 @@ class ArmedRule:
         self.why = why
         self.reason = reason
         self._reaches = counted(self.tally.ordinals)
-        _scope.close(self.number)
 
     def successor(self) -> ArmedRule:
         """Return this rule armed again as it stood; whoever slept on this one is done with it."""

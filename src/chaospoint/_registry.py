@@ -151,7 +151,7 @@ class Registry:
         """
         if only is None:
             return self._armed(*self.board.reload(terms, source, by=by), source)
-        return self._armed(*self.board.put(terms, source, only, by=by), source)
+        return self._armed(*self.board.install(terms, source, by=by, only=only), source)
 
     def _armed(self, rules: list[ArmedRule], remarks: list[str], source: Source) -> Armed:
         from chaospoint._armed import Armed

@@ -1,6 +1,7 @@
 """The counts of one rule, exact under threads.
 
-No lock is taken on the way of a call that does not fire.
+A call that does not fire takes no lock, but for the one in some hundred that draws the next
+ordinals, and those that ``max_active`` lets pass.
 """
 
 from __future__ import annotations

@@ -7,13 +7,12 @@ What is missing, or cannot be compared, does not match; comparing raises nothing
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from operator import itemgetter
 from typing import Any, cast
 
 from chaospoint._inside import inside
 from chaospoint._names import is_glob, matcher
 
-__all__ = ["Reads", "Test", "label_reader", "tester"]
+__all__ = ["Reads", "Test", "tester"]
 
 Test = Callable[[Any], bool]
 """Whether a reach with these labels or arguments matches."""
@@ -42,11 +41,6 @@ def tester(where: Mapping[str, object], reads: Reads) -> Test | None:
         return True
 
     return test
-
-
-def label_reader(name: str) -> Callable[[Mapping[str, object]], object]:
-    """Return how blocks and statements read a label: it may be there or not, at each reach."""
-    return itemgetter(name)
 
 
 def _check(wanted: object) -> Callable[[object], bool]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -12,8 +12,10 @@ from chaospoint.settings import Settings
 
 
 @pytest.fixture
-def registry() -> Registry:
-    return Registry()
+def registry() -> Iterator[Registry]:
+    made = Registry()
+    yield made
+    made.disarm()
 
 
 @pytest.fixture

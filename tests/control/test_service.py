@@ -645,3 +645,10 @@ def test_an_after_rule_and_a_bound_from_outside(
     assert [charge(), charge()] == ["late", "charged"]
     [rule] = content(ask(service, "GET", "/v1/points/payment.charge"))["rules"]
     assert (rule["state"], rule["reaches"], rule["overflow"]) == ("spent", 2, 0)
+
+
+def test_more_rules_than_one_request_may_bring_are_refused(service: Service) -> None:
+    body = {"rule": "->".join(["1*off"] * 101)}
+    told = problem(ask(service, "PUT", "/v1/points/db.query", body), 422, "limit-exceeded")
+    assert "101 rules" in told["detail"]
+    assert ask(service, "PUT", "/v1/points/db.query", {"rule": "1*off"}).status == 200

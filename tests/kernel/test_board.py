@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from chaospoint import Registry
+from chaospoint import Registry, _board
 from chaospoint._lock import arming
 from chaospoint._notice import Reached, RuleArmed, RuleDisarmed, Switched
 from chaospoint.errors import NotPermitted, UnknownPoint, UnsupportedFault
@@ -660,3 +660,36 @@ def test_restarting_for_a_forked_child_keeps_what_is_armed(registry: Registry) -
     with pytest.raises(Boom):  # the trampoline counts in the new tally
         function()
     assert handle.reaches == 1
+
+
+def test_what_is_disarmed_while_disabled_does_not_come_back(registry: Registry) -> None:
+    replace(registry, rule("pay.a", PASS), rule("pay.*", PASS, every=2), rule("ship.a", PASS))
+    registry.point("pay.b")
+    registry.disable()
+    assert registry.disarm("pay.a") == 2  # one whole, and out of the glob
+    assert registry.disarm("pay.b") == 1
+    registry.enable()
+    assert texts(registry) == [rule("pay.*", PASS, every=2).text, rule("ship.a", PASS).text]
+    assert texts(registry, "pay.b") == []
+
+
+def test_a_refused_reload_leaves_the_order(registry: Registry) -> None:
+    one, two = rule("p", PASS, every=2), rule("p", PASS, every=3)
+    registry.point("p")
+    replace(registry, one, two)
+    with pytest.raises(UnsupportedFault):
+        replace(registry, two, one, rule("p", answers(1)))
+    assert texts(registry) == [one.text, two.text]
+
+
+def test_while_something_is_armed_finalizers_reach_nothing(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may come at any moment, also while the state is half built."""
+    point = registry.point("p")
+    handle = install(registry, rule("p", raises()))
+    monkeypatch.setattr(_board, "check", lambda *_, **__: point.hit() or [])
+    install(registry, rule("p", PASS, every=2))
+    assert handle.reaches == 0
+    with pytest.raises(Boom):
+        point.hit()

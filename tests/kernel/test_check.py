@@ -148,7 +148,7 @@ def test_what_a_block_cannot_express_is_not_sure_to_hide(
 def test_replacing_a_rule_is_no_shadow(registry: Registry, function: object) -> None:
     for source in ("http", "store"):
         for _ in range(2):
-            _, said = registry.board.put([rule("a.p", raises())], source, "a.p")
+            _, said = registry.board.install([rule("a.p", raises())], source, only="a.p")
             assert said == []
     registry.disarm()
     terms = rule("a.p", raises(), text="first"), rule("a.p", sleeps(0), text="second")
@@ -252,3 +252,20 @@ def test_a_fault_that_waits_for_its_import_is_not_asked_too_early(
         raise InvalidPlan("not looked up yet")
 
     assert remarks(registry, rule("a.p", Asks("exception", unknown), after=True)) == []
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_what_a_function_decorated_later_cannot_express_is_said_then(
+    registry: Registry, log: pytest.LogCaptureFixture, wrapped: bool
+) -> None:
+    assert len(remarks(registry, rule("late", answers(5)))) == 1
+
+    class Stream:
+        def __call__(self) -> Any:
+            yield 1
+
+    def stream() -> Any:
+        yield 1
+
+    registry.point("late")(Stream() if wrapped else stream)
+    assert "'return' is left out at 'late': a generator needs an iterable" in log.text

@@ -628,3 +628,41 @@ def test_an_answer_after_a_sleep_is_dropped_when_woken(
     assert job.result(PATIENCE) == "own"
     assert (handle.injections, handle.interrupted) == (1, 1)
     assert len(witness.injections) == 1
+
+
+@pytest.mark.parametrize("made", ["boo", {}, None, StopIteration(1), GeneratorExit()])
+def test_what_is_no_exception_to_inject_lets_the_call_through(
+    registry: Registry,
+    function: Callable[[], str],
+    made: Any,
+    bugs: deque[BaseException],
+    log: pytest.LogCaptureFixture,
+) -> None:
+    """What builds exceptions was asked when arming, and may answer otherwise at a call."""
+    handle = arm(registry, rule("p", Does("exception", (Raise(lambda: made, "Boom"),))))
+    assert function() == "own"
+    assert (handle.reaches, handle.injections) == (1, 0)
+    assert "mend the rule's exception or value" in log.text
+    assert [type(bug) for bug in bugs] == [TypeError]
+    bugs.clear()
+
+
+def test_the_record_names_the_exception_that_was_made(
+    registry: Registry, function: Callable[[], str], witness: Witness
+) -> None:
+    arm(registry, rule("p", Does("exception", (Raise(lambda: KeyError("k"), "Boom"),))))
+    with pytest.raises(KeyError):
+        function()
+    assert [injection.exception for injection in witness.injections] == ["KeyError"]
+
+
+def test_who_disarms_while_the_exception_is_made_gets_no_injection(
+    registry: Registry, function: Callable[[], str]
+) -> None:
+    def slow() -> BaseException:
+        registry.disarm()
+        return Boom()
+
+    handle = arm(registry, rule("p", raises(slow)))
+    assert function() == "own"
+    assert handle.injections == 0

@@ -12,6 +12,7 @@ from helpers import Threads
 
 from chaospoint import Armed, Registry
 from chaospoint.errors import ChaosError
+from chaospoint.observers.log import Log
 from chaospoint.testing import FakeClock
 
 from .kit import PATIENCE, Boom, answers, off, pauses, raises, rule, sleeps
@@ -312,3 +313,60 @@ def test_looking_from_many_threads_while_it_fires(
 
     pool.map(work, range(8))
     assert (handle.reaches, handle.injections + handle.overflow) == (400, 200)
+
+
+def test_calls_that_do_not_match_are_counted(registry: Registry) -> None:
+    point = registry.point("p")
+    arm(registry, rule("p", raises(), where={"tenant": "acme"}))
+    point.hit(tenant="other")
+    point.hit()
+    (one,) = point.explain().rules
+    assert (one.reaches, one.missed) == (0, 2)
+    assert "2 calls that where or scope did not match" in str(one)
+
+
+def test_disarming_says_that_calls_came_and_did_not_match(
+    registry: Registry, log: pytest.LogCaptureFixture
+) -> None:
+    registry.add_observer(Log())
+    handle = arm(registry, rule("p", raises(), where={"tenant": "acme"}))
+    registry.point("p").hit(tenant="other")
+    handle.disarm()
+    assert "never reached: 1 calls came that `where` or the scope did not match" in log.text
+
+
+def test_a_name_that_no_point_has_is_said_again_in_the_end(
+    registry: Registry, log: pytest.LogCaptureFixture
+) -> None:
+    registry.add_observer(Log())
+    registry.point("payment.charge")
+    handle = arm(registry, rule("payment.chrage", raises()))
+    handle.disarm()
+    assert "never reached: no point is named 'payment.chrage' so far" in log.text
+    assert "nearest: payment.charge" in log.text
+
+
+def test_names_like_one_that_nothing_is_decorated_with(registry: Registry) -> None:
+    registry.point("payment.charge")
+    told = registry.point("payment.chrage").explain()
+    assert told.near == ("payment.charge",)
+    assert "points with names like it: payment.charge" in str(told)
+
+
+def test_what_no_placement_can_express(registry: Registry) -> None:
+    arm(registry, rule("p", answers(5)))
+
+    @registry.point("p")
+    def stream() -> Any:
+        yield 1
+
+    (one,) = registry.point("p").explain().rules
+    assert (one.state, one.why) == ("armed", "no placement here can express it")
+
+
+def test_many_rules_are_explained_quickly(registry: Registry) -> None:
+    """What would look at every pair of them takes minutes."""
+    point = registry.point("p")
+    arm(registry, *(rule("p", raises(), text=str(n)) for n in range(3_000)))
+    arm(registry, *(rule(f"*{n}*", raises(), text=str(n)) for n in range(1_500)))
+    assert len(point.explain().rules) == 3_000

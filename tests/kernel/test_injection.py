@@ -133,3 +133,17 @@ def test_an_injection_is_a_plain_immutable_record() -> None:
     assert hash(INJECTION) == hash(INJECTION._replace())
     with pytest.raises(AttributeError):
         INJECTION.point = "q"  # type: ignore[misc]
+
+
+def test_an_exception_that_is_injected_again_gathers_nothing() -> None:
+    error = ValueError("one for all")
+    for ordinal in (1, 2, 3):
+        mark(error, INJECTION._replace(ordinal=ordinal), f"note {ordinal}")
+        with pytest.raises(ValueError, match="one for all"):
+            raise error
+        assert error.__traceback__ is not None
+        assert error.__traceback__.tb_next is None
+    assert error.__notes__ == ["note 3"]
+    found = injection_of(error)
+    assert found is not None
+    assert found.ordinal == 3

@@ -512,3 +512,21 @@ def test_released_by_an_observer_of_the_very_injection_it_is_not_paused_yet(
     assert released == [0]
     handle.release()
     job.result(PATIENCE)
+
+
+@pytest.mark.parametrize("kind", ["thread", "task"])
+def test_who_was_released_goes_on_though_disarmed_since(
+    registry: Registry, function: Callable[[], str], coroutine: Callable[[], Any], kind: str
+) -> None:
+    async def staged() -> None:
+        handle = arm(registry, rule("p", pauses(), raises()))
+        call = coroutine() if kind == "task" else asyncio.to_thread(function)
+        job = asyncio.create_task(call)
+        await handle.await_until_paused()
+        assert handle.release() == 1
+        handle.disarm()
+        with pytest.raises(Boom):
+            await job
+        assert (handle.injections, handle.interrupted) == (1, 0)
+
+    asyncio.run(staged())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from typing import Any
 
@@ -72,7 +73,10 @@ def test_the_choice_is_a_stream_of_its_own() -> None:
     assert kinds == {OSError, TimeoutError}
 
 
-def test_one_that_cannot_be_found_keeps_the_others_waiting() -> None:
+def test_one_that_cannot_be_found_keeps_the_others_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
     waiting = Failure(exception=[OSError, "colorsys.LaterError"]).resolve("deferred")
     assert not waiting.resolved
 
@@ -142,3 +146,18 @@ def test_an_instance_that_its_arguments_do_not_rebuild_is_refused_when_compiling
 
     with pytest.raises(InvalidPlan, match=r"cannot be built again.*TypeError.*lambda: Odd"):
         compiled(Odd(reason="x"))
+
+
+def test_attributes_of_an_instance_are_kept() -> None:
+    class Soft(Exception):
+        def __init__(self, message: str, code: int = 500) -> None:
+            super().__init__(message)
+            self.code = code
+
+    pattern = Soft("no", code=402)
+    pattern.more = [1]  # type: ignore[attr-defined]
+    first, second = (vars(raised(failure(pattern))) for _ in range(2))
+    assert first == second == {"code": 402, "more": [1]}
+    assert vars(raised(failure(OSError(2, "gone", "the file")))) == {}
+    assert raised(failure(OSError(2, "gone", "the file"))).filename == "the file"  # type: ignore[attr-defined]
+    assert "<code only>" in str(Rule(point="a", exception=pattern))

@@ -9,7 +9,7 @@ import pytest
 from chaospoint.errors import InvalidPlan
 from chaospoint.faults import Failure, Hang, Latency, Off, Return
 from chaospoint.models.refusal import show
-from chaospoint.plan import Rule, parse_rules
+from chaospoint.plan import Plan, Rule, parse_rules
 
 
 class Local(Exception):
@@ -523,3 +523,32 @@ class TestParseRules:
     def test_refuses_keys_that_are_no_text(self) -> None:
         with pytest.raises(InvalidPlan, match="1=2: unknown key"):
             parse_rules({"point": "a", "hang": True, 1: 2})  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("raises", "exception"),
+        ("return_value", "returns"),
+        ("count", "times"),
+        ("delay", "latency"),
+        ("rate", "probability"),
+        ("ttl", "expires_after"),
+        ("labels", "where"),
+    ],
+)
+def test_what_others_call_a_key_leads_to_ours(key: str, meant: str) -> None:
+    with pytest.raises(InvalidPlan, match=f"did you mean '{meant}'"):
+        Rule(point="a", **{key: 1})  # type: ignore[misc]
+
+
+def test_a_point_within_the_text_beside_a_point_is_refused_by_name() -> None:
+    with pytest.raises(InvalidPlan, match="names a point; leave the name out"):
+        parse_rules({"rule": "payment.charge=latency(20ms)"}, point="payment.charge")
+
+
+@pytest.mark.parametrize("text", [None, 5, b"a=off", ["a=off"]])
+def test_what_is_no_text_is_refused_by_name(text: Any) -> None:
+    for parse in (Rule.parse, Plan.parse):
+        with pytest.raises(InvalidPlan, match="not text; give the text"):
+            parse(text)
