@@ -94,7 +94,7 @@ class Fault(Protocol):
     def effects(self, draws: Draws) -> tuple[Effect, ...]:
         """Say what to do at one firing; no effects means that this fault sits this one out.
 
-        Pure: no clock, no lock, no global, no I/O.  Chance comes from ``draws`` alone; what
-        draws nothing is asked at the first firing, and its answer used for every later one; it may be
-        asked when arming too, to see which placements can express it.
+        Pure: no clock, no lock, no global, no I/O.  Chance comes from ``draws`` alone; the answer
+        of what draws nothing is used for every firing.  It is asked when arming, too, to see which
+        placements can express it.
         """

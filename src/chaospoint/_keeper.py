@@ -6,10 +6,12 @@ may thus be met late by what the machine's scheduler takes, and counts are a sec
 
 from __future__ import annotations
 
+import logging
 from threading import Event, RLock, Thread, current_thread
 from typing import TYPE_CHECKING
 
 from chaospoint import _bug
+from chaospoint._say import say
 
 if TYPE_CHECKING:
     from chaospoint._board import Board
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Keeper"]
 
 _SECONDS_BETWEEN_FLUSHES = 1.0
-_UNKEPT = "what is armed acts, but does not expire until something else is armed"
+_UNKEPT = "what is armed acts, and does not expire until something else is armed"
 
 
 class Keeper:
@@ -32,18 +34,17 @@ class Keeper:
 
     def start(self) -> None:
         """Look after what was armed just now."""
-        fresh: Thread | None = None
+        failed = False
         with self._lock:
             if self._thread is None and not self._stopping:
-                fresh = Thread(target=self._run, name="chaospoint-keeper", daemon=True)
-                self._thread = fresh
+                self._thread = Thread(target=self._run, name="chaospoint-keeper", daemon=True)
+                try:
+                    self._thread.start()
+                except RuntimeError:
+                    self._thread, failed = None, True
             self._look.set()  # under the lock, where the thread looks at it before it ends
-        if fresh is not None:
-            try:
-                fresh.start()
-            except RuntimeError:
-                self._thread = None
-                _bug.report("starting the thread that expires rules", _UNKEPT)
+        if failed:
+            say(logging.ERROR, "no thread could be started to look after rules: %s", _UNKEPT)
 
     def stop(self) -> None:
         """End the thread and wait until it is gone; `resume` lets it start again."""
@@ -51,7 +52,7 @@ class Keeper:
             self._stopping = True
             thread = self._thread
             self._look.set()
-        if thread is not None and thread.ident is not None and thread is not current_thread():
+        if thread is not None and thread is not current_thread():
             thread.join(1.0)  # an observer may be waiting for what the forking thread holds
 
     def resume(self) -> None:

@@ -2,8 +2,8 @@
 
 One function may carry points of several registries, so there is one lock and not one for each.
 It is never held across an effect, an observer or any other foreign code but the pure `effects` of
-kinds, and nobody takes it on the way of a call, but to disarm a rule that turns out impossible.  Around a fork it is held, so that the child finds nothing half built, and made
-anew in the child.
+kinds, and nobody takes it on the way of a call, but to disarm a rule that turns out impossible.
+Around a fork it is held, so that the child finds nothing half built, and made anew in the child.
 """
 
 from __future__ import annotations
