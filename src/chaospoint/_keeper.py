@@ -30,6 +30,7 @@ class Keeper:
         self._lock = RLock()  # a signal handler that arms may come in the middle
         self._look = Event()
         self._thread: Thread | None = None
+        self._last: Thread | None = None  # what was started last, whether it runs or not
         self._stopping = False
 
     def start(self) -> None:
@@ -37,11 +38,14 @@ class Keeper:
         failed = False
         with self._lock:
             if self._thread is None and not self._stopping:
+                self._join_last()
                 self._thread = Thread(target=self._run, name="chaospoint-keeper", daemon=True)
+                self._last = self._thread
                 try:
                     self._thread.start()
                 except RuntimeError:
-                    self._thread, failed = None, True
+                    self._thread = self._last = None
+                    failed = True
             self._look.set()  # under the lock, where the thread looks at it before it ends
         if failed:
             say(logging.ERROR, "no thread could be started to look after rules: %s", _UNKEPT)
@@ -50,10 +54,13 @@ class Keeper:
         """End the thread and wait until it is gone; `resume` lets it start again."""
         with self._lock:
             self._stopping = True
-            thread = self._thread
             self._look.set()
-        if thread is not None and thread is not current_thread():
-            thread.join(1.0)  # an observer may be waiting for what the forking thread holds
+        self._join_last(1.0)  # an observer may be waiting for what the forking thread holds
+
+    def _join_last(self, timeout: float | None = None) -> None:
+        # Also where it has said that it ends: it is there for a moment longer.
+        if self._last is not None and self._last is not current_thread():
+            self._last.join(timeout)
 
     def resume(self) -> None:
         """Allow the thread again after `stop`, and start it if anything is armed."""
@@ -64,7 +71,8 @@ class Keeper:
 
     def renew(self) -> None:
         """Forget thread and locks, in a forked child; `resume` starts a thread again."""
-        self._lock, self._look, self._thread = RLock(), Event(), None
+        self._lock, self._look = RLock(), Event()
+        self._thread = self._last = None
 
     def _run(self) -> None:
         while True:
