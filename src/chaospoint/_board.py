@@ -53,6 +53,7 @@ _READ_AGAIN: tuple[Source, ...] = ("env", "file")
 _SECONDS_TO_APPEAR = 10.0
 _LOOKED_THROUGH = 100  # globs, for remarks on what cannot fire
 _REMEMBERED = 32
+_HINTS = 10  # looking for near names is slow, and nobody reads a thousand of them
 _PUT: tuple[Source, ...] = ("http", "store")
 
 
@@ -258,7 +259,11 @@ class Board:
             return
         self._remind_at = None
         for rule in self.rules():
-            for text in check([rule], self._points.copy(), self.names):
+            try:
+                remarks = check([rule], self._points.copy(), self.names)
+            except ChaosError as error:
+                remarks = [str(error)]
+            for text in remarks:
                 say(logging.WARNING, "%s (armed by %s)", text, rule.source)
 
     def expire(self) -> None:
@@ -282,10 +287,11 @@ class Board:
         told: list[RuleDisarmed] = []
         for rule in rules:
             never = rule.reaches == 0 and why in ("disarmed", "expired")
-            if never and not reason and not self.names(rule.pattern):
-                reason = waiting(rule, self.nearest(rule.pattern))
-            told.append(RuleDisarmed(rule, why, by, reason))
-            rule.end(why, reason or (f"by {by}" if by else ""))
+            said = reason
+            if never and not self.names(rule.pattern):
+                said = waiting(rule, self.nearest(rule.pattern) if len(told) < _HINTS else ())
+            told.append(RuleDisarmed(rule, why, by, said))
+            rule.end(why, said or (f"by {by}" if by else ""))
             if why in ("expired", "failed") and rule.source not in _READ_AGAIN:
                 self._gone.append(rule)
             self._counts[rule.source] -= 1

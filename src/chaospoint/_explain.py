@@ -114,6 +114,8 @@ def gone_from(board: Board, name: str) -> list[ArmedRule]:
 
 
 _Always = Callable[[str], Sequence["ArmedRule"]]
+_Near = Callable[[str], Sequence[str]]
+_HINTS = 10  # looking for near names is slow
 
 
 def states(
@@ -125,11 +127,18 @@ def states(
     def always(name: str) -> Sequence[ArmedRule]:
         return [rule for rule in board.rules(name) if rule.always]
 
+    hints = iter(range(_HINTS))
+
+    def near(pattern: str) -> Sequence[str]:
+        return () if next(hints, None) is None else board.nearest(pattern)
+
     with transparent():
-        return tuple(_state(board, rule, point, always) for rule in rules)
+        return tuple(_state(board, rule, point, always, near) for rule in rules)
 
 
-def _state(board: Board, rule: ArmedRule, point: Point | None, always: _Always) -> RuleState:
+def _state(
+    board: Board, rule: ArmedRule, point: Point | None, always: _Always, near: _Near
+) -> RuleState:
     state, why = rule.state, rule.reason
     if point is not None and rule.why is None and not rule.acts_at(point.name):
         state, why = "disarmed", "this point was taken out of it"
@@ -140,7 +149,7 @@ def _state(board: Board, rule: ArmedRule, point: Point | None, always: _Always) 
             state = "masked" if masks else "shadowed"
             why = f"{hidden.shown}, armed by {hidden.source}, fires at every reach before it"
         else:
-            why = _obstacle(board, rule, names)
+            why = _obstacle(board, rule, names, near)
     elif state == "spent":
         why = "its times are used up"
     if state in ("spent", "expired", "disarmed") and rule.source in ("env", "file"):
@@ -166,12 +175,12 @@ def _state(board: Board, rule: ArmedRule, point: Point | None, always: _Always) 
     )
 
 
-def _obstacle(board: Board, rule: ArmedRule, names: Sequence[str]) -> str:
+def _obstacle(board: Board, rule: ArmedRule, names: Sequence[str], near: _Near) -> str:
     """Say what keeps an armed rule from ever firing, if anything does."""
     if rule.terms.schedule.probability <= 0.0:
         return "its probability is 0"
     if not names:
-        return waiting(rule, board.nearest(rule.pattern))
+        return waiting(rule, near(rule.pattern))
     if not any(_acts(rule, kind) for name in names for kind in board.kinds(name)):
         return "no placement here can express it"
     lost = [unplaced(rule, board.point(name)) for name in names]

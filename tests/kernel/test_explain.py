@@ -370,3 +370,16 @@ def test_many_rules_are_explained_quickly(registry: Registry) -> None:
     arm(registry, *(rule("p", raises(), text=str(n)) for n in range(3_000)))
     arm(registry, *(rule(f"*{n}*", raises(), text=str(n)) for n in range(1_500)))
     assert len(point.explain().rules) == 3_000
+
+
+def test_each_rule_ends_for_a_reason_of_its_own(
+    registry: Registry, log: pytest.LogCaptureFixture
+) -> None:
+    registry.add_observer(Log())
+    registry.point("there")
+    arm(registry, rule("nowhere", raises(), text="one"), rule("there", raises(), text="two"))
+    registry.disarm()
+    one, two = (line for line in log.messages if line.startswith("disarmed"))
+    assert "no point is named 'nowhere'" in one
+    assert "nowhere" not in two
+    assert "is this point on the way of the calls?" in two
