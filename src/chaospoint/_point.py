@@ -164,10 +164,12 @@ class ArmedPoint(Point):
             await _aact(self.core.after, "async block", self._labels)
 
     def hit(self, /, **labels: object) -> None:
-        _act(self.core.before, "statement", {**self._labels, **labels})
+        given = {**self._labels, **labels} if self._labels else labels
+        _act(self.core.before, "statement", given)
 
     async def ahit(self, /, **labels: object) -> None:
-        await _aact(self.core.before, "async statement", {**self._labels, **labels})
+        given = {**self._labels, **labels} if self._labels else labels
+        await _aact(self.core.before, "async statement", given)
 
 
 class LabelledPoint(ArmedPoint):

@@ -196,8 +196,12 @@ def compile_plan(
     count: Counter[str] = Counter()
     terms = []
     for nth, rule in enumerate(plan.rules, 1):
-        key = _seed_key(rule)
-        count[key] += rule.seed is None
+        if rule.seed is None and base is not None:
+            key = _seed_key(rule)
+            count[key] += 1
+            seed = derive(base, key, count[key])
+        else:
+            seed = rule.seed if rule.seed is not None else draw_seed()
         called = name_rule(rule.point, nth if len(plan.rules) > 1 else None)
         if rule.scope == "context" and trust != "code":
             cure = "leave it out; `where` selects calls by labels and arguments"
@@ -211,7 +215,7 @@ def compile_plan(
                 pattern=rule.point,
                 text=str(rule),
                 faults=faults,
-                schedule=_schedule(rule, base, key, count[key]),
+                schedule=Schedule(seed, rule.skip, rule.every, rule.probability, rule.times),
                 seed_drawn=drawn,
                 expires_after=expires_after if rule.expires_after is None else rule.expires_after,
                 resolve=None
@@ -239,17 +243,6 @@ def _seed_key(rule: Rule) -> str:
     that does not concern when and how it fires."""
     parts = {"point", "faults", "probability", "skip", "every", "times"}
     return quoted(rule.model_dump(mode="json", include=parts))
-
-
-def _schedule(rule: Rule, base: int | None, key: str, nth: int) -> Schedule:
-    """Return when the rule fires; it is the ``nth`` of this key, wherever it stands."""
-    if rule.seed is not None:
-        seed = rule.seed
-    elif base is not None:
-        seed = derive(base, key, nth)
-    else:
-        seed = draw_seed()
-    return Schedule(seed, rule.skip, rule.every, rule.probability, rule.times)
 
 
 def _resolve(
