@@ -14,6 +14,8 @@ from chaospoint.observers.otel import OpenTelemetry
 from chaospoint.observers.prometheus import Prometheus
 from chaospoint.testing import FakeClock
 
+from .kit import Witness
+
 
 @pytest.fixture
 def function(registry: Registry) -> Any:
@@ -195,3 +197,20 @@ def test_the_text_of_a_rule_is_sent_to_where_it_is_read(text: str) -> None:
         arm("payment.charge", rule=text)  # type: ignore[call-arg]
     with pytest.raises(InvalidPlan, match=r"write faults: \[\{kind: pause\}\]"):
         arm("payment.charge", pause=True)  # type: ignore[call-arg]
+
+
+def test_the_values_of_where_enter_no_log_span_note_or_message(
+    registry: Registry, log: pytest.LogCaptureFixture, witness: Witness
+) -> None:
+    registry.add_observer(Log())
+    point = registry.point("p")
+    with armed("p", exception=KeyError, where={"card": "4929-secret"}, registry=registry) as handle:
+        with pytest.raises(KeyError) as raised:
+            point.hit(card="4929-secret")
+        with pytest.raises(TimeoutError) as late:
+            handle.wait_for(injections=2, timeout=0)
+    (injection,) = witness.injections
+    assert '"where": {"card": "..."}' in injection.rule
+    said = [log.text, injection.rule, repr(handle), str(late.value), *raised.value.__notes__]
+    assert all("card" in text for text in said)
+    assert not any("secret" in text for text in said)
