@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from chaospoint import _bug, _scope
 from chaospoint._aim import STATEMENTS
-from chaospoint._check import check, waiting
+from chaospoint._check import check, unplaced, waiting
 from chaospoint._epoch import ArmedRule, Ending, Source
 from chaospoint._fork import boards
 from chaospoint._inside import transparent
@@ -286,10 +286,13 @@ class Board:
     ) -> list[RuleDisarmed]:
         told: list[RuleDisarmed] = []
         for rule in rules:
-            never = rule.reaches == 0 and why in ("disarmed", "expired")
             said = reason
-            if never and not self.names(rule.pattern):
-                said = waiting(rule, self.nearest(rule.pattern) if len(told) < _HINTS else ())
+            if rule.reaches == 0 and why in ("disarmed", "expired"):
+                lost = [unplaced(rule, self._points[name]) for name in self.names(rule.pattern)]
+                if not lost:
+                    said = waiting(rule, self.nearest(rule.pattern) if len(told) < _HINTS else ())
+                elif all(lost):
+                    said = f"no decorated function there has {lost[0][0]!r}, which `where` asks for"
             told.append(RuleDisarmed(rule, why, by, said))
             rule.end(why, said or (f"by {by}" if by else ""))
             if why in ("expired", "failed") and rule.source not in _READ_AGAIN:

@@ -383,3 +383,14 @@ def test_each_rule_ends_for_a_reason_of_its_own(
     assert "no point is named 'nowhere'" in one
     assert "nowhere" not in two
     assert "is this point on the way of the calls?" in two
+
+
+def test_disarming_says_that_where_asked_for_what_no_function_has(
+    registry: Registry, function: Callable[[], str], log: pytest.LogCaptureFixture
+) -> None:
+    registry.add_observer(Log())
+    handle = arm(registry, rule("p", raises(), where={"tenent": "acme"}))
+    function()
+    handle.disarm()
+    said = "never reached: no decorated function there has 'tenent', which `where` asks for"
+    assert said in log.text
