@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from chaospoint import _bug, _scope
 from chaospoint._draw import Draws
 from chaospoint._effects import Hold, Raise, Return, Run, Sleep
-from chaospoint._inside import inside
+from chaospoint._inside import inside, transparent
 from chaospoint._say import say
 from chaospoint._where import tester
 from chaospoint.errors import ChaosError
@@ -32,6 +32,7 @@ __all__ = [
     "Kind",
     "Search",
     "aims_at",
+    "expressible",
     "refusal",
     "say_left_out",
     "search",
@@ -62,20 +63,29 @@ class Aim:
     the first firing, and once.  ``test`` says whether a reach matches; None if all do.
     """
 
-    __slots__ = ("_constant", "_faults", "_kind", "_said", "note", "point", "rule", "test")
+    __slots__ = (
+        "_faults",
+        "_kind",
+        "_said",
+        "constant",
+        "note",
+        "point",
+        "raised",
+        "rule",
+        "shown",
+        "test",
+    )
 
     def __init__(self, rule: ArmedRule, point: str, kind: Kind, test: Test | None = None) -> None:
         self.rule = rule
         self.point = point
         self.test = test
         self._kind: Kind = kind
-        self._said: set[str] = set()
-        faults = rule.terms.faults
-        self._faults = tuple(
-            n for n, fault in enumerate(faults) if refusal(fault, kind, rule.terms.after) is None
-        )
-        self._constant: Act | Literal[False] | None = None  # False: it differs by the firing
-        self.note = f"injected by chaospoint at {point!r}: {rule.shown} (armed by {rule.source})"
+        self._said: frozenset[str] = frozenset()
+        self._faults = expressible(rule, kind)
+        self.constant: Act | Literal[False] | None = None  # False: it differs by the firing
+        self.raised: type | None = None  # of which type the latest exception was
+        self.shown = self.note = ""
 
     @property
     def empty(self) -> bool:
@@ -83,14 +93,20 @@ class Aim:
         return not self._faults
 
     def act(self, ordinal: int) -> Act:
-        """Return what this firing does."""
-        if self._constant:
-            return self._constant
+        """Return what this firing does; ``constant``, once it is known, is the answer for all."""
         rule = self.rule
-        if self._constant is None:
+        if rule.resolve is not None and not looked_up(rule):
+            return _NO_ACT
+        if self.constant:
+            return self.constant
+        if self.constant is None:
+            self.shown = rule.shown
+            self.note = (
+                f"injected by chaospoint at {self.point!r}: {self.shown} (armed by {rule.source})"
+            )
             probe = _Probe(rule.seed, ordinal)
             act = self._work_out(probe)
-            self._constant = False if probe.drawn else act
+            self.constant = False if probe.drawn else act
             return act
         return self._work_out(Draws(rule.seed, ordinal))
 
@@ -119,7 +135,7 @@ class Aim:
         # Faults whose effects differ by the draw show only here what a placement cannot express.
         why = _refused(effect, self._kind, self.rule.terms.after)
         if why is not None and fault.kind not in self._said:
-            self._said.add(fault.kind)
+            self._said |= {fault.kind}
             say(logging.WARNING, _LEFT_OUT, fault.kind, self.point, why, self.rule.shown)
         return why is None
 
@@ -132,6 +148,9 @@ class Act(NamedTuple):
     exception: str | None
     steps: tuple[Step, ...]
     outcome: Outcome | None
+
+
+_NO_ACT = Act("", None, None, (), None)
 
 
 def aims_at(
@@ -203,6 +222,16 @@ def refusal(fault: Fault, kind: Kind, after: bool = False) -> str | None:
     except Exception:
         return None  # it waits for the first reach to look up what it raises, or is wrong then
     return next((why for one in effects if (why := _refused(one, kind, after))), None)
+
+
+def expressible(rule: ArmedRule, kind: Kind) -> tuple[int, ...]:
+    """Return which of the rule's faults a placement of this kind can express, by their index."""
+    found = rule.expressible.get(kind)
+    if found is None:
+        faults, after = rule.terms.faults, rule.terms.after
+        found = tuple(n for n, one in enumerate(faults) if refusal(one, kind, after) is None)
+        rule.expressible[kind] = found
+    return found
 
 
 def say_left_out(rules: Iterable[ArmedRule], point: str, kind: Kind) -> None:
@@ -283,21 +312,23 @@ def _search_one(aim: Aim) -> Search:
 
 def take(aim: Aim, ordinal: int) -> Firing | None:
     """Return the firing that this reach is due, if any; raises nothing."""
-    token = inside.set(True)  # a finalizer or a signal handler may come in the middle
+    rule = aim.rule
     try:
-        rule = aim.rule
-        if rule.why is not None:
+        if rule.why is not None or (rule.resolve is not None and not looked_up(rule)):
             return None
-        if rule.resolve is not None:
-            try:
-                rule.look_up()
-            except ChaosError as error:
-                rule.home.fail(rule, error)
-                return None
         slot = rule.tally.take(ordinal)
-        return None if slot is None else (aim, ordinal, slot)
     except Exception:
         _bug.report(f"deciding at {aim.point!r}")
         return None
-    finally:
-        inside.reset(token)
+    return None if slot is None else (aim, ordinal, slot)
+
+
+def looked_up(rule: ArmedRule) -> bool:
+    """Look up what waited for the rule's first reach; False if it is not there."""
+    with transparent():  # it may import, which is foreign code
+        try:
+            rule.look_up()
+        except ChaosError as error:
+            rule.home.fail(rule, error)
+            return False
+        return True

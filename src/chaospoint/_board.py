@@ -14,10 +14,13 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from math import inf
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from chaospoint import _bug, _scope
 from chaospoint._aim import STATEMENTS
+from chaospoint._armed import Armed
 from chaospoint._check import check, unplaced, waiting
 from chaospoint._epoch import ArmedRule, Ending, Source
 from chaospoint._fork import boards
@@ -35,6 +38,7 @@ from chaospoint._notice import (
     Switched,
 )
 from chaospoint._point import ArmedPoint, Point
+from chaospoint._remark import remark
 from chaospoint._say import say
 from chaospoint._searches import Searches
 from chaospoint.errors import ChaosError, NotPermitted
@@ -68,6 +72,7 @@ class Board:
         self.observe: tuple[Callable[[Injection], None], ...] = ()
         self.observe_first: tuple[Callable[[Injection], None], ...] = ()  # of a rule
         self.observers: tuple[Observer, ...] = ()
+        self._notice: tuple[Callable[[Notice], None], ...] = ()
         self._points = points
         self._named: dict[str, list[ArmedRule]] = {}
         self._globs: list[ArmedRule] = []
@@ -97,14 +102,15 @@ class Board:
         self.observers = observers
         self.observe = tuple(one.observe for one in observers)
         self.observe_first = tuple(getattr(one, "observe_first", one.observe) for one in observers)
+        listening = (getattr(one, "notice", None) for one in observers)
+        self._notice = tuple(tell for tell in listening if tell is not None)
 
     def say(self, *notices: Notice) -> None:
         """Tell the observers that have ``notice``; never under the lock."""
+        if not notices:
+            return
         with transparent():
-            for observer in self.observers:
-                tell: Callable[[Notice], None] | None = getattr(observer, "notice", None)
-                if tell is None:
-                    continue
+            for tell in self._notice:
                 for notice in notices:
                     try:
                         tell(notice)
@@ -125,8 +131,8 @@ class Board:
         by: str = "",
         strict: bool = False,
         only: str | None = None,
-    ) -> tuple[list[ArmedRule], list[str]]:
-        """Arm ``terms`` before all that this source armed; return the rules, and remarks.
+    ) -> Armed:
+        """Arm ``terms`` before all that this source armed.
 
         With ``only`` in place of what was put on exactly that name from outside. Raises
         `NotPermitted` while disabled, `UnknownPoint` if ``strict`` and a rule has no point yet,
@@ -152,13 +158,12 @@ class Board:
             self._add(rules)
             standing = self._stand()
         _scope.enter(rule for rule in rules if rule.terms.scoped)
-        self._told(ended)
+        if ended:
+            self._told(ended)
         self.say(*map(RuleArmed, rules), standing)
-        return rules, remarks
+        return self._handle(rules, remarks, source)
 
-    def reload(
-        self, terms: Sequence[Terms], source: Source, *, by: str = ""
-    ) -> tuple[list[ArmedRule], list[str]]:
+    def reload(self, terms: Sequence[Terms], source: Source, *, by: str = "") -> Armed:
         """Make ``terms`` all that ``source`` has armed; what did not change goes on as it stood."""
         with arming:
             known: dict[tuple[object, ...], list[ArmedRule]] = {}
@@ -193,7 +198,17 @@ class Board:
             standing = self._stand()
         self._told(ended)
         self.say(*told, standing)
-        return plan, remarks
+        return self._handle(plan, remarks, source)
+
+    def _handle(self, rules: list[ArmedRule], remarks: list[str], source: Source) -> Armed:
+        handle = Armed(self, rules)
+        try:
+            for text in remarks:
+                remark(text, source)
+        except BaseException:
+            handle.disarm()  # the warning is an error here, and the caller gets no handle
+            raise
+        return handle
 
     def _make(self, terms: Sequence[Terms], source: Source, by: str) -> list[ArmedRule]:
         batch = next(self._batches)
@@ -212,7 +227,8 @@ class Board:
             self._counts[rule.source] += 1
         self._rebuild(rules)
         if rules:
-            arming.later(self.keeper.start)
+            deadlines = [rule.deadline for rule in rules if rule.deadline is not None]
+            arming.later(partial(self.keeper.start, min(deadlines, default=inf)))
 
     # -- disarming ------------------------------------------------------------------------
 
@@ -285,13 +301,16 @@ class Board:
         self, rules: Sequence[ArmedRule], why: Ending, by: str = "", reason: str = ""
     ) -> list[RuleDisarmed]:
         told: list[RuleDisarmed] = []
+        if not rules:
+            return told
         for rule in rules:
-            said = reason
+            said, where = reason, rule.terms.where is not None
             if rule.reaches == 0 and why in ("disarmed", "expired"):
-                lost = [unplaced(rule, self._points[name]) for name in self.names(rule.pattern)]
-                if not lost:
+                names = self.names(rule.pattern)
+                lost = [unplaced(rule, self._points[name]) for name in names] if where else []
+                if not names:
                     said = waiting(rule, self.nearest(rule.pattern) if len(told) < _HINTS else ())
-                elif all(lost):
+                elif lost and all(lost):
                     said = f"no decorated function there has {lost[0][0]!r}, which `where` asks for"
             told.append(RuleDisarmed(rule, why, by, said))
             rule.end(why, said or (f"by {by}" if by else ""))
@@ -348,7 +367,9 @@ class Board:
             else:
                 found = self._named.get(point, []) + self._globs
                 found = [rule for rule in found if rule.covers(point)]
-        return sorted(found, key=lambda rule: rule.rank)
+        if len(found) > 1:
+            found.sort(key=attrgetter("rank"))
+        return found
 
     def ended(self) -> list[ArmedRule]:
         """Return the rules of environment and file that ended and stay so, and the latest others

@@ -24,12 +24,12 @@ _After = Callable[[], Firing | None]
 def _function(
     firing: Firing | None, call: Callable[[], object], after: _After | None = None
 ) -> object:
-    if firing is not None and (answer := drive(firing)) is not None:
+    if firing is not None and (answer := drive(*firing)) is not None:
         return answer[0]
     result = call()
     if after is None or (late := after()) is None:
         return result
-    return result if (answer := drive(late)) is None else answer[0]
+    return result if (answer := drive(*late)) is None else answer[0]
 
 
 async def _coroutine(
@@ -37,12 +37,12 @@ async def _coroutine(
     call: Callable[[], Coroutine[Any, Any, object]],
     after: _After | None = None,
 ) -> object:
-    if firing is not None and (answer := await adrive(firing)) is not None:
+    if firing is not None and (answer := await adrive(*firing)) is not None:
         return answer[0]
     result = await call()
     if after is None or (late := after()) is None:
         return result
-    return result if (answer := await adrive(late)) is None else answer[0]
+    return result if (answer := await adrive(*late)) is None else answer[0]
 
 
 def _generator(
@@ -50,13 +50,13 @@ def _generator(
     call: Callable[[], Generator[object, object, object]],
     after: _After | None = None,
 ) -> Generator[object, object, object]:
-    if firing is not None and (answer := drive(firing)) is not None:
+    if firing is not None and (answer := drive(*firing)) is not None:
         for item in cast(Iterable[object], answer[0]):  # noqa: UP028 - a list takes no send()
             yield item
         return None
     result = yield from call()
     if after is not None and (late := after()) is not None:
-        drive(late)
+        drive(*late)
     return result
 
 
@@ -65,7 +65,7 @@ async def _async_generator(
     call: Callable[[], AsyncGenerator[object, object]],
     after: _After | None = None,
 ) -> AsyncGenerator[object, object]:
-    if firing is not None and (answer := await adrive(firing)) is not None:
+    if firing is not None and (answer := await adrive(*firing)) is not None:
         for item in cast(Iterable[object], answer[0]):
             yield item
         return
@@ -87,7 +87,7 @@ async def _async_generator(
         else:
             step = items.asend(sent)
     if after is not None and (late := after()) is not None:
-        await adrive(late)
+        await adrive(*late)
 
 
 def _own(items: AsyncGenerator[object, object]) -> Awaitable[object]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
 from typing import TYPE_CHECKING
 
-from chaospoint._aim import STATEMENTS, Kind, refusal
+from chaospoint._aim import STATEMENTS, Kind, expressible, refusal
 from chaospoint._names import is_glob, matches, nearest
 from chaospoint.errors import UnknownPoint, UnsupportedFault
 
@@ -67,7 +67,8 @@ def check(
             )
         placed = [points[name] for name in matched]
         remarks += _left_out(rule, placed)
-        lost = [(point.name, name) for point in placed for name in unplaced(rule, point)]
+        asks = rule.terms.where is not None
+        lost = [(one.name, name) for one in placed for name in unplaced(rule, one)] if asks else []
         for point, name in lost[:_HINTS]:
             remarks.append(
                 f"no function decorated with {point!r} has a label or an argument {name!r}, which "
@@ -97,8 +98,9 @@ def waiting(rule: ArmedRule, close: Sequence[str]) -> str:
 def _left_out(rule: ArmedRule, points: Sequence[Point]) -> list[str]:
     remarks: list[str] = []
     after = rule.terms.after
-    for fault in rule.faults:
-        if refusal(fault, "block", after) is None:
+    block = expressible(rule, "block")
+    for nth, fault in enumerate(rule.faults):
+        if nth in block:
             continue  # what a block can express, every decorated function can
         refused: list[str] = []
         for point in points:
@@ -122,6 +124,8 @@ def _left_out(rule: ArmedRule, points: Sequence[Point]) -> list[str]:
 
 def unplaced(rule: ArmedRule, point: Point) -> list[str]:
     """Return the names in ``where`` that no function decorated with the point has."""
+    if rule.terms.where is None:
+        return []
     live = [site for site in point.core.sites if not site.gone]
     there: set[str] = set()
     for site in live:
@@ -129,4 +133,4 @@ def unplaced(rule: ArmedRule, point: Point) -> list[str]:
             return []
         there.update(site.arguments)
         there.update(*(one.labels for one in site.points if one.core is point.core))
-    return [name for name in rule.terms.where or () if live and name not in there]
+    return [name for name in rule.terms.where if live and name not in there]

@@ -8,9 +8,9 @@ integers: is my ordinal below the next one that fires?
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import count, islice
+from itertools import islice, takewhile
 from math import log, log1p
 from random import Random
 
@@ -36,12 +36,15 @@ class Schedule:
 
 
 def decide(schedule: Schedule) -> Iterator[int]:
-    """Yield the ordinals, from 1, at which ``schedule`` fires, in rising order."""
-    ordinals = (schedule.skip + schedule.every * nth for nth in _candidates(schedule))
-    for ordinal in islice(ordinals, schedule.times):
-        if ordinal >= NEVER:
-            return
-        yield ordinal
+    """Return the ordinals, from 1, at which ``schedule`` fires, in rising order."""
+    every, skip = schedule.every, schedule.skip
+    ordinals: Iterable[int]
+    if schedule.probability >= 1.0:
+        ordinals = range(skip + every, NEVER, every)
+    else:
+        all_of_them = (skip + every * nth for nth in _candidates(schedule))
+        ordinals = takewhile(NEVER.__gt__, all_of_them)
+    return islice(ordinals, schedule.times)
 
 
 def _candidates(schedule: Schedule) -> Iterator[int]:
@@ -51,8 +54,6 @@ def _candidates(schedule: Schedule) -> Iterator[int]:
     success, however rare (inversion; Devroye, Non-Uniform Random Variate Generation, X.2).
     """
     p = schedule.probability
-    if p >= 1.0:
-        yield from count(1)
     if p <= 0.0:
         return
     scale = log1p(-p)

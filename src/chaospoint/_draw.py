@@ -11,6 +11,7 @@ from hashlib import sha256
 
 __all__ = ["Draws", "derive", "draw_seed"]
 
+
 _system = random.SystemRandom()
 
 
@@ -22,7 +23,7 @@ def derive(seed: int, *parts: object) -> int:
 
 def draw_seed() -> int:
     """Return a fresh seed, short enough to be typed again; not affected by ``random.seed``."""
-    return _system.randrange(1, 2**32)
+    return _system.getrandbits(32) or 1
 
 
 class Draws:

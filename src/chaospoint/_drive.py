@@ -9,22 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from copy import deepcopy
 from threading import Event
 from typing import TYPE_CHECKING, cast
 
 from chaospoint import _bug
-from chaospoint._aim import Aim, Firing
 from chaospoint._clock import settle
 from chaospoint._effects import Hold, Raise, Return, Run, Sleep
 from chaospoint._epoch import Pause
 from chaospoint._injection import Injection, mark
 from chaospoint._inside import inside
 from chaospoint._say import say
-from chaospoint._tally import OPEN
+from chaospoint._tally import OPEN, Slot
 
 if TYPE_CHECKING:
+    from chaospoint._aim import Aim
     from chaospoint._effects import Step
 
 __all__ = ["Answer", "adrive", "drive"]
@@ -33,120 +33,135 @@ Answer = tuple[object]
 """What the call is to return instead of being made."""
 
 
-def drive(firing: Firing) -> Answer | None:
-    """Act on a firing in this thread; return an answer that replaces the call, or None."""
-    aim, _, slot = firing
+def drive(aim: Aim, ordinal: int, slot: Slot | None = None) -> Answer | None:
+    """Act on a firing in this thread; return an answer that replaces the call, or None.
+
+    Without a ``slot`` it takes one, and nothing happens if there is none for this ordinal.
+    """
+    injection, slot, steps, outcome = _prepare(aim, ordinal, slot)
     try:
-        injection, steps, outcome = _prepare(firing)
         for step in steps:
             if isinstance(step, Run):
                 _run(step, injection)
             elif not _rest(aim, step):
                 return None
-        if isinstance(outcome, BaseException):
-            try:
-                raise outcome
-            finally:
-                del outcome  # or this frame and the traceback would hold each other
-        return outcome
+        if outcome is None or isinstance(outcome, tuple):
+            return outcome
+        try:
+            raise outcome
+        finally:
+            del outcome  # or this frame and the traceback would hold each other
     finally:
         if slot is not OPEN:
             slot.release()
 
 
-async def adrive(firing: Firing) -> Answer | None:
-    """Act on a firing in this task; return an answer that replaces the call, or None."""
-    aim, _, slot = firing
+async def adrive(aim: Aim, ordinal: int, slot: Slot | None = None) -> Answer | None:
+    """Act on a firing in this task; else as `drive`."""
+    injection, slot, steps, outcome = _prepare(aim, ordinal, slot)
     try:
-        injection, steps, outcome = _prepare(firing)
         for step in steps:
             if isinstance(step, Run):
                 await _arun(step, injection)
             elif not await _arest(aim, step):
                 return None
-        if isinstance(outcome, BaseException):
-            try:
-                raise outcome
-            finally:
-                del outcome
-        return outcome
+        if outcome is None or isinstance(outcome, tuple):
+            return outcome
+        try:
+            raise outcome
+        finally:
+            del outcome
     finally:
         if slot is not OPEN:
             slot.release()
 
 
-_Prepared = tuple[Injection, tuple["Step", ...], BaseException | Answer | None]
-_NOTHING: _Prepared = (Injection("", "", "", 0, "", None, None), (), None)
+_Prepared = tuple[Injection, Slot, tuple["Step", ...], BaseException | Answer | None]
+_NO_INJECTION = Injection("", "", "", 0, "", None, None)
 
 
-def _prepare(firing: Firing) -> _Prepared:
+def _prepare(aim: Aim, ordinal: int, slot: Slot | None) -> _Prepared:
     """Make the outcome, count the injection, tell the observers; what is left is to act.
 
     All of our own code that a firing runs is in here, so that a bug of it cannot be taken for
-    what was asked for.
+    what was asked for.  Most firings raise a constant exception: they call nothing on their way
+    that can be said in a line or two.
     """
-    aim, ordinal, _ = firing
-    rule = aim.rule
+    rule, point = aim.rule, aim.point
     token = inside.set(True)
     try:
-        fault, latency, exception, steps, effect = aim.act(ordinal)
+        if slot is None and (slot := rule.tally.take(ordinal)) is None:
+            return _nothing(slot)
+        fault, latency, exception, steps, effect = aim.constant or aim.act(ordinal)
         if not fault:
-            return _NOTHING
-        outcome = None if effect is None else _make(effect, aim.point)
-        if outcome is None and effect is not None:
-            return _NOTHING
-        if not rule.acts_at(aim.point):
-            return _NOTHING  # disarmed since, as where a coroutine was made before
-        raised = isinstance(outcome, BaseException)
-        if raised:
-            exception = type(outcome).__name__
-        record = (aim.point, fault, rule.shown, ordinal, rule.source, latency, exception)
-        injection = tuple.__new__(Injection, record)
-        if raised:
-            mark(cast(BaseException, outcome), injection, aim.note)
-        home, rule.latest = rule.home, ordinal
-        _tell(home.observe_first if next(rule.tally.fired) == 1 else home.observe, injection)
+            return _nothing(slot)
+        outcome: BaseException | Answer | None = None
+        if effect is not None:
+            try:
+                if type(effect) is Raise:
+                    outcome = effect.build()
+                    if type(outcome) is not aim.raised:
+                        exception = _name(outcome, effect, aim)
+                else:
+                    outcome = _answer(effect)
+            except Exception:
+                _bug.report(f"making what {point!r} is to raise or return", _UNMADE)
+                return _nothing(slot)
+        if rule.why is not None or (rule.excluded and not rule.acts_at(point)):
+            return _nothing(slot)  # disarmed since, as where a coroutine was made before
+        injection = _new(
+            Injection, (point, fault, aim.shown, ordinal, rule.source, latency, exception)
+        )
+        if isinstance(outcome, BaseException):
+            mark(outcome, injection, aim.note)
+        rule.latest = ordinal
+        for nth in rule.tally.fired:  # noqa: B007 - takes one, cheaper than next()
+            break
+        told = iter(rule.home.observe if nth > 1 else rule.home.observe_first)
+        while True:
+            try:
+                for observe in told:
+                    observe(injection)
+                break
+            except Exception:  # the loop goes on behind the one that raised
+                _bug.report(f"an observer at {point!r}", _UNTOLD)
         if rule.watchers:
             rule.watched()
-        return injection, steps, outcome
+        return injection, slot, steps, outcome
     except Exception:
-        _bug.report(f"injecting at {aim.point!r}")
-        return _NOTHING
+        _bug.report(f"injecting at {point!r}")
+        return _nothing(slot)
+    except BaseException:  # Ctrl-C
+        _nothing(slot)[1].release()
+        raise
     finally:
         inside.reset(token)
+
+
+def _nothing(slot: Slot | None) -> _Prepared:
+    return _NO_INJECTION, OPEN if slot is None else slot, (), None
+
+
+_new = tuple.__new__  # what the class makes of it costs thrice as much
+_UNMADE = "the call goes through without chaos, uncounted: mend the rule's exception or value"
+_UNTOLD = "the injection happens all the same: mend the observer"
 
 
 _CONTROL_FLOW = (StopIteration, StopAsyncIteration, GeneratorExit)
 
 
-def _make(effect: Raise | Return, point: str) -> BaseException | Answer | None:
-    try:
-        if type(effect) is Raise:
-            made = effect.build()
-            if not isinstance(made, BaseException) or isinstance(made, _CONTROL_FLOW):
-                raise TypeError(f"{made!r} is no exception that can be injected")
-            return made
-        return (deepcopy(effect.value) if effect.copy else effect.value,)
-    except Exception:
-        _bug.report(
-            f"making what {point!r} is to raise or return",
-            "the call goes through without chaos, uncounted: mend the rule's exception or value",
-        )
-        return None
+def _name(made: object, effect: Raise, aim: Aim) -> str:
+    """Return the name of an exception's type, if it can be injected."""
+    if not isinstance(made, BaseException) or isinstance(made, _CONTROL_FLOW):
+        raise TypeError(f"{made!r} is no exception that can be injected")
+    kind = type(made)
+    if aim.constant and kind.__name__ == effect.name:
+        aim.raised = kind  # what it was asked for, so the next needs no look
+    return kind.__name__
 
 
-def _tell(observers: Iterable[Callable[[Injection], None]], injection: Injection) -> None:
-    told = iter(observers)
-    while True:
-        try:
-            for observe in told:
-                observe(injection)
-            return
-        except Exception:  # the loop goes on behind the one that raised
-            _bug.report(
-                f"an observer at {injection.point!r}",
-                "the injection happens all the same: mend the observer",
-            )
+def _answer(effect: Return) -> Answer:
+    return (deepcopy(effect.value) if effect.copy else effect.value,)
 
 
 def _run(step: Run, injection: Injection) -> None:

@@ -45,17 +45,18 @@ class ArmedRule:
     __slots__ = (
         "_interrupted",
         "_match",
-        "_missed",
         "_reaches",
         "_shadowed",
         "by",
         "deadline",
         "excluded",
+        "expressible",
         "faults",
         "flushed",
         "flushed_overflow",
         "home",
         "latest",
+        "misses",
         "paused",
         "rank",
         "reason",
@@ -87,6 +88,7 @@ class ArmedRule:
         self.home = home
         self._match = matcher(terms.pattern)
         self.excluded: tuple[str, ...] = ()  # names and globs taken out of a glob
+        self.expressible: dict[str, tuple[int, ...]] = {}  # by the kind of placement
         self.why: Ending | None = None
         self.reason = ""  # why it failed, in words
         self.sleepers: set[Callable[[], None]] = set()
@@ -99,13 +101,15 @@ class ArmedRule:
         self._renew()
 
     def _renew(self) -> None:
-        schedule, limit = replace(self.terms.schedule, seed=self.seed), self.terms.max_active
+        schedule, limit = self.terms.schedule, self.terms.max_active
+        if schedule.seed != self.seed:
+            schedule = replace(schedule, seed=self.seed)
         self.tally = Tally(schedule) if limit is None else BoundedTally(schedule, limit)
         self._reaches: int | None = None  # how many there were at its end
         self._interrupted: Iterator[int] = counter()
         self.latest: int | None = None  # the ordinal of the latest injection
         self._shadowed: Iterator[int] = counter()
-        self._missed: Iterator[int] = counter()
+        self.misses: Iterator[int] = counter()  # calls that `where` or the scope did not match
 
     def restart(self) -> None:
         """Begin anew in a forked child: tallies at zero, a drawn seed drawn again."""
@@ -171,7 +175,7 @@ class ArmedRule:
     @property
     def missed(self) -> int:
         """How many calls came that ``where`` or the scope did not match."""
-        return counted(self._missed)
+        return counted(self.misses)
 
     @property
     def overflow(self) -> int:
@@ -221,7 +225,7 @@ class ArmedRule:
 
     def miss(self) -> None:
         """Count one call that did not match."""
-        next(self._missed)
+        next(self.misses)
 
     def shade(self) -> None:
         """Count one reach that a rule before this one took."""

@@ -39,10 +39,13 @@ class Observer(Protocol):
 
 def mark(exception: BaseException, injection: Injection, note: str) -> None:
     """Make ``exception`` recognisable as injected: a PEP 678 note, and its `Injection`."""
-    state = vars(exception)  # and not by attribute: an exception may be frozen
-    if _MARK in state:  # made once and injected again: it would gather notes and frames for ever
-        state["__notes__"], exception.__traceback__ = [], None
-    state["__notes__"] = [*state.get("__notes__", ()), note]
+    state = exception.__dict__  # and not by attribute: an exception may be frozen
+    if not state:
+        state["__notes__"] = [note]
+    else:
+        if _MARK in state:  # made once, injected again: it would gather notes and frames for ever
+            state["__notes__"], exception.__traceback__ = [], None
+        state["__notes__"] = [*state.get("__notes__", ()), note]
     state[_MARK] = injection
 
 

@@ -6,8 +6,6 @@ observer that logs through a decorated handler, or the admin endpoint, never mee
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 
 __all__ = ["inside", "transparent"]
@@ -15,11 +13,13 @@ __all__ = ["inside", "transparent"]
 inside: ContextVar[bool] = ContextVar("chaospoint_inside", default=False)
 
 
-@contextmanager
-def transparent() -> Iterator[None]:
+class transparent:  # noqa: N801 - used as a function is
     """Make every point transparent in this context and in the tasks it starts."""
-    token = inside.set(True)
-    try:
-        yield
-    finally:
-        inside.reset(token)
+
+    __slots__ = ("_token",)
+
+    def __enter__(self) -> None:
+        self._token = inside.set(True)
+
+    def __exit__(self, *exc: object) -> None:
+        inside.reset(self._token)

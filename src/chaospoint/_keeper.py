@@ -7,6 +7,7 @@ may thus be met late by what the machine's scheduler takes, and counts are a sec
 from __future__ import annotations
 
 import logging
+from math import inf
 from threading import Event, RLock, Thread, current_thread
 from typing import TYPE_CHECKING
 
@@ -32,11 +33,14 @@ class Keeper:
         self._thread: Thread | None = None
         self._last: Thread | None = None  # what was started last, whether it runs or not
         self._stopping = False
+        self._fresh = False  # something was armed since the thread looked
+        self._wakes_at = inf  # while the thread is awake, or there is none
 
-    def start(self) -> None:
-        """Look after what was armed just now."""
+    def start(self, deadline: float = inf) -> None:
+        """Look after what was armed just now, the first of which expires at ``deadline``."""
         failed = False
         with self._lock:
+            self._fresh = True
             if self._thread is None and not self._stopping:
                 self._join_last()
                 self._thread = Thread(target=self._run, name="chaospoint-keeper", daemon=True)
@@ -46,7 +50,8 @@ class Keeper:
                 except RuntimeError:
                     self._thread = self._last = None
                     failed = True
-            self._look.set()  # under the lock, where the thread looks at it before it ends
+            elif deadline < self._wakes_at:
+                self._look.set()  # waking a thread costs more than arming does
         if failed:
             say(logging.ERROR, "no thread could be started to look after rules: %s", _UNKEPT)
 
@@ -76,7 +81,9 @@ class Keeper:
 
     def _run(self) -> None:
         while True:
-            self._look.clear()
+            with self._lock:
+                self._look.clear()
+                self._fresh, self._wakes_at = False, inf
             try:
                 self._board.expire()
                 self._board.remind()
@@ -84,10 +91,12 @@ class Keeper:
             except Exception:
                 _bug.report("looking after armed rules")
             rules = self._board.rules()
+            clock = self._board.clock
             with self._lock:
-                if self._stopping or (not rules and not self._look.is_set()):
+                if self._stopping or not (rules or self._fresh):
                     self._thread = None
                     return
-            left = [rule.seconds_left for rule in rules]
-            waits = [seconds for seconds in left if seconds is not None]
-            self._board.clock.wait(self._look, min([_SECONDS_BETWEEN_FLUSHES, *waits]))
+                now = clock.monotonic()
+                deadlines = [rule.deadline for rule in rules if rule.deadline is not None]
+                self._wakes_at = min([now + _SECONDS_BETWEEN_FLUSHES, *deadlines])
+            clock.wait(self._look, max(0.0, self._wakes_at - now))

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from chaospoint.errors import InvalidPoint
 
 if TYPE_CHECKING:
-    from chaospoint._aim import Kind
     from chaospoint._epoch import ArmedRule
     from chaospoint._explain import Explanation
     from chaospoint._registry import Registry
@@ -148,28 +147,32 @@ class ArmedPoint(Point):
     __slots__ = ()
 
     def __enter__(self) -> Point:
-        _act(self.core.before, "block", self._labels)
+        if (searches := self.core.before) is not None:
+            searches.act("block", self._labels)
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if kind is None:
-            _act(self.core.after, "block", self._labels)
+        if kind is None and (searches := self.core.after) is not None:
+            searches.act("block", self._labels)
 
     async def __aenter__(self) -> Point:
-        await _aact(self.core.before, "async block", self._labels)
+        if (searches := self.core.before) is not None:
+            await searches.aact("async block", self._labels)
         return self
 
     async def __aexit__(self, kind: object, error: object, trace: object) -> None:
-        if kind is None:
-            await _aact(self.core.after, "async block", self._labels)
+        if kind is None and (searches := self.core.after) is not None:
+            await searches.aact("async block", self._labels)
 
     def hit(self, /, **labels: object) -> None:
         given = {**self._labels, **labels} if self._labels else labels
-        _act(self.core.before, "statement", given)
+        if (searches := self.core.before) is not None:
+            searches.act("statement", given)
 
     async def ahit(self, /, **labels: object) -> None:
         given = {**self._labels, **labels} if self._labels else labels
-        await _aact(self.core.before, "async statement", given)
+        if (searches := self.core.before) is not None:
+            await searches.aact("async statement", given)
 
 
 class LabelledPoint(ArmedPoint):
@@ -193,17 +196,3 @@ class LabelledPoint(ArmedPoint):
     @property
     def raises(self) -> tuple[type[BaseException], ...]:
         return self._raises
-
-
-def _act(searches: Searches | None, kind: Kind, labels: Mapping[str, object]) -> None:
-    if searches is not None and (firing := searches[kind](labels)) is not None:
-        from chaospoint._drive import drive
-
-        drive(firing)
-
-
-async def _aact(searches: Searches | None, kind: Kind, labels: Mapping[str, object]) -> None:
-    if searches is not None and (firing := searches[kind](labels)) is not None:
-        from chaospoint._drive import adrive
-
-        await adrive(firing)

@@ -138,7 +138,7 @@ class Registry:
         Raises `NotPermitted` while disabled, `UnknownPoint` if ``strict`` and a rule has no point
         yet, `UnsupportedFault` if no placement can express it; nothing is armed then.
         """
-        return self._armed(*self.board.install(terms, source, by=by, strict=strict), source)
+        return self.board.install(terms, source, by=by, strict=strict)
 
     def replace(
         self, terms: Sequence[Terms], *, source: Source, only: str | None = None, by: str = ""
@@ -150,21 +150,8 @@ class Registry:
         new ones are kept for `enable`.  One name: tally and deadline are new.
         """
         if only is None:
-            return self._armed(*self.board.reload(terms, source, by=by), source)
-        return self._armed(*self.board.install(terms, source, by=by, only=only), source)
-
-    def _armed(self, rules: list[ArmedRule], remarks: list[str], source: Source) -> Armed:
-        from chaospoint._armed import Armed
-        from chaospoint._remark import remark
-
-        handle = Armed(self.board, rules)
-        try:
-            for text in remarks:
-                remark(text, source)
-        except BaseException:
-            handle.disarm()  # the warning is an error here, and the caller gets no handle
-            raise
-        return handle
+            return self.board.reload(terms, source, by=by)
+        return self.board.install(terms, source, by=by, only=only)
 
     def disarm(self, pattern: str = "*", *, by: str = "code") -> int:
         """Disarm all that matches a name or glob, of every source; return how many rules."""

@@ -6,11 +6,12 @@ is said here, once for each time that something is armed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from chaospoint import _bug
 from chaospoint._aim import Kind, Search, aims_at, say_left_out, search
+from chaospoint._drive import adrive, drive
 
 if TYPE_CHECKING:
     from chaospoint._epoch import ArmedRule
@@ -39,3 +40,13 @@ class Searches(dict[Kind, Search]):
             _bug.report(f"making {self._point!r} ready")
             return search(())
         return made
+
+    def act(self, kind: Kind, labels: Mapping[str, object]) -> None:
+        """Make one reach, and act if a rule fires."""
+        if (firing := self[kind](labels)) is not None:
+            drive(*firing)
+
+    async def aact(self, kind: Kind, labels: Mapping[str, object]) -> None:
+        """Make one reach, and act in this task if a rule fires."""
+        if (firing := self[kind](labels)) is not None:
+            await adrive(*firing)

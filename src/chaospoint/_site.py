@@ -152,8 +152,11 @@ class Site:
         # What only arming needs is imported by arming.
         from chaospoint._aim import aims_at, search, take
         from chaospoint._calls import GO_ON
+        from chaospoint._drive import drive
 
-        rules, reads = point.core.rules, _reader(point, code)
+        rules = point.core.rules
+        asked = any(rule.terms.where is not None for rule in rules)
+        reads: Reads = _reader(point, code) if asked else itemgetter
         before = aims_at(rules, point.name, self.kind, reads=reads)
         after = aims_at(rules, point.name, self.kind, after=True, reads=reads)
         if not before and not after:
@@ -161,10 +164,13 @@ class Site:
         clone, go_on = make_clone(function, code), GO_ON[self.kind]
         if after:
             return followed(code, clone, go_on, search(before), search(after))
-        if len(before) == 1 and before[0].test is None:
-            return single(code, clone, go_on, before[0].rule.tally, partial(take, before[0]))
         asks = any(aim.rule.terms.where is not None for aim in before)
-        return searched(code, clone, go_on, search(before), asks=asks)
+        if asks or len(before) > 1:
+            return searched(code, clone, go_on, search(before), asks=asks)
+        (aim,) = before
+        if self.kind == "function":
+            return single(code, clone, aim.rule, partial(drive, aim))
+        return single(code, clone, aim.rule, partial(take, aim), go_on)
 
     def _leave_alone(self) -> None:
         if not any(point.core.rules for point in self.points):

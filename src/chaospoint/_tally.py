@@ -7,12 +7,13 @@ ordinals, and those that ``max_active`` lets pass.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count, islice
 from threading import Lock
 
 from chaospoint._decide import NEVER, Schedule, decide
+from chaospoint._inside import inside
 
 __all__ = ["BoundedTally", "Slot", "Tally", "counted", "counter"]
 
@@ -42,6 +43,43 @@ OPEN = Slot(set())
 """The place of injections that nothing bounds."""
 
 
+class _Lock:
+    """A lock under which every point is transparent: a finalizer may come in the middle, and
+    what it reaches must not wait for this thread.
+    """
+
+    __slots__ = ("_lock", "_token")
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+
+    def __enter__(self) -> None:
+        token = inside.set(True)
+        try:
+            self._lock.acquire()
+        except BaseException:  # Ctrl-C, while it waits
+            inside.reset(token)
+            raise
+        self._token = token
+
+    def __exit__(self, *exc: object) -> None:
+        token = self._token
+        self._lock.release()
+        inside.reset(token)
+
+    def attempt(self, call: Callable[[], None]) -> None:
+        """Call ``call`` under the lock, unless somebody has it."""
+        token = inside.set(True)
+        try:
+            if self._lock.acquire(blocking=False):
+                try:
+                    call()
+                finally:
+                    self._lock.release()
+        finally:
+            inside.reset(token)
+
+
 class Tally:
     """The counts of one rule, exact under threads.
 
@@ -60,27 +98,31 @@ class Tally:
         self._chunk: dict[int, None] = {}
         self._firings = decide(schedule)
         self._horizon = 0  # every firing ordinal up to here is, or was, in the chunk
-        self._lock = Lock()
+        self._lock = _Lock()
 
     def take(self, ordinal: int) -> Slot | None:
         """Return a slot if ``ordinal`` fires; once only."""
+        chunk = self._chunk
+        took = chunk.pop(ordinal, False) is None or self._take_late(ordinal)
+        if took and len(chunk) < _CHUNK // 2 and self._horizon < NEVER:
+            self._lock.attempt(self._extend)  # early, so that others seldom wait
+        # The horizon is read before the chunk: a chunk extended in between lies beyond it.
+        lowest = self._horizon + 1
+        try:
+            for lowest in chunk:  # noqa: B007 - its first, cheaper than next()
+                break
+            self.due = lowest
+        except RuntimeError:
+            pass  # another thread took one while we looked; the old bound still holds
+        return OPEN if took else None
+
+    def _take_late(self, ordinal: int) -> bool:
+        """Take an ordinal that may lie beyond what was drawn a moment ago."""
         while ordinal > self._horizon:
             with self._lock:
                 if ordinal > self._horizon:
                     self._extend()
-        took = self._chunk.pop(ordinal, False) is None
-        if took and len(self._chunk) < _CHUNK // 2 and self._lock.acquire(blocking=False):
-            try:  # early, so that others seldom wait
-                self._extend()
-            finally:
-                self._lock.release()
-        # The horizon is read before the chunk: a chunk extended in between lies beyond it.
-        beyond = self._horizon + 1
-        try:
-            self.due = next(iter(self._chunk), beyond)
-        except RuntimeError:
-            pass  # another thread took one while we looked; the old bound still holds
-        return OPEN if took else None
+        return self._chunk.pop(ordinal, False) is None
 
     @property
     def spent(self) -> bool:
@@ -174,8 +216,10 @@ class _LockedCount:
 
 def counter() -> Iterator[int]:
     """Return an endless iterator over 1, 2, … that hands each number to one thread only."""
-    free_threaded = not getattr(sys, "_is_gil_enabled", lambda: True)()
-    return _LockedCount() if free_threaded else count(1)
+    return count(1) if _has_gil() else _LockedCount()
+
+
+_has_gil: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)
 
 
 def counted(numbers: Iterator[int]) -> int:

@@ -7,18 +7,22 @@ its own arguments:
 .. code-block:: python
 
     def f(a, *args, k, **kw):
-        if not inside():                        # single: one rule, decided here and now
+        found = None                            # single: one rule, decided here and now
+        if not inside():
             for n in ORDINALS: break            # one ordinal, taken in one bytecode of C
             if n >= TALLY.due:                  # seldom true
-                firing = TAKE(n)
-                if firing is not None:
-                    return GO_ON(firing, PARTIAL(CLONE, a, *args, k=k, **kw))
+                found = FIRE(n)
+        if found is not None:                   # a plain function has acted, and has an answer;
+            return found[0]                     # the other kinds end as below
         return CLONE(a, *args, k=k, **kw)
 
+    def f(a, *args, k, **kw):                   # scoped: the same, behind the question whether
+        ...                                     # the rule is of this context
+
     def f(a, *args, k, **kw):                   # searched: several rules, decided by a closure,
-        firing = SEARCH((a, args, k, kw))       # which is given the arguments if a rule asks
-        if firing is not None:
-            return GO_ON(firing, PARTIAL(CLONE, a, *args, k=k, **kw))
+        found = SEARCH((a, args, k, kw))        # which is given the arguments if a rule asks
+        if found is not None:
+            return GO_ON(found, PARTIAL(CLONE, a, *args, k=k, **kw))
         return CLONE(a, *args, k=k, **kw)
 
     def f(a, *args, k, **kw):                   # followed: a rule may fire after the call
@@ -46,15 +50,16 @@ from __future__ import annotations
 
 from functools import lru_cache, partial
 from types import CodeType, FunctionType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chaospoint._inside import inside
+from chaospoint._scope import here
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from chaospoint._aim import GoOn
-    from chaospoint._tally import Tally
+    from chaospoint._epoch import ArmedRule
 
 __all__ = [
     "KINDS",
@@ -73,42 +78,52 @@ asynchronous generator (their names in `inspect` cost its import)."""
 _VARARGS, _VARKEYWORDS = 0x04, 0x08
 
 # Strings in angle brackets become the hooks; the names of locals show in debuggers only.
-_FIRE = """
-            if _firing is not None:
-                _go_on = "<go on>"
-                _partial = "<partial>"
-                return _go_on(_firing, _partial({call}))
-"""
-_SINGLE = (
-    """
+_SINGLE = """
+        _found = None
         _inside = "<inside>"
         if not _inside():
             for _n in "<ordinals>":
                 break
             _tally = "<tally>"
-            _firing = None
             if _n >= _tally.due:
-                _take = "<take>"
-                _firing = _take(_n)
+                _fire = "<fire>"
+                _found = _fire(_n)
 """
-    + _FIRE
-)
-_SEARCHED = (
-    """
+_SCOPED = """
+        _found = None
+        _inside = "<inside>"
+        if not _inside():
+            _here = "<here>"
+            _rule = "<rule>"
+            if _rule in _here():
+                for _n in "<ordinals>":
+                    break
+                _tally = "<tally>"
+                if _n >= _tally.due:
+                    _fire = "<fire>"
+                    _found = _fire(_n)
+            else:
+                for _n in "<misses>":
+                    break
+"""
+_SEARCHED = """
         _search = "<search>"
-        _firing = _search()
-        if True:
+        _found = _search()
 """
-    + _FIRE
-)
-_ASKED = (
-    """
+_ASKED = """
         _search = "<search>"
-        _firing = _search(({values}))
-        if True:
+        _found = _search(({values}))
 """
-    + _FIRE
-)
+_ANSWERED = """
+        if _found is not None:
+            return _found[0]
+"""
+_GOES_ON = """
+        if _found is not None:
+            _go_on = "<go on>"
+            _partial = "<partial>"
+            return _go_on(_found, _partial({call}))
+"""
 _FOLLOWED = """
         _values = ({values})
         _search = "<search>"
@@ -120,11 +135,23 @@ _FOLLOWED = """
 
 
 def single(
-    code: CodeType, clone: FunctionType, go_on: GoOn, tally: Tally, take: Callable[[int], object]
+    code: CodeType,
+    clone: FunctionType,
+    rule: ArmedRule,
+    fire: Callable[[int], object],
+    go_on: GoOn | None = None,
 ) -> CodeType:
-    """Return a trampoline for ``code`` on which one rule is armed."""
-    hooks = {"<inside>": inside.get, "<ordinals>": tally.ordinals, "<tally>": tally}
-    return _make(_SINGLE, code, clone, go_on, {**hooks, "<take>": take})
+    """Return a trampoline for ``code`` on which one rule is armed that asks for no arguments.
+
+    ``fire`` is given the ordinal of a reach that may fire.  It acts, and returns an `Answer` or
+    None; with ``go_on`` it only returns a `Firing` or None, and the call goes on from there.
+    """
+    tally = rule.tally
+    hooks = {"<inside>": inside.get, "<ordinals>": tally.ordinals, "<tally>": tally, "<fire>": fire}
+    if rule.terms.scoped:
+        hooks |= {"<here>": here.get, "<rule>": rule, "<misses>": rule.misses}
+    body = _SCOPED if rule.terms.scoped else _SINGLE
+    return _make(body + (_GOES_ON if go_on else _ANSWERED), code, clone, go_on, hooks)
 
 
 def searched(
@@ -139,7 +166,8 @@ def searched(
 
     ``asks``: it is given the tuple of the arguments, in the order of `argument_names`.
     """
-    return _make(_ASKED if asks else _SEARCHED, code, clone, go_on, {"<search>": search})
+    body = (_ASKED if asks else _SEARCHED) + _GOES_ON
+    return _make(body, code, clone, go_on, {"<search>": search})
 
 
 def followed(
@@ -230,11 +258,11 @@ def outer():
     outer = compile(source, "<chaospoint>", "exec").co_consts[0]
     assert isinstance(outer, CodeType)
     (inner,) = (code for code in outer.co_consts if isinstance(code, CodeType))
-    return inner
+    return inner.replace(co_linetable=_line_table(len(inner.co_code) // 2))
 
 
 def _make(
-    body: str, code: CodeType, clone: FunctionType, go_on: GoOn, hooks: dict[str, object]
+    body: str, code: CodeType, clone: FunctionType, go_on: GoOn | None, hooks: dict[str, object]
 ) -> CodeType:
     shape = _Shape.of(code)
     template = _template(body, shape, len(code.co_freevars))
@@ -242,18 +270,20 @@ def _make(
     after = first + code.co_kwonlyargcount
     arguments = after + shape.varargs + shape.varkw
     # The names of keyword-only arguments are constants too, alone or in a tuple.
-    renamed = {f"k{n}": name for n, name in enumerate(code.co_varnames[first:after])}
-    hooks = {**hooks, "<clone>": clone, "<go on>": go_on, "<partial>": partial}
-
-    def constant(value: object) -> object:
-        if isinstance(value, tuple):
-            return tuple(map(constant, value))
-        if isinstance(value, str):
-            return hooks[value] if value in hooks else renamed.get(value, value)
-        return value
-
+    names: dict[Any, object] = {
+        **{f"k{n}": name for n, name in enumerate(code.co_varnames[first:after])},
+        **hooks,
+        "<clone>": clone,
+        "<go on>": go_on,
+        "<partial>": partial,
+    }
     return template.replace(
-        co_consts=tuple(map(constant, template.co_consts)),
+        co_consts=tuple(
+            tuple(names.get(one, one) for one in value)
+            if isinstance(value, tuple)
+            else names.get(value, value)
+            for value in template.co_consts
+        ),
         co_varnames=code.co_varnames[:arguments] + template.co_varnames[arguments:],
         co_freevars=code.co_freevars,
         co_flags=template.co_flags | code.co_flags & KINDS,
@@ -261,7 +291,6 @@ def _make(
         co_firstlineno=code.co_firstlineno,
         co_name=code.co_name,
         co_qualname=code.co_qualname,
-        co_linetable=_line_table(len(template.co_code) // 2),
     )
 
 

@@ -22,7 +22,7 @@ from chaospoint._inside import transparent
 from chaospoint._lock import arming
 
 if TYPE_CHECKING:
-    from chaospoint._aim import Kind, Search
+    from chaospoint._aim import GoOn, Kind, Search
     from chaospoint._point import Point
 
 __all__ = ["Wrapper", "wrap"]
@@ -48,7 +48,7 @@ class Wrapper:
 
     def __init__(self, point: Point, target: Callable[..., Any]) -> None:
         # The searches before and after, and whether they ask for labels and arguments.
-        self._live: list[tuple[Search, Search | None, bool]] = []
+        self._live: list[tuple[Search, Search | None, bool, GoOn]] = []
         self.gone = False
         self._name = _name(target)
         self.kind = _kind(target)
@@ -69,31 +69,30 @@ class Wrapper:
             self._live.clear()
             return
         from chaospoint._aim import aims_at, search
+        from chaospoint._calls import GO_ON
 
         rules = point.core.rules
         before = aims_at(rules, point.name, self.kind)
         after = aims_at(rules, point.name, self.kind, after=True)
         asks = any(aim.rule.terms.where is not None for aim in (*before, *after))
-        live = (search(before), search(after) if after else None, asks)
+        live = (search(before), search(after) if after else None, asks, GO_ON[self.kind])
         self._live[:] = [live] if before or after else []
 
     def proxy(self, target: Callable[..., Any]) -> Any:
         """Return the callable that stands in for ``target``."""
-        live, kind = self._live, self.kind
+        live = self._live
         (point,) = self.points
 
         def call(
             wrapped: Callable[..., Any], _: object, args: tuple[Any, ...], kwargs: dict[str, Any]
         ) -> Any:
-            for search, after, asks in live:  # none, if it was disarmed just now
+            for search, after, asks, go_on in live:  # none, if it was disarmed just now
                 values = _values(point, wrapped, args, kwargs) if asks else None
                 firing = search(values)
                 if firing is None and after is None:
                     break
-                from chaospoint._calls import GO_ON
-
                 later = None if after is None else partial(after, values)
-                return GO_ON[kind](firing, partial(wrapped, *args, **kwargs), later)
+                return go_on(firing, partial(wrapped, *args, **kwargs), later)
             return wrapped(*args, **kwargs)
 
         return _Proxy(target, call, enabled=cast(Any, live))

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
+from dataclasses import dataclass
 from functools import partial
 from inspect import iscoroutinefunction
 from math import exp, log, log1p, sqrt
@@ -165,8 +166,6 @@ class Failure(FaultModel):
     ] = ExceptionChoice.parse(InjectedFault)
     rate: Annotated[float | None, BeforeValidator(_rate)] = None
 
-    _raised: tuple[tuple[float, _effects.Raise], ...] = PrivateAttr(())  # up to which share
-
     if TYPE_CHECKING:
 
         def __init__(
@@ -202,18 +201,12 @@ class Failure(FaultModel):
         return f"raise({','.join([spec['type'], *map(quoted, spec['args'])])})"
 
     def effects(self, draws: Draws) -> tuple[_effects.Effect, ...]:
-        """Raise, or nothing where the rate says so."""
-        if not self._raised:
-            raise self._unresolved().invalid_plan()
-        if self.rate is not None and draws.uniform("outcome") >= self.rate:
-            return ()
-        if len(self._raised) == 1:
-            return (self._raised[0][1],)
-        share = draws.uniform("choice")
-        return (next(raised for upto, raised in self._raised if share < upto),)
+        """Raise `InvalidPlan`: its class was not looked up; what `resolve` returns can be asked."""
+        del draws
+        raise self._unresolved().invalid_plan()
 
-    def resolve(self, trust: Trust, *, reached: bool = False) -> Self:
-        """Return the failure with its class bound, unless that waits for the first reach."""
+    def resolve(self, trust: Trust, *, reached: bool = False) -> _effects.Fault | None:
+        """Return the failure with its class bound; None if that waits for the first reach."""
         try:
             raised = self.exception.find(trust, reached=reached)
         except Refusal as refusal:
@@ -221,15 +214,8 @@ class Failure(FaultModel):
         if raised is None:
             if reached:
                 raise self._unresolved()
-            return self
-        bound = self.model_copy()
-        bound._raised = raised
-        return bound
-
-    @property
-    def resolved(self) -> bool:
-        """Whether the class is bound."""
-        return bool(self._raised)
+            return None
+        return _Bound(self.kind, raised, self.rate)
 
     def detached(self) -> Self:
         """Refuse arguments that are not data."""
@@ -243,6 +229,24 @@ class Failure(FaultModel):
         cure = "resolve the fault, or let the rule be compiled"
         path = self.exception.path
         return Refusal("its class was not looked up", cure, field="exception", value=path)
+
+
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    """A failure whose class is found: each `Raise` with the share up to which it is drawn."""
+
+    kind: str
+    raised: tuple[tuple[float, _effects.Raise], ...]
+    rate: float | None
+
+    def effects(self, draws: Draws) -> tuple[_effects.Effect, ...]:
+        """Raise, or nothing where the rate says so."""
+        if self.rate is not None and draws.uniform("outcome") >= self.rate:
+            return ()
+        if len(self.raised) == 1:
+            return (self.raised[0][1],)
+        share = draws.uniform("choice")
+        return (next(raised for upto, raised in self.raised if share < upto),)
 
 
 def _returned(value: object) -> object:

@@ -15,10 +15,9 @@ from pydantic import BeforeValidator
 
 from chaospoint._decide import Schedule
 from chaospoint._draw import Draws, derive, draw_seed
-from chaospoint._effects import Effect
+from chaospoint._effects import Effect, Fault
 from chaospoint._terms import Terms
 from chaospoint.models.document import parse_text, read_text, rule_line
-from chaospoint.models.fault_model import FaultModel
 from chaospoint.models.lookup import Trust
 from chaospoint.models.model import Model
 from chaospoint.models.plain_data import quoted
@@ -208,7 +207,7 @@ def compile_plan(
             problem = "only code that arms has a context of its own"
             refusal = Refusal(problem, cure, field="scope", value=rule.scope)
             raise refusal.of_rule(called).invalid_plan()
-        faults = _resolve(rule, called, trust)
+        faults, wait = _resolve(rule, called, trust)
         drawn = rule.seed is None and base is None
         terms.append(
             Terms(
@@ -218,9 +217,7 @@ def compile_plan(
                 schedule=Schedule(seed, rule.skip, rule.every, rule.probability, rule.times),
                 seed_drawn=drawn,
                 expires_after=expires_after if rule.expires_after is None else rule.expires_after,
-                resolve=None
-                if all(fault.resolved for fault in faults)
-                else partial(_resolve, rule, called, trust, reached=True),
+                resolve=partial(_look_up, rule, called, trust) if wait else None,
                 after=rule.when == "after",
                 max_active=rule.max_active,
                 where=rule.where,
@@ -247,18 +244,27 @@ def _seed_key(rule: Rule) -> str:
 
 def _resolve(
     rule: Rule, called: str, trust: Trust, *, reached: bool = False
-) -> tuple[FaultModel, ...]:
+) -> tuple[tuple[Fault, ...], bool]:
+    """Return the faults that the kernel runs, and whether one of them has to wait."""
+    faults: list[Fault] = []
+    wait = False
     try:
-        faults = tuple(fault.resolve(trust, reached=reached) for fault in rule.faults)
-        for fault in faults:
-            if fault.resolved:
-                _try(fault)
+        for fault in rule.faults:
+            if (found := fault.resolve(trust, reached=reached)) is None:
+                wait = True
+            else:
+                _try(found)
+            faults.append(found or fault)
     except Refusal as refusal:
         raise refusal.of_rule(called).invalid_plan() from None
-    return faults
+    return tuple(faults), wait
 
 
-def _try(fault: FaultModel) -> None:
+def _look_up(rule: Rule, called: str, trust: Trust) -> tuple[Fault, ...]:
+    return _resolve(rule, called, trust, reached=True)[0]
+
+
+def _try(fault: Fault) -> None:
     """Ask once what the fault does: kinds of other packages may be wrong."""
     try:
         effects = fault.effects(Draws(0, 1))

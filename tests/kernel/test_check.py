@@ -56,7 +56,7 @@ def test_a_rule_behind_one_of_a_source_before_it(registry: Registry, function: o
     assert remarks(registry, rule("a.*", raises(), text="first")) == []
     with pytest.MonkeyPatch.context() as patch:
         said: list[str] = []
-        patch.setattr("chaospoint._remark.remark", lambda text, source: said.append(text))
+        patch.setattr("chaospoint._board.remark", lambda text, source: said.append(text))
         registry.install([rule("a.p", sleeps(0), text="second")], source="http")
         registry.replace([rule("a.*", sleeps(0), text="third")], source="file")
     assert [one.partition(" (")[0] for one in said] == [
@@ -134,7 +134,7 @@ def test_what_was_taken_out_of_a_glob_is_not_hidden_by_it(
     registry.disarm("a.p")
     with pytest.MonkeyPatch.context() as patch:
         said: list[str] = []
-        patch.setattr("chaospoint._remark.remark", lambda text, source: said.append(text))
+        patch.setattr("chaospoint._board.remark", lambda text, source: said.append(text))
         registry.install([rule("a.p", sleeps(0))], source="http")
     assert said == []
 
@@ -145,16 +145,20 @@ def test_what_a_block_cannot_express_is_not_sure_to_hide(
     assert remarks(registry, rule("a.p", answers(1)), rule("a.p", sleeps(0))) == []
 
 
-def test_replacing_a_rule_is_no_shadow(registry: Registry, function: object) -> None:
+def test_replacing_a_rule_is_no_shadow(
+    registry: Registry, function: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("chaospoint._board.remark", lambda text, source: said.append(text))
     for source in ("http", "store"):
         for _ in range(2):
-            _, said = registry.board.install([rule("a.p", raises())], source, only="a.p")
+            registry.replace([rule("a.p", raises())], source=source, only="a.p")
             assert said == []
     registry.disarm()
     terms = rule("a.p", raises(), text="first"), rule("a.p", sleeps(0), text="second")
-    for number in (1, 0):
-        _, said = registry.board.reload(terms, "file")
-        assert len(said) == number, "what is kept was said of before"
+    for _ in range(2):
+        registry.replace(terms, source="file")
+        assert len(said) == 1, "what is kept was said of before"
 
 
 def test_off_and_hidden_rules_are_armed_all_the_same(

@@ -312,7 +312,7 @@ def test_a_fault_that_raises_lets_the_call_through(
         ("chaospoint._aim.Aim.act", "effects"),
         ("chaospoint._epoch.ArmedRule.acts_at", "asking whether it is armed"),
         ("chaospoint._tally.Tally.take", "counting"),
-        ("chaospoint._drive._tell", "telling"),
+        ("chaospoint._drive._new", "recording"),
         ("chaospoint._drive.mark", "marking"),
         ("tests.clock", "the clock"),
     ],
@@ -333,7 +333,7 @@ def test_a_bug_of_ours_lets_the_call_through(
         else:
             terms = rule("p", sleeps(0), raises()) if "mark" in where else rule("p", sleeps(0))
         with patch.context() as quiet:
-            quiet.setattr(registry.board.keeper, "start", lambda: None)
+            quiet.setattr(registry.board.keeper, "start", lambda *_: None)
             arm(registry, terms)
         if where != "tests.clock":
             patch.setattr(where, _broken)

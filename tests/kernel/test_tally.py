@@ -138,7 +138,7 @@ def test_reading_a_counter_takes_nothing() -> None:
 
 
 def test_without_a_gil_the_counter_has_a_lock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
+    monkeypatch.setattr(_tally, "_has_gil", lambda: False)
     numbers = counter()
     assert isinstance(numbers, _tally._LockedCount)
     assert counted(numbers) == 0

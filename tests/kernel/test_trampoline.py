@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from types import CodeType, FrameType, FunctionType
+from types import CodeType, FrameType, FunctionType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -30,6 +30,11 @@ MODES = ("single", "single firing", "searched", "searched firing")
 KIND_NAMES = ("function", "coroutine", "generator", "async generator")
 
 
+def rule_of(tally: Tally) -> Any:
+    """Return as much of an armed rule as a trampoline takes."""
+    return SimpleNamespace(tally=tally, terms=SimpleNamespace(scoped=False))
+
+
 def swap(function: FunctionType, mode: str) -> Tally:
     """Put a trampoline on a function; a firing one hands the call over and it is made."""
     code = function.__code__
@@ -43,8 +48,8 @@ def swap(function: FunctionType, mode: str) -> Tally:
         return call()
 
     if mode.startswith("single"):
-        take = partial(lambda _: firing if fires else None)
-        function.__code__ = single(code, clone, go, tally, take)
+        fire = partial(lambda _: firing if fires else None)
+        function.__code__ = single(code, clone, rule_of(tally), fire, go)
     else:
 
         def search() -> Any:
@@ -346,14 +351,14 @@ def test_only_a_due_ordinal_is_looked_at() -> None:
     code = function.__code__
     clone = make_clone(function, code)
 
-    def take(ordinal: int) -> object:
+    def fire(ordinal: int) -> object:
         looked.append(ordinal)
-        return ("firing",) if tally.take(ordinal) else None
+        return ("answer",) if tally.take(ordinal) else None
 
-    function.__code__ = single(code, clone, lambda firing, call: (firing, call()), tally, take)
+    function.__code__ = single(code, clone, rule_of(tally), fire)
     assert [function() for _ in range(3)] == ["own"] * 3
     assert looked == [1]  # which makes the first chunk, and so the bound
-    assert function() == (("firing",), "own")
+    assert function() == "answer"
     assert looked == [1, 4]
     assert function() == "own"
     assert counted(tally.ordinals) == 5

@@ -59,8 +59,13 @@ def _in_an_exception(registry: Registry) -> None:
     registry.install([_terms(Builds())], source="code")
 
 
+class _Unspeakable:
+    def __format__(self, spec: str) -> str:
+        raise ZeroDivisionError("a bug of ours")
+
+
 def _in_a_schedule(registry: Registry) -> None:
-    schedule = Schedule(seed=1, times="five")  # type: ignore[arg-type]
+    schedule = Schedule(seed=_Unspeakable(), probability=0.5)  # type: ignore[arg-type]
     registry.install([Terms("bank.charge", "one", (Breaks(),), schedule)], source="code")
 
 

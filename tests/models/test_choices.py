@@ -78,7 +78,7 @@ def test_one_that_cannot_be_found_keeps_the_others_waiting(
 ) -> None:
     monkeypatch.delitem(sys.modules, "colorsys", raising=False)
     waiting = Failure(exception=[OSError, "colorsys.LaterError"]).resolve("deferred")
-    assert not waiting.resolved
+    assert waiting is None
 
 
 @pytest.mark.parametrize("pattern", [OSError(2, "gone"), KeyError("x"), InjectedFault("m")])

@@ -13,7 +13,7 @@ from chaospoint.models.refusal import Refusal
 
 if TYPE_CHECKING:
     from chaospoint._draw import Draws
-    from chaospoint._effects import Effect
+    from chaospoint._effects import Effect, Fault
     from chaospoint.models.text import Arguments
 
 __all__ = ["FaultModel"]
@@ -64,18 +64,14 @@ class FaultModel(Model):
         """Say what to do at one firing: pure, with all chance from ``draws``."""
         raise NotImplementedError
 
-    def resolve(self, trust: Trust, *, reached: bool = False) -> Self:
-        """Return the fault with what it names looked up as far as the trust allows now.
+    def resolve(self, trust: Trust, *, reached: bool = False) -> Fault | None:
+        """Return the fault as the kernel runs it, with what it names looked up as far as the trust
+        allows now; None if that has to wait for the rule's first reach.
 
-        ``reached``: the rule has been reached, so nothing may wait longer. Raises `Refusal` only.
+        ``reached``: that has come, so nothing may wait longer. Raises `Refusal` only.
         """
         del trust, reached
         return self
-
-    @property
-    def resolved(self) -> bool:
-        """Whether nothing is left to look up."""
-        return True
 
     def detached(self) -> Self:
         """Return the fault as read from data, sharing nothing with it; `Refusal` if not data."""

@@ -6,7 +6,7 @@ What leaves the package is `InvalidPlan`, made from it at the outermost call.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Final
 
@@ -102,11 +102,11 @@ def first_refusal(error: ValidationError) -> Refusal:
     return Refusal(detail["msg"], "correct the value", field=field, value=detail["input"])
 
 
-def check_keys(keys: Mapping[str, object], known: Iterable[str]) -> None:
+def check_keys(keys: Mapping[str, object], known: Collection[str]) -> None:
     """Refuse the first key that is not known, with the nearest ones that are."""
-    names = list(known)
     for key, value in keys.items():
-        if key not in names:
+        if key not in known:
+            names = list(known)
             cure = close_to(key, names) or f"known are {', '.join(names)}"
             raise Refusal("unknown key", cure, field=name_key(key), value=value)
 

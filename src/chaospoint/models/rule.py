@@ -108,17 +108,20 @@ class Rule(Model):
 
     @classmethod
     def _canonical(cls, keys: Mapping[str, object]) -> dict[str, object]:
+        known = (*cls.model_fields, *SHORT_KEYS)
         for key in keys:
+            if key in known:
+                continue
             if key == "rule":
                 cure = "in code, arm(Rule.parse('point=...')) takes the text of a rule"
                 raise Refusal("text stands here in files and over HTTP", cure, field=key)
             if key in _MEANT:
                 cure = f"did you mean {_MEANT[key]!r}?"
                 raise Refusal("unknown key", cure, field=key, value=keys[key])
-            if key not in cls.model_fields and key not in SHORT_KEYS and is_kind(key):
+            if is_kind(key):
                 cure = f"write faults: [{{kind: {key}}}]"
                 raise Refusal("a kind of fault without a key", cure, field=key, value=keys[key])
-        check_keys(keys, (*cls.model_fields, *SHORT_KEYS))
+        check_keys(keys, known)
         if "point" not in keys:
             raise Refusal("missing", "write the name of a point, or a glob", field="point")
         return expand(keys)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from json import JSONDecodeError
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 from chaospoint.errors import InvalidPlan
 from chaospoint.models import strict_json
@@ -340,10 +340,16 @@ def write_rule(rule: Rule) -> str:
     if rule.times is not None:
         prefix += f"{rule.times}*"
     text = f"{prefix}{'+'.join(map(str, faults))}"
-    more = rule.model_dump(mode="json", exclude={"point", "faults", "probability", "times"})
+    plain = f"{rule.point}={text}"
+    if rule.model_fields_set <= _SAID:
+        return plain
+    more = rule.model_dump(mode="json", exclude=_SAID)
     if not more:
-        return f"{rule.point}={text}"
+        return plain
     return f'{{"point": {quoted(rule.point)}, "rule": {quoted(text)}, {quoted(more)[1:]}'
+
+
+_SAID: Final = {"point", "faults", "probability", "times"}
 
 
 def _percent(share: float) -> str:

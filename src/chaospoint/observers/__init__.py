@@ -17,13 +17,15 @@ __all__ = ["add_defaults"]
 
 def add_defaults(registry: Registry) -> None:
     """Have Prometheus, OpenTelemetry and the log told of what ``registry`` injects; once."""
+    board = registry.board
+    if board.has_defaults:
+        return
     from chaospoint.observers.log import Log
     from chaospoint.observers.otel import OpenTelemetry
     from chaospoint.observers.prometheus import Prometheus
 
     with arming:
-        board = registry.board
         if not board.has_defaults:
-            board.has_defaults = True
             for sink in (Prometheus, OpenTelemetry, Log):
-                registry.add_observer(sink())
+                board.add_observer(sink())
+            board.has_defaults = True

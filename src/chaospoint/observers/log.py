@@ -42,6 +42,8 @@ class Log:
 
     def notice(self, notice: Notice) -> None:
         """Log what happened to a rule or to the switch."""
+        if not (isinstance(notice, RuleDisarmed) or _log.isEnabledFor(logging.INFO)):
+            return
         match notice:
             case RuleArmed(rule):
                 _log.info(

@@ -5,7 +5,7 @@ Span events are being superseded by events in the log signal; all that emits the
 
 from __future__ import annotations
 
-from opentelemetry.trace import get_current_span
+from opentelemetry.trace import INVALID_SPAN, get_current_span
 
 from chaospoint._injection import Injection
 
@@ -18,7 +18,7 @@ class OpenTelemetry:
     def observe(self, injection: Injection) -> None:
         """Add the event ``chaospoint.injection`` and the attribute ``chaospoint.injected``."""
         span = get_current_span()
-        if not span.is_recording():
+        if span is INVALID_SPAN or not span.is_recording():
             return
         attributes: dict[str, str | int | float] = {
             "chaospoint.point": injection.point,
