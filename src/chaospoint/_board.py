@@ -362,11 +362,14 @@ class Board:
     def rules(self, point: str | None = None) -> list[ArmedRule]:
         """Return the armed rules, or those of one point, in the order in which they are tried."""
         with arming:
-            if point is None:
-                found = [rule for named in self._named.values() for rule in named] + self._globs
-            else:
-                found = self._named.get(point, []) + self._globs
-                found = [rule for rule in found if rule.covers(point)]
+            if point is not None:
+                return self._rules_at(point)
+            found = [rule for named in self._named.values() for rule in named] + self._globs
+        return sorted(found, key=attrgetter("rank"))
+
+    def _rules_at(self, name: str) -> list[ArmedRule]:
+        found = [*self._named.get(name, ()), *self._globs]
+        found = [rule for rule in found if rule.covers(name)]
         if len(found) > 1:
             found.sort(key=attrgetter("rank"))
         return found
@@ -427,11 +430,11 @@ class Board:
 
     def _set(self, point: Point) -> None:
         core = point.core
-        core.rules = tuple(self.rules(core.name))
-        rules, late = core.rules, any(rule.terms.after for rule in core.rules)
+        core.rules = rules = tuple(self._rules_at(core.name))
+        late = any(rule.terms.after for rule in rules)
         core.before = Searches(rules, core.name, after=False) if rules else None
         core.after = Searches(rules, core.name, after=True) if late else None
-        point.__class__ = ArmedPoint if core.rules else Point
+        point.__class__ = ArmedPoint if rules else Point
         for site in core.sites:
             try:
                 site.rebuild()

@@ -15,6 +15,7 @@ bugs: deque[BaseException] = deque(maxlen=10)
 
 _said: set[tuple[str, type[BaseException]]] = set()
 
+_STACK = "the stack of the program is at its end, and the call goes on as it can"
 _OURS = "the call goes through without chaos; this is a bug in chaospoint: please report it"
 
 
@@ -23,8 +24,14 @@ def report(where: str, cure: str = _OURS) -> None:
     error = sys.exception()
     if error is None:
         return
-    bugs.append(error)
+    if isinstance(error, RecursionError):
+        cure = _STACK  # it came to its end in our code, which is no bug of ours
+    else:
+        bugs.append(error)
     if (where, type(error)) not in _said:
         _said.add((where, type(error)))
         kind = type(error).__name__
-        say(logging.ERROR, "%s failed (%s: %s); %s", where, kind, error, cure, error=error)
+        try:
+            say(logging.ERROR, "%s failed (%s: %s); %s", where, kind, error, cure, error=error)
+        except RecursionError:
+            pass

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterable
+from types import FunctionType
 from typing import Any, cast
 
 from chaospoint._aim import Firing, GoOn, Kind
 from chaospoint._drive import adrive, drive
 
-__all__ = ["GO_ON"]
+__all__ = ["GO_ON", "way_on"]
 
 _After = Callable[[], Firing | None]
 
@@ -110,3 +111,12 @@ GO_ON: dict[Kind, GoOn] = {
     "generator": _generator,
     "async generator": _async_generator,
 }
+
+
+def way_on(kind: Kind, function: FunctionType) -> GoOn:
+    """Return how calls of ``function`` go on; what they return has the function's names."""
+    way = GO_ON[kind]
+    assert isinstance(way, FunctionType)
+    named = FunctionType(way.__code__, way.__globals__, function.__name__, way.__defaults__)
+    named.__qualname__ = function.__qualname__
+    return named

@@ -40,7 +40,7 @@ def check(
     """
     remarks: list[str] = []
     always: dict[tuple[str, bool], ArmedRule] = {}  # the first that hides the others
-    for rule in fellows:
+    for rule in fellows if len(fellows) > 1 else ():
         if rule.always:
             always.setdefault((rule.pattern, rule.terms.after), rule)
     globs = [rule for rule in always.values() if is_glob(rule.pattern)][:_LOOKED_THROUGH]
@@ -99,6 +99,8 @@ def _left_out(rule: ArmedRule, points: Sequence[Point]) -> list[str]:
     remarks: list[str] = []
     after = rule.terms.after
     block = expressible(rule, "block")
+    if len(block) == len(rule.faults):
+        return remarks
     for nth, fault in enumerate(rule.faults):
         if nth in block:
             continue  # what a block can express, every decorated function can

@@ -151,7 +151,7 @@ class Site:
     def _patched(self, function: FunctionType, code: CodeType, point: Point) -> CodeType:
         # What only arming needs is imported by arming.
         from chaospoint._aim import aims_at, search, take
-        from chaospoint._calls import GO_ON
+        from chaospoint._calls import way_on
         from chaospoint._drive import drive
 
         rules = point.core.rules
@@ -161,16 +161,15 @@ class Site:
         after = aims_at(rules, point.name, self.kind, after=True, reads=reads)
         if not before and not after:
             return code
-        clone, go_on = make_clone(function, code), GO_ON[self.kind]
+        clone, plain = make_clone(function, code), self.kind == "function"
+        act = drive if plain else way_on(self.kind, function)
         if after:
-            return followed(code, clone, go_on, search(before), search(after))
+            return followed(code, clone, act, search(before), search(after))
         asks = any(aim.rule.terms.where is not None for aim in before)
         if asks or len(before) > 1:
-            return searched(code, clone, go_on, search(before), asks=asks)
+            return searched(code, clone, act, search(before), asks=asks)
         (aim,) = before
-        if self.kind == "function":
-            return single(code, clone, aim.rule, partial(drive, aim))
-        return single(code, clone, aim.rule, partial(take, aim), go_on)
+        return single(code, clone, aim.rule, partial(drive if plain else take, aim), act)
 
     def _leave_alone(self) -> None:
         if not any(point.core.rules for point in self.points):

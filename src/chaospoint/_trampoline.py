@@ -11,9 +11,9 @@ its own arguments:
         if not inside():
             for n in ORDINALS: break            # one ordinal, taken in one bytecode of C
             if n >= TALLY.due:                  # seldom true
-                found = FIRE(n)
-        if found is not None:                   # a plain function has acted, and has an answer;
-            return found[0]                     # the other kinds end as below
+                found = FIRE(n)                 # has acted, and has an answer or none
+        if found is not None:
+            return found[0]
         return CLONE(a, *args, k=k, **kw)
 
     def f(a, *args, k, **kw):                   # scoped: the same, behind the question whether
@@ -22,13 +22,22 @@ its own arguments:
     def f(a, *args, k, **kw):                   # searched: several rules, decided by a closure,
         found = SEARCH((a, args, k, kw))        # which is given the arguments if a rule asks
         if found is not None:
-            return GO_ON(found, PARTIAL(CLONE, a, *args, k=k, **kw))
+            answer = ACT(*found)
+            if answer is not None:
+                return answer[0]
         return CLONE(a, *args, k=k, **kw)
 
-    def f(a, *args, k, **kw):                   # followed: a rule may fire after the call
-        values = (a, args, k, kw)
-        call = PARTIAL(CLONE, a, *args, k=k, **kw)
-        return GO_ON(SEARCH(values), call, PARTIAL(AFTER, values))
+    def f(a, *args, k, **kw):                   # followed: a rule may fire after the call, too
+        ...
+        result = CLONE(a, *args, k=k, **kw)
+        found = AFTER((a, args, k, kw))
+        ...
+        return result
+
+That is a plain function.  The other kinds are reached when they are called and act later, so where
+something fires, or may fire after the call, they end in one call that makes one of their kind::
+
+        return ACT(found, PARTIAL(CLONE, a, *args, k=k, **kw), PARTIAL(AFTER, (a, args, k, kw)))
 
 Compiling takes tens of microseconds, so a template is compiled once for each argument shape and
 number of free variables; a trampoline is that template with other constants and names.
@@ -40,6 +49,8 @@ What bites, and how it is met:
   has as many variables, which they name and never read.
 * A coroutine needs no asynchronous trampoline: since 3.11 an opcode makes the coroutine and the
   flags only tell of it.  A plain body with the flags set returns the clone's own coroutine.
+* Tracing writes locals back by name, up to 3.12: those of ours are renamed to what no argument can
+  be called.
 * Constants must be hashable, for tools that keep code objects in dictionaries, and something
   that is called goes through a local, for the compiler warns of calling a constant.
 * The line table says the first line for every instruction, and no columns, so that a traceback
@@ -50,15 +61,14 @@ from __future__ import annotations
 
 from functools import lru_cache, partial
 from types import CodeType, FunctionType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, cast
 
 from chaospoint._inside import inside
 from chaospoint._scope import here
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from chaospoint._aim import GoOn
     from chaospoint._epoch import ArmedRule
 
 __all__ = [
@@ -77,7 +87,7 @@ asynchronous generator (their names in `inspect` cost its import)."""
 
 _VARARGS, _VARKEYWORDS = 0x04, 0x08
 
-# Strings in angle brackets become the hooks; the names of locals show in debuggers only.
+# Strings in angle brackets become the hooks.
 _SINGLE = """
         _found = None
         _inside = "<inside>"
@@ -118,19 +128,37 @@ _ANSWERED = """
         if _found is not None:
             return _found[0]
 """
+_ACTS = """
+        if _found is not None:
+            _act = "<act>"
+            _found = _act(*_found)
+            if _found is not None:
+                return _found[0]
+"""
 _GOES_ON = """
         if _found is not None:
-            _go_on = "<go on>"
+            _act = "<act>"
             _partial = "<partial>"
-            return _go_on(_found, _partial({call}))
+            return _act(_found, _partial(_clone, {handed}))
 """
-_FOLLOWED = """
+_CALLS = """
+        return _clone({handed})
+"""
+_LATE = """
+        _result = _clone({handed})
+        _after = "<after>"
+        _found = _after(({values}))
+"""
+_RETURNS = """
+        return _result
+"""
+_GOES_ON_AFTER = """
         _values = ({values})
         _search = "<search>"
-        _go_on = "<go on>"
+        _act = "<act>"
         _partial = "<partial>"
         _after = "<after>"
-        return _go_on(_search(_values), _partial({call}), _partial(_after, _values))
+        return _act(_search(_values), _partial(_clone, {handed}), _partial(_after, _values))
 """
 
 
@@ -139,112 +167,115 @@ def single(
     clone: FunctionType,
     rule: ArmedRule,
     fire: Callable[[int], object],
-    go_on: GoOn | None = None,
+    act: Callable[..., object],
 ) -> CodeType:
     """Return a trampoline for ``code`` on which one rule is armed that asks for no arguments.
 
-    ``fire`` is given the ordinal of a reach that may fire.  It acts, and returns an `Answer` or
-    None; with ``go_on`` it only returns a `Firing` or None, and the call goes on from there.
+    ``fire`` is given the ordinal of a reach that may fire.  For a plain function it acts, and
+    returns an `Answer` or None; for other kinds it returns a `Firing` or None, for ``act``.
     """
     tally = rule.tally
     hooks = {"<inside>": inside.get, "<ordinals>": tally.ordinals, "<tally>": tally, "<fire>": fire}
     if rule.terms.scoped:
         hooks |= {"<here>": here.get, "<rule>": rule, "<misses>": rule.misses}
     body = _SCOPED if rule.terms.scoped else _SINGLE
-    return _make(body + (_GOES_ON if go_on else _ANSWERED), code, clone, go_on, hooks)
+    end = _GOES_ON if code.co_flags & KINDS else _ANSWERED
+    return _make(body + end + _CALLS, code, clone, {**hooks, "<act>": act})
 
 
 def searched(
     code: CodeType,
     clone: FunctionType,
-    go_on: GoOn,
+    act: Callable[..., object],
     search: Callable[..., object],
     *,
     asks: bool = False,
 ) -> CodeType:
     """Return a trampoline for ``code`` on which whatever ``search`` tries is armed.
 
-    ``asks``: it is given the tuple of the arguments, in the order of `argument_names`.
+    ``act``: `drive` for a plain function, else how calls of the kind go on.  ``asks``: the search
+    is given the tuple of the arguments, in the order of `argument_names`.
     """
-    body = (_ASKED if asks else _SEARCHED) + _GOES_ON
-    return _make(body, code, clone, go_on, {"<search>": search})
+    body = _ASKED if asks else _SEARCHED
+    end = _GOES_ON if code.co_flags & KINDS else _ACTS
+    return _make(body + end + _CALLS, code, clone, {"<act>": act, "<search>": search})
 
 
 def followed(
     code: CodeType,
     clone: FunctionType,
-    go_on: GoOn,
+    act: Callable[..., object],
     search: Callable[..., object],
     after: Callable[..., object],
 ) -> CodeType:
     """Return a trampoline for ``code`` where there is a search before and one after each call.
 
-    Both are given the tuple of the arguments.
+    Both are given the tuple of the arguments; else as `searched`.
     """
-    return _make(_FOLLOWED, code, clone, go_on, {"<search>": search, "<after>": after})
+    body = _GOES_ON_AFTER if code.co_flags & KINDS else _ASKED + _ACTS + _LATE + _ACTS + _RETURNS
+    return _make(body, code, clone, {"<act>": act, "<search>": search, "<after>": after})
 
 
 def argument_names(code: CodeType) -> tuple[tuple[str, ...], bool]:
     """Return the names of the arguments, and whether the last of them takes the keyword rest."""
-    shape = _Shape.of(code)
-    count = shape.positional + shape.keyword_only + shape.varargs + shape.varkw
-    return code.co_varnames[:count], shape.varkw
+    return code.co_varnames[: _count(code)], bool(code.co_flags & _VARKEYWORDS)
 
 
 def clone_of(code: CodeType) -> FunctionType | None:
     """Return the clone that ``code`` calls if it is a trampoline of ours, armed or not."""
     for constant in code.co_consts:
-        if isinstance(constant, FunctionType) and hasattr(constant, _IS_CLONE):
+        if isinstance(constant, FunctionType) and isinstance(constant.__doc__, _Mark):
             return constant
     return None
 
 
-_IS_CLONE = "__chaospoint_clone__"
+class _Mark:
+    """The docstring of a clone, by which it is known, and which nothing pickles by value."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __reduce__(self) -> str:
+        raise TypeError(
+            f"{self._name} has a chaos point that is armed, so its code cannot be pickled by "
+            "value: disarm it first, or define it in a module that the other process imports"
+        )
 
 
 def make_clone(function: FunctionType, code: CodeType) -> FunctionType:
     """Return a private function that runs ``code`` as ``function`` would.
 
-    It needs no defaults: the trampoline hands it every argument.
+    It needs no defaults: the trampoline hands it every argument.  Its names are those that the
+    function goes by, for coroutines and generators show them.
     """
-    clone = FunctionType(code, function.__globals__, code.co_name, None, function.__closure__)
-    setattr(clone, _IS_CLONE, True)
+    name = function.__qualname__
+    clone = FunctionType(code, function.__globals__, function.__name__, None, function.__closure__)
+    clone.__qualname__ = name
+    clone.__doc__ = cast("str", _Mark(name))  # an attribute of ours would take a dictionary
     return clone
 
 
-class _Shape(NamedTuple):
-    """The shape of a function's arguments, from which templates are made."""
-
-    positional_only: int
-    positional: int  # the positional-only ones included, as in co_argcount
-    keyword_only: int
-    varargs: bool
-    varkw: bool
-
-    @classmethod
-    def of(cls, code: CodeType) -> _Shape:
-        flags = code.co_flags
-        return cls(
-            code.co_posonlyargcount,
-            code.co_argcount,
-            code.co_kwonlyargcount,
-            bool(flags & _VARARGS),
-            bool(flags & _VARKEYWORDS),
-        )
-
-
 @lru_cache(maxsize=1024)
-def _template(body: str, shape: _Shape, free: int) -> CodeType:
-    positional = [f"a{n}" for n in range(shape.positional)]
-    keywords = [f"k{n}" for n in range(shape.keyword_only)]
-    taken = list(positional)
-    if shape.positional_only:
-        taken.insert(shape.positional_only, "/")
-    if shape.varargs or keywords:
-        taken.append("*args" if shape.varargs else "*")
-    handed = positional + ["*args"] * shape.varargs + [f"{name}={name}" for name in keywords]
-    rest = ["**kwargs"] * shape.varkw
-    values = positional + keywords + ["args"] * shape.varargs + ["kwargs"] * shape.varkw
+def _template(
+    body: str, positional_only: int, positional: int, keyword_only: int, rests: int, free: int
+) -> tuple[CodeType, tuple[tuple[int, str], ...]]:
+    """Return the template for a shape of arguments, and which constant each hook replaces.
+
+    ``positional`` counts the positional-only ones too; ``rests`` are the flags of the two rests.
+    """
+    names = [f"a{n}" for n in range(positional)]
+    keywords = [f"k{n}" for n in range(keyword_only)]
+    taken = list(names)
+    if positional_only:
+        taken.insert(positional_only, "/")
+    args, kwargs = bool(rests & _VARARGS), bool(rests & _VARKEYWORDS)
+    if args or keywords:
+        taken.append("*args" if args else "*")
+    handed = names + ["*args"] * args + [f"{name}={name}" for name in keywords]
+    rest = ["**kwargs"] * kwargs
+    values = names + keywords + ["args"] * args + ["kwargs"] * kwargs
     cells = ", ".join(f"v{n}" for n in range(free)) or "None"
     source = f"""
 def outer():
@@ -252,38 +283,38 @@ def outer():
     def inner({", ".join(taken + keywords + rest)}):
         if False: {cells}
         _clone = "<clone>"
-{body.format(call=", ".join(["_clone", *handed, *rest]), values="".join(f"{v}, " for v in values))}
-        return _clone({", ".join(handed + rest)})
+{body.format(handed=", ".join(handed + rest), values="".join(f"{one}, " for one in values))}
 """
     outer = compile(source, "<chaospoint>", "exec").co_consts[0]
     assert isinstance(outer, CodeType)
     (inner,) = (code for code in outer.co_consts if isinstance(code, CodeType))
-    return inner.replace(co_linetable=_line_table(len(inner.co_code) // 2))
+    hooks = [(n, one) for n, one in enumerate(inner.co_consts) if str(one).startswith("<")]
+    template = inner.replace(
+        co_varnames=tuple(name.replace("_", ".", 1) for name in inner.co_varnames),
+        co_linetable=_line_table(len(inner.co_code) // 2),
+    )
+    return template, tuple(hooks)
 
 
-def _make(
-    body: str, code: CodeType, clone: FunctionType, go_on: GoOn | None, hooks: dict[str, object]
-) -> CodeType:
-    shape = _Shape.of(code)
-    template = _template(body, shape, len(code.co_freevars))
-    first = code.co_argcount
-    after = first + code.co_kwonlyargcount
-    arguments = after + shape.varargs + shape.varkw
-    # The names of keyword-only arguments are constants too, alone or in a tuple.
-    names: dict[Any, object] = {
-        **{f"k{n}": name for n, name in enumerate(code.co_varnames[first:after])},
-        **hooks,
-        "<clone>": clone,
-        "<go on>": go_on,
-        "<partial>": partial,
-    }
+def _make(body: str, code: CodeType, clone: FunctionType, hooks: dict[str, object]) -> CodeType:
+    keyword_only, rests = code.co_kwonlyargcount, code.co_flags & (_VARARGS | _VARKEYWORDS)
+    template, places = _template(
+        body,
+        code.co_posonlyargcount,
+        code.co_argcount,
+        keyword_only,
+        rests,
+        len(code.co_freevars),
+    )
+    hooks |= {"<clone>": clone, "<partial>": partial}
+    constants = list(template.co_consts)
+    for place, hook in places:
+        constants[place] = hooks[hook]
+    if keyword_only:
+        _rename(constants, code.co_varnames[code.co_argcount :][:keyword_only])
+    arguments = _count(code)
     return template.replace(
-        co_consts=tuple(
-            tuple(names.get(one, one) for one in value)
-            if isinstance(value, tuple)
-            else names.get(value, value)
-            for value in template.co_consts
-        ),
+        co_consts=tuple(constants),
         co_varnames=code.co_varnames[:arguments] + template.co_varnames[arguments:],
         co_freevars=code.co_freevars,
         co_flags=template.co_flags | code.co_flags & KINDS,
@@ -292,6 +323,21 @@ def _make(
         co_name=code.co_name,
         co_qualname=code.co_qualname,
     )
+
+
+def _rename(constants: list[Any], keywords: Sequence[str]) -> None:
+    """Rename keyword-only arguments, whose names are constants too, alone or in a tuple."""
+    names = {f"k{n}": name for n, name in enumerate(keywords)}
+    for place, value in enumerate(constants):
+        if isinstance(value, str):
+            constants[place] = names.get(value, value)
+        elif isinstance(value, tuple):
+            constants[place] = tuple(names.get(one, one) for one in value)
+
+
+def _count(code: CodeType) -> int:
+    rests = bool(code.co_flags & _VARARGS) + bool(code.co_flags & _VARKEYWORDS)
+    return code.co_argcount + code.co_kwonlyargcount + rests
 
 
 def _line_table(units: int) -> bytes:

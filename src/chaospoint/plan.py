@@ -5,7 +5,6 @@ What comes in is a model, data or a file; what goes out is `Terms`, which the ke
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -192,12 +191,12 @@ def compile_plan(
     here, as far as ``trust`` allows. Raises `InvalidPlan` only.
     """
     base = seed if plan.seed is None else plan.seed
-    count: Counter[str] = Counter()
+    count: dict[str, int] = {}
     terms = []
     for nth, rule in enumerate(plan.rules, 1):
         if rule.seed is None and base is not None:
             key = _seed_key(rule)
-            count[key] += 1
+            count[key] = count.get(key, 0) + 1
             seed = derive(base, key, count[key])
         else:
             seed = rule.seed if rule.seed is not None else draw_seed()
@@ -254,7 +253,7 @@ def _resolve(
                 wait = True
             else:
                 _try(found)
-            faults.append(found or fault)
+            faults.append(fault if found is None else found)
     except Refusal as refusal:
         raise refusal.of_rule(called).invalid_plan() from None
     return tuple(faults), wait

@@ -8,7 +8,6 @@ import marshal
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType, SimpleNamespace
@@ -36,27 +35,32 @@ def rule_of(tally: Tally) -> Any:
 
 
 def swap(function: FunctionType, mode: str) -> Tally:
-    """Put a trampoline on a function; a firing one hands the call over and it is made."""
+    """Put a trampoline on a function; where one fires the call is made all the same."""
     code = function.__code__
     clone = make_clone(function, code)
+    plain = not code.co_flags & KINDS
     fires = mode.endswith("firing")
     tally = Tally(Schedule(1))
     firing = ("aim", 1)
 
-    def go(fired: Any, call: Callable[[], Any]) -> Any:
+    def act(*fired: Any) -> Any:
+        if plain:
+            assert fired == firing
+            return None
+        fired, call = fired
         assert fired is firing
         return call()
 
     if mode.startswith("single"):
-        fire = partial(lambda _: firing if fires else None)
-        function.__code__ = single(code, clone, rule_of(tally), fire, go)
+        fire = partial(lambda _: firing if fires and not plain else None)
+        function.__code__ = single(code, clone, rule_of(tally), fire, act)
     else:
 
         def search() -> Any:
             next(tally.ordinals)
             return firing if fires else None
 
-        function.__code__ = searched(code, clone, go, search)
+        function.__code__ = searched(code, clone, act, search)
     return tally
 
 
@@ -64,7 +68,7 @@ def swap(function: FunctionType, mode: str) -> Tally:
 
 # Among them all names that the templates use themselves.
 NAMES = (
-    *("_n", "_clone", "_run", "_partial", "_firing", "_tally", "_take", "_search", "_inside"),
+    *("_n", "_clone", "_act", "_partial", "_found", "_tally", "_fire", "_search", "_inside"),
     *("a0", "a1", "k0", "k1", "v0", "v1", "args", "kwargs", "inner", "outer", "self", "cls"),
     *("x", "y", "z", "größe", "func", "None_"),
 )
@@ -355,7 +359,7 @@ def test_only_a_due_ordinal_is_looked_at() -> None:
         looked.append(ordinal)
         return ("answer",) if tally.take(ordinal) else None
 
-    function.__code__ = single(code, clone, rule_of(tally), fire)
+    function.__code__ = single(code, clone, rule_of(tally), fire, print)
     assert [function() for _ in range(3)] == ["own"] * 3
     assert looked == [1]  # which makes the first chunk, and so the bound
     assert function() == "answer"

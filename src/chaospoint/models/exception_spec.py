@@ -105,10 +105,12 @@ class ExceptionSpec:
 
     def dump(self) -> object:
         """Return the shortest form that `parse` reads back."""
-        if self.factory is not None or not is_plain([*self.args]) or not is_plain({**self.kwargs}):
+        if self.factory is not None:
             return CODE_ONLY
         if not self.args and not self.kwargs:
             return self.path
+        if not is_plain([*self.args]) or not is_plain({**self.kwargs}):
+            return CODE_ONLY
         parts = {"type": self.path, "args": [*self.args], "kwargs": {**self.kwargs}}
         return {name: part for name, part in parts.items() if part}
 

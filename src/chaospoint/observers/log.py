@@ -56,27 +56,34 @@ class Log:
                 )
             case RuleDisarmed(rule, "failed", _, reason):
                 _log.error("disarmed %s (source %s): %s", rule.shown, rule.source, reason)
-            case RuleDisarmed(rule, why, by, reason):
+            case RuleDisarmed(rule, why):
                 never = rule.reaches == 0 and why in ("disarmed", "expired")
-                _log.log(
-                    logging.WARNING if never else logging.INFO,
-                    "%s %s (source %s%s): %d injections in %d reaches, %d woken early%s%s",
-                    why,
-                    rule.shown,
-                    rule.source,
-                    f", by {by}" if by else "",
-                    rule.injections,
-                    rule.reaches,
-                    rule.interrupted,
-                    f", {rule.overflow} passed at max_active" if rule.overflow else "",
-                    f"; it was never reached: {reason or _never(rule)}" * never,
-                )
+                level = logging.WARNING if never else logging.INFO
+                if _log.isEnabledFor(level):
+                    _write_end(level, notice, never)
             case Switched(enabled, by):
                 _log.info("chaospoint %s by %s", "enabled" if enabled else "disabled", by)
             case Reloaded(source, True):
                 _log.info("read the plan of source %s", source)
             case Reloaded() | Reached() | Overflowed() | Standing():
                 pass  # a refusal is logged by who refused, with the cure
+
+
+def _write_end(level: int, ended: RuleDisarmed, never: bool) -> None:
+    rule = ended.rule
+    _log.log(
+        level,
+        "%s %s (source %s%s): %d injections in %d reaches, %d woken early%s%s",
+        ended.why,
+        rule.shown,
+        rule.source,
+        f", by {ended.by}" if ended.by else "",
+        rule.injections,
+        rule.reaches,
+        rule.interrupted,
+        f", {rule.overflow} passed at max_active" if rule.overflow else "",
+        f"; it was never reached: {ended.reason or _never(rule)}" * never,
+    )
 
 
 def _never(rule: ArmedRule) -> str:
