@@ -1,0 +1,85 @@
+"""What fires costs what it asks for, here raising and catching, and a bounded time more.
+
+Every call fires, and the three default observers are told: metric, span and log.  The base raises
+the same exception and, where a span is recording, makes the SDK's two calls by hand, with
+attributes that are ready.  A span keeps its last 128 events, those of ours and of the base alike.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+import chaospoint
+from benchmarks.budget import Budget
+from benchmarks.budget import Kind as Of
+from benchmarks.kinds import Kind, trio
+from benchmarks.measure import Trio, sample
+from benchmarks.row import Row
+
+__all__ = ["rows"]
+
+_MORE = 2_800.0 if sys.version_info >= (3, 12) else 2_300.0
+FIRES = Budget(Of.EXTRA, _MORE)
+FIRES_ON_SPAN = Budget(Of.EXTRA, _MORE + 1_000.0)
+
+_CATCH = "try: it()\nexcept TimeoutError: pass"
+_RAISE = Kind("exception", "@place\ndef it():\n    raise TimeoutError\n", _CATCH)
+_TELL = Kind(
+    "exception",
+    """
+@place
+def it():
+    add_event("chaospoint.injection", attributes)
+    set_attribute("chaospoint.injected", True)
+    raise TimeoutError
+""",
+    _CATCH,
+)
+
+
+def rows() -> Iterator[Row]:
+    """Yield the rows."""
+    group = "armed, fires"
+    yield Row(group, "exception", FIRES, partial(sample, trio(_RAISE, _fires)))
+    yield Row(group, "exception, on a recording span", FIRES_ON_SPAN, partial(sample, _on_span))
+
+
+def _fires(stack: ExitStack) -> Any:
+    registry = chaospoint.Registry()
+    it = _RAISE.make(registry.point("bench.point"))
+    handle = stack.enter_context(
+        chaospoint.armed("bench.point", exception=TimeoutError, registry=registry)
+    )
+    try:
+        it()
+    except TimeoutError as error:
+        if chaospoint.injection_of(error) is not None and handle.injections == 1:
+            return it
+    raise RuntimeError("what was raised was not injected")
+
+
+def _on_span(stack: ExitStack) -> Trio:
+    from opentelemetry.sdk.trace import TracerProvider
+
+    provider = TracerProvider()
+    stack.callback(provider.shutdown)
+    tracer = provider.get_tracer("benchmarks")
+    span: Any = stack.enter_context(
+        tracer.start_as_current_span("measured", record_exception=False)
+    )
+    if not span.is_recording():
+        raise RuntimeError("the span does not record")
+    ours = _fires(stack)
+    event = span.events[-1]
+    names: Mapping[str, object] = {
+        "add_event": span.add_event,
+        "set_attribute": span.set_attribute,
+        "attributes": dict(event.attributes),
+    }
+    if event.name != "chaospoint.injection" or len(event.attributes) < 6:
+        raise RuntimeError(f"the span did not get what the base gives it: {event!r}")
+    return trio(_TELL, lambda _: ours, names)(stack)

@@ -1,0 +1,92 @@
+"""A row of the table: what is measured, under which budget; and what came of it.
+
+A row that cannot be measured says so and stops nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from benchmarks.budget import Budget, Figure, Spread, Verdict, figure_of, spread, verdict_on
+from benchmarks.measure import Effort, Part
+
+__all__ = ["TRIES", "Result", "Row", "Unit", "judge", "measured"]
+
+TRIES = 3
+
+
+class Unit(StrEnum):
+    """What the samples of a row are counted in."""
+
+    NANOSECONDS = "ns"
+    BYTES = "B"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One thing to measure, ``sample`` being how."""
+
+    group: str
+    name: str
+    budget: Budget
+    sample: Callable[[Effort], Sequence[Part]]
+    unit: Unit = Unit.NANOSECONDS
+    at: float | None = None
+    """Where it stands on the axis of its chart, if that is a number."""
+    slow: bool = False
+    """Whether a quick run leaves it out."""
+
+    @property
+    def title(self) -> str:
+        """The name that is unique in the table."""
+        return f"{self.group}: {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a row."""
+
+    row: Row
+    verdict: Verdict
+    ours: Spread | None = None
+    base: Spread | None = None
+    figure: Figure | None = None
+    tries: int = 1
+    error: str = ""
+
+
+def measured(row: Row, effort: Effort) -> Result:
+    """Measure once."""
+    try:
+        parts = row.sample(effort)
+        figure = figure_of(row.budget.kind, parts)
+        ours = spread(value for part in parts for value in part.ours)
+        base = spread(value for part in parts for value in part.base)
+    except Exception as error:  # of a peer, of a count that is wrong, of what is not installed
+        text = " ".join(str(error).split())
+        return Result(row, Verdict.FAILED, error=f"{type(error).__name__}: {text}")
+    return Result(row, verdict_on(row.budget, figure), ours, base, figure)
+
+
+def judge(
+    rows: Iterable[Row],
+    effort: Effort,
+    tries: int = 1,
+    tell: Callable[[Row], None] = lambda _: None,
+) -> list[Result]:
+    """Measure each row; those that missed again, after all others, until ``tries`` are used up.
+
+    So a miss is a miss each time, and what disturbed the machine for a minute is over by then.
+    """
+    results = []
+    for row in rows:
+        tell(row)
+        results.append(measured(row, effort))
+    for nth in range(2, tries + 1):
+        for place, result in enumerate(results):
+            if result.verdict is Verdict.MISSED:
+                tell(result.row)
+                results[place] = replace(measured(result.row, effort), tries=nth)
+    return results

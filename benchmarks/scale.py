@@ -1,0 +1,205 @@
+"""A point is small, and ten thousand of them are armed and disarmed in no time.
+
+What is armed is called once before it is disarmed, as in real life; the call is not timed.
+"""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+from tempfile import TemporaryDirectory
+from time import perf_counter_ns
+
+import chaospoint
+from benchmarks.budget import Budget
+from benchmarks.budget import Kind as Of
+from benchmarks.measure import Effort, Part, quiet
+from benchmarks.row import Row, Unit
+from chaospoint.plan import load_plan
+
+__all__ = ["rows"]
+
+_POINTS = 10_000
+_MEASURED_POINTS = 2_000
+_FEW_RULES = 100
+
+MEMORY = Budget(Of.VALUE, 1_024.0)
+GLOB = Budget(Of.VALUE, 300e6)
+NAME = Budget(Of.VALUE, 100e3)
+
+
+def rows() -> Iterator[Row]:
+    """Yield the rows."""
+    yield Row("memory", "a point with a function, disarmed", MEMORY, _memory, Unit.BYTES)
+    group = f"{_POINTS:,} points, half of them on methods"
+    targets = (("a glob that matches all", "bench.*", GLOB), ("one name", "bench.p5000", NAME))
+    for what, target, budget in targets:
+        cycles = _Cycles(target)
+        yield Row(group, f"arm and disarm {what}", budget, cycles.both)
+        yield Row(group, f"arm {what}", Budget(Of.VALUE), cycles.arming)
+        yield Row(group, f"disarm {what}", Budget(Of.VALUE), cycles.disarming)
+    yield Row(
+        group,
+        "arm and disarm the glob, garbage collector on",
+        Budget(Of.VALUE),
+        _Cycles("bench.*", keep=nullcontext).both,
+    )
+    for rules in (1_000, 10_000):
+        yield Row(
+            "a plan in YAML, read and armed",
+            f"each of {rules:,} rules, against each of {_FEW_RULES}",
+            Budget(Of.RATIO),
+            partial(_plans, rules),
+            slow=rules == 10_000,
+        )
+
+
+def _memory(effort: Effort) -> Sequence[Part]:
+    triples = []
+    for _ in range(effort.few(3, 9)):
+        without, with_points, again = _bytes(False), _bytes(True), _bytes(False)
+        triples.append((with_points - without, without, again))
+    ours, base, control = zip(*triples, strict=True)
+    return (Part(ours, base, control),)
+
+
+def _bytes(points: bool) -> float:
+    """Return the bytes that a function takes, or a function and a point with its name."""
+    registry = chaospoint.Registry()
+    kept: list[object] = [None] * _MEASURED_POINTS
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for nth in range(_MEASURED_POINTS):
+            it = _function()
+            kept[nth] = registry.point(f"bench.p{nth}")(it) if points else it
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    return (after - before) / _MEASURED_POINTS
+
+
+def _function() -> Callable[[], int]:
+    def it() -> int:
+        return 7
+
+    return it
+
+
+def _method(point: chaospoint.Point) -> Callable[[], int]:
+    class Home:
+        @point
+        def method(self) -> int:
+            return 7
+
+    return Home().method
+
+
+def _placed(registry: chaospoint.Registry, count: int) -> list[Callable[[], int]]:
+    """Return functions and as many methods, each with a point of its own."""
+    points = [registry.point(f"bench.p{nth}") for nth in range(count)]
+    return [_method(one) if nth % 2 else one(_function()) for nth, one in enumerate(points)]
+
+
+class _Cycles:
+    """Arms and disarms, and has both, taken together and each for itself."""
+
+    def __init__(
+        self, target: str, keep: Callable[[], AbstractContextManager[None]] = quiet
+    ) -> None:
+        self._target = target
+        self._keep = keep
+        self._taken: list[tuple[int, int]] = []
+
+    def both(self, effort: Effort) -> Sequence[Part]:
+        """Measure anew."""
+        registry = chaospoint.Registry()
+        placed = _placed(registry, _POINTS)
+        cycle = partial(_cycle, self._target, placed[_POINTS // 2], registry)
+        rounds = effort.few(4, 15) if "*" in self._target else effort.few(100, 1_000)
+        cycle()  # the first one imports what arming needs
+        with self._keep():
+            self._taken = [cycle() for _ in range(2 * rounds)]
+        return _halves([arming + disarming for arming, disarming in self._taken])
+
+    def arming(self, effort: Effort) -> Sequence[Part]:
+        """Return the one part of what was measured last."""
+        if not self._taken:
+            self.both(effort)
+        return _halves([arming for arming, _ in self._taken])
+
+    def disarming(self, effort: Effort) -> Sequence[Part]:
+        """Return the other part."""
+        if not self._taken:
+            self.both(effort)
+        return _halves([disarming for _, disarming in self._taken])
+
+
+def _cycle(target: str, call: Callable[[], int], registry: chaospoint.Registry) -> tuple[int, int]:
+    began = perf_counter_ns()
+    handle = chaospoint.arm(target, exception=TimeoutError, registry=registry)
+    armed = perf_counter_ns()
+    try:
+        call()
+    except TimeoutError:
+        pass
+    before = perf_counter_ns()
+    handle.disarm()
+    after = perf_counter_ns()
+    if handle.injections != 1:
+        raise RuntimeError(f"{target} did not act where it was armed")
+    return armed - began, after - before
+
+
+def _plans(rules: int, effort: Effort) -> Sequence[Part]:
+    taken: tuple[list[float], ...] = ([], [], [])
+    with TemporaryDirectory() as folder:
+        many = _plan(Path(folder) / "many.yaml", rules)
+        # As often as takes as long, for what takes long is interrupted more.
+        few, again = (
+            partial(_mean, _plan(Path(folder) / name, _FEW_RULES), rules // _FEW_RULES)
+            for name in ("few.yaml", "again.yaml")
+        )
+        runs: tuple[Callable[[], float], ...] = (many, few, again)
+        turns = list(zip(taken, runs, strict=True))
+        with quiet():
+            for nth in range(min(20, max(4, effort.few(4_000, 40_000) // rules))):
+                for kept, read_and_arm in reversed(turns) if nth % 2 else turns:
+                    kept.append(read_and_arm())
+    ours, base, control = map(tuple, taken)
+    return (Part(ours, base, control),)
+
+
+def _mean(measure: Callable[[], float], times: int) -> float:
+    return fmean(measure() for _ in range(times))
+
+
+def _plan(file: Path, rules: int) -> Callable[[], float]:
+    """Write a plan, and return what reads and arms it and returns nanoseconds a rule."""
+    registry = chaospoint.Registry()
+    placed = _placed(registry, rules)
+    rule = "  - {{point: bench.p{}, exception: TimeoutError, probability: 0.1}}\n"
+    text = "seed: 7\nrules:\n" + "".join(rule.format(nth) for nth in range(rules))
+    file.write_text(text, encoding="utf-8")
+
+    def read_and_arm() -> float:
+        began = perf_counter_ns()
+        handle = chaospoint.arm(load_plan(file), registry=registry)
+        taken = perf_counter_ns() - began
+        handle.disarm()
+        if len(handle.rules) != len(placed):
+            raise RuntimeError(f"{len(handle.rules)} rules were armed")
+        return taken / rules
+
+    return read_and_arm
+
+
+def _halves(taken: Sequence[float]) -> Sequence[Part]:
+    """Return one part: all of them as ours, and every other one as base and as control."""
+    return (Part(tuple(taken), tuple(taken[0::2]), tuple(taken[1::2])),)
