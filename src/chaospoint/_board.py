@@ -329,8 +329,7 @@ class Board:
         for one in ended:
             one.rule.wake()
             one.rule.watched()
-        self.flush([one.rule for one in ended])
-        self.say(*ended, *more)
+        self.say(*self._due([one.rule for one in ended]), *ended, *more)
 
     # -- the master switch ----------------------------------------------------------------
 
@@ -381,18 +380,21 @@ class Board:
             read_again = [r for plan in self._plans.values() for r in plan if r.why is not None]
             return [*self._gone, *read_again]
 
-    def flush(self, rules: Iterable[ArmedRule] | None = None) -> None:
+    def flush(self) -> None:
         """Tell of the reaches since this was done last."""
+        self.say(*self._due(self.rules()))
+
+    def _due(self, rules: Iterable[ArmedRule]) -> list[Notice]:
         notices: list[Notice] = []
         with arming:
-            for rule in self.rules() if rules is None else rules:
+            for rule in rules:
                 reaches, overflow = rule.reaches, rule.overflow
                 if reaches > rule.flushed:
                     notices.append(Reached(rule.pattern, reaches - rule.flushed))
                 if overflow > rule.flushed_overflow:
                     notices.append(Overflowed(rule.pattern, overflow - rule.flushed_overflow))
                 rule.flushed, rule.flushed_overflow = reaches, overflow
-        self.say(*notices)
+        return notices
 
     # -- points ---------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from chaospoint._decide import Schedule
 from chaospoint._effects import Fault
@@ -11,8 +11,7 @@ from chaospoint._effects import Fault
 __all__ = ["Terms"]
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(NamedTuple):
     """One rule, compiled.
 
     ``pattern``: a point's name or a glob. ``text``: the rule's canonical text; with the source

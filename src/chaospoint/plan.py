@@ -200,13 +200,13 @@ def compile_plan(
             seed = derive(base, key, count[key])
         else:
             seed = rule.seed if rule.seed is not None else draw_seed()
-        called = name_rule(rule.point, nth if len(plan.rules) > 1 else None)
+        place = nth if len(plan.rules) > 1 else None
         if rule.scope == "context" and trust != "code":
             cure = "leave it out; `where` selects calls by labels and arguments"
             problem = "only code that arms has a context of its own"
             refusal = Refusal(problem, cure, field="scope", value=rule.scope)
-            raise refusal.of_rule(called).invalid_plan()
-        faults, wait = _resolve(rule, called, trust)
+            raise refusal.of_rule(name_rule(rule.point, place)).invalid_plan()
+        faults, wait = _resolve(rule, place, trust)
         drawn = rule.seed is None and base is None
         terms.append(
             Terms(
@@ -216,7 +216,7 @@ def compile_plan(
                 schedule=Schedule(seed, rule.skip, rule.every, rule.probability, rule.times),
                 seed_drawn=drawn,
                 expires_after=expires_after if rule.expires_after is None else rule.expires_after,
-                resolve=partial(_look_up, rule, called, trust) if wait else None,
+                resolve=partial(_look_up, rule, place, trust) if wait else None,
                 after=rule.when == "after",
                 max_active=rule.max_active,
                 where=rule.where,
@@ -242,7 +242,7 @@ def _seed_key(rule: Rule) -> str:
 
 
 def _resolve(
-    rule: Rule, called: str, trust: Trust, *, reached: bool = False
+    rule: Rule, place: int | None, trust: Trust, *, reached: bool = False
 ) -> tuple[tuple[Fault, ...], bool]:
     """Return the faults that the kernel runs, and whether one of them has to wait."""
     faults: list[Fault] = []
@@ -255,12 +255,12 @@ def _resolve(
                 _try(found)
             faults.append(fault if found is None else found)
     except Refusal as refusal:
-        raise refusal.of_rule(called).invalid_plan() from None
+        raise refusal.of_rule(name_rule(rule.point, place)).invalid_plan() from None
     return tuple(faults), wait
 
 
-def _look_up(rule: Rule, called: str, trust: Trust) -> tuple[Fault, ...]:
-    return _resolve(rule, called, trust, reached=True)[0]
+def _look_up(rule: Rule, place: int | None, trust: Trust) -> tuple[Fault, ...]:
+    return _resolve(rule, place, trust, reached=True)[0]
 
 
 def _try(fault: Fault) -> None:

@@ -157,7 +157,6 @@ def test_a_busy_machine_is_said(monkeypatch: pytest.MonkeyPatch, load: float, sa
 
 
 def test_the_docs_are_written_between_the_markers_and_the_picture_is_xml(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib", reason="matplotlib comes with the group bench")
     page, picture = tmp_path / docs.PAGE, tmp_path / docs.PICTURE
     page.write_text(PAGE)
     assert command.main(["--docs", str(tmp_path)], [rows]) == 0
@@ -174,7 +173,6 @@ def test_the_docs_are_written_between_the_markers_and_the_picture_is_xml(tmp_pat
 
 
 def test_a_page_without_markers_is_refused(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib", reason="matplotlib comes with the group bench")
     (tmp_path / docs.PAGE).write_text("# Title\n")
     with pytest.raises(ValueError, match="lacks the line"):
         docs.write(results(), Machine.this(), tmp_path)

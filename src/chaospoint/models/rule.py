@@ -12,7 +12,7 @@ from chaospoint.models.condition import Scope, When, Where, detached_where
 from chaospoint.models.durations import Lifetime
 from chaospoint.models.fault_model import FaultModel
 from chaospoint.models.kinds import is_kind
-from chaospoint.models.model import Model
+from chaospoint.models.model import Model, fields_of
 from chaospoint.models.point_pattern import PointPattern
 from chaospoint.models.quantities import Count, OptionalCount, Seed, Share, Skip
 from chaospoint.models.refusal import Refusal, check_keys, name_rule
@@ -108,7 +108,7 @@ class Rule(Model):
 
     @classmethod
     def _canonical(cls, keys: Mapping[str, object]) -> dict[str, object]:
-        known = (*cls.model_fields, *SHORT_KEYS)
+        known = (*fields_of(cls), *SHORT_KEYS)
         for key in keys:
             if key in known:
                 continue

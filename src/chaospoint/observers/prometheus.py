@@ -164,6 +164,7 @@ class Prometheus:
         self._injections = cache(self._metrics.injections.labels)
         self._latency = cache(self._metrics.latency.labels)
         self._armed_by = cache(self._metrics.armed.labels)
+        self._reaches = cache(self._metrics.reaches.labels)
         self._number = 0
         self._armed: Counts[str] = Counts()
         self._enabled: bool | None = None
@@ -183,6 +184,8 @@ class Prometheus:
 
     def notice(self, notice: Notice) -> None:
         """Count what happened to a rule or to the switch."""
+        if isinstance(notice, RuleArmed | Switched):
+            return  # what stands after it is told, too
         with _counting.lock:
             self._notice(notice)
 
@@ -190,7 +193,7 @@ class Prometheus:
         metrics = self._metrics
         match notice:
             case Reached(pattern, reaches):
-                metrics.reaches.labels(pattern).inc(reaches)
+                self._reaches(pattern).inc(reaches)
             case Overflowed(pattern, count):
                 metrics.overflow.labels(pattern).inc(count)
             case Standing():
@@ -202,7 +205,7 @@ class Prometheus:
                 if ok:
                     metrics.reloaded.set(time())
             case RuleArmed() | RuleDisarmed() | Switched():
-                pass  # what stands after it is told, too
+                pass
 
     def _stand(self, standing: Standing) -> None:
         if standing.number <= self._number:
