@@ -33,6 +33,7 @@ __all__ = [
     "Search",
     "aims_at",
     "expressible",
+    "looked_up",
     "refusal",
     "say_left_out",
     "search",
@@ -95,8 +96,6 @@ class Aim:
     def act(self, ordinal: int) -> Act:
         """Return what this firing does; ``constant``, once it is known, is the answer for all."""
         rule = self.rule
-        if rule.resolve is not None and not looked_up(rule):
-            return _NO_ACT
         if self.constant:
             return self.constant
         if self.constant is None:
@@ -148,9 +147,6 @@ class Act(NamedTuple):
     exception: str | None
     steps: tuple[Step, ...]
     outcome: Outcome | None
-
-
-_NO_ACT = Act("", None, None, (), None)
 
 
 def aims_at(
@@ -282,14 +278,14 @@ def search(aims: tuple[Aim, ...]) -> Search:
             return None
         for place, (aim, tally, test) in enumerate(tried):
             if test is not None and not test(values):
-                aim.rule.miss()
+                next(aim.rule.misses)
                 continue
             for ordinal in tally.ordinals:  # noqa: B007 - takes one, cheaper than next()
                 break
             if ordinal >= tally.due and (firing := take(aim, ordinal)) is not None:
                 for shaded, _, test_too in tried[place + 1 :]:
                     if test_too is None or test_too(values):
-                        shaded.rule.shade()
+                        next(shaded.rule.shades)
                 return firing
         return None
 

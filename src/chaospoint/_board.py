@@ -81,15 +81,16 @@ class Board:
         self._changes = itertools.count(1)
         self._counts: Counter[Source] = Counter()
         self._gone: deque[ArmedRule] = deque(maxlen=_REMEMBERED)
+        self._latest: tuple[ArmedRule, ...] = ()  # what was set last
         self.keeper = Keeper(self)  # the thread that expires and flushes
         boards.add(self)
 
     # -- observers ------------------------------------------------------------------------
 
-    def add_observer(self, observer: Observer) -> None:
-        """Tell ``observer`` of what happens from now on."""
+    def add_observer(self, *observers: Observer) -> None:
+        """Tell ``observers`` of what happens from now on."""
         with arming:
-            self._observe((*self.observers, observer))
+            self._observe((*self.observers, *observers))
             standing = self._stand()
         arming.later(partial(self.say, standing))
 
@@ -432,7 +433,10 @@ class Board:
 
     def _set(self, point: Point) -> None:
         core = point.core
-        core.rules = rules = tuple(self._rules_at(core.name))
+        rules = tuple(self._rules_at(core.name))
+        if rules == self._latest:
+            rules = self._latest  # one tuple for all the points of a glob
+        core.rules = self._latest = rules
         late = any(rule.terms.after for rule in rules)
         core.before = Searches(rules, core.name, after=False) if rules else None
         core.after = Searches(rules, core.name, after=True) if late else None

@@ -24,7 +24,7 @@ def report(where: str, cure: str = _OURS) -> None:
     error = sys.exception()
     if error is None:
         return
-    if isinstance(error, RecursionError):
+    if isinstance(error, RecursionError) and cure is _OURS:
         cure = _STACK  # it came to its end in our code, which is no bug of ours
     else:
         bugs.append(error)

@@ -15,6 +15,7 @@ from threading import Event
 from typing import TYPE_CHECKING, cast
 
 from chaospoint import _bug
+from chaospoint._aim import looked_up
 from chaospoint._clock import settle
 from chaospoint._effects import Hold, Raise, Return, Run, Sleep
 from chaospoint._epoch import Pause
@@ -90,8 +91,11 @@ def _prepare(aim: Aim, ordinal: int, slot: Slot | None) -> _Prepared:
     rule, point = aim.rule, aim.point
     token = inside.set(True)
     try:
-        if slot is None and (slot := rule.tally.take(ordinal)) is None:
-            return _nothing(slot)
+        if slot is None:
+            if rule.why is not None or (rule.resolve is not None and not looked_up(rule)):
+                return _nothing(slot)
+            if (slot := rule.tally.take(ordinal)) is None:
+                return _nothing(slot)
         fault, latency, exception, steps, effect = aim.constant or aim.act(ordinal)
         if not fault:
             return _nothing(slot)
@@ -195,7 +199,7 @@ def _rest(aim: Aim, step: Sleep | Hold) -> bool:
             if pause is not None and pause.released:
                 return True  # also if it was disarmed since: the rest acts
             if not rule.acts_at(aim.point):
-                rule.interrupt()
+                next(rule.interruptions)
                 return False
             left = None if deadline is None else deadline - clock.monotonic()
             if left is not None and left <= 0:
@@ -243,7 +247,7 @@ async def _arest(aim: Aim, step: Sleep | Hold) -> bool:
             if pause is not None and pause.released:
                 return True  # also if it was disarmed since: the rest acts
             if not rule.acts_at(aim.point):
-                rule.interrupt()
+                next(rule.interruptions)
                 return False
             left = None if deadline is None else deadline - clock.monotonic()
             if left is not None and left <= 0:

@@ -43,10 +43,9 @@ class ArmedRule:
     """
 
     __slots__ = (
-        "_interrupted",
         "_match",
+        "_overflow",
         "_reaches",
-        "_shadowed",
         "by",
         "deadline",
         "excluded",
@@ -55,6 +54,7 @@ class ArmedRule:
         "flushed",
         "flushed_overflow",
         "home",
+        "interruptions",
         "latest",
         "misses",
         "paused",
@@ -62,6 +62,7 @@ class ArmedRule:
         "reason",
         "resolve",
         "seed",
+        "shades",
         "sleepers",
         "source",
         "tally",
@@ -106,9 +107,10 @@ class ArmedRule:
             schedule = replace(schedule, seed=self.seed)
         self.tally = Tally(schedule) if limit is None else BoundedTally(schedule, limit)
         self._reaches: int | None = None  # how many there were at its end
-        self._interrupted: Iterator[int] = counter()
+        self._overflow: int | None = None  # likewise
+        self.interruptions: Iterator[int] = counter()
         self.latest: int | None = None  # the ordinal of the latest injection
-        self._shadowed: Iterator[int] = counter()
+        self.shades: Iterator[int] = counter()
         self.misses: Iterator[int] = counter()  # calls that `where` or the scope did not match
 
     def restart(self) -> None:
@@ -165,12 +167,12 @@ class ArmedRule:
     @property
     def interrupted(self) -> int:
         """How many injections were woken early."""
-        return counted(self._interrupted)
+        return counted(self.interruptions)
 
     @property
     def shadowed(self) -> int:
         """How many reaches a rule before this one took."""
-        return counted(self._shadowed)
+        return counted(self.shades)
 
     @property
     def missed(self) -> int:
@@ -180,7 +182,7 @@ class ArmedRule:
     @property
     def overflow(self) -> int:
         """How many firings passed because ``max_active`` injections were going on."""
-        return self.tally.overflow
+        return self.tally.overflow if self._overflow is None else self._overflow
 
     @property
     def upcoming(self) -> int | None:
@@ -223,18 +225,6 @@ class ArmedRule:
             self.faults = resolve()
             self.resolve = None
 
-    def miss(self) -> None:
-        """Count one call that did not match."""
-        next(self.misses)
-
-    def shade(self) -> None:
-        """Count one reach that a rule before this one took."""
-        next(self._shadowed)
-
-    def interrupt(self) -> None:
-        """Count one injection that was woken early."""
-        next(self._interrupted)
-
     def acts_at(self, point: str) -> bool:
         """Whether the rule is still armed at this point, which is one of its pattern."""
         if self.why is not None:
@@ -254,7 +244,7 @@ class ArmedRule:
             self.excluded = (*kept, pattern)
 
     def end(self, why: Ending, reason: str = "") -> None:
-        """Act no more, and keep the count of reaches.
+        """Act no more, and keep the counts of reaches and overflow.
 
         A call under way, or a trampoline of ours that somebody patched over, may still take
         ordinals, and these are no reaches of an armed rule.
@@ -262,13 +252,14 @@ class ArmedRule:
         self.why = why
         self.reason = reason
         self._reaches = counted(self.tally.ordinals)
+        self._overflow = self.tally.overflow
 
     def successor(self) -> ArmedRule:
         """Return this rule armed again as it stood; whoever slept on this one is done with it."""
         heir = copy(self)
         heir.flushed = self.reaches  # the rest of these is told of as this one's
         heir.flushed_overflow = self.overflow
-        heir.why = heir._reaches = None
+        heir.why = heir._reaches = heir._overflow = None
         heir.sleepers, heir.watchers, heir.paused = set(), set(), set()
         return heir
 

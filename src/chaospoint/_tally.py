@@ -9,11 +9,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import count, islice
+from itertools import count, dropwhile, islice
 from threading import Lock
 
 from chaospoint._decide import NEVER, Schedule, decide
-from chaospoint._inside import inside
+from chaospoint._inside import transparent
 
 __all__ = ["BoundedTally", "Slot", "Tally", "counted", "counter"]
 
@@ -43,43 +43,6 @@ OPEN = Slot(set())
 """The place of injections that nothing bounds."""
 
 
-class _Lock:
-    """A lock under which every point is transparent: a finalizer may come in the middle, and
-    what it reaches must not wait for this thread.
-    """
-
-    __slots__ = ("_lock", "_token")
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-
-    def __enter__(self) -> None:
-        token = inside.set(True)
-        try:
-            self._lock.acquire()
-        except BaseException:  # Ctrl-C, while it waits
-            inside.reset(token)
-            raise
-        self._token = token
-
-    def __exit__(self, *exc: object) -> None:
-        token = self._token
-        self._lock.release()
-        inside.reset(token)
-
-    def attempt(self, call: Callable[[], None]) -> None:
-        """Call ``call`` under the lock, unless somebody has it."""
-        token = inside.set(True)
-        try:
-            if self._lock.acquire(blocking=False):
-                try:
-                    call()
-                finally:
-                    self._lock.release()
-        finally:
-            inside.reset(token)
-
-
 class Tally:
     """The counts of one rule, exact under threads.
 
@@ -87,25 +50,32 @@ class Tally:
     lower bound of the next ordinal that fires, so a stale read costs a look and never a firing.
     Ordinals that fire lie in ``_chunk`` until the reach that drew them takes them out, which
     `dict.pop` does for exactly one thread.
+
+    Under the lock every point is transparent: a finalizer may come in the middle, and what it
+    reaches must not wait for this thread.  Lock and flag are two, for Ctrl-C cannot come between
+    taking a lock in C and the block that lets go of it.
     """
 
-    __slots__ = ("_chunk", "_firings", "_horizon", "_lock", "due", "fired", "ordinals")
+    __slots__ = ("_chunk", "_firings", "_horizon", "_lock", "_schedule", "due", "fired", "ordinals")
 
     def __init__(self, schedule: Schedule) -> None:
         self.ordinals: Iterator[int] = counter()
         self.fired: Iterator[int] = counter()
         self.due = 0  # the first reach looks, and so makes the first chunk
         self._chunk: dict[int, None] = {}
-        self._firings = decide(schedule)
+        self._schedule = schedule
+        self._firings: Iterator[int] | None = decide(schedule)
         self._horizon = 0  # every firing ordinal up to here is, or was, in the chunk
-        self._lock = _Lock()
+        self._lock = Lock()
 
     def take(self, ordinal: int) -> Slot | None:
         """Return a slot if ``ordinal`` fires; once only."""
         chunk = self._chunk
         took = chunk.pop(ordinal, False) is None or self._take_late(ordinal)
-        if took and len(chunk) < _CHUNK // 2 and self._horizon < NEVER:
-            self._lock.attempt(self._extend)  # early, so that others seldom wait
+        if took and len(chunk) < _CHUNK // 2 and self._horizon < NEVER and not self._lock.locked():
+            with transparent(), self._lock:  # early, so that others seldom wait
+                if len(chunk) < _CHUNK // 2:
+                    self._extend()
         # The horizon is read before the chunk: a chunk extended in between lies beyond it.
         lowest = self._horizon + 1
         try:
@@ -119,7 +89,7 @@ class Tally:
     def _take_late(self, ordinal: int) -> bool:
         """Take an ordinal that may lie beyond what was drawn a moment ago."""
         while ordinal > self._horizon:
-            with self._lock:
+            with transparent(), self._lock:
                 if ordinal > self._horizon:
                     self._extend()
         return self._chunk.pop(ordinal, False) is None
@@ -137,7 +107,7 @@ class Tally:
     @property
     def upcoming(self) -> int | None:
         """The ordinal that fires next, or None if none does."""
-        with self._lock:
+        with transparent(), self._lock:
             if not self._chunk:
                 self._extend()
             return min(self._chunk.copy(), default=None)
@@ -145,7 +115,11 @@ class Tally:
     def _extend(self) -> None:
         if self._horizon >= NEVER:
             return
-        fresh = list(islice(self._firings, _CHUNK))
+        firings, self._firings = self._firings, None  # a generator that is interrupted has ended
+        if firings is None:
+            firings = dropwhile(self._horizon.__ge__, decide(self._schedule))
+        fresh = list(islice(firings, _CHUNK))
+        self._firings = firings
         self._chunk.update(dict.fromkeys(fresh))
         self._horizon = fresh[-1] if len(fresh) == _CHUNK else NEVER
 
@@ -170,7 +144,7 @@ class BoundedTally(Tally):
         """Return a slot if ``ordinal`` fires and one is free; once only."""
         if super().take(ordinal) is None:
             return None
-        with self._lock:
+        with transparent(), self._lock:
             if self._left == 0:
                 return None
             if len(self._taken) >= self._limit:

@@ -61,7 +61,7 @@ from __future__ import annotations
 
 from functools import lru_cache, partial
 from types import CodeType, FunctionType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from chaospoint._inside import inside
 from chaospoint._scope import here
@@ -229,17 +229,15 @@ def clone_of(code: CodeType) -> FunctionType | None:
     return None
 
 
-class _Mark:
-    """The docstring of a clone, by which it is known, and which nothing pickles by value."""
+class _Mark(str):
+    """The docstring of a clone, by which it is known, and which nothing pickles by value: the name
+    of its function."""
 
-    __slots__ = ("_name",)
-
-    def __init__(self, name: str) -> None:
-        self._name = name
+    __slots__ = ()
 
     def __reduce__(self) -> str:
         raise TypeError(
-            f"{self._name} has a chaos point that is armed, so its code cannot be pickled by "
+            f"{self} has a chaos point that is armed, so its code cannot be pickled by "
             "value: disarm it first, or define it in a module that the other process imports"
         )
 
@@ -253,7 +251,7 @@ def make_clone(function: FunctionType, code: CodeType) -> FunctionType:
     name = function.__qualname__
     clone = FunctionType(code, function.__globals__, function.__name__, None, function.__closure__)
     clone.__qualname__ = name
-    clone.__doc__ = cast("str", _Mark(name))  # an attribute of ours would take a dictionary
+    clone.__doc__ = _Mark(name)  # an attribute of ours would take a dictionary
     return clone
 
 

@@ -26,6 +26,5 @@ def add_defaults(registry: Registry) -> None:
 
     with arming:
         if not board.has_defaults:
-            for sink in (Prometheus, OpenTelemetry, Log):
-                board.add_observer(sink())
+            board.add_observer(Prometheus(), OpenTelemetry(), Log())  # all or none
             board.has_defaults = True

@@ -204,8 +204,6 @@ class Prometheus:
                 metrics.reloads.labels(source, "success" if ok else "failure").inc()
                 if ok:
                     metrics.reloaded.set(time())
-            case RuleArmed() | RuleDisarmed() | Switched():
-                pass
 
     def _stand(self, standing: Standing) -> None:
         if standing.number <= self._number:
