@@ -48,19 +48,20 @@ def main(arguments: Sequence[str] | None = None, families: Sequence[Family] = FA
         print(f"no row has {options.only!r} in its name", file=sys.stderr)
         return 2
     effort = QUICK if options.quick else FULL
-    machine = Machine.this()
+    machine, before = Machine.this(), busy()
     with _hushed():
         results = judge(rows, effort, TRIES if options.check else 1, _progress(len(rows)))
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr)
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(table(results, f"chaospoint: what it costs\n{machine}"))
-    if said := busy():
+    said = before or busy()
+    if said:
         console.print(said)
     if options.json is not None:
         _write(options.json, machine, options, results)
     if options.docs is not None:
-        docs.write(results, machine, options.docs)
+        docs.write(results, machine, options.docs, said)
     return _check(results) if options.check else 0
 
 

@@ -17,14 +17,18 @@ END = "<!-- measured: end -->"
 PAGE, PICTURE = "benchmarks.md", "benchmarks.svg"
 
 
-def write(results: Sequence[Result], machine: Machine, folder: Path) -> None:
-    """Write table and machine into the page in ``folder``, and the picture beside it."""
+def write(results: Sequence[Result], machine: Machine, folder: Path, said: str = "") -> None:
+    """Write table and machine into the page in ``folder``, and the picture beside it.
+
+    ``said``: what is to be said of the run.
+    """
     page = folder / PAGE
     text = page.read_text(encoding="utf-8")
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"{PAGE} lacks the line {BEGIN!r} or {END!r}: put both back")
-    made = f"{machine}.\n\n{markdown(results)}"
+    told = f"{machine}. {said[:1].upper()}{said[1:]}." if said else f"{machine}."
+    made = f"{told}\n\n{markdown(results)}"
     page.write_text(f"{before}{BEGIN}\n\n{made}\n{END}{after}", encoding="utf-8")
     draw(results, f"chaospoint beside others. {machine}", folder / PICTURE)

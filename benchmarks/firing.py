@@ -7,23 +7,30 @@ attributes that are ready.  A span keeps its last 128 events, those of ours and 
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from functools import partial
+from multiprocessing import get_context
+from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 import chaospoint
 from benchmarks.budget import Budget
 from benchmarks.budget import Kind as Of
 from benchmarks.kinds import Kind, trio
-from benchmarks.measure import Trio, sample
+from benchmarks.measure import Effort, Part, Trio, sample
 from benchmarks.row import Row
 
 __all__ = ["rows"]
 
 _MORE = 2_800.0 if sys.version_info >= (3, 12) else 2_300.0
 FIRES = Budget(Of.EXTRA, _MORE)
+REPORTED = Budget(Of.EXTRA)
 FIRES_ON_SPAN = Budget(Of.EXTRA, _MORE + 1_000.0)
 
 _CATCH = "try: it()\nexcept TimeoutError: pass"
@@ -46,6 +53,7 @@ def rows() -> Iterator[Row]:
     group = "armed, fires"
     yield Row(group, "exception", FIRES, partial(sample, trio(_RAISE, _fires)))
     yield Row(group, "exception, on a recording span", FIRES_ON_SPAN, partial(sample, _on_span))
+    yield Row(group, "exception, metrics in files (multiprocess mode)", REPORTED, _in_files)
 
 
 def _fires(stack: ExitStack) -> Any:
@@ -60,6 +68,21 @@ def _fires(stack: ExitStack) -> Any:
         if chaospoint.injection_of(error) is not None and handle.injections == 1:
             return it
     raise RuntimeError("what was raised was not injected")
+
+
+def _in_files(effort: Effort) -> Sequence[Part]:
+    """Measure in a process of its own: prometheus_client decides when it is imported."""
+    with (
+        TemporaryDirectory() as folder,
+        patch.dict(os.environ, PROMETHEUS_MULTIPROC_DIR=folder),
+        ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool,
+    ):
+        return pool.submit(_sample_fires, effort).result()
+
+
+def _sample_fires(effort: Effort) -> Sequence[Part]:
+    logging.getLogger("chaospoint").setLevel(logging.ERROR)
+    return sample(trio(_RAISE, _fires), effort)
 
 
 def _on_span(stack: ExitStack) -> Trio:

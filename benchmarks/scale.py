@@ -46,7 +46,7 @@ def rows() -> Iterator[Row]:
     yield Row(
         group,
         "arm and disarm the glob, garbage collector on",
-        Budget(Of.VALUE),
+        GLOB,
         _Cycles("bench.*", keep=nullcontext).both,
     )
     for rules in (1_000, 10_000):

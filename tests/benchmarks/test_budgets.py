@@ -59,6 +59,11 @@ BUDGETS = {
         300_000_000,
         False,
     ),
+    "10,000 points, half of them on methods: arm and disarm the glob, garbage collector on": (
+        "value",
+        300_000_000,
+        False,
+    ),
     "10,000 points, half of them on methods: arm and disarm one name": ("value", 100_000, False),
     "start: import chaospoint, against import threading, re, random, logging": (
         "ratio",
@@ -130,9 +135,14 @@ def test_over_twice_and_then_met_is_a_pass(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_over_by_no_more_than_the_noise_is_a_pass(capsys: pytest.CaptureFixture[str]) -> None:
-    scripted = Scripted(110, control=(108, 108, 108))
+    scripted = Scripted(106, control=(104, 104, 104))
     assert checked(RATIO, scripted) == 0
     assert "within the noise" in capsys.readouterr().out
+
+
+def test_noise_forgives_a_twentieth_of_the_budget_at_the_most() -> None:
+    """Else a machine that is noisy enough would pass anything."""
+    assert checked(RATIO, Scripted(130, 130, 130, control=(150, 150, 150))) == 1
 
 
 def test_over_by_more_than_the_noise_is_a_miss() -> None:
