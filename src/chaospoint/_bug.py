@@ -24,8 +24,8 @@ def report(where: str, cure: str = _OURS) -> None:
     error = sys.exception()
     if error is None:
         return
-    if isinstance(error, RecursionError) and cure is _OURS:
-        cure = _STACK  # it came to its end in our code, which is no bug of ours
+    if isinstance(error, RecursionError) and _deep():
+        cure = _STACK  # the program's own came to its end in our code
     else:
         bugs.append(error)
     if (where, type(error)) not in _said:
@@ -35,3 +35,11 @@ def report(where: str, cure: str = _OURS) -> None:
             say(logging.ERROR, "%s failed (%s: %s); %s", where, kind, error, cure, error=error)
         except RecursionError:
             pass
+
+
+def _deep() -> bool:
+    """Whether the program was far down already: what recursed by itself has come back by now."""
+    depth, frame = 0, sys._getframe().f_back
+    while frame is not None:
+        depth, frame = depth + 1, frame.f_back
+    return depth > sys.getrecursionlimit() // 2

@@ -98,5 +98,5 @@ class Keeper:
                     return
                 now = clock.monotonic()
                 deadlines = [rule.deadline for rule in rules if rule.deadline is not None]
-                self._wakes_at = min([now + _SECONDS_BETWEEN_FLUSHES, *deadlines])
-            clock.wait(self._look, max(0.0, self._wakes_at - now))
+                until = self._wakes_at = min([now + _SECONDS_BETWEEN_FLUSHES, *deadlines])
+            clock.wait(self._look, max(0.0, until - now))

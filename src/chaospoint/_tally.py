@@ -119,9 +119,9 @@ class Tally:
         if firings is None:
             firings = dropwhile(self._horizon.__ge__, decide(self._schedule))
         fresh = list(islice(firings, _CHUNK))
-        self._firings = firings
         self._chunk.update(dict.fromkeys(fresh))
         self._horizon = fresh[-1] if len(fresh) == _CHUNK else NEVER
+        self._firings = firings
 
 
 class BoundedTally(Tally):

@@ -1,8 +1,8 @@
 """Metrics: base units and bounded labels, on prometheus_client's own metric classes.
 
-Injections are counted without a lock, and handed to prometheus_client when somebody looks, which
-takes a third of a firing off its way.  In multiprocess mode, where others read the files, each is
-handed over at once, so all of it works there too.
+Injections and reaches are counted without a lock, and handed to prometheus_client when somebody
+looks, which takes a third of a firing off its way.  In multiprocess mode, where others read the
+files, each injection is handed over at once, so all of it works there too.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from time import time
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics_core import Metric
 
-from chaospoint._fork import guards
+from chaospoint._fork import boards, guards
 from chaospoint._injection import Injection
 from chaospoint._inside import transparent
+from chaospoint._lock import arming
 from chaospoint._notice import (
     Notice,
     Overflowed,
@@ -121,7 +122,11 @@ class _Metrics:
         )
 
     def hand_over(self) -> None:
-        """Give prometheus_client the injections counted so far."""
+        """Give prometheus_client what was counted so far."""
+        with arming:
+            found = list(boards)
+        for board in found:
+            board.flush()
         with transparent(), _counting.lock:
             for key, numbers in self.tallies.copy().items():
                 if fresh := counted(numbers) - self._told[key]:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
-from threading import Condition, Event
+from threading import Condition, Event, local
 
 from chaospoint._clock import settle
 
@@ -43,12 +43,14 @@ class FakeClock:
     def __init__(self) -> None:
         self._now = 0.0
         self._changed = Condition()
+        self._read = local()  # what each thread read last
         self._asked: list[float | None] = []
         self._waiting: list[_Wait] = []
 
     def monotonic(self) -> float:
         """Return the seconds that the clock was advanced by so far."""
-        return self._now
+        self._read.at = now = self._now
+        return now
 
     def advance(self, seconds: float) -> None:
         """Let ``seconds`` pass, and wake all whose time has come; does not wait for them."""
@@ -56,6 +58,7 @@ class FakeClock:
             raise ValueError(f"a clock never goes back, and {seconds!r} is below 0")
         with self._changed:
             self._now += ceil(seconds * _STEPS_PER_SECOND) / _STEPS_PER_SECOND
+            self._read.at = self._now
             due = [one for one in self._waiting if one.until is not None and one.until <= self._now]
         for one in due:
             one.wake()
@@ -97,14 +100,20 @@ class FakeClock:
 
     @contextmanager
     def _entered(self, seconds: float | None, wake: Callable[[], object]) -> Iterator[bool]:
-        """Record a wait for as long as it goes on; say whether there is anything to wait for."""
+        """Record a wait for as long as it goes on; say whether there is anything to wait for.
+
+        It is counted from what this thread read last: were it from now, who looks at the clock
+        and then waits for the rest would sleep through what passes in between.
+        """
         with self._changed:
-            one = _Wait(seconds, None if seconds is None else self._now + seconds, wake)
+            began = getattr(self._read, "at", self._now)
+            one = _Wait(seconds, None if seconds is None else began + seconds, wake)
+            ahead = one.until is None or one.until > self._now
             self._asked.append(seconds)
             self._waiting.append(one)
             self._changed.notify_all()
         try:
-            yield seconds is None or seconds > 0
+            yield ahead
         finally:
             with self._changed:
                 self._waiting.remove(one)
