@@ -61,7 +61,8 @@ def main(arguments: Sequence[str] | None = None, families: Sequence[Family] = FA
     if options.json is not None:
         _write(options.json, machine, options, results)
     if options.docs is not None:
-        docs.write(results, machine, options.docs, said)
+        quick = "a quick run" if options.quick else ""
+        docs.write(results, machine, options.docs, "; ".join(filter(None, (quick, said))))
     return _check(results) if options.check else 0
 
 
@@ -84,6 +85,10 @@ def _options(arguments: Sequence[str] | None) -> Namespace:
     options = parser.parse_args(arguments)
     if options.docs is not None and (options.check or options.only):
         parser.error("--docs is for a whole run: leave --check and --only out")
+    if options.docs is not None and not (options.docs / docs.PAGE).is_file():
+        parser.error(f"--docs writes into {docs.PAGE}, which is not in {options.docs}")
+    if options.json is not None and not options.json.parent.is_dir():
+        parser.error(f"--json: there is no folder {options.json.parent}")
     return options
 
 

@@ -43,6 +43,9 @@ def rows(place: Callable[[], Place] = placed) -> Iterator[Row]:
         build = trio(kind, partial(_cycled, kind))
         yield Row("disarmed", name, AFTER_CYCLES, partial(_fewer, build))
     yield Row("disarmed", "with point:", BLOCK, partial(sample, _block))
+    yield Row(
+        "disarmed", "a builtin, which is wrapped", Budget(Of.RATIO), partial(sample, _builtin)
+    )
     for text in ("hit()", 'hit(tenant="a")'):
         yield Row("disarmed", f"point.{text}", STATEMENT, partial(sample, _statement(text)))
 
@@ -70,6 +73,14 @@ def _block(_: ExitStack) -> Trio:
 
     point = chaospoint.Registry().point("bench.point")
     return Trio(entering(point), entering(nullcontext()), entering(nullcontext()))
+
+
+def _builtin(_: ExitStack) -> Trio:
+    def calling(function: object) -> Loop:
+        return loop("function(())", {"function": function})
+
+    wrapped = chaospoint.Registry().point("bench.point")(len)
+    return Trio(calling(wrapped), calling(len), calling(len))
 
 
 def _statement(text: str) -> Callable[[ExitStack], Trio]:

@@ -50,7 +50,7 @@ def _costs(axes: Axes, results: Sequence[Result], states: Sequence[str], title: 
             bars.append((result.row.name, result.ours.median))
             bare.append(result.base.median)
     axes.set_title(title, loc="left", fontweight="bold")
-    axes.set_xlabel("nanoseconds")
+    axes.set_xlabel("nanoseconds a call, on a logarithmic scale")
     if not bars:
         return
     names, values = zip(*bars, strict=True)
@@ -67,7 +67,7 @@ def _costs(axes: Axes, results: Sequence[Result], states: Sequence[str], title: 
 
 def _latency(axes: Axes, results: Sequence[Result]) -> None:
     axes.set_title("Injected latency against what was asked for", loc="left", fontweight="bold")
-    axes.set_xlabel("asked for, milliseconds")
+    axes.set_xlabel("asked for, milliseconds (logarithmic, as the other axis)")
     axes.set_ylabel("injected, milliseconds")
     ends: set[float] = set()
     for way, mark in (("sync", "o"), ("async", "x")):

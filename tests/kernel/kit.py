@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import types
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from dataclasses import dataclass
@@ -156,6 +157,35 @@ def run_coroutine(made: Coroutine[Any, Any, Any]) -> Any:
     except StopIteration as end:
         return end.value
     raise AssertionError("the coroutine waits for something")
+
+
+class Interrupt(BaseException):
+    """What a signal handler raises, as that of Ctrl-C does."""
+
+
+def interrupted(call: Callable[[], object], moment: int) -> bool:
+    """Make a call with Ctrl-C at the n-th of all moments; return whether there are as many.
+
+    Where the interpreter looks for signals: when it enters a function, and when C is back.
+    """
+    left = moment
+
+    def look(frame: object, event: str, value: object) -> None:
+        nonlocal left
+        if event in ("call", "c_return"):
+            left -= 1
+            if left == 0:
+                raise Interrupt
+
+    before = sys.getprofile()
+    sys.setprofile(look)
+    try:
+        call()
+    except Interrupt:
+        pass
+    finally:
+        sys.setprofile(before)
+    return left <= 0
 
 
 def inner_code(function: Any) -> CodeType:

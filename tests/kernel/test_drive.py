@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -147,6 +148,44 @@ def test_every_observer_is_told_whatever_another_raises(
     assert "mend the observer" in errors[0]
     assert len(bugs) == 6
     bugs.clear()
+
+
+def test_an_observer_that_never_ends_is_its_own_bug(
+    registry: Registry,
+    function: Callable[[], str],
+    bugs: deque[BaseException],
+    log: pytest.LogCaptureFixture,
+) -> None:
+    def loop(injection: Injection) -> None:
+        loop(injection)
+
+    registry.add_observer(Calls(loop))
+    arm(registry, rule("p", raises()))
+    with pytest.raises(Boom):
+        function()
+    assert [type(bug) for bug in bugs] == [RecursionError]
+    (error,) = [one.getMessage() for one in log.records if one.levelname == "ERROR"]
+    assert "mend the observer" in error
+    bugs.clear()
+
+
+def test_the_programs_own_end_of_stack_in_our_code_is_no_bug(
+    registry: Registry,
+    function: Callable[[], str],
+    bugs: deque[BaseException],
+    log: pytest.LogCaptureFixture,
+) -> None:
+    def end(_: object) -> tuple[Effect, ...]:
+        raise RecursionError
+
+    def deep(left: int) -> str:
+        return deep(left - 1) if left else function()
+
+    arm(registry, rule("p", Asks("exception", end)))
+    assert deep(sys.getrecursionlimit() * 3 // 4) == "own"
+    (error,) = [one.getMessage() for one in log.records if one.levelname == "ERROR"]
+    assert "the stack of the program is at its end" in error
+    assert list(bugs) == []
 
 
 def test_ctrl_c_in_an_observer_passes_and_leaves_points_opaque(

@@ -7,6 +7,7 @@ from collections import deque
 from contextlib import closing
 
 import pytest
+from helpers import PLACES, finish, place
 
 from chaospoint import Point, Registry
 from chaospoint._aim import Aim, Kind, aims_at, refusal, search
@@ -188,6 +189,33 @@ def test_what_waits_for_an_import_is_looked_up_at_the_first_reach(registry: Regi
     assert isinstance(act.outcome, Raise)
     assert calls == [1]
     assert one.state == "armed"
+
+
+@pytest.mark.parametrize("kind", PLACES)
+@pytest.mark.parametrize("there", [True, False])
+def test_the_first_reach_looks_up_whether_it_fires_or_not(
+    registry: Registry, point: Point, kind: str, there: bool
+) -> None:
+    calls = []
+
+    def resolve() -> tuple[Does, ...]:
+        calls.append(1)
+        if not there:
+            raise InvalidPlan("there is no such class")
+        return (raises(Boom),)
+
+    call = place(point, kind)
+    (one,) = registry.replace([rule("p", raises(), resolve=resolve, skip=3)], source="file").rules
+    assert (one.state, calls) == ("waiting for an import", [])
+    assert finish(call()) == 7
+    assert (one.state, calls) == ("armed" if there else "failed", [1])
+    assert [finish(call()) for _ in range(2)] == [7, 7]
+    if there:
+        with pytest.raises(Boom):
+            finish(call())
+    else:
+        assert finish(call()) == 7
+    assert calls == [1]
 
 
 def test_looking_up_is_transparent(registry: Registry) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import deque
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from chaospoint import Registry
 from chaospoint._inside import inside
+from chaospoint._keeper import Keeper
 from chaospoint._notice import Reached, RuleDisarmed
 from chaospoint.testing import FakeClock
 
@@ -111,6 +113,65 @@ def test_a_rule_armed_while_it_waits_is_looked_at_at_once(
     clock.until_waiting(1.0)
     registry.install([rule("p", PASS, expires_after=0.125)], source="test")
     clock.until_waiting(0.125)
+
+
+def test_arming_wakes_it_only_for_a_nearer_deadline(registry: Registry, clock: FakeClock) -> None:
+    class Look(threading.Event):
+        woken = 0
+
+        def set(self) -> None:
+            self.woken += 1
+            super().set()
+
+    point, ears, look = registry.point("p"), Ears(RuleDisarmed), Look()
+    registry.add_observer(ears)
+    registry.board.keeper._look = look
+    registry.install([rule("p", PASS)], source="test")
+    clock.until_waiting(1.0)
+    for seconds in (None, 60, 1):
+        registry.install([rule("p", PASS, expires_after=seconds)], source="test")
+    assert look.woken == 0
+    handle = registry.install([rule("p", PASS, expires_after=0.125)], source="test")
+    assert look.woken == 1
+    clock.until_waiting(0.125)
+    registry.install([rule("p", PASS, expires_after=0.25)], source="test")
+    assert look.woken == 1
+    clock.advance(0.125)
+    ears.wait()
+    assert handle.rules[0].state == "expired"
+    clock.until_waiting(0.125)  # the next deadline
+    assert point.armed
+
+
+@pytest.mark.parametrize("seconds", [None, 0.25])
+def test_what_is_armed_between_its_look_and_its_end_is_looked_after(
+    registry: Registry,
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: float | None,
+) -> None:
+    registry.point("p")
+    board, late = registry.board, rule("p", PASS, text="late", expires_after=seconds)
+    rules, armed = board.rules, threading.Event()
+
+    def looked(point: str | None = None) -> Any:
+        found = rules(point)
+        if sys._getframe(1).f_code is Keeper._run.__code__ and not found:
+            monkeypatch.undo()
+            registry.install([late], source="test")
+            armed.set()
+        return found
+
+    monkeypatch.setattr(board, "rules", looked)
+    handle = registry.install([rule("p", PASS)], source="test")
+    thread = thread_of(registry)
+    clock.until_waiting(1.0)
+    handle.disarm()
+    clock.advance(1.0)
+    assert armed.wait(PATIENCE)
+    clock.until_waiting(seconds or 1.0)
+    assert thread_of(registry) is thread
+    assert [one.text for one in registry.rules()] == ["late"]
 
 
 def test_it_survives_a_bug(

@@ -422,6 +422,37 @@ def test_observers_are_told_of_the_overflow(
     assert len(witness.injections) == 1
 
 
+def test_overflow_is_told_once_when_enabling_comes_before_disabling_is_through(
+    registry: Registry,
+    function: Callable[[], str],
+    monkeypatch: pytest.MonkeyPatch,
+    pool: Threads,
+    witness: Witness,
+) -> None:
+    """Another thread enables as soon as the lock is free, before the counts are told."""
+    registry.board.keeper.stop()  # it would flush in between
+    handle = registry.replace([bounded(pauses())], source="env")
+    job = pool.submit(function)
+    handle.wait_until_paused()
+    for _ in range(3):
+        function()
+    real = registry.board._told
+
+    def late(ended: Any, *more: Any) -> None:
+        monkeypatch.undo()
+        registry.enable()
+        for _ in range(5):  # the place is still taken
+            function()
+        real(ended, *more)
+
+    monkeypatch.setattr(registry.board, "_told", late)
+    registry.disable()
+    job.result(PATIENCE)
+    registry.flush()
+    assert [told.count for told in witness.of(Overflowed)] == [3, 5]
+    assert (handle.overflow, registry.rules()[0].overflow) == (3, 8)
+
+
 def test_tasks_are_bounded_too(
     registry: Registry, coroutine: Callable[[], Any], clock: FakeClock
 ) -> None:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import Threads, python
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 
+import chaospoint
 from chaospoint import Registry
 from chaospoint._notice import Reloaded
-from chaospoint.observers import add_defaults
+from chaospoint._tally import counted
+from chaospoint.observers import add_defaults, prometheus
 from chaospoint.observers.log import Log
 from chaospoint.observers.otel import OpenTelemetry
-from chaospoint.observers.prometheus import Prometheus
+from chaospoint.observers.prometheus import Prometheus, metrics_in
 from chaospoint.testing import FakeClock
 
 from .kit import Boom, Does, hangs, raises, rule, sleeps
@@ -49,6 +53,9 @@ def metrics(registry: Registry) -> CollectorRegistry:
     collector = CollectorRegistry()
     registry.add_observer(Prometheus(collector))
     return collector
+
+
+INJECTIONS = "chaospoint_injections_total"
 
 
 def value(metrics: CollectorRegistry, name: str, **labels: str) -> float | None:
@@ -85,6 +92,128 @@ def test_one_injection_is_one_count_under_what_acted(
     assert value(metrics, name, point="p", fault="latency") is None
 
 
+def exposed(metrics: CollectorRegistry, point: str = "p") -> float:
+    """Return what a scraper reads."""
+    start = f'chaospoint_injections_total{{fault="exception",point="{point}"}} '
+    lines = generate_latest(metrics).decode().splitlines()
+    return sum(float(line.removeprefix(start)) for line in lines if line.startswith(start))
+
+
+def test_an_injection_is_there_for_who_looks_right_after_it(
+    registry: Registry, metrics: CollectorRegistry
+) -> None:
+    arm(registry, rule("p", raises()))
+    for times in (1, 3, 5):
+        hit(registry)
+        assert exposed(metrics) == times
+        hit(registry)
+        assert value(metrics, INJECTIONS, point="p", fault="exception") == times + 1
+
+
+def test_counts_are_exact_with_many_threads_while_one_looks(
+    registry: Registry, metrics: CollectorRegistry, pool: Threads, restless: None
+) -> None:
+    arm(registry, rule("p", raises()))
+    firing = [pool.submit(lambda: [hit(registry) for _ in range(1_000)]) for _ in range(8)]
+    seen = [0.0]
+    while not all(one.done() for one in firing):
+        seen.append(value(metrics, INJECTIONS, point="p", fault="exception") or 0.0)
+        seen.append(exposed(metrics))
+    assert seen == sorted(seen)
+    assert exposed(metrics) == 8_000
+
+
+def test_who_looks_from_many_threads_adds_nothing_twice(
+    registry: Registry,
+    metrics: CollectorRegistry,
+    pool: Threads,
+    restless: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def slowly(numbers: Any) -> int:
+        found = counted(numbers)
+        for _ in range(20_000):
+            pass  # others come in between
+        return found
+
+    monkeypatch.setattr(prometheus, "counted", slowly)
+    arm(registry, rule("p", raises()))
+
+    def work(_: int) -> None:
+        for _ in range(50):
+            hit(registry)
+            metrics_in(metrics).hand_over()
+
+    pool.map(work, range(8))
+    assert exposed(metrics) == 400
+
+
+def test_a_forked_child_goes_on_from_what_it_inherited() -> None:
+    python(
+        """
+        import os
+        import chaospoint
+        from prometheus_client import REGISTRY, generate_latest
+
+        call = chaospoint.point("p")(lambda: 7)
+        chaospoint.arm("p", returns=8)
+
+        def count():
+            labels = {"point": "p", "fault": "return"}
+            return REGISTRY.get_sample_value("chaospoint_injections_total", labels)
+
+        call(), call()
+        assert count() == 2
+        call()  # nobody looks at this one before the fork
+        pid = os.fork()
+        if pid == 0:
+            good = count() == 3
+            call()
+            os._exit(0 if good and count() == 4 else 1)
+        call(), call()
+        assert os.waitpid(pid, 0)[1] == 0
+        assert count() == 5
+        """,
+        "-W",
+        "ignore::DeprecationWarning",
+    )
+
+
+def test_in_multiprocess_mode_each_injection_is_in_the_files_at_once(tmp_path: Path) -> None:
+    python(
+        """
+        import chaospoint
+        from prometheus_client import CollectorRegistry, multiprocess
+
+        files = CollectorRegistry()
+        multiprocess.MultiProcessCollector(files)
+        call = chaospoint.point("p")(lambda: 7)
+        chaospoint.arm("p", returns=8)
+        labels = {"point": "p", "fault": "return"}
+        for number in (1, 2, 3):
+            call()
+            assert files.get_sample_value("chaospoint_injections_total", labels) == number
+        """,
+        PROMETHEUS_MULTIPROC_DIR=str(tmp_path),
+    )
+
+
+def test_registries_that_share_a_collector_registry_add_up(
+    registry: Registry, metrics: CollectorRegistry
+) -> None:
+    other = Registry()
+    other.add_observer(Prometheus(metrics))
+    other.board.keeper.stop()
+    other.point("p")
+    for one in (registry, other):
+        arm(one, rule("p", raises()))
+    for one in (registry, other, other, registry, other):
+        hit(one)
+        assert exposed(metrics) > 0
+    other.disarm()
+    assert exposed(metrics) == 5
+
+
 def test_latency_is_observed_as_asked_for(registry: Registry, metrics: CollectorRegistry) -> None:
     handle = arm(registry, rule("p", sleeps(0.2), sleeps(0.1)))
     registry.add_observer(Disarms(handle))  # so that nobody sleeps
@@ -114,14 +243,12 @@ def test_what_has_no_latency_is_not_in_the_histogram(
     assert value(metrics, "chaospoint_injected_latency_seconds_count", point="p") is None
 
 
-def test_reaches_come_with_a_flush_and_at_disarming(
+def test_reaches_are_those_of_the_moment_when_they_are_read(
     registry: Registry, metrics: CollectorRegistry
 ) -> None:
     handle = arm(registry, rule("p", Does("off", ())), rule("*", raises(), skip=100))
     name = "chaospoint_reaches_total"
     hit(registry)
-    assert value(metrics, name, point="p") is None
-    registry.flush()
     assert value(metrics, name, point="p") == 1
     assert value(metrics, name, point="*") is None  # shadowed
     hit(registry)
@@ -383,6 +510,29 @@ def test_the_defaults_are_added_once(registry: Registry) -> None:
     for _ in range(2):
         add_defaults(registry)
     assert [type(one) for one in registry.observers] == [Prometheus, OpenTelemetry, Log]
+
+
+@pytest.mark.parametrize("sink", ["prometheus.Prometheus", "otel.OpenTelemetry", "log.Log"])
+def test_the_defaults_are_added_all_or_none(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, sink: str
+) -> None:
+    """Ctrl-C comes while the first rule is being armed, and the program goes on."""
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"chaospoint.observers.{sink}", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            add_defaults(registry)
+    assert registry.observers == ()
+    name = f"interrupted.{sink.lower()}"  # the default collector registry is that of all tests
+    point = registry.point(name)
+    chaospoint.arm(name, exception=Boom, registry=registry)
+    with pytest.raises(Boom):
+        point.hit()
+    assert [type(one) for one in registry.observers] == [Prometheus, OpenTelemetry, Log]
+    assert exposed(REGISTRY, name) == 1
 
 
 def test_the_default_sinks_are_added_once_and_stay_away_when_removed(registry: Registry) -> None:

@@ -191,6 +191,21 @@ def test_a_coroutine_is_reached_where_it_is_called_and_not_where_it_runs(
     assert handle.reaches == 0
 
 
+@pytest.mark.parametrize(
+    "more", [[], [rule("p", answers("own"), after=True, scoped=True)]], ids=len
+)
+def test_calls_of_other_contexts_are_counted_as_missed(
+    registry: Registry, hit: Callable[[], bool], more: list[Any]
+) -> None:
+    handle = arm(registry, here(skip=1), *more)
+    assert [contextvars.Context().run(hit) for _ in range(3)] == [False] * 3
+    assert [hit(), hit()] == [False, True]
+    one = registry.point("p").explain().rules[0]
+    assert (one.missed, one.reaches, one.injections) == (3, 2, 1)
+    assert "3 calls that where or scope did not match" in str(one)
+    assert handle.rules[0].missed == 3
+
+
 # -- what it goes with -------------------------------------------------------------------
 
 

@@ -574,6 +574,38 @@ def test_arming_anew_on_a_patch_that_came_while_armed_keeps_it_too(registry: Reg
     assert (before.reaches, handle.reaches) == (0, 2)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("bound", [None, 1])
+def test_a_copy_of_the_code_is_inert_after_disarming(
+    registry: Registry,
+    witness: Witness,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    bound: int | None,
+) -> None:
+    """It decides nothing: no slot is taken, no exception built, and nothing imported."""
+    built, looked_up, taken = [], [], []
+
+    def build() -> Boom:
+        built.append(1)
+        return Boom()
+
+    def resolve() -> tuple[Does, ...]:
+        looked_up.append(1)
+        return (raises(build),)
+
+    function = registry.point("p")(make(kind))
+    handle = arm(registry, rule("p", raises(build), resolve=resolve, max_active=bound))
+    copied = FunctionType(function.__code__, globals())
+    handle.disarm()
+    tally = type(handle.rules[0].tally)
+    monkeypatch.setattr(tally, "take", lambda _, ordinal: taken.append(ordinal))
+    for _ in range(3):
+        assert run(copied(1, k=2), kind) == said(kind, 3)
+    assert (built, looked_up, taken, witness.injections) == ([], [], [], [])
+    assert (handle.reaches, handle.injections, handle.overflow) == (0, 0, 0)
+
+
 def test_our_old_code_put_back_by_somebody_is_found_to_be_ours(registry: Registry) -> None:
     function = registry.point("p")(make("function"))
     original = function.__code__

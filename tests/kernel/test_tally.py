@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from contextvars import copy_context
+from itertools import count, islice
+from random import Random
 from threading import Barrier
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chaospoint import _tally
+from chaospoint import _decide, _tally
 from chaospoint._decide import NEVER, Schedule, decide
-from chaospoint._tally import Tally, counted, counter
+from chaospoint._tally import BoundedTally, Tally, counted, counter
+
+from .kit import interrupted
 
 
 @pytest.fixture
@@ -149,3 +153,103 @@ def test_without_a_gil_the_counter_has_a_lock(monkeypatch: pytest.MonkeyPatch) -
     with ThreadPoolExecutor(8) as pool:
         taken = list(pool.map(lambda _: next(numbers), range(800)))
     assert sorted(taken) == list(range(2, 802))
+
+
+# -- interrupted ---------------------------------------------------------------------------
+
+
+HALF = Schedule(1, probability=0.5)
+FIRES = [ordinal for ordinal in islice(decide(HALF), 1_000) if ordinal <= 1_000]
+
+
+def unbounded() -> Tally:
+    return Tally(HALF)
+
+
+def bounded() -> Tally:
+    return BoundedTally(HALF, 1_000)
+
+
+everywhere = pytest.mark.parametrize(
+    ("make", "taken"),
+    [(make, taken) for make in (unbounded, bounded) for taken in (0, 1, 64)],
+    ids=lambda one: {0: "first chunk", 1: "no chunk", 64: "early chunk"}.get(one),
+)
+"""The next to be taken draws the first chunk, or none, or the second one early."""
+
+
+def at_every_moment(
+    make: Callable[[], Tally], taken: int, look: Callable[[Tally], object]
+) -> list[object]:
+    """Take the next ordinal with Ctrl-C at each of its moments; return what was seen after it."""
+    seen: list[object] = []
+
+    def anew(moment: int) -> bool:
+        tally = make()
+        for ordinal in FIRES[:taken]:
+            tally.take(ordinal)
+        came = interrupted(lambda: tally.take(FIRES[taken]), moment)
+        assert not tally._lock.locked()
+        seen.append(look(tally))
+        return came
+
+    # A context for each, for the flag that makes points transparent may be in the middle.
+    moments = next(moment for moment in count(1) if not copy_context().run(anew, moment))
+    assert moments > (500 if taken != 1 else 4)  # a chunk is drawn, or it is not
+    return seen
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@everywhere
+def test_ctrl_c_at_any_moment_leaves_the_lock_free(make: Callable[[], Tally], taken: int) -> None:
+    at_every_moment(make, taken, lambda _: None)  # it asserts that itself
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("make", [unbounded, bounded])
+def test_ctrl_c_at_any_moment_loses_no_later_firing(make: Callable[[], Tally]) -> None:
+    rest = range(FIRES[64] + 1, 1_001)
+    expected = [ordinal for ordinal in FIRES if ordinal in rest]
+
+    def goes_on(tally: Tally) -> bool:
+        return [ordinal for ordinal in rest if tally.take(ordinal)] == expected
+
+    assert all(at_every_moment(make, 64, goes_on))
+
+
+@pytest.mark.parametrize("error", [RecursionError, KeyboardInterrupt])
+@pytest.mark.parametrize("draw", [1, 100, 200])
+def test_a_schedule_that_is_interrupted_while_it_is_drawn_goes_on(
+    monkeypatch: pytest.MonkeyPatch, error: type[BaseException], draw: int
+) -> None:
+    draws = count(1)
+
+    class Interrupted(Random):
+        def random(self) -> float:
+            if next(draws) == draw:
+                raise error
+            return super().random()
+
+    monkeypatch.setattr(_decide, "Random", Interrupted)
+    tally, broken, fired = unbounded(), [], []
+    for ordinal in range(1, 1_001):
+        try:
+            if tally.take(ordinal):
+                fired.append(ordinal)
+        except error:
+            broken.append(ordinal)
+    assert len(broken) == 1
+    assert fired == [ordinal for ordinal in FIRES if ordinal not in broken]
+    assert tally.due > 1_000 or tally.due in broken
+
+
+def test_a_schedule_that_is_interrupted_still_fires_so_many_times(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tally = Tally(Schedule(1, probability=0.5, times=150))
+    with monkeypatch.context() as patch:
+        patch.setattr(_tally, "islice", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            tally.take(1)
+    assert [ordinal for ordinal in range(1, 1_001) if tally.take(ordinal)] == FIRES[:150]
+    assert tally.spent
