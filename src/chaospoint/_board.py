@@ -87,24 +87,27 @@ class Board:
 
     # -- observers ------------------------------------------------------------------------
 
-    def add_observer(self, *observers: Observer) -> None:
-        """Tell ``observers`` of what happens from now on."""
+    def add_observer(self, *observers: Observer, defaults: bool = False) -> None:
+        """Tell ``observers`` of what happens from now on; these may be the ``defaults``."""
         with arming:
-            self._observe((*self.observers, *observers))
+            self._observe((*self.observers, *observers), self.has_defaults or defaults)
             standing = self._stand()
         arming.later(partial(self.say, standing))
 
     def remove_observer(self, observer: Observer) -> None:
         """Tell ``observer`` no more."""
         with arming:
-            self._observe(tuple(other for other in self.observers if other is not observer))
+            rest = tuple(other for other in self.observers if other is not observer)
+            self._observe(rest, self.has_defaults)
 
-    def _observe(self, observers: tuple[Observer, ...]) -> None:
-        self.observers = observers
-        self.observe = tuple(one.observe for one in observers)
-        self.observe_first = tuple(getattr(one, "observe_first", one.observe) for one in observers)
+    def _observe(self, observers: tuple[Observer, ...], has_defaults: bool) -> None:
+        observe = tuple(one.observe for one in observers)
+        first = tuple(getattr(one, "observe_first", one.observe) for one in observers)
         listening = (getattr(one, "notice", None) for one in observers)
-        self._notice = tuple(tell for tell in listening if tell is not None)
+        notice = tuple(tell for tell in listening if tell is not None)
+        # In a row, where Ctrl-C cannot come between: all of it or nothing.
+        self.observers, self.has_defaults = observers, has_defaults
+        self.observe, self.observe_first, self._notice = observe, first, notice
 
     def say(self, *notices: Notice) -> None:
         """Tell the observers that have ``notice``; never under the lock."""

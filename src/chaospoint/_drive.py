@@ -88,9 +88,9 @@ def _prepare(aim: Aim, ordinal: int, slot: Slot | None) -> _Prepared:
     what was asked for.  Most firings raise a constant exception: they call nothing on their way
     that can be said in a line or two.
     """
-    rule, point = aim.rule, aim.point
-    token = inside.set(True)
-    try:
+    rule, point, before = aim.rule, aim.point, inside.get()
+    try:  # not after the flag is set: Ctrl-C may come between
+        inside.set(True)
         if slot is None:
             if rule.why is not None or (rule.resolve is not None and not looked_up(rule)):
                 return _nothing(slot)
@@ -139,7 +139,7 @@ def _prepare(aim: Aim, ordinal: int, slot: Slot | None) -> _Prepared:
         _nothing(slot)[1].release()
         raise
     finally:
-        inside.reset(token)
+        inside.set(before)
 
 
 def _nothing(slot: Slot | None) -> _Prepared:

@@ -119,9 +119,10 @@ class Tally:
         if firings is None:
             firings = dropwhile(self._horizon.__ge__, decide(self._schedule))
         fresh = list(islice(firings, _CHUNK))
-        self._chunk.update(dict.fromkeys(fresh))
+        chunk = dict.fromkeys(fresh)
+        self._firings = firings  # Ctrl-C cannot come from here until the chunk has them
+        self._chunk.update(chunk)
         self._horizon = fresh[-1] if len(fresh) == _CHUNK else NEVER
-        self._firings = firings
 
 
 class BoundedTally(Tally):

@@ -26,5 +26,4 @@ def add_defaults(registry: Registry) -> None:
 
     with arming:
         if not board.has_defaults:
-            board.add_observer(Prometheus(), OpenTelemetry(), Log())  # all or none
-            board.has_defaults = True
+            board.add_observer(Prometheus(), OpenTelemetry(), Log(), defaults=True)
