@@ -136,7 +136,8 @@ def _prepare(aim: Aim, ordinal: int, slot: Slot | None) -> _Prepared:
         _bug.report(f"injecting at {point!r}")
         return _nothing(slot)
     except BaseException:  # Ctrl-C
-        _nothing(slot)[1].release()
+        if slot is not None:
+            slot.release()
         raise
     finally:
         inside.set(before)

@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle
 from typing import Any
 
 import pytest
@@ -705,3 +706,33 @@ def test_who_disarms_while_the_exception_is_made_gets_no_injection(
     handle = arm(registry, rule("p", raises(slow)))
     assert function() == "own"
     assert handle.injections == 0
+
+
+class Turns:
+    """Draws, and says by turns the right name of what it raises and a wrong one."""
+
+    kind = "exception"
+
+    def __init__(self) -> None:
+        self._names = cycle(("OSError", "KeyError"))
+
+    def effects(self, draws: Any) -> tuple[Effect, ...]:
+        draws.uniform("choice")
+        return (Raise(OSError, next(self._names)),)
+
+
+def test_each_injection_names_the_type_that_was_raised(
+    registry: Registry, function: Callable[[], str], witness: Witness
+) -> None:
+    """Whether one effect makes several types, or an effect is named for what another raises."""
+    made = cycle((KeyError, OSError, OSError))
+    several = Does("exception", (Raise(lambda: next(made)(), "KeyError"),))
+    for fault in (several, Turns()):
+        handle = arm(registry, rule("p", fault))
+        raised = []
+        for _ in range(6):
+            with pytest.raises((OSError, KeyError)) as failure:
+                function()
+            raised.append(failure.type.__name__)
+        handle.disarm()
+        assert [one.exception for one in witness.injections[-6:]] == raised

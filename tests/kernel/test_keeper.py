@@ -8,6 +8,7 @@ from collections import deque
 from typing import Any
 
 import pytest
+from helpers import Threads
 
 from chaospoint import Registry
 from chaospoint._inside import inside
@@ -244,3 +245,25 @@ def test_without_a_thread_the_rule_is_armed_and_the_log_says_what_is_missing(
     assert "does not expire until something else is armed" in log.text
     registry.install([rule("p", PASS, skip=1)], source="test")
     assert registry.board.keeper._thread is not None
+
+
+def test_a_fake_wait_counts_from_what_its_thread_read(pool: Threads) -> None:
+    """Else time that passes between looking at the clock and waiting would be slept through."""
+    clock = FakeClock()
+    looked, passed, woken = (threading.Event() for _ in range(3))
+
+    def wait_for_the_rest() -> None:
+        left = 5 - clock.monotonic()
+        looked.set()
+        passed.wait(PATIENCE)
+        clock.wait(woken, left)
+
+    job = pool.submit(wait_for_the_rest)
+    assert looked.wait(PATIENCE)
+    clock.advance(5)
+    passed.set()
+    try:
+        job.result(PATIENCE)
+    finally:
+        woken.set()
+    assert not clock.waiting

@@ -233,10 +233,11 @@ def test_after_ctrl_c_in_an_observer(registry: Registry, function: Callable[[], 
     pressed = Pressed()
     registry.add_observer(pressed)
     handle = arm(registry, bounded(raises()))
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as kept:
         function()
     registry.remove_observer(pressed)
     assert free(handle, function)
+    assert kept.tb is not None  # which keeps the frame, and whatever is in it
 
 
 def test_after_a_bug_of_ours(
