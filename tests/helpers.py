@@ -10,12 +10,14 @@ import sys
 import textwrap
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
+from itertools import count
 from pathlib import Path
 from threading import Thread
 from types import CodeType, FunctionType
 from typing import Any
 
-from chaospoint import Injection, Point
+from chaospoint import Armed, Injection, Point, Registry
+from chaospoint._terms import Terms
 
 PATIENCE = 10.0
 """Seconds after which a test gives up on what has to happen."""
@@ -25,6 +27,23 @@ SOURCE = Path(__file__).parents[1] / "src"
 
 class Boom(Exception):
     """What tests inject."""
+
+
+class Standing:
+    """What stands in a store, put there name by name as over HTTP; in force at once."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._terms: list[Terms] = []
+        self._keys = count()
+
+    def put(self, terms: Iterable[Terms], name: str) -> Armed:
+        """Put rules in place of those on exactly ``name``; raises as arming does."""
+        fresh = [one._replace(key=str(next(self._keys))) for one in terms]
+        self._registry.board.tried(fresh, "http")
+        self._terms = [*fresh, *(one for one in self._terms if one.pattern != name)]
+        armed = self._registry.replace(self._terms, source="http")
+        return Armed(self._registry.board, armed.rules[: len(fresh)])
 
 
 class Witness:

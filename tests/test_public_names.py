@@ -45,6 +45,8 @@ def test_errors_faults_and_test_helpers_are_where_they_are_looked_for() -> None:
         "InvalidPoint",
         "LimitExceeded",
         "NotPermitted",
+        "StoreBusy",
+        "StoreError",
         "UnknownPoint",
         "UnsupportedFault",
     ]

@@ -6,7 +6,9 @@ import logging
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
+from chaospoint.limits import NO_LIMITS, Limits
 from chaospoint.settings import Permission, Settings, permission, read_settings, split_address
 
 GOOD = [
@@ -25,6 +27,37 @@ GOOD = [
     ("ADMIN", "[::1]:9000", "admin", "[::1]:9000"),
     ("ADMIN", "0.0.0.0:80", "admin", "0.0.0.0:80"),
     ("POINTS", "[]", "points", "[]"),
+    ("STORE", "file:///var/lib/chaos", "store", "file:///var/lib/chaos"),
+    ("STORE", " FILE://localhost//var/x/../lib/./chaos/ ", "store", "file:///var/lib/chaos"),
+    ("STORE", "file:///var/my chaos%20%C3%A9", "store", "file:///var/my%20chaos%20%C3%A9"),
+    ("AUDIT_LOG", "/var/log/chaos.jsonl", "audit_log", Path("/var/log/chaos.jsonl")),
+    ("MAX_LATENCY", "500ms", "max_latency", 0.5),
+    ("MAX_HANG", "30", "max_hang", 30.0),
+    ("MAX_EXPIRES_AFTER", " 10m ", "max_expires_after", 600.0),
+    (
+        "FORBIDDEN_POINTS",
+        "payment.refund, auth.*,",
+        "forbidden_points",
+        ("payment.refund", "auth.*"),
+    ),
+    ("FORBIDDEN_KINDS", "hang, pause", "forbidden_kinds", ("hang", "pause")),
+    (
+        "FORBIDDEN_KINDS",
+        "latency,exception,return,hang,delay,print,yield,pause,off,call",
+        "forbidden_kinds",
+        (
+            "latency",
+            "exception",
+            "return",
+            "hang",
+            "delay",
+            "print",
+            "yield",
+            "pause",
+            "off",
+            "call",
+        ),
+    ),
 ]
 
 
@@ -59,6 +92,29 @@ BAD = [
     ),
     *(("ADMIN", word, "admin") for word in ("[::1]", "[nope]:80", "http://h:80", "h:1²")),
     *(("POINTS", word, "points") for word in ("", " ")),
+    *(("AUDIT_LOG", word, "audit_log") for word in ("", "  ")),
+    *(
+        ("STORE", word, "store")
+        for word in (
+            "",
+            "/var/lib/chaos",
+            "var/lib/chaos",
+            "file:var/lib",
+            "file://var/lib",
+            "file://~/chaos",
+            "file:///~/chaos",
+            "file:///",
+            "file://",
+            "file:///var/..",
+            "file:///var/lib?x=1",
+            "file:///var/lib#x",
+            "file:///var/%00",
+            "file:///var/%0A",
+            "file://[::1/var",
+            "redis://localhost/0",
+            "memory:",
+        )
+    ),
 ]
 
 
@@ -83,6 +139,93 @@ def test_a_bad_variable_counts_as_unset_and_is_one_warning_with_the_cure(
     assert len(said) < 300
 
 
+BAD_LIMITS = [
+    *(
+        (f"MAX_{name}", word)
+        for name in ("LATENCY", "HANG", "EXPIRES_AFTER")
+        for word in ("", "0", "0s", "-1", "2 minutes", "nan", "true", "11y", "99999d")
+    ),
+    *(("FORBIDDEN_POINTS", word) for word in ("", " , ", "Payment", "a b", "a..b", "pay;auth")),
+    *(("FORBIDDEN_KINDS", word) for word in ("", ",", "latnecy", "raise", "hang,returns", "Hang")),
+]
+
+
+@pytest.mark.parametrize(("variable", "value"), BAD_LIMITS)
+def test_while_a_limit_means_nothing_nothing_from_outside_may_arm(
+    variable: str, value: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It counts as unset, and must not fail open."""
+    monkeypatch.setenv("CHAOSPOINT_ENABLED", "true")
+    monkeypatch.setenv(f"CHAOSPOINT_{variable}", value)
+    field = variable.lower()
+    settings = read_settings()
+    cure = Settings.model_fields[field].description or "no cure"
+    assert not getattr(settings, field)
+    [record] = caplog.records
+    assert record.levelno == logging.WARNING
+    assert record.getMessage() == (
+        f"CHAOSPOINT_{variable}={value!r} counts as unset, and so nothing from outside may arm: "
+        + cure
+    )
+    assert permission(settings) == Permission(
+        False,
+        f"CHAOSPOINT_{variable}={value!r} is no limit, so nothing from outside may arm; {cure}",
+        cure,
+    )
+    assert settings != Settings(enabled=True, **{field: Settings.model_fields[field].default})
+    monkeypatch.delenv(f"CHAOSPOINT_{variable}")
+    assert permission(read_settings()).allowed
+
+
+def test_a_keyword_mends_a_bad_limit_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHAOSPOINT_MAX_HANG", "long")
+    monkeypatch.setenv("CHAOSPOINT_MAX_LATENCY", "1s")
+    settings = Settings(enabled=True, max_hang="1m")  # type: ignore[arg-type]
+    assert permission(settings).allowed
+    assert (settings.max_hang, settings.max_latency) == (60.0, 1.0)
+    assert permission(Settings(enabled=True, max_hang=None)).allowed
+
+
+def test_a_bad_limit_in_code_is_an_error() -> None:
+    for keys in ({"max_latency": "x"}, {"forbidden_points": "A"}, {"forbidden_kinds": ["x"]}):
+        with pytest.raises(ValidationError):
+            Settings(**keys)  # type: ignore[arg-type]
+
+
+def test_the_limits_are_those_of_the_variables() -> None:
+    settings = Settings(
+        max_latency="1s",  # type: ignore[arg-type]
+        max_hang="2s",  # type: ignore[arg-type]
+        max_expires_after="3s",  # type: ignore[arg-type]
+        forbidden_points=["a", "b.*"],  # type: ignore[arg-type]
+        forbidden_kinds=["hang"],  # type: ignore[arg-type]
+    )
+    assert settings.limits == Limits(1.0, 2.0, 3.0, ("a", "b.*"), ("hang",))
+    assert Settings().limits == NO_LIMITS
+
+
+def test_a_read_token_that_is_the_token_counts_as_unset(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Or who may only read could control."""
+    monkeypatch.setenv("CHAOSPOINT_ADMIN_TOKEN", "s3cret")
+    monkeypatch.setenv("CHAOSPOINT_ADMIN_READ_TOKEN", " s3cret ")
+    settings = read_settings()
+    assert settings.admin_read_token is None
+    assert settings.admin_token is not None
+    [record] = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "CHAOSPOINT_ADMIN_READ_TOKEN (not shown) counts as unset" in record.getMessage()
+    monkeypatch.setenv("CHAOSPOINT_ADMIN_READ_TOKEN", "another")
+    caplog.clear()
+    settings = read_settings()
+    assert settings.admin_read_token is not None
+    assert settings.admin_read_token.get_secret_value() == "another"
+    assert "s3cret" not in caplog.text + repr(settings)
+    assert "another" not in caplog.text + repr(settings)
+    assert Settings(admin_token="a", admin_read_token="a").admin_read_token is None  # type: ignore[arg-type]
+
+
 def test_a_token_is_stripped_and_never_shown(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -94,13 +237,14 @@ def test_a_token_is_stripped_and_never_shown(
 
 
 @pytest.mark.parametrize("value", ["", " \n"])
+@pytest.mark.parametrize("name", ["ADMIN_TOKEN", "ADMIN_READ_TOKEN"])
 def test_an_empty_token_counts_as_unset_and_says_so(
-    value: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setenv("CHAOSPOINT_ADMIN_TOKEN", value)
-    assert read_settings().admin_token is None
+    monkeypatch.setenv(f"CHAOSPOINT_{name}", value)
+    assert getattr(read_settings(), name.lower()) is None
     [record] = caplog.records
-    assert record.getMessage().startswith("CHAOSPOINT_ADMIN_TOKEN (not shown) counts as unset")
+    assert record.getMessage().startswith(f"CHAOSPOINT_{name} (not shown) counts as unset")
 
 
 def test_a_relative_config_is_made_absolute_before_the_program_moves(

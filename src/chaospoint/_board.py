@@ -2,7 +2,7 @@
 
 A change builds the new state of each point it concerns and then swaps it in, under the `arming`
 lock; sleepers are woken and observers told after the lock is released.  Rules of the sources that
-are read again (environment and file) are remembered when they end, so that reading the same text
+are read again (all but code and tests) are remembered when they end, so that reading the same text
 again does not bring back what was disarmed, spent or expired.
 """
 
@@ -53,12 +53,12 @@ __all__ = ["Board"]
 
 # What is scoped to a context stands at 0, before all of these.
 _TIER: dict[Source, int] = {"code": 1, "test": 1, "http": 2, "store": 2, "env": 3, "file": 4}
-_READ_AGAIN: tuple[Source, ...] = ("env", "file")
+_READ_AGAIN: tuple[Source, ...] = ("http", "store", "env", "file")
+_STAYS: tuple[Source, ...] = ("env", "file")  # it is shown there for as long as it is written
 _SECONDS_TO_APPEAR = 10.0
 _LOOKED_THROUGH = 100  # globs, for remarks on what cannot fire
 _REMEMBERED = 32
 _HINTS = 10  # looking for near names is slow, and nobody reads a thousand of them
-_PUT: tuple[Source, ...] = ("http", "store")
 
 
 class Board:
@@ -134,13 +134,26 @@ class Board:
         *,
         by: str = "",
         strict: bool = False,
-        only: str | None = None,
     ) -> Armed:
         """Arm ``terms`` before all that this source armed.
 
-        With ``only`` in place of what was put on exactly that name from outside. Raises
-        `NotPermitted` while disabled, `UnknownPoint` if ``strict`` and a rule has no point yet,
-        `UnsupportedFault` if none of a rule's points can express it; nothing is armed then.
+        Raises `NotPermitted` while disabled, `UnknownPoint` if ``strict`` and a rule has no point
+        yet, `UnsupportedFault` if none of a rule's points can express it; nothing is armed then.
+        """
+        with arming:
+            rules, remarks = self.tried(terms, source, by=by, strict=strict)
+            self._add(rules)
+            standing = self._stand()
+        _scope.enter(rule for rule in rules if rule.terms.scoped)
+        self.say(*map(RuleArmed, rules), standing)
+        return self._handle(rules, remarks, source)
+
+    def tried(
+        self, terms: Sequence[Terms], source: Source, *, by: str = "", strict: bool = False
+    ) -> tuple[list[ArmedRule], list[str]]:
+        """Return the rules that `install` would arm, and what is to be said of them; arm nothing.
+
+        Raises what `install` raises.
         """
         with arming:
             if not self.enabled:
@@ -149,7 +162,7 @@ class Board:
                     "or POST /v1/enable, first"
                 )
             rules = self._make(terms, source, by)
-            remarks = check(
+            return rules, check(
                 rules,
                 self._points,
                 self.names,
@@ -157,15 +170,6 @@ class Board:
                 fellows=rules,
                 strict=strict,
             )
-            put = (r for r in self.rules() if r.pattern == only and r.source in _PUT)
-            ended = self._remove([] if only is None else list(put), "replaced", by)
-            self._add(rules)
-            standing = self._stand()
-        _scope.enter(rule for rule in rules if rule.terms.scoped)
-        if ended:
-            self._told(ended)
-        self.say(*map(RuleArmed, rules), standing)
-        return self._handle(rules, remarks, source)
 
     def reload(self, terms: Sequence[Terms], source: Source, *, by: str = "") -> Armed:
         """Make ``terms`` all that ``source`` has armed; what did not change goes on as it stood."""
@@ -245,12 +249,12 @@ class Board:
             standing = self._stand()
         self._told(ended, standing)
 
-    def disarm(self, pattern: str, by: str = "") -> int:
-        """Disarm what matches ``pattern``, of every source; return how many rules that touched."""
+    def disarm(self, pattern: str, by: str = "", sources: Sequence[Source] = tuple(_TIER)) -> int:
+        """Disarm what matches ``pattern``; return how many rules that touched."""
         with arming:
             whole, part = [], []
             held = [r for plan in self._plans.values() for r in plan if r.why == "disabled"]
-            for rule in [*self.rules(), *held]:
+            for rule in (r for r in [*self.rules(), *held] if r.source in sources):
                 if matches(pattern, rule.pattern):
                     whole.append(rule)
                 elif is_glob(rule.pattern) and (is_glob(pattern) or matches(rule.pattern, pattern)):
@@ -318,7 +322,7 @@ class Board:
                     said = f"no decorated function there has {lost[0][0]!r}, which `where` asks for"
             told.append(RuleDisarmed(rule, why, by, said))
             rule.end(why, said or (f"by {by}" if by else ""))
-            if why in ("expired", "failed") and rule.source not in _READ_AGAIN:
+            if why in ("expired", "failed") and rule.source not in _STAYS:
                 self._gone.append(rule)
             self._counts[rule.source] -= 1
         for pattern in {rule.pattern for rule in rules if not is_glob(rule.pattern)}:
@@ -346,7 +350,7 @@ class Board:
         self._told(ended, *([Switched(False, by)] if was else []), standing)
 
     def enable(self, by: str = "") -> None:
-        """Allow arming again, and put back what environment and file hold, as it stood."""
+        """Allow arming again, and put back what env, file and store hold, as it stood."""
         with arming:
             was, self.enabled = self.enabled, True
             back: list[ArmedRule] = []
@@ -378,11 +382,12 @@ class Board:
         return found
 
     def ended(self) -> list[ArmedRule]:
-        """Return the rules of environment and file that ended and stay so, and the latest others
-        that nobody disarmed: they expired, or failed at their first reach."""
+        """Return the rules of environment and file that ended and stay so, what waits for `enable`,
+        and the latest others that nobody disarmed: they expired, or failed at first reach."""
         with arming:
-            read_again = [r for plan in self._plans.values() for r in plan if r.why is not None]
-            return [*self._gone, *read_again]
+            held = [rule for plan in self._plans.values() for rule in plan if rule.why is not None]
+            stay = [rule for rule in held if rule.source in _STAYS or rule.why == "disabled"]
+            return [*self._gone, *stay]
 
     def flush(self) -> None:
         """Tell of the reaches since this was done last."""

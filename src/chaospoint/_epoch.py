@@ -38,8 +38,8 @@ class Pause:
 class ArmedRule:
     """One rule while it is armed, and its counts after that.
 
-    Identity is ``(source, text)`` and the seed unless it was drawn; ``rank`` is the place in the
-    order in which rules are tried.  Reading the counts is safe from any thread.
+    Identity is ``(source, text, key)`` and the seed unless it was drawn; ``rank`` is the place in
+    the order in which rules are tried.  Reading the counts is safe from any thread.
     """
 
     __slots__ = (
@@ -88,7 +88,7 @@ class ArmedRule:
         self.resolve = terms.resolve
         self.home = home
         self._match = matcher(terms.pattern)
-        self.excluded: tuple[str, ...] = ()  # names and globs taken out of a glob
+        self.excluded = terms.excluded  # names and globs taken out of a glob
         self.expressible: dict[str, tuple[int, ...]] = {}  # by the kind of placement
         self.why: Ending | None = None
         self.reason = ""  # why it failed, in words
@@ -142,7 +142,8 @@ class ArmedRule:
     @property
     def identity(self) -> tuple[object, ...]:
         """What tells this rule from others when its source is read again."""
-        return (self.source, self.text, None if self.terms.seed_drawn else self.seed)
+        seed = None if self.terms.seed_drawn else self.seed
+        return (self.source, self.text, seed, self.terms.key)
 
     @property
     def state(self) -> str:

@@ -140,18 +140,13 @@ class Registry:
         """
         return self.board.install(terms, source, by=by, strict=strict)
 
-    def replace(
-        self, terms: Sequence[Terms], *, source: Source, only: str | None = None, by: str = ""
-    ) -> Armed:
-        """Arm compiled rules in place of all that ``source`` armed; or, with ``only``, in place
-        of what was put on exactly that name from outside.
+    def replace(self, terms: Sequence[Terms], *, source: Source, by: str = "") -> Armed:
+        """Arm compiled rules in place of all that ``source`` armed.
 
-        All of a source: rules that did not change keep tally and deadline, and while disabled the
-        new ones are kept for `enable`.  One name: tally and deadline are new.
+        Rules that did not change keep tally and deadline; while disabled the new ones are kept for
+        `enable`.
         """
-        if only is None:
-            return self.board.reload(terms, source, by=by)
-        return self.board.install(terms, source, by=by, only=only)
+        return self.board.reload(terms, source, by=by)
 
     def disarm(self, pattern: str = "*", *, by: str = "code") -> int:
         """Disarm all that matches a name or glob, of every source; return how many rules."""
@@ -169,7 +164,7 @@ class Registry:
         self.board.disable(by)
 
     def enable(self, *, by: str = "code") -> None:
-        """Allow arming again; what environment and file hold comes back as it stood."""
+        """Allow arming again; what env, file and store hold comes back as it stood."""
         self.board.enable(by)
 
     def flush(self) -> None:

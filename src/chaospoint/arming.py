@@ -14,10 +14,12 @@ from chaospoint import _environ
 from chaospoint._point import Point
 from chaospoint._registry import Registry, default_registry
 from chaospoint.errors import InvalidPlan, NotPermitted
+from chaospoint.limits import NO_LIMITS, Limits
 from chaospoint.observers import add_defaults
-from chaospoint.plan import Plan, Rule, compile_plan
+from chaospoint.plan import Plan, Rule, compile_plan, refuse_placements
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from typing import Unpack
 
     from chaospoint._armed import Armed
@@ -136,18 +138,25 @@ def install_plan(
     by: str = "",
     strict: bool = False,
     replace: bool = False,
-    only: str | None = None,
+    place: Callable[[Mapping[str, str]], object] | None = None,
+    limits: Limits = NO_LIMITS,
 ) -> Armed:
     """Compile ``plan`` and arm it; the way in for every source.
 
     ``trust``: how far names of exceptions are looked up. ``seed``: for rules and plans without
     one. ``expires_after``: seconds, for rules without. ``replace``: in place of all that the
-    source armed. ``only``: in place of what was put on exactly that name from outside.
+    source armed. ``place`` puts the plan's placements in force, once nothing is wrong with its
+    rules and before they are armed; without it a plan that says any is refused. ``limits``: what
+    no rule of the plan may pass; `LimitExceeded` if one does.
     """
-    terms = compile_plan(plan, trust=trust, seed=seed, expires_after=expires_after)
+    if place is None:
+        refuse_placements(plan)
+    terms = compile_plan(plan, trust=trust, seed=seed, expires_after=expires_after, limits=limits)
     add_defaults(registry)
-    if replace or only is not None:
-        return registry.replace(terms, source=source, only=only, by=by)
+    if place is not None:
+        place(plan.placements)
+    if replace:
+        return registry.replace(terms, source=source, by=by)
     return registry.install(terms, source=source, by=by, strict=strict)
 
 

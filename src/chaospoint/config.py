@@ -1,8 +1,11 @@
 """`start` puts everything from outside in force and `stop` undoes all of it; neither raises.
 
-Our threads end before a fork and begin again in parent and child.  No lock is held while anything
-is armed, told or waited for.  Whatever our threads need is imported before they start, because the
-program that starts them may be in the middle of an import.
+Our threads end before a fork and begin again in parent and child; a child is a worker of the store,
+and runs what that says, before the fork returns there.  Of the processes that share a store one
+holds the admin port: whoever finds it free takes it, but a parent leaves it to its children.  No
+lock of this module is held while anything is armed, told or waited for.  Whatever our threads need
+is imported before they start, because the program that starts them may be in the middle of an
+import.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import encodings.utf_8_sig  # noqa: F401 - see below
 import logging
 import os
 from threading import Event, Lock, get_ident
+from time import time
 
 # The kernel, and reading a file, import these late; no thread of ours may be the one to do it.
 from chaospoint import _armed, _board, _calls, _drive, _remark  # noqa: F401
@@ -19,8 +23,10 @@ from chaospoint._inside import transparent
 from chaospoint._registry import Registry, default_registry
 from chaospoint._version import __version__
 from chaospoint.control.door import Door
+from chaospoint.control.reconciler import Reconciler, reconciler_of, use
 from chaospoint.control.server import AdminServer
 from chaospoint.control.service import Service
+from chaospoint.errors import StoreError
 from chaospoint.observers import add_defaults
 from chaospoint.settings import (
     Permission,
@@ -30,11 +36,14 @@ from chaospoint.settings import (
     split_address,
 )
 from chaospoint.sources import Sources
+from chaospoint.stores import open_store
+from chaospoint.stores.store import Store
 
 __all__ = ["Permission", "Settings", "permission", "read_settings", "start", "stop"]
 
 _log = logging.getLogger("chaospoint")
 _WAIT_SECONDS = 10.0
+_SETTLED_SECONDS = 1.0  # a child that lives shorter need not have the port
 _BROKEN = "chaospoint could not start; the program goes on without chaos"
 
 
@@ -105,18 +114,29 @@ class _Running:
         self.settings = settings
         self.registry = registry
         self._sources = Sources(settings, registry)
-        self._server = _server(settings, registry)
+        self._reconciler = Reconciler(
+            _store(settings, registry),
+            registry,
+            seed=settings.seed,
+            limits=settings.limits,
+            tend=self._tend_port,
+            admin=lambda: (self._server and self._server.url) or "",
+        )
+        self._server = _server(settings, registry, shared=self._reconciler.store.shared)
+        self._forked = False
         self._started = Event()
         self._starter = get_ident()
 
     def start(self) -> None:
         try:
             add_defaults(self.registry)  # they are to hear of a refusal, too
-            read = [self._sources.read_env(), self._sources.read_file()]
+            use(self.registry, self._reconciler)
+            file = self._sources.read_file()  # first, for it may place points
+            read = [self._sources.read_env(), file]
+            self._reconciler.reconcile()
             if self._server is not None:
                 self._server.open()
-            if self._sources.poller is not None:
-                self._sources.poller.start()
+            self._start_threads()
             self._say([words for words in read if words is not None])
         except Exception:
             _log.exception(_BROKEN)
@@ -133,29 +153,32 @@ class _Running:
         self.pause()
         if self._server is not None:
             self._server.close()
-            over_http = [rule for rule in self.registry.rules() if rule.source == "http"]
-            self.registry.board.remove(over_http, "disarmed", by="stop()")
+        if self._server is not None or self._reconciler.store.shared:
+            use(self.registry, None)
+            self._reconciler.leave()
         self._sources.clear()
         _log.info("chaospoint stopped: pid %d", os.getpid())
 
     def pause(self) -> None:
         """End the threads, but keep the socket."""
+        self._reconciler.stop()
         if self._sources.poller is not None:
             self._sources.poller.stop()
         if self._server is not None:
             self._server.pause()
 
     def resume(self) -> None:
-        """Start the threads again, after `pause`."""
+        """Start the threads again, in the parent of a fork."""
+        self._forked = True
         if self._started.is_set():
-            if self._sources.poller is not None:
-                self._sources.poller.start()
             if self._server is not None:
                 self._server.resume()
+            self._start_threads()
 
     def restart(self) -> None:
         """Begin again in a forked child, where rules live on and threads do not."""
         whole = self._started.is_set()
+        self._forked = False
         self._started = Event()
         self._starter = get_ident()
         if self._server is not None:
@@ -165,24 +188,47 @@ class _Running:
         if not whole:  # another thread was in the middle of `start`, and is not here
             self.start()
             return
+        self._reconciler.reconcile()
         if self._server is not None:
             self._server.open(taken=logging.INFO)
+        self._start_threads()
+        self._started.set()
+
+    def _start_threads(self) -> None:
         if self._sources.poller is not None:
             self._sources.poller.start()
-        self._started.set()
+        without_port = self._server is not None and self._server.url is None
+        if self._reconciler.store.shared or without_port:
+            self._reconciler.start()
+
+    def _tend_port(self) -> None:
+        """Take the admin port if it is free; leave it to the children that this process has."""
+        if self._server is None:
+            return
+        if self._forked and self._has_children():
+            self._server.close()
+        elif self._server.url is None and self._server.open(taken=None):
+            _log.info("the admin endpoint is served here now: %s", self._server.url)
+            self._reconciler.report()
+
+    def _has_children(self) -> bool:
+        store, own = self._reconciler.store, self._reconciler.id
+        settled = time() - _SETTLED_SECONDS
+        return any(one.parent == own and one.started_at < settled for one in store.workers())
 
     def _say(self, read: list[str]) -> None:
         settings, url = self.settings, self._server and self._server.url
         unset = "" if "environment" in settings.model_fields_set else " (not set)"
         seed = "" if settings.seed is None else f"; seed {settings.seed}"
         _log.info(
-            "chaospoint %s started: pid %d; environment %s%s; %s; %s%s",
+            "chaospoint %s started: pid %d; environment %s%s; %s; %s%s%s",
             __version__,
             os.getpid(),
             settings.environment,
             unset,
             "; ".join(read) or "no rules from env or file",
             f"admin endpoint {url}{_read_only(settings)}" if url else "no admin endpoint",
+            f"; store {store.url}" if (store := self._reconciler.store).shared else "",
             seed,
         )
 
@@ -193,12 +239,24 @@ def _read_only(settings: Settings) -> str:
     return f" (read only: {settings.environment!r} needs CHAOSPOINT_ADMIN_TOKEN for changes)"
 
 
-def _server(settings: Settings, registry: Registry) -> AdminServer | None:
+def _server(settings: Settings, registry: Registry, *, shared: bool) -> AdminServer | None:
     if settings.admin is None:
         return None
     host, port = split_address(settings.admin)
-    token = settings.admin_token is not None
-    return AdminServer(Service.of(settings, registry), host, port, token=token)
+    token = settings.admin_token is not None or settings.admin_read_token is not None
+    return AdminServer(Service.of(settings, registry), host, port, token=token, shared=shared)
+
+
+def _store(settings: Settings, registry: Registry) -> Store:
+    """Return the store of the settings; else one of this process, with what it holds already."""
+    if settings.store is not None:
+        try:
+            return open_store(settings.store)
+        except StoreError as error:
+            _log.warning("this process follows no store: %s", error)
+    before = reconciler_of(registry)
+    before.store.leave(before.id)
+    return before.store
 
 
 _guard = Lock()

@@ -9,7 +9,9 @@
     │   ├── InvalidPoint        a bad name, or a thing that cannot be decorated
     │   ├── UnsupportedFault    no placement of the point can express the fault
     │   ├── NotPermitted        disabled, or chaos is not allowed here
-    │   └── LimitExceeded       a bound that nothing may pass
+    │   ├── LimitExceeded       a bound that nothing may pass
+    │   └── StoreError          the store of the desired state cannot be read or written
+    │       └── StoreBusy       somebody else is writing it at this moment
     └── InjectedFault           what you asked for: the default injected exception
 
     UserWarning
@@ -26,6 +28,8 @@ __all__ = [
     "InvalidPoint",
     "LimitExceeded",
     "NotPermitted",
+    "StoreBusy",
+    "StoreError",
     "UnknownPoint",
     "UnsupportedFault",
 ]
@@ -85,6 +89,14 @@ class NotPermitted(ChaosError):
 
 class LimitExceeded(ChaosError):
     """A bound that nothing may pass was passed."""
+
+
+class StoreError(ChaosError):
+    """The store of the desired state cannot be read or written; nothing in it was changed."""
+
+
+class StoreBusy(StoreError):
+    """Somebody else is writing the store at this moment, so it has to be tried again."""
 
 
 class InjectedFault(Exception):

@@ -10,15 +10,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from chaospoint._decide import Schedule
 from chaospoint._draw import Draws, derive, draw_seed
 from chaospoint._effects import Effect, Fault
 from chaospoint._terms import Terms
+from chaospoint.limits import NO_LIMITS, Limits
 from chaospoint.models.document import parse_text, read_text, rule_line
 from chaospoint.models.lookup import Trust
 from chaospoint.models.model import Model
+from chaospoint.models.placements import Placements
 from chaospoint.models.plain_data import quoted
 from chaospoint.models.quantities import Seed
 from chaospoint.models.refusal import Refusal, name_rule
@@ -38,6 +40,9 @@ __all__ = [
     "load_plan",
     "parse_plan",
     "parse_rules",
+    "refuse_placements",
+    "seeds",
+    "shown",
 ]
 
 
@@ -72,10 +77,13 @@ def _read_item(item: object) -> list[Rule]:
 class Plan(Model):
     """An ordered list of rules, with a seed for those that have none of their own.
 
-    Raises `InvalidPlan` only. Frozen: share it between threads.
+    ``placements``, which only the plan file may say, puts points on functions of the program:
+    ``{"shop.stock:Stock.check": "inventory.check"}``, with the module and the name in it. Raises
+    `InvalidPlan` only. Frozen: share it between threads.
     """
 
     seed: Seed = None
+    placements: Placements = Field(default={})
     rules: Annotated[tuple[Rule, ...], BeforeValidator(_read_rules)]
 
     if TYPE_CHECKING:
@@ -85,6 +93,7 @@ class Plan(Model):
             *,
             rules: Sequence[Rule | Mapping[str, Any]],
             seed: int | None = None,
+            placements: Mapping[str, str] = ...,
         ) -> None: ...
 
     @classmethod
@@ -118,7 +127,7 @@ class Plan(Model):
 
     def __str__(self) -> str:
         """Return the canonical text, which `parse` reads back: one line."""
-        if self.seed is None and self.rules:
+        if self.seed is None and not self.placements and self.rules:
             return "; ".join(map(str, self.rules))
         return quoted(self.model_dump(mode="json"))
 
@@ -181,56 +190,91 @@ def load_plan(path: str | Path) -> Plan:
         raise refusal.invalid_plan(at=f"{path}, line {line}" if line else str(path)) from None
 
 
+def refuse_placements(plan: Plan) -> None:
+    """Raise `InvalidPlan` if the plan says placements: whoever is not the plan file calls this."""
+    if plan.placements:
+        raise (
+            Refusal(
+                "only the plan file places points",
+                "put them into the file that CHAOSPOINT_CONFIG names, or decorate the functions"
+                " with @chaospoint.point(...)",
+                field="placements",
+                value=dict(plan.placements),
+            )
+            .of_rule("plan")
+            .invalid_plan()
+        )
+
+
 def compile_plan(
-    plan: Plan, *, trust: Trust, seed: int | None = None, expires_after: float | None = None
+    plan: Plan,
+    *,
+    trust: Trust,
+    seed: int | None = None,
+    expires_after: float | None = None,
+    limits: Limits = NO_LIMITS,
 ) -> tuple[Terms, ...]:
     """Return what the kernel runs, in the order of the plan.
 
     ``seed``: for rules when neither they nor the plan have one; else each draws its own.
     ``expires_after``: seconds, for rules that say nothing. An exception is found and built once
-    here, as far as ``trust`` allows. Raises `InvalidPlan` only.
+    here, as far as ``trust`` allows. Raises `InvalidPlan`, and `LimitExceeded` for a rule that
+    says more than ``limits`` allow.
     """
-    base = seed if plan.seed is None else plan.seed
-    count: dict[str, int] = {}
     terms = []
-    for nth, rule in enumerate(plan.rules, 1):
-        if rule.seed is None and base is not None:
-            key = _seed_key(rule)
-            count[key] = count.get(key, 0) + 1
-            seed = derive(base, key, count[key])
-        else:
-            seed = rule.seed if rule.seed is not None else draw_seed()
+    for nth, (rule, known) in enumerate(zip(plan.rules, seeds(plan, seed), strict=True), 1):
         place = nth if len(plan.rules) > 1 else None
         if rule.scope == "context" and trust != "code":
             cure = "leave it out; `where` selects calls by labels and arguments"
             problem = "only code that arms has a context of its own"
             refusal = Refusal(problem, cure, field="scope", value=rule.scope)
             raise refusal.of_rule(name_rule(rule.point, place)).invalid_plan()
-        faults, wait = _resolve(rule, place, trust)
-        drawn = rule.seed is None and base is None
+        limits.check(rule, name_rule(rule.point, place))
+        faults, wait = _resolve(rule, place, trust, limits)
+        stays = expires_after if rule.expires_after is None else rule.expires_after
+        own = draw_seed() if known is None else known
         terms.append(
             Terms(
                 pattern=rule.point,
                 text=str(rule),
                 faults=faults,
-                schedule=Schedule(seed, rule.skip, rule.every, rule.probability, rule.times),
-                seed_drawn=drawn,
-                expires_after=expires_after if rule.expires_after is None else rule.expires_after,
-                resolve=partial(_look_up, rule, place, trust) if wait else None,
+                schedule=Schedule(own, rule.skip, rule.every, rule.probability, rule.times),
+                seed_drawn=known is None,
+                expires_after=limits.lifetime(stays),
+                resolve=partial(_look_up, rule, place, trust, limits) if wait else None,
                 after=rule.when == "after",
                 max_active=rule.max_active,
                 where=rule.where,
                 scoped=rule.scope == "context",
-                shown=_shown(rule),
+                shown="" if rule.where is None else shown(rule),
+                excluded=limits.excluded(rule.point),
             )
         )
     return tuple(terms)
 
 
-def _shown(rule: Rule) -> str:
+def seeds(plan: Plan, seed: int | None = None) -> tuple[int | None, ...]:
+    """Return the effective seed of each rule, None for one whose seed is to be drawn.
+
+    ``seed``: for plans that have none.
+    """
+    base = seed if plan.seed is None else plan.seed
+    count: dict[str, int] = {}
+    found: list[int | None] = []
+    for rule in plan.rules:
+        if rule.seed is None and base is not None:
+            key = _seed_key(rule)
+            count[key] = count.get(key, 0) + 1
+            found.append(derive(base, key, count[key]))
+        else:
+            found.append(rule.seed)
+    return tuple(found)
+
+
+def shown(rule: Rule) -> str:
     """Return the text without the values of ``where``, which may be personal."""
     if rule.where is None:
-        return ""
+        return str(rule)
     return str(rule.model_copy(update={"where": dict.fromkeys(rule.where, "...")}))
 
 
@@ -242,7 +286,7 @@ def _seed_key(rule: Rule) -> str:
 
 
 def _resolve(
-    rule: Rule, place: int | None, trust: Trust, *, reached: bool = False
+    rule: Rule, place: int | None, trust: Trust, limits: Limits, *, reached: bool = False
 ) -> tuple[tuple[Fault, ...], bool]:
     """Return the faults that the kernel runs, and whether one of them has to wait."""
     faults: list[Fault] = []
@@ -256,11 +300,11 @@ def _resolve(
             faults.append(fault if found is None else found)
     except Refusal as refusal:
         raise refusal.of_rule(name_rule(rule.point, place)).invalid_plan() from None
-    return tuple(faults), wait
+    return limits.cut(rule.faults, faults), wait
 
 
-def _look_up(rule: Rule, place: int | None, trust: Trust) -> tuple[Fault, ...]:
-    return _resolve(rule, place, trust, reached=True)[0]
+def _look_up(rule: Rule, place: int | None, trust: Trust, limits: Limits) -> tuple[Fault, ...]:
+    return _resolve(rule, place, trust, limits, reached=True)[0]
 
 
 def _try(fault: Fault) -> None:

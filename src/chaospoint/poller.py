@@ -46,7 +46,8 @@ class Poller:
     ``load(path)`` raises what is wrong with the file; that ends there, in one WARNING. After a
     failure it is called again at every round, for the cure may lie outside the file.
     ``told(ok, reason)`` hears of every success, and of a failure when the file or the reason is
-    new. ``start`` and ``stop`` may be called again and from any thread.
+    new. ``after_round`` is called by the thread behind each look at the file. ``start`` and
+    ``stop`` may be called again and from any thread.
     """
 
     def __init__(
@@ -55,11 +56,13 @@ class Poller:
         load: Callable[[Path], object],
         told: Callable[[bool, str], None],
         *,
+        after_round: Callable[[], object] = lambda: None,
         interval_seconds: float = 1.0,
     ) -> None:
         self._path = path
         self._load = load
         self._told = told
+        self._after_round = after_round
         self._interval = interval_seconds
         self._loaded: Signature | None = None
         self._failure: tuple[Signature | None, str] | None = None
@@ -120,6 +123,7 @@ class Poller:
             while not stop.wait(self._interval):
                 try:
                     self.poll()
+                    self._after_round()
                 except Exception:
                     _log.exception("the plan file %s could not be looked at", self._path)
 

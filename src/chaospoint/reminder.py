@@ -18,10 +18,18 @@ KNOWN = (
     "ENVIRONMENT",
     "ALLOWED_ENVIRONMENTS",
     "CONFIG",
+    "STORE",
     "SEED",
     "ADMIN",
     "ADMIN_TOKEN",
+    "ADMIN_READ_TOKEN",
+    "AUDIT_LOG",
     "POINTS",
+    "MAX_LATENCY",
+    "MAX_HANG",
+    "MAX_EXPIRES_AFTER",
+    "FORBIDDEN_POINTS",
+    "FORBIDDEN_KINDS",
 )
 _SEED = PREFIX + "SEED"  # code that arms obeys it, and nothing needs to be started for that
 

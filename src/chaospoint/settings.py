@@ -1,113 +1,63 @@
 """What the environment says, read once and never trusted: law 10 is decided here.
 
 A bad variable is no error: it is one WARNING with the variable, its value and the cure, and counts
-as unset.  The value of the token is never shown.  Reading settings does nothing else.
+as unset; while it is one of the limits, nothing from outside may arm.  The value of a token is
+never shown.  Reading settings does nothing else.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import os
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, SecretStr, TypeAdapter, ValidationError
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from chaospoint._environ import FALSE, TRUE
-from chaospoint.models.quantities import whole
+from chaospoint.limits import Limits
+from chaospoint.models.durations import Lifetime
+from chaospoint.models.variables import (
+    ADMIN_ADDRESS,
+    absolute_path,
+    fault_kinds,
+    optional_address,
+    optional_seed,
+    patterns,
+    secret,
+    some_text,
+    store_url,
+    switch,
+    word,
+    words,
+)
 from chaospoint.reminder import PREFIX, hint, unknown
 
 __all__ = ["PREFIX", "Permission", "Settings", "permission", "read_settings", "split_address"]
 
-ADMIN_ADDRESS = "127.0.0.1:8475"
-
+_CURE = (
+    "set CHAOSPOINT_ENABLED=true in the service, and CHAOSPOINT_ENVIRONMENT to one of "
+    "CHAOSPOINT_ALLOWED_ENVIRONMENTS"
+)
+_LIMITS = (
+    "max_latency",
+    "max_hang",
+    "max_expires_after",
+    "forbidden_points",
+    "forbidden_kinds",
+)
 _log = logging.getLogger("chaospoint")
-
-
-def _switch(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    word = value.strip().lower()
-    if word not in TRUE | FALSE:
-        raise ValueError("neither true nor false")
-    return word in TRUE
-
-
-def _word(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    word = value.strip().lower()
-    if not word:
-        raise ValueError("empty")
-    return word
-
-
-def _words(value: object) -> object:
-    parts = value.split(",") if isinstance(value, str) else value
-    if not isinstance(parts, Iterable):
-        return value
-    words = tuple(word for part in parts if (word := str(part).strip().lower()))
-    if not words:
-        raise ValueError("empty")
-    return words
-
-
-def _path(value: object) -> object:
-    if not isinstance(value, str | Path):
-        return value
-    if not str(value).strip() or "\0" in str(value):
-        raise ValueError("not a path")
-    # Made absolute now: a program may change its directory later.
-    return Path(os.path.abspath(os.path.expanduser(value)))
-
-
-def _text(value: object) -> object:
-    if isinstance(value, str) and not value.strip():
-        raise ValueError("empty")
-    return value
-
-
-def _seed(value: object) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, str):
-        value = int(value)
-    return whole(value, 0, 2**63 - 1)  # the bounds of a rule's seed
-
-
-def _secret(value: object) -> object:
-    if isinstance(value, SecretStr):
-        value = value.get_secret_value()
-    if not isinstance(value, str):
-        return value
-    secret = value.strip()
-    if not secret:
-        raise ValueError("empty")
-    return secret
-
-
-def _address(value: object) -> object:
-    if value is None:
-        return None
-    word = str(value).strip().lower()
-    if word in TRUE:
-        return ADMIN_ADDRESS
-    if word in FALSE:
-        return None
-    host, _, port = word.rpartition(":")
-    if not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
-        raise ValueError("no port")
-    if host.startswith("[") and host.endswith("]"):
-        ipaddress.IPv6Address(host[1:-1])
-    elif not re.fullmatch(r"[a-z0-9._-]+", host):
-        raise ValueError("no host")
-    return f"{host}:{int(port)}"
 
 
 class _Environ(PydanticBaseSettingsSource):
@@ -130,10 +80,11 @@ class _Environ(PydanticBaseSettingsSource):
                 values[name] = TypeAdapter(field.rebuild_annotation()).validate_python(raw)
             except ValidationError:
                 _log.warning(
-                    "%s%s%s counts as unset: %s",
+                    "%s%s%s counts as unset%s: %s",
                     PREFIX,
                     name.upper(),
                     " (not shown)" if "token" in name else f"={_shown(raw)}",
+                    ", and so nothing from outside may arm" if name in _LIMITS else "",
                     field.description,
                 )
         return values
@@ -142,41 +93,100 @@ class _Environ(PydanticBaseSettingsSource):
 class Settings(BaseSettings):
     """What ``CHAOSPOINT_*`` says; keywords win over the environment.
 
-    Immutable. ``admin`` is None or a normalised ``host:port``; ``config`` is absolute;
-    environments are lower case. ``environment`` is in ``model_fields_set`` only if it was set.
+    Immutable. ``admin`` is None or a normalised ``host:port``; ``store`` is None or a normalised
+    ``file:///...``; ``config`` and ``audit_log`` are absolute; environments are lower case; spans
+    of time are in seconds. ``environment`` is in ``model_fields_set`` only if it was set.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True)
 
-    enabled: Annotated[bool | None, BeforeValidator(_switch)] = Field(
+    enabled: Annotated[bool | None, BeforeValidator(switch)] = Field(
         default=None, description="write true, yes, on or 1; or false, no, off or 0"
     )
-    environment: Annotated[str, BeforeValidator(_word)] = Field(
+    environment: Annotated[str, BeforeValidator(word)] = Field(
         default="local", description="write one name, such as staging; unset means local"
     )
-    allowed_environments: Annotated[tuple[str, ...], BeforeValidator(_words)] = Field(
+    allowed_environments: Annotated[tuple[str, ...], BeforeValidator(words)] = Field(
         default=("local", "dev", "development", "test", "ci", "staging"),
         description="write names with commas, such as local,ci,staging",
     )
-    config: Annotated[Path | None, BeforeValidator(_path)] = Field(
+    config: Annotated[Path | None, BeforeValidator(absolute_path)] = Field(
         default=None,
         description="write the path of a plan file (.yaml, .toml or .json), or unset it",
     )
-    seed: Annotated[int | None, BeforeValidator(_seed)] = Field(
+    store: Annotated[str | None, BeforeValidator(store_url)] = Field(
+        default=None,
+        description="write file:// and the absolute path of a directory, such as "
+        "file:///var/lib/shop/chaos, or unset it",
+    )
+    seed: Annotated[int | None, BeforeValidator(optional_seed)] = Field(
         default=None, description="write a whole number from 0 to 2**63 - 1, such as 7"
     )
-    admin: Annotated[str | None, BeforeValidator(_address)] = Field(
+    admin: Annotated[str | None, BeforeValidator(optional_address)] = Field(
         default=None,
         description=f"write true (which is {ADMIN_ADDRESS}), false, host:port or [ipv6]:port, "
         "such as 127.0.0.1:9000",
     )
-    admin_token: Annotated[SecretStr | None, BeforeValidator(_secret)] = Field(
+    admin_token: Annotated[SecretStr | None, BeforeValidator(secret)] = Field(
         default=None, description="write a secret that is not empty, or unset it"
     )
-    points: Annotated[str | None, BeforeValidator(_text)] = Field(
+    admin_read_token: Annotated[SecretStr | None, BeforeValidator(secret)] = Field(
+        default=None,
+        description="write a secret that is not empty and not CHAOSPOINT_ADMIN_TOKEN, or unset it",
+    )
+    audit_log: Annotated[Path | None, BeforeValidator(absolute_path)] = Field(
+        default=None, description="write the path of a file, or unset it"
+    )
+    points: Annotated[str | None, BeforeValidator(some_text)] = Field(
         default=None,
         description="write rules, such as payment.charge=5%latency(1s); db.*=off",
     )
+    max_latency: Lifetime = Field(
+        default=None, description="write a duration above 0, such as 500ms, or unset it"
+    )
+    max_hang: Lifetime = Field(
+        default=None, description="write a duration above 0, such as 30s, or unset it"
+    )
+    max_expires_after: Lifetime = Field(
+        default=None, description="write a duration above 0, such as 10m, or unset it"
+    )
+    forbidden_points: Annotated[tuple[str, ...], BeforeValidator(patterns)] = Field(
+        default=(),
+        description="write names of points, or globs, with commas, such as payment.refund,auth.*, "
+        "or unset it",
+    )
+    forbidden_kinds: Annotated[tuple[str, ...], BeforeValidator(fault_kinds)] = Field(
+        default=(),
+        description="write kinds of faults with commas, of latency, exception, return, hang, call, "
+        "off, delay, print, yield, pause or an installed one, or unset it",
+    )
+
+    _bad_limits: tuple[tuple[str, str], ...] = PrivateAttr(())
+
+    @field_validator("admin_read_token")
+    @classmethod
+    def _not_the_same(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is None or value != info.data.get("admin_token"):
+            return value
+        _log.warning(
+            "CHAOSPOINT_ADMIN_READ_TOKEN (not shown) counts as unset, for it is "
+            "CHAOSPOINT_ADMIN_TOKEN: who may only read needs another secret than who controls"
+        )
+        return None
+
+    def model_post_init(self, _context: Any, /) -> None:  # noqa: D102 - pydantic's own hook
+        said = {name: os.environ.get(PREFIX + name.upper()) for name in _LIMITS}
+        # What is in the environment, and is not set here, was bad.
+        self._bad_limits = tuple(
+            (name, raw)
+            for name, raw in said.items()
+            if raw is not None and name not in self.model_fields_set
+        )
+
+    @property
+    def limits(self) -> Limits:
+        """What no rule from outside can pass; `permission` says whether all of it is known."""
+        return Limits(**{name: getattr(self, name) for name in _LIMITS})
 
     @classmethod
     def settings_customise_sources(  # noqa: D102 - pydantic-settings' own hook
@@ -202,18 +212,21 @@ def read_settings() -> Settings:
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """Whether anything from outside may arm here, and why (not)."""
+    """Whether anything from outside may arm here, why (not), and what would mend that."""
 
     allowed: bool
     why: str
+    cure: str = ""
 
 
 def permission(settings: Settings) -> Permission:
-    """Decide law 10: what comes from outside needs the switch, and an allowed environment."""
+    """Decide law 10: what comes from outside needs the switch, an allowed environment, and limits
+    that mean something."""
     if settings.enabled is None:
-        return Permission(False, "CHAOSPOINT_ENABLED is not set; set it to true to allow chaos")
+        why = "CHAOSPOINT_ENABLED is not set; set it to true to allow chaos"
+        return Permission(False, why, _CURE)
     if not settings.enabled:
-        return Permission(False, "CHAOSPOINT_ENABLED is false")
+        return Permission(False, "CHAOSPOINT_ENABLED is false", _CURE)
     allowed = ", ".join(settings.allowed_environments)
     if settings.environment not in settings.allowed_environments:
         return Permission(
@@ -221,6 +234,16 @@ def permission(settings: Settings) -> Permission:
             f"CHAOSPOINT_ENABLED is true, but CHAOSPOINT_ENVIRONMENT is "
             f"{settings.environment!r}, which is not among CHAOSPOINT_ALLOWED_ENVIRONMENTS "
             f"({allowed})",
+            _CURE,
+        )
+    if settings._bad_limits:
+        name, value = settings._bad_limits[0]
+        cure = Settings.model_fields[name].description or ""
+        return Permission(
+            False,
+            f"{PREFIX}{name.upper()}={_shown(value)} is no limit, so nothing from outside may arm; "
+            f"{cure}",
+            cure,
         )
     return Permission(
         True, f"CHAOSPOINT_ENABLED is true, and {settings.environment!r} is among {allowed}"

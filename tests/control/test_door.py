@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hmac
 import json
+from dataclasses import replace
 
 import pytest
 
 from chaospoint._registry import Registry
-from chaospoint.control.door import Door, is_loopback
+from chaospoint.control.door import Caller, Door, is_loopback
+from chaospoint.control.guesses import Guesses
 from chaospoint.control.messages import Request
 from chaospoint.control.problem import Problem
 from chaospoint.control.service import Service
@@ -122,6 +125,110 @@ def test_with_a_token(client: str, headers: dict[str, str], refusal: str | None)
         assert kept_out(settings, method, client, headers) == refusal
 
 
+READ = "to look at"
+BOTH = {"enabled": True, "admin_token": TOKEN, "admin_read_token": READ}
+READ_ONLY = {"enabled": True, "admin_read_token": READ}
+TWO_TOKENS = [
+    # settings, what is sent, the door to a read, to a write, who it is
+    (BOTH, SENT, None, None, "control token"),
+    (BOTH, READ, None, "read-token", "read token"),
+    (BOTH, READ + "x", "token-needed", "token-needed", "wrong token"),
+    (BOTH, None, "token-needed", "token-needed", "no token"),
+    (READ_ONLY, READ, None, "read-token", "read token"),
+    (READ_ONLY, SENT, "token-needed", "token-needed", "wrong token"),
+    (READ_ONLY, None, "token-needed", "token-needed", "no token"),
+    ({"enabled": True}, None, None, None, "no token"),
+    ({"enabled": True}, "whatever", None, None, "no token"),
+    ({**BOTH, "environment": "live"}, SENT, None, "not-allowed", "control token"),
+    ({**BOTH, "environment": "live"}, READ, None, "read-token", "read token"),
+]
+
+
+@pytest.mark.parametrize(("settings", "sent", "reading", "writing", "name"), TWO_TOKENS)
+def test_the_read_token_reads_and_the_other_controls(
+    settings: dict[str, object],
+    sent: str | None,
+    reading: str | None,
+    writing: str | None,
+    name: str,
+) -> None:
+    headers = HOST if sent is None else {**HOST, "authorization": f"Bearer {sent}"}
+    made = Settings(**settings)  # type: ignore[arg-type]
+    for method in ("GET", "HEAD"):
+        assert kept_out(made, method, HERE, headers) == reading
+    for method in ("PUT", "POST", "DELETE", "PATCH", "OPTIONS", "get"):
+        assert kept_out(made, method, HERE, headers) == writing
+    request = Request("GET", "/v1/points", headers, client=HERE)
+    caller = Caller(name, HERE)  # type: ignore[arg-type]
+    assert Door.of(made).caller(request) == caller
+    if reading is None:
+        assert Door.of(made).check(request) == caller
+
+
+def problem(settings: dict[str, object], method: str, sent: str | None) -> Problem:
+    headers = {} if sent is None else {"authorization": f"Bearer {sent}"}
+    with pytest.raises(Problem) as caught:
+        Door.of(Settings(**settings)).check(Request(method, "/", headers, client=AWAY))  # type: ignore[arg-type]
+    return caught.value
+
+
+def test_who_may_only_read_is_told_what_it_takes_to_write() -> None:
+    cure = problem(BOTH, "PUT", READ).members["cure"]
+    assert cure == "send 'Authorization: Bearer ...' with the value of CHAOSPOINT_ADMIN_TOKEN"
+    cure = problem(READ_ONLY, "PUT", READ).members["cure"]
+    assert str(cure).startswith("set CHAOSPOINT_ADMIN_TOKEN in the service and send")
+
+
+def test_a_door_without_a_token_that_controls_is_read_only() -> None:
+    for settings, expected in ((BOTH, False), (READ_ONLY, True), ({}, False)):
+        assert Door.of(Settings(**settings)).read_only is expected  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        (BOTH, "CHAOSPOINT_ADMIN_TOKEN or CHAOSPOINT_ADMIN_READ_TOKEN, which only reads"),
+        (READ_ONLY, "the value of CHAOSPOINT_ADMIN_READ_TOKEN"),
+    ],
+)
+def test_the_cure_names_the_tokens_that_there_are(settings: dict[str, object], named: str) -> None:
+    assert named in str(problem(settings, "GET", None).members["cure"])
+
+
+def test_both_tokens_are_compared_whichever_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = []
+
+    def compare(given: bytes, token: bytes) -> bool:
+        compared.append(token)
+        return given == token
+
+    monkeypatch.setattr(hmac, "compare_digest", compare)
+    door = Door.of(Settings(**BOTH))  # type: ignore[arg-type]
+    for sent in (SENT, READ, "x"):
+        compared.clear()
+        door.caller(Request("GET", "/", {"authorization": f"Bearer {sent}"}))
+        assert compared == [TOKEN.encode(), READ.encode()]
+
+
+def test_only_the_refusal_of_a_wrong_token_is_held_back() -> None:
+    now = [0.0]
+    door = replace(Door.of(Settings(**BOTH)), guesses=Guesses(lambda: now[0]))  # type: ignore[arg-type]
+
+    def delay(method: str = "GET", **headers: str) -> float:
+        with pytest.raises(Problem) as refused:
+            door.check(Request(method, "/", headers, client=AWAY))
+        assert "delay" not in refused.value.response().body.decode()
+        return refused.value.delay_seconds
+
+    assert [delay(authorization="Bearer x") for _ in range(3)] == [0.1, 0.2, 0.4]
+    door.check(Request("PUT", "/", {"authorization": f"Bearer {SENT}"}))
+    assert delay("PUT", authorization=f"Bearer {READ}") == 0.0, "a valid one, though refused"
+    assert delay() == delay(authorization="Bearer") == 0.0, "who sends none guesses nothing"
+    assert delay(authorization=f"Bearer {SENT}", origin="http://evil") == 0.0
+    assert delay(authorization=f"Basic {SENT}") == 0.8
+    assert delay(authorization=f"Basic {READ}") == 1.6
+
+
 WRITES = [
     # enabled, environment, without a token, with one
     *((True, name, None, None) for name in ("local", "dev", "development", "test", "ci")),
@@ -188,9 +295,18 @@ def test_where_chaos_is_not_allowed_the_status_says_why_and_writes_are_403() -> 
     assert document["environment"] == "local"
 
 
-def test_a_door_never_shows_its_token() -> None:
-    door = Door("local", Permission(True, ""), b"s3cret")
+def test_a_bad_limit_is_why_nothing_may_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHAOSPOINT_MAX_HANG", "long")
+    refused = problem({"enabled": True, "admin_token": "t"}, "PUT", "t")
+    assert (refused.status, refused.kind) == (403, "not-allowed")
+    assert "CHAOSPOINT_MAX_HANG='long'" in refused.detail
+    assert "such as 30s" in str(refused.members["cure"])
+
+
+def test_a_door_never_shows_its_tokens() -> None:
+    door = Door("local", Permission(True, ""), b"s3cret", read_token=b"to look at")
     assert "s3cret" not in repr(door)
+    assert "look" not in repr(door)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.255.0.1", "::1", "::ffff:127.0.0.1"])

@@ -152,11 +152,11 @@ def test_installing_from_outside(registry: Registry, function: Any, clock: FakeC
             plan, source="http", trust="loaded", registry=registry, expires_after=600, **keys
         )
 
-    first = install(only="p", by="10.0.0.1")
-    second = install(only="p")
-    assert (first.rules[0].state, second.rules[0].state) == ("replaced", "armed")
-    assert second.rules[0].seconds_left == 600
+    first = install(replace=True, by="10.0.0.1")
     assert first.rules[0].by == "10.0.0.1"
+    clock.advance(10)
+    (same,) = install(replace=True).rules
+    assert (same.state, same.seconds_left) == ("armed", 590)
     with pytest.raises(KeyError):
         function()
 

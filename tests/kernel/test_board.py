@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from helpers import Standing
 
 from chaospoint import Registry, _board
 from chaospoint._lock import arming
@@ -255,24 +256,26 @@ def test_putting_replaces_what_was_put_on_exactly_that_name(
     registry: Registry, clock: FakeClock, witness: Witness
 ) -> None:
     put = rule("pay.a", PASS, text="put", expires_after=100)
-    replace(registry, put, source="http", only="pay.a")
-    install(registry, rule("pay.*", PASS, text="glob"), source="http")
+    standing = Standing(registry)
+    standing.put([rule("pay.*", PASS, text="glob")], "pay.*")
+    standing.put([put], "pay.a")
     install(registry, rule("pay.a", PASS, text="code"))
     replace(registry, rule("pay.a", PASS, text="env"))
     registry.point("pay.a").hit()
     clock.advance(40)
-    (again,) = replace(registry, put, source="http", only="pay.a").rules
+    (again,) = standing.put([put], "pay.a").rules
     assert (again.reaches, again.seconds_left) == (0, 100)  # a new tally and deadline
     assert texts(registry, "pay.a") == ["code", "put", "glob", "env"]
     assert [(one.rule.text, one.why) for one in witness.of(RuleDisarmed)] == [("put", "replaced")]
-    replace(registry, source="http", only="pay.a")
+    standing.put([], "pay.a")
     assert texts(registry, "pay.a") == ["code", "glob", "env"]
 
 
 def test_what_cannot_be_put_leaves_what_was_there(registry: Registry) -> None:
-    replace(registry, rule("p", PASS, text="good"), source="http", only="p")
+    standing = Standing(registry)
+    standing.put([rule("p", PASS, text="good")], "p")
     with pytest.raises(UnsupportedFault):
-        replace(registry, rule("p", answers(1)), source="http", only="p")
+        standing.put([rule("p", answers(1))], "p")
     assert texts(registry) == ["good"]
 
 
@@ -351,9 +354,8 @@ def test_disabling_wakes_and_disarms_everything_and_refuses_to_arm(
     assert not registry.enabled
     assert registry.rules() == ()
     assert handle.rules[0].state == "disabled"
-    for arm in (install, lambda *args: replace(*args, source="http", only="p")):
-        with pytest.raises(NotPermitted, match=r"call chaospoint.enable\(\)"):
-            arm(registry, rule("p", PASS))
+    with pytest.raises(NotPermitted, match=r"call chaospoint.enable\(\)"):
+        install(registry, rule("p", PASS))
     assert witness.of(Switched) == [Switched(False, "me")]
     registry.disable(by="again")
     assert len(witness.of(Switched)) == 1

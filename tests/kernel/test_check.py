@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import pytest
@@ -150,10 +151,12 @@ def test_replacing_a_rule_is_no_shadow(
 ) -> None:
     said: list[str] = []
     monkeypatch.setattr("chaospoint._board.remark", lambda text, source: said.append(text))
+    keys = map(str, count())
     for source in ("http", "store"):
         for _ in range(2):
-            registry.replace([rule("a.p", raises())], source=source, only="a.p")
+            registry.replace([rule("a.p", raises())._replace(key=next(keys))], source=source)
             assert said == []
+        registry.replace((), source=source)
     registry.disarm()
     terms = rule("a.p", raises(), text="first"), rule("a.p", sleeps(0), text="second")
     for _ in range(2):

@@ -204,11 +204,11 @@ class PlainRegistry:
     def disarm(self, pattern: str) -> int:
         """Whole, where the rule's own text matches; else the points that match are taken out.
 
-        Also of what env and file hold while disabled: it does not come back.
+        Also of what env, file and store hold while disabled: it does not come back.
         """
         touched = 0
         held = [one for rules in self.rules.values() for one in rules if one.ended == "disabled"]
-        for rule in [*self.armed(), *(one for one in held if one.source in ("env", "file"))]:
+        for rule in [*self.armed(), *(one for one in held if one.source != "code")]:
             if matches(pattern, rule.line.point):
                 rule.ended = "disarmed"
                 touched += 1
@@ -237,9 +237,9 @@ class PlainRegistry:
         _end(self.armed(), "disabled")
 
     def enable(self) -> None:
-        """Env and file rules come back as they stood, and deadlines went on meanwhile."""
+        """All but code's rules come back as they stood, and deadlines went on meanwhile."""
         self.enabled = True
-        for source in ("env", "file"):
+        for source in ("http", "env", "file"):
             self.rules[source] = [
                 _again(rule) if rule.ended == "disabled" else rule for rule in self.rules[source]
             ]

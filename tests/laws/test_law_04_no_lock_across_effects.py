@@ -95,8 +95,8 @@ def test_law_04_no_lock_is_held_across_a_foreign_callback(
     still.replace([env], source="env")
     disable(registry=still)
     still.enable()
-    http = still.replace([env], source="http", only="db.query")
-    still.replace([env], source="http", only="db.query")
+    http = still.replace([env], source="http")
+    still.replace([env._replace(key="again")], source="http")
     clock.advance(5)
     still.board.expire()
     assert http.rules[0].why == "replaced"

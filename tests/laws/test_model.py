@@ -12,7 +12,7 @@ from threading import Event
 from typing import Any
 
 import pytest
-from helpers import Witness, finish, place, tick
+from helpers import Standing, Witness, finish, place, tick
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from plain_model import MANY, Line, PlainRegistry, PlainRule, Refused
@@ -81,6 +81,7 @@ class RealRegistry:
         self.clock.look = self.registry.board.expire
         self.witness = Witness()
         self.registry.add_observer(self.witness)
+        self.standing = Standing(self.registry)
         self.handles: list[Any] = []
         self.calls: dict[tuple[str, str], Callable[[], Any]] = {}
 
@@ -90,7 +91,7 @@ class RealRegistry:
 
     def put(self, name: str, lines: Sequence[Line]) -> None:
         terms = compile_plan(_plan(lines), trust="loaded")
-        self.handles.append(self.registry.replace(terms, source="http", only=name))
+        self.handles.append(self.standing.put(terms, name))
 
     def reload(self, source: Any, lines: Sequence[Line], seed: int | None) -> None:
         terms = compile_plan(_plan(lines, seed), trust="deferred")
@@ -188,7 +189,7 @@ def _look_at_plain(plain: PlainRegistry) -> dict[str, object]:
                 [row(rule) for rule in rules],
             )
             for rules in plain.handles
-            if not any(rule.source in READ_AGAIN for rule in rules)
+            if not any(rule.source != "code" for rule in rules)
         ],
         "told": plain.told,
     }
@@ -212,7 +213,7 @@ def _look_at_real(real: RealRegistry) -> dict[str, object]:
         "handles": [
             (one.reaches, one.injections, one.interrupted, [row(rule) for rule in one.rules])
             for one in real.handles
-            if not any(rule.source in READ_AGAIN for rule in one.rules)
+            if not any(rule.source != "code" for rule in one.rules)
         ],
         "told": [(i.point, i.fault, i.ordinal, i.source) for i in real.witness.injections],
     }

@@ -55,12 +55,13 @@ from typing import Any
 
 import pytest
 import yaml
-from helpers import PATIENCE, Threads, Witness
+from helpers import PATIENCE, Standing, Threads, Witness
 
 import chaospoint
 from chaospoint import Armed, Injection, Plan, Registry, Rule, errors
 from chaospoint._epoch import ArmedRule
 from chaospoint.arming import install_plan
+from chaospoint.plan import compile_plan
 
 from .calls import PLACEMENTS, WORK, FlyingClock, Place, Story, told
 
@@ -120,6 +121,7 @@ class Play:
         self._looped = kind in GROUPS["async"]
         self._placed: dict[str, Callable[..., Any]] = {}
         self._handles: dict[str, Armed] = {}
+        self._standing = Standing(self.registry)
         self._rules: list[ArmedRule] = []
         self._made: dict[str, Callable[[], Any]] = {}
         self._begun: dict[str, Future[str]] = {}
@@ -219,7 +221,9 @@ class Play:
         self.arm(said, source=source, replace=True)
 
     def put(self, said: Any, name: str) -> None:
-        self.arm(said, source="http", replace=True, only=name)
+        terms = compile_plan(self._plan(said), trust="loaded")
+        handle = self._handles["it"] = self._standing.put(terms, name)
+        self._rules += handle.rules
 
     def _plan(self, said: Any) -> Plan:
         seed = None

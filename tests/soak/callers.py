@@ -67,7 +67,7 @@ class Storm:
     def notice(self, notice: Any) -> None:
         self.notices.append(notice)
         # What env and file hold may be put back, and be told of in another order.
-        if isinstance(notice, RuleDisarmed) and notice.rule.source not in ("env", "file"):
+        if isinstance(notice, RuleDisarmed) and notice.rule.source == "code":
             asked = self.asked.get(number_of(notice.rule.text))
             if asked is not None:
                 asked.ended = time.monotonic()

@@ -18,6 +18,7 @@ from helpers import PATIENCE, Boom, Threads, code_of, finish, place
 
 from chaospoint import Armed, Registry, _bug, arm
 from chaospoint.arming import install_plan
+from chaospoint.control.changes import Changes
 from chaospoint.errors import NotPermitted
 from chaospoint.plan import parse_plan
 from soak.callers import Caller, Storm
@@ -74,7 +75,9 @@ class Scene:
             assert registry.board.keeper._thread is None
 
     def forget(self) -> None:
-        """Empty the books, and the two sources that remember what ended."""
+        """Empty the books, and the sources that remember what ended."""
+        for _ in Changes(self.storm.registry).put(parse_plan([]), by="nobody"):
+            pytest.fail("there is nobody to wait for")
         for source in ("env", "file"):
             nothing: Any = {"source": source, "trust": "deferred", "replace": True}
             install_plan(parse_plan([]), registry=self.storm.registry, **nothing)

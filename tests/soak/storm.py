@@ -13,6 +13,7 @@ from typing import Any
 
 from chaospoint import Injection, Plan, Rule, arm, armed
 from chaospoint.arming import install_plan
+from chaospoint.control.changes import Changes
 from chaospoint.errors import NotPermitted, UnsupportedFault
 from chaospoint.plan import parse_plan
 from soak.callers import Asked, Caller, Storm, number_of
@@ -256,14 +257,10 @@ class Stormer:
 
     def _put(self) -> None:
         """Put one rule in place of what was put on its name."""
-        rule, source = self._rule(), self._chance.choice(("http", "store"))
-        install_plan(
-            parse_plan([rule]),
-            source=source,
-            trust="loaded",
-            registry=self._storm.registry,
-            only=rule["point"],
-        )
+        rule = self._rule()
+        changes = Changes(self._storm.registry)
+        for _ in changes.put(parse_plan([rule]), name=rule["point"], by="storm"):
+            self._call()
 
     def _switch(self) -> None:
         self._storm.registry.disable()

@@ -1,18 +1,20 @@
 """The admin endpoint as an ASGI app, to be mounted in FastAPI, Starlette or any other.
 
-It answers on the loop itself: nothing in it waits, and a full thread pool must not keep anybody
+It answers on the loop itself, and waits there as tasks do: a full thread pool must not keep anybody
 from disarming.  Behind a proxy set a token: a proxy's address is loopback too, and forwarded
 headers are never believed.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from chaospoint._inside import transparent
-from chaospoint.control.messages import MAX_BODY, Request, fold
-from chaospoint.control.service import Service
+from chaospoint.config import start
+from chaospoint.control.messages import MAX_BODY, Request, Response, fold
+from chaospoint.control.service import Service, Steps
 from chaospoint.settings import read_settings
 
 __all__ = ["app"]
@@ -24,8 +26,14 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
 def app(service: Service | None = None) -> App:
-    """Return an app for ``service``; by default the default registry's, by the environment."""
-    home = Service.of(read_settings()) if service is None else service
+    """Return an app for ``service``; by default the default registry's, by the environment.
+
+    By default it starts chaospoint where that is allowed, as the first point does.
+    """
+    if service is None:
+        start()
+        service = Service.of(read_settings())
+    home = service
 
     async def admin(scope: Message, receive: Receive, send: Send) -> None:
         with transparent():
@@ -56,7 +64,10 @@ async def _http(service: Service, scope: Message, receive: Receive, send: Send) 
     )
     headers.pop("transfer-encoding", None)  # the server has undone it
     client = scope.get("client") or ("", 0)
-    response = service.answer(Request(scope["method"], path, headers, body, str(client[0])))
+    query = scope.get("query_string", b"").decode("latin-1")
+    request = Request(scope["method"], path, headers, body, str(client[0]), query)
+    response = await _driven(service.steps(request))
+    await asyncio.sleep(response.delay_seconds)
     await send(
         {
             "type": "http.response.start",
@@ -65,6 +76,16 @@ async def _http(service: Service, scope: Message, receive: Receive, send: Send) 
         }
     )
     await send({"type": "http.response.body", "body": response.body})
+
+
+async def _driven(steps: Steps) -> Response:
+    while True:
+        try:
+            seconds = next(steps)
+        except StopIteration as end:
+            response: Response = end.value
+            return response
+        await asyncio.sleep(seconds)
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

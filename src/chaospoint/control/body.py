@@ -6,15 +6,46 @@ from chaospoint.control.messages import MAX_BODY, Request
 from chaospoint.control.problem import Problem
 from chaospoint.models import strict_json
 
-__all__ = ["keys_of", "no_keys"]
+__all__ = ["no_keys", "plan_keys", "rule_keys"]
 
 
 _CURE = 'send the keys of a rule, such as {"latency": "200ms"}, or {"rule": "latency(200ms)"}'
 
 
+def rule_keys(name: str, request: Request) -> dict[str, object]:
+    """Return the keys of the rules to put on ``name``; raise the `Problem` they have."""
+    keys = _keys(request)
+    if not keys:
+        raise Problem(
+            400 if not request.body else 422,
+            "empty-rule",
+            f"what is to happen at {name!r} is missing",
+            cure=_CURE,
+        )
+    there = keys.pop("point", name)
+    if there != name:
+        raise Problem(
+            422,
+            "other-point",
+            f"the path says {name!r} and the body {there!r}",
+            field="point",
+            value=there,
+            cure="leave `point` out of the body",
+        )
+    return keys
+
+
+def plan_keys(request: Request) -> dict[str, object]:
+    """Return the keys of a plan; raise the `Problem` they have."""
+    keys = _keys(request)
+    if not request.body:
+        raise Problem(400, "empty-plan", "the plan is missing", cure='send {"rules": [...]}')
+    return keys
+
+
 def no_keys(request: Request) -> None:
     """Raise the `Problem` of a request that brings keys where none mean anything."""
-    keys = keys_of(request)
+    keys = _keys(request)
     if keys:
         raise Problem(
             422,
@@ -25,7 +56,7 @@ def no_keys(request: Request) -> None:
         )
 
 
-def keys_of(request: Request) -> dict[str, object]:
+def _keys(request: Request) -> dict[str, object]:
     """Return the object in the body, which may be absent; raise the `Problem` it has."""
     headers = request.headers
     if "transfer-encoding" in headers:  # an adapter that has undone it takes the header out

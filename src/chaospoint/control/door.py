@@ -1,9 +1,9 @@
 """Who may come in, decided from the request alone.
 
-With a token: whoever shows it, for reads and metrics too, from anywhere; what may be written is
-law 10's to say.  Without: only clients of this machine, under a name of this machine, not through
-a proxy; and writes only in `OPEN_ENVIRONMENTS`.  Never a page of another site: a browser is the
-one client that can be made to call us by a stranger.
+With tokens: whoever shows one, for reads and metrics too, from anywhere; the read token never
+writes, and what may be written is law 10's to say.  Without: only clients of this machine, under a
+name of this machine, not through a proxy; and writes only in `OPEN_ENVIRONMENTS`.  Never a page of
+another site: a browser is the one client that can be made to call us by a stranger.
 """
 
 from __future__ import annotations
@@ -11,18 +11,25 @@ from __future__ import annotations
 import hmac
 import ipaddress
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
+from chaospoint.control.guesses import Guesses
 from chaospoint.control.messages import Request
 from chaospoint.control.problem import Problem
 from chaospoint.settings import Permission, Settings, permission, split_address
 
-__all__ = ["OPEN_ENVIRONMENTS", "Door", "is_loopback"]
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+__all__ = ["OPEN_ENVIRONMENTS", "READS", "Caller", "Door", "is_loopback"]
 
 OPEN_ENVIRONMENTS = frozenset({"local", "dev", "development", "test", "ci"})
 """Where a client without a token may write."""
 
-_READS = frozenset({"GET", "HEAD"})
+READS = frozenset({"GET", "HEAD"})
+"""The methods that change nothing; every other one is a write."""
+
 _FORWARDED = (
     "forwarded",
     "via",
@@ -33,57 +40,100 @@ _FORWARDED = (
 )
 _EVERYWHERE = frozenset({"0.0.0.0", "::"})  # addresses to bind, never the name of a machine
 _TOKEN_CURE = "set CHAOSPOINT_ADMIN_TOKEN in the service and send 'Authorization: Bearer ...'"
+_DISABLE = (
+    "POST",
+    "/v1/disable",
+)  # who has the token may stop what code armed where nothing may arm
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, as far as it is known; ``address`` is that of the peer of the connection."""
+
+    name: Literal["control token", "read token", "wrong token", "no token"]
+    address: str
 
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """The conditions of entry; ``hosts`` are names besides those of loopback."""
+    """The conditions of entry; ``hosts`` are names besides those of loopback.
+
+    ``token`` controls, and ``read_token`` reads. Safe from any thread.
+    """
 
     environment: str
     permission: Permission
     token: bytes | None = field(default=None, repr=False)
     hosts: frozenset[str] = frozenset()
+    read_token: bytes | None = field(default=None, repr=False)
+    guesses: Guesses = field(default_factory=Guesses, repr=False, compare=False)
 
     @classmethod
     def of(cls, settings: Settings) -> Door:
         """Return the door that these settings describe."""
-        secret = settings.admin_token
         bound = {split_address(settings.admin)[0]} if settings.admin else set()
         return cls(
             settings.environment,
             permission(settings),
-            None if secret is None else secret.get_secret_value().encode(),
+            _bytes(settings.admin_token),
             frozenset(bound - _EVERYWHERE),
+            _bytes(settings.admin_read_token),
         )
 
     @property
     def read_only(self) -> bool:
         """Whether changes are refused here for want of a token."""
-        return self.token is None and self.environment not in OPEN_ENVIRONMENTS
+        reads = self.read_token is not None or self.environment not in OPEN_ENVIRONMENTS
+        return self.token is None and reads
 
-    def check(self, request: Request) -> None:
-        """Raise the `Problem` that keeps ``request`` out, or return."""
+    def check(self, request: Request) -> Caller:
+        """Return who asks, or raise the `Problem` that keeps the request out."""
         self._same_site(request)
-        if self.token is None:
+        caller = self.caller(request)
+        if self.token is None and self.read_token is None:
             self._this_machine(request)
-        else:
-            self._bearer(request, self.token)
-        if request.method not in _READS:
-            self._may_write()
+        elif caller.name in ("wrong token", "no token"):
+            raise self._unknown(caller)
+        if request.method not in READS:
+            self._may_write(caller, stops=(request.method, request.path) == _DISABLE)
+        return caller
 
-    def _bearer(self, request: Request, token: bytes) -> None:
+    def caller(self, request: Request) -> Caller:
+        """Return who asks, whether it may or not; where there are no tokens none is wrong."""
         scheme, _, shown = request.headers.get("authorization", "").partition(" ")
         # Header text is latin-1 of what was sent, so this gives the bytes back.
         given = shown.strip().encode("latin-1", "replace")
-        if not (hmac.compare_digest(given, token) and scheme.lower() == "bearer"):
-            raise Problem(
-                401,
-                "token-needed",
-                "the admin endpoint needs its token, and it was "
-                + ("not the right one" if shown else "not sent"),
-                headers={"www-authenticate": 'Bearer realm="chaospoint"'},
-                cure="send 'Authorization: Bearer ...' with the value of CHAOSPOINT_ADMIN_TOKEN",
+        # Both are compared, so that the time it takes does not say which one was near.
+        controls = self.token is not None and hmac.compare_digest(given, self.token)
+        reads = self.read_token is not None and hmac.compare_digest(given, self.read_token)
+        bearer = scheme.lower() == "bearer"
+        if controls and bearer:
+            return Caller("control token", request.client)
+        if reads and bearer:
+            return Caller("read token", request.client)
+        tokens = self.token is not None or self.read_token is not None
+        return Caller("wrong token" if given and tokens else "no token", request.client)
+
+    def _unknown(self, caller: Caller) -> Problem:
+        wrong = caller.name == "wrong token"
+        variables = [
+            name
+            for name, token in (
+                ("CHAOSPOINT_ADMIN_TOKEN", self.token),
+                ("CHAOSPOINT_ADMIN_READ_TOKEN, which only reads", self.read_token),
             )
+            if token is not None
+        ]
+        return Problem(
+            401,
+            "token-needed",
+            "the admin endpoint needs its token, and it was "
+            + ("not the right one" if wrong else "not sent"),
+            headers={"www-authenticate": 'Bearer realm="chaospoint"'},
+            # Who sends none guesses nothing.
+            delay_seconds=self.guesses.wrong(caller.address) if wrong else 0.0,
+            cure=f"send 'Authorization: Bearer ...' with the value of {' or '.join(variables)}",
+        )
 
     def _this_machine(self, request: Request) -> None:
         if not is_loopback(request.client):
@@ -128,15 +178,23 @@ class Door:
                 cure="ask from a program, such as curl, or from a page of this very origin",
             )
 
-    def _may_write(self) -> None:
-        if not self.permission.allowed:
+    def _may_write(self, caller: Caller, *, stops: bool) -> None:
+        if caller.name == "read token":
+            raise Problem(
+                403,
+                "read-token",
+                "the read token only reads, and this would change something",
+                cure=_TOKEN_CURE
+                if self.token is None
+                else "send 'Authorization: Bearer ...' with the value of CHAOSPOINT_ADMIN_TOKEN",
+            )
+        if not self.permission.allowed and not (stops and caller.name == "control token"):
             raise Problem(
                 403,
                 "not-allowed",
                 self.permission.why,
                 environment=self.environment,
-                cure="set CHAOSPOINT_ENABLED=true in the service, and CHAOSPOINT_ENVIRONMENT to "
-                "one of CHAOSPOINT_ALLOWED_ENVIRONMENTS",
+                cure=self.permission.cure or None,
             )
         if self.read_only:
             raise Problem(
@@ -147,6 +205,10 @@ class Door:
                 environment=self.environment,
                 cure=f"{_TOKEN_CURE}; until then `rules: []` in the plan file disarms its rules",
             )
+
+
+def _bytes(secret: SecretStr | None) -> bytes | None:
+    return None if secret is None else secret.get_secret_value().encode()
 
 
 def is_loopback(address: str) -> bool:

@@ -15,8 +15,8 @@ import sys
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from socketserver import TCPServer, ThreadingMixIn
-from threading import Lock, Thread, current_thread
-from time import monotonic
+from threading import Lock, Semaphore, Thread, current_thread
+from time import monotonic, sleep
 from typing import Any
 from urllib.parse import unquote
 
@@ -30,6 +30,7 @@ __all__ = ["Listener"]
 
 _log = logging.getLogger("chaospoint")
 _MAX_CONNECTIONS = 64
+_MAX_HELD_BACK = 16  # of these, refusals that wait; those beyond get no answer
 _DRAIN_BYTES = 1 << 20
 
 
@@ -50,6 +51,7 @@ class Listener(ThreadingMixIn, TCPServer):
         self._open: dict[socket.socket, float] = {}  # the oldest first, and until when
         self._heard: set[socket.socket] = set()  # those whose whole request is here
         self._cut: set[socket.socket] = set()  # those that are only left to end
+        self._held_back = Semaphore(_MAX_HELD_BACK)
         self._guard = Lock()
         self._thread: Thread | None = None
         super().__init__(address, _Handler)
@@ -128,6 +130,16 @@ class Listener(ThreadingMixIn, TCPServer):
         """Note that the whole request of a connection is here."""
         self._heard.add(connection)
 
+    def hold_back(self, seconds: float) -> bool:
+        """Wait; False if too many wait, who must not keep others from coming in."""
+        if not self._held_back.acquire(blocking=False):
+            return False
+        try:
+            sleep(seconds)
+        finally:
+            self._held_back.release()
+        return True
+
     def shutdown_request(self, request: Any) -> None:
         """End one connection."""
         self._open.pop(request, None)
@@ -165,19 +177,38 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         headers = fold(self.headers.items())
         size = bytes_to_read(headers)
+        path, _, query = self.path.partition("?")
         request = Request(
             self.command,
-            unquote(self.path.partition("?")[0]),
+            unquote(path),
             headers,
             self.rfile.read(size) if size else b"",
             str(self.client_address[0]),
+            query,
         )
         self.server.heard(self.connection)
-        with self.server.replies:
-            self._reply(self.server.service.answer(request))
+        self._answer(request)
         self._drain(headers.get("content-length", ""), len(request.body))
 
     do_HEAD = do_PUT = do_DELETE = do_POST = do_PATCH = do_OPTIONS = do_GET  # noqa: N815
+
+    def _answer(self, request: Request) -> None:
+        """Answer; a fork need not wait for other workers, nor for who guesses."""
+        steps = self.server.service.steps(request)
+        while True:
+            with self.server.replies:
+                try:
+                    seconds = next(steps)
+                except StopIteration as end:
+                    response: Response = end.value
+                    if not response.delay_seconds:
+                        self._reply(response)
+                        return
+                    break
+            sleep(seconds)
+        if self.server.hold_back(response.delay_seconds):
+            with self.server.replies:
+                self._reply(response)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answer what is no HTTP request at all."""

@@ -18,7 +18,8 @@ class Request:
 
     ``path`` is percent-decoded and begins where the app is mounted; ``headers`` are lower case
     (see `fold`); ``body`` is what was read, never much more than `MAX_BODY`; ``client`` is the
-    address of the peer of the connection, or empty if it has none.
+    address of the peer of the connection, or empty if it has none; ``query`` is what stands
+    behind the question mark, as it was sent.
     """
 
     method: str
@@ -26,15 +27,20 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     client: str = ""
+    query: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One answer; ``body`` is empty for HEAD, while the headers tell of what GET would give."""
+    """One answer; ``body`` is empty for HEAD, while the headers tell of what GET would give.
+
+    ``delay_seconds``: for how long it is held back from who guesses.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    delay_seconds: float = 0.0
 
 
 def reply(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 from chaospoint.control.messages import Response, reply
 from chaospoint.errors import (
@@ -11,6 +12,8 @@ from chaospoint.errors import (
     InvalidPlan,
     LimitExceeded,
     NotPermitted,
+    StoreBusy,
+    StoreError,
     UnknownPoint,
     UnsupportedFault,
 )
@@ -23,7 +26,8 @@ class Problem(Exception):
     """A refusal on its way out; `response` is the document.
 
     ``kind`` is the stable word of its ``type``; ``members`` stand beside the five of the RFC;
-    those that are None are left out.
+    those that are None are left out. ``delay_seconds``: how long the adapter holds the answer back;
+    it is no part of it.
     """
 
     def __init__(
@@ -33,6 +37,7 @@ class Problem(Exception):
         detail: str,
         *,
         headers: Mapping[str, str] | None = None,
+        delay_seconds: float = 0.0,
         **members: object,
     ) -> None:
         super().__init__(detail)
@@ -40,6 +45,7 @@ class Problem(Exception):
         self.kind = kind
         self.detail = detail
         self.headers = dict(headers or {})
+        self.delay_seconds = delay_seconds
         self.members = {key: value for key, value in members.items() if value is not None}
 
     def response(self) -> Response:
@@ -51,7 +57,10 @@ class Problem(Exception):
             "detail": self.detail,
             **{key: _plain(value) for key, value in self.members.items()},
         }
-        return reply(self.status, document, media="application/problem+json", headers=self.headers)
+        answer = reply(
+            self.status, document, media="application/problem+json", headers=self.headers
+        )
+        return replace(answer, delay_seconds=self.delay_seconds)
 
 
 def problem_of(error: ChaosError) -> Problem:
@@ -77,6 +86,10 @@ def problem_of(error: ChaosError) -> Problem:
             )
         case LimitExceeded():
             return Problem(422, "limit-exceeded", str(error))
+        case StoreBusy():
+            return Problem(503, "store-busy", str(error), headers={"retry-after": "1"})
+        case StoreError():
+            return Problem(503, "store-unusable", str(error))
         case _:
             return Problem(422, "refused", str(error))
 

@@ -23,8 +23,9 @@ _log = logging.getLogger("chaospoint")
 class AdminServer:
     """Serves one `Service` at ``host:port`` (port 0: any free one) in the background.
 
-    `open` binds and starts; `close` ends everything it started. `pause` and `resume` are for
-    forks: the socket stays and keeps who calls waiting. Safe from any thread.
+    `open` binds and starts; `close` ends everything it started, and it may be opened again.
+    `pause` and `resume` are for forks: the socket stays and keeps who calls waiting. ``shared``:
+    whoever has the port answers for this process, too. Safe from any thread.
     """
 
     def __init__(
@@ -34,12 +35,14 @@ class AdminServer:
         port: int,
         *,
         token: bool,
+        shared: bool = False,
         timeout_seconds: float = 10.0,
     ) -> None:
         self._service = service
         self._wanted = (host, port)
         self._resolved: tuple[int, str] | None = None
         self._token = token
+        self._shared = shared
         self._timeout = timeout_seconds
         self._guard = Lock()
         self._listener: Listener | None = None
@@ -53,10 +56,11 @@ class AdminServer:
         host, port = map(str, listener.server_address[:2])
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
-    def open(self, *, taken: int = logging.WARNING) -> bool:
+    def open(self, *, taken: int | None = logging.WARNING) -> bool:
         """Bind and serve; if that cannot be, say why and return False, and raise nothing.
 
-        ``taken`` is the level at which a port that somebody else has is said.
+        ``taken`` is the level at which a port that somebody else has is said; with None nothing
+        is said of anything that keeps the port from us.
         """
         with self._guard:
             if self._listener is None:
@@ -93,13 +97,15 @@ class AdminServer:
         if listener is not None:
             listener.disown()
 
-    def _bind(self, taken: int) -> Listener | None:
+    def _bind(self, taken: int | None) -> Listener | None:
         host, port = self._wanted
         try:
             # Once: in a forked child the resolver's locks may be held by nobody.
             self._resolved = self._resolved or _resolve(host, port)
             family, address = self._resolved
             if not self._token and not is_loopback(address):
+                if taken is None:
+                    return None
                 _log.warning(
                     "the admin endpoint is not served: %s is reached from other machines, which "
                     "needs a token; set CHAOSPOINT_ADMIN_TOKEN, or CHAOSPOINT_ADMIN=127.0.0.1:%s",
@@ -109,23 +115,33 @@ class AdminServer:
                 return None
             return Listener(self._service, family, (address, port), self._timeout)
         except (OSError, UnicodeError) as error:
-            if getattr(error, "errno", None) == errno.EADDRINUSE:
-                _log.log(
-                    taken,
-                    "the admin endpoint is not served: %s port %s is taken by another process, so "
-                    "this process follows env and file only; CHAOSPOINT_ADMIN=%s:0 gives each "
-                    "process a port of its own",
-                    host,
-                    port,
-                    f"[{host}]" if ":" in host else host,
-                )
-            else:
+            if taken is None:
+                return None
+            if getattr(error, "errno", None) != errno.EADDRINUSE:
                 _log.warning(
                     "the admin endpoint is not served: %s port %s cannot be bound (%s); set "
                     "CHAOSPOINT_ADMIN to another address, such as 127.0.0.1:8475",
                     host,
                     port,
                     error,
+                )
+            elif self._shared:
+                _log.info(
+                    "the admin endpoint is served by another process of the same store, or %s port "
+                    "%s is taken by a stranger; this process takes it when it is free",
+                    host,
+                    port,
+                )
+            else:
+                _log.log(
+                    taken,
+                    "the admin endpoint is not served: %s port %s is taken by another process, so "
+                    "this process follows env and file only until it is free; with a "
+                    "CHAOSPOINT_STORE one endpoint reaches all processes; CHAOSPOINT_ADMIN=%s:0 "
+                    "gives each a port of its own",
+                    host,
+                    port,
+                    f"[{host}]" if ":" in host else host,
                 )
             return None
 

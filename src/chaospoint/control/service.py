@@ -1,264 +1,318 @@
 """A request in, an answer out: no socket, no thread, and no point acts in here.
 
-A write is in force when its answer is returned.  Nothing but `BaseException`s that are no
-`Exception` leaves `Service.answer`; a refusal is a problem document, and so is a bug.
+A write is in force in every worker when its answer is returned, or the answer says in which it is
+not.  Nothing but `BaseException`s that are no `Exception` leaves a `Service`; a refusal is a
+problem document, and so is a bug.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from http import HTTPStatus
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from chaospoint._epoch import ArmedRule
-from chaospoint._explain import gone_from
 from chaospoint._inside import transparent
-from chaospoint._names import is_glob, matches
-from chaospoint._point import Point
 from chaospoint._registry import Registry, default_registry
-from chaospoint._version import __version__
-from chaospoint.arming import install_plan
-from chaospoint.control.body import keys_of, no_keys
-from chaospoint.control.door import Door
+from chaospoint.control.audit import Audit
+from chaospoint.control.body import no_keys, plan_keys, rule_keys
+from chaospoint.control.changes import Changes, Written
+from chaospoint.control.door import READS, Door
+from chaospoint.control.dry_run import preview
+from chaospoint.control.journal import SIZE
 from chaospoint.control.messages import Request, Response, reply
 from chaospoint.control.metrics import scrape
 from chaospoint.control.problem import Problem, problem_of
-from chaospoint.control.state import state_of_point, state_of_rules
-from chaospoint.errors import ChaosError, LimitExceeded, UnknownPoint
-from chaospoint.plan import Plan, parse_rules
-from chaospoint.settings import Permission, Settings
-from chaospoint.sources import reports
+from chaospoint.control.query import flag, number, parameters
+from chaospoint.control.reconciler import reconciler_of
+from chaospoint.control.views import Views
+from chaospoint.errors import ChaosError
+from chaospoint.limits import NO_LIMITS, Limits
+from chaospoint.plan import Plan, Rule, parse_plan, parse_rules
+from chaospoint.settings import Settings
 
-__all__ = ["EXPIRES_AFTER_SECONDS", "MAX_RULES", "Service"]
+__all__ = ["Service", "Steps"]
 
-EXPIRES_AFTER_SECONDS = 600.0
-"""When a rule armed here ends by itself, if it does not say."""
-
-MAX_RULES = 100
-"""How many rules one request may put on a name."""
-
-ROUTES = (
-    "GET /v1/status",
-    "GET|DELETE /v1/points",
-    "GET|PUT|DELETE /v1/points/{name}",
-    "POST /v1/points/{name}/release",
-    "POST /v1/enable",
-    "POST /v1/disable",
-    "GET /metrics",
-)
 _POINTS = "/v1/points/"
 _log = logging.getLogger("chaospoint")
 
-Handler = Callable[[Request, str], Response]
+Steps = Generator[float, None, Response]
+"""Yields the seconds to wait before it is asked to go on; returns the answer."""
+
+
+@dataclass(slots=True)
+class _Change:
+    """What came of a write, for the audit log."""
+
+    generation: int | None = None
+    rules: Sequence[Rule] = ()
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One request that was let in: what it is about, who asks, and what comes of it."""
+
+    request: Request
+    name: str
+    query: dict[str, str]
+    change: _Change
+
+    @property
+    def by(self) -> str:
+        return f"http {self.request.client or 'local'}"
+
+    def written(self, change: Written) -> Written:
+        """Make a change, and take note of the generation it made."""
+        done = yield from change
+        generation = done["generation"]
+        self.change.generation = generation if isinstance(generation, int) else None
+        return done
+
+    @property
+    def expected(self) -> int | None:
+        """The generation in If-Match, None if any will do."""
+        tag = self.request.headers.get("if-match", "*")
+        if tag == "*":
+            return None
+        digits = tag[1:-1]
+        if tag != f'"{digits}"' or not (digits.isascii() and digits.isdigit()) or len(tag) > 20:
+            raise Problem(
+                400,
+                "bad-if-match",
+                f"If-Match is {tag!r}, which is no ETag of a plan",
+                value=tag,
+                cure='send one ETag as GET /v1/plan gives it, such as "12"',
+            )
+        return int(digits)
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """Who answers, and the parameters there are; a write says what it changes."""
+
+    answer: Callable[[_Call], Response | Steps]
+    parameters: frozenset[str] = field(default=frozenset())
 
 
 class Service:
     """The admin endpoint of one registry, behind one door. Safe from any thread."""
 
-    def __init__(self, registry: Registry, door: Door, *, seed: int | None = None) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        door: Door,
+        *,
+        seed: int | None = None,
+        limits: Limits = NO_LIMITS,
+        audit: Audit | None = None,
+    ) -> None:
         self._registry = registry
         self._door = door
-        self._seed = seed
-        self._routes: Mapping[str, Mapping[str, Handler]] = {
-            "/v1/status": {"GET": self._status},
-            "/v1/points": {"GET": self._list, "DELETE": self._disarm},
-            _POINTS: {"GET": self._show, "PUT": self._put, "DELETE": self._disarm},
-            f"{_POINTS}/release": {"POST": self._release},
-            "/v1/enable": {"POST": self._enable},
-            "/v1/disable": {"POST": self._disable},
-            "/metrics": {"GET": self._metrics},
+        self._audit = audit or Audit()
+        self._views = Views(registry, door)
+        self._changes = Changes(registry, seed=seed, limits=limits)
+        dry = frozenset({"dry_run"})
+        self._routes: Mapping[str, Mapping[str, _Route]] = {
+            "/v1/status": {"GET": _Route(self._status)},
+            "/v1/workers": {"GET": _Route(self._workers)},
+            "/v1/plan": {"GET": _Route(self._plan), "PUT": _Route(self._put_plan, dry)},
+            "/v1/points": {"GET": _Route(self._list), "DELETE": _Route(self._disarm)},
+            f"{_POINTS}{{name}}": {
+                "GET": _Route(self._show),
+                "PUT": _Route(self._put, dry),
+                "DELETE": _Route(self._disarm),
+            },
+            f"{_POINTS}{{name}}/release": {"POST": _Route(self._release)},
+            "/v1/enable": {"POST": _Route(self._enable)},
+            "/v1/disable": {"POST": _Route(self._disable)},
+            "/v1/injections": {
+                "GET": _Route(self._injections, frozenset({"point", "limit"})),
+            },
+            "/metrics": {"GET": _Route(self._metrics)},
         }
 
     @classmethod
     def of(cls, settings: Settings, registry: Registry | None = None) -> Service:
         """Return the service that ``settings`` describe, of the default registry if none."""
         home = default_registry() if registry is None else registry
-        return cls(home, Door.of(settings), seed=settings.seed)
+        return cls(
+            home,
+            Door.of(settings),
+            seed=settings.seed,
+            limits=settings.limits,
+            audit=Audit.of(settings),
+        )
 
     def answer(self, request: Request) -> Response:
-        """Return the answer to ``request``."""
+        """Return the answer to ``request``; waits on this thread for the other workers."""
+        steps = self.steps(request)
+        while True:
+            try:
+                seconds = next(steps)
+            except StopIteration as end:
+                response: Response = end.value
+                return response
+            time.sleep(seconds)
+
+    def steps(self, request: Request) -> Steps:
+        """Answer ``request`` in steps, for those who wait in another way than `answer`."""
+        change = _Change()
         with transparent():
             try:
-                response = self._answer(request)
-            except Problem as problem:
+                response = yield from self._answer(request, change)
+            except Exception as error:
+                problem = _problem_of(error, request)
+                change.detail = problem.detail
                 response = problem.response()
-            except ChaosError as error:
-                response = problem_of(error).response()
-            except Exception:
-                _log.exception("%s %s failed inside chaospoint", request.method, request.path)
-                response = Problem(
-                    500, "bug", "this is a bug in chaospoint; its log has the details"
-                ).response()
+            if request.method not in READS:
+                self._record(request, response, change)
         return replace(response, body=b"") if request.method == "HEAD" else response
 
-    def _answer(self, request: Request) -> Response:
+    def _record(self, request: Request, response: Response, change: _Change) -> None:
+        caller = self._door.caller(request)
+        query = f"?{request.query}" if request.query else ""
+        self._audit.record(
+            f"{request.method} {request.path}{query}",
+            response.status,
+            who=caller.name,
+            client=caller.address,
+            generation=change.generation,
+            rules=change.rules,
+            detail=change.detail,
+        )
+
+    def _answer(self, request: Request, change: _Change) -> Steps:
         self._door.check(request)
         path, name = request.path, ""
         if path.startswith(_POINTS):
             name, slash, action = path.removeprefix(_POINTS).partition("/")
-            path = f"{_POINTS}{slash}{action}"
-        methods = self._routes.get(path)
-        if methods is None or (path.startswith(_POINTS) and not name):
+            path = f"{_POINTS}{{name}}{slash}{action}"
+        routes = self._routes.get(path)
+        if routes is None or (path.startswith(_POINTS) and not name):
+            there = [f"{'|'.join(routes)} {path}" for path, routes in self._routes.items()]
             raise Problem(
-                404, "unknown-route", f"there is nothing at {request.path!r}", routes=ROUTES
+                404, "unknown-route", f"there is nothing at {request.path!r}", routes=there
             )
-        handler = methods.get("GET" if request.method == "HEAD" else request.method)
-        if handler is None:
-            allow = ", ".join([*methods, "HEAD"] if "GET" in methods else methods)
+        route = routes.get("GET" if request.method == "HEAD" else request.method)
+        if route is None:
+            allow = ", ".join([*routes, "HEAD"] if "GET" in routes else routes)
             raise Problem(
                 405,
                 "method-not-allowed",
                 f"{request.method} means nothing at {request.path!r}; there are {allow}",
                 headers={"allow": allow},
             )
-        return handler(request, name)
+        call = _Call(request, name, parameters(request, route.parameters), change)
+        answer = route.answer(call)
+        if isinstance(answer, Response):
+            return answer
+        return (yield from answer)
 
-    # Reads
+    # -- reads ----------------------------------------------------------------------------
 
-    def _status(self, _request: Request, _name: str) -> Response:
-        registry, permission = self._registry, self._door.permission
+    def _status(self, _call: _Call) -> Response:
+        return reply(200, self._views.status())
+
+    def _workers(self, _call: _Call) -> Response:
+        return reply(200, self._views.workers())
+
+    def _plan(self, call: _Call) -> Response:
+        desired = reconciler_of(self._registry).store.read()
+        tag = f'"{desired.generation}"'
+        if call.request.headers.get("if-none-match") == tag:
+            return reply(304, b"", headers={"etag": tag})
+        now = time.time()
+        rules = [
+            one.rule.model_dump(mode="json") for one in desired.entries if one.seconds_left(now) > 0
+        ]
+        return reply(200, {"rules": rules}, headers={"etag": tag})
+
+    def _list(self, _call: _Call) -> Response:
+        return reply(200, self._views.points())
+
+    def _show(self, call: _Call) -> Response:
+        return reply(200, self._views.point(call.name))
+
+    def _injections(self, call: _Call) -> Response:
+        limit = number(call.query, "limit", 100, SIZE)
+        return reply(200, self._views.injections(call.query.get("point", "*"), limit))
+
+    def _metrics(self, _call: _Call) -> Response:
+        self._registry.flush()
+        media, text = scrape()
+        return reply(200, text, media=media)
+
+    # -- writes ---------------------------------------------------------------------------
+
+    def _put_plan(self, call: _Call) -> Steps:
+        plan = parse_plan(plan_keys(call.request))
+        if flag(call.query, "dry_run"):
+            return self._previewed(plan, None)
+        done = yield from self._put_into_force(call, plan)
+        return reply(200, done, headers={"etag": f'"{done["generation"]}"'})
+
+    def _put(self, call: _Call) -> Steps:
+        name = call.name
+        self._views.known(name)
+        plan = Plan(rules=parse_rules(rule_keys(name, call.request), point=name))
+        if flag(call.query, "dry_run"):
+            return self._previewed(plan, name)
+        done = yield from self._put_into_force(call, plan, name)
+        return reply(200, {**self._views.point(name), **done})
+
+    def _put_into_force(self, call: _Call, plan: Plan, name: str | None = None) -> Written:
+        call.change.rules = plan.rules
+        return (
+            yield from call.written(
+                self._changes.put(plan, name=name, by=call.by, expected=call.expected)
+            )
+        )
+
+    def _previewed(self, plan: Plan, name: str | None) -> Response:
+        rules, remarks = self._changes.tried(plan, name)
+        desired = reconciler_of(self._registry).store.read()
+        replaced = [one.rule for one in desired.entries if name in (None, one.rule.point)]
         return reply(
             200,
             {
-                "version": __version__,
-                "pid": os.getpid(),
-                "enabled": registry.enabled,
-                "environment": self._door.environment,
-                "allowed": permission.allowed,
-                "may_arm": registry.enabled and permission.allowed,
-                "why": _why(permission, registry.enabled),
-                "sources": reports(registry),
-                "points": len(registry.points()),
-                "counts": "of this process alone",
-                "rules": self._rules([*registry.rules(), *registry.board.ended()]),
+                "dry_run": True,
+                "generation": desired.generation,
+                "rules": preview(self._registry.board, rules),
+                "replaces": [str(rule) for rule in replaced],
+                "remarks": remarks,
             },
         )
 
-    def _list(self, _request: Request, _name: str) -> Response:
-        states = [self._of_point(point) for point in self._registry.points()]
-        return reply(200, {"points": states})
+    def _disarm(self, call: _Call) -> Steps:
+        no_keys(call.request)
+        pattern = call.name or "*"
+        self._views.something_there(pattern)
+        change = self._changes.disarm(pattern, by=call.by, expected=call.expected)
+        return reply(200, (yield from call.written(change)))
 
-    def _show(self, _request: Request, name: str) -> Response:
-        return reply(200, self._state(name))
+    def _release(self, call: _Call) -> Steps:
+        no_keys(call.request)
+        self._views.something_there(call.name)
+        change = self._changes.release(call.name, by=call.by)
+        return reply(200, (yield from call.written(change)))
 
-    def _metrics(self, _request: Request, _name: str) -> Response:
-        self._registry.flush()
-        media, text = scrape()
-        return reply(HTTPStatus.OK, text, media=media)
+    def _enable(self, call: _Call) -> Steps:
+        return self._switch(call, self._changes.enable(by=call.by))
 
-    # Writes
+    def _disable(self, call: _Call) -> Steps:
+        return self._switch(call, self._changes.disable(by=call.by))
 
-    def _put(self, request: Request, name: str) -> Response:
-        self._known(name)
-        keys = keys_of(request)
-        if not keys:
-            raise Problem(
-                400 if not request.body else 422,
-                "empty-rule",
-                f"what is to happen at {name!r} is missing",
-                cure='send the keys of a rule, such as {"latency": "200ms"}',
-            )
-        there = keys.pop("point", name)
-        if there != name:
-            raise Problem(
-                422,
-                "other-point",
-                f"the path says {name!r} and the body {there!r}",
-                field="point",
-                value=there,
-                cure="leave `point` out of the body",
-            )
-        rules = parse_rules(keys, point=name)
-        if len(rules) > MAX_RULES:
-            raise LimitExceeded(
-                f"{len(rules)} rules for {name!r} in one request, and {MAX_RULES} are the most: "
-                "send fewer, or use a plan file"
-            )
-        install_plan(
-            Plan(rules=rules),
-            source="http",
-            trust="loaded",
-            registry=self._registry,
-            seed=self._seed,
-            expires_after=EXPIRES_AFTER_SECONDS,
-            by=_by(request),
-            replace=True,
-            only=name,
-        )
-        return reply(200, self._state(name))
-
-    def _disarm(self, request: Request, name: str) -> Response:
-        no_keys(request)
-        pattern = name or "*"
-        self._something_there(pattern)
-        return reply(200, {"disarmed": self._registry.disarm(pattern, by=_by(request))})
-
-    def _release(self, request: Request, name: str) -> Response:
-        no_keys(request)
-        self._something_there(name)
-        return reply(200, {"released": self._registry.release(name)})
-
-    def _enable(self, request: Request, name: str) -> Response:
-        no_keys(request)
-        self._registry.enable(by=_by(request))
-        return self._status(request, name)
-
-    def _disable(self, request: Request, name: str) -> Response:
-        no_keys(request)
-        self._registry.disable(by=_by(request))
-        return self._status(request, name)
-
-    # Points
-
-    def _known(self, name: str) -> list[Point]:
-        registry = self._registry
-        if is_glob(name):
-            found = [point for point in registry.points() if matches(name, point.name)]
-        else:
-            point = registry.find(name)
-            found = [] if point is None else [point]
-        if not found:
-            raise UnknownPoint(name, registry.nearest(name))
-        return found
-
-    def _something_there(self, pattern: str) -> None:
-        """Raise `UnknownPoint` if neither a point nor a rule is meant; it need not be armed."""
-        rules = (*self._registry.rules(), *self._registry.board.ended())
-        if pattern != "*" and not any(matches(pattern, rule.pattern) for rule in rules):
-            self._known(pattern)
-
-    def _of_point(self, point: Point) -> dict[str, object]:
-        return state_of_point(point, self._registry.rules(point.name))
-
-    def _state(self, name: str) -> dict[str, object]:
-        points = self._known(name)
-        board = self._registry.board
-        if is_glob(name):
-            rules = [rule for rule in (*board.rules(), *board.ended()) if rule.pattern == name]
-            names = [point.name for point in points]
-            return {"name": name, "points": names, "rules": self._rules(rules)}
-        (point,) = points
-        rules = [
-            *board.rules(name),
-            *gone_from(board, name),
-        ]
-        return {**self._of_point(point), "rules": self._rules(rules, point)}
-
-    def _rules(
-        self, rules: Sequence[ArmedRule], point: Point | None = None
-    ) -> list[dict[str, object]]:
-        return state_of_rules(self._registry.board, rules, point)
+    def _switch(self, call: _Call, change: Written) -> Steps:
+        no_keys(call.request)
+        done = yield from call.written(change)
+        return reply(200, {**self._views.status(), **done})
 
 
-def _why(permission: Permission, enabled: bool) -> str:
-    if enabled:
-        return permission.why
-    if not permission.allowed:
-        return f"{permission.why}; and the master switch is off"
-    return f"the master switch is off; POST /v1/enable ends that ({permission.why})"
-
-
-def _by(request: Request) -> str:
-    return f"http {request.client or 'local'}"
+def _problem_of(error: Exception, request: Request) -> Problem:
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, ChaosError):
+        return problem_of(error)
+    _log.exception("%s %s failed inside chaospoint", request.method, request.path)
+    return Problem(500, "bug", "this is a bug in chaospoint; its log has the details")

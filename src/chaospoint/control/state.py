@@ -1,16 +1,32 @@
-"""How points and rules are shown: plain data, made anew for each look."""
+"""How points, rules, workers and injections are shown: plain data, made anew for each look."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 
 from chaospoint._board import Board
 from chaospoint._epoch import ArmedRule
 from chaospoint._explain import states
+from chaospoint._injection import Injection
 from chaospoint._point import Point
+from chaospoint.stores.store import Worker
+from chaospoint.stores.writing import Acknowledged
 
-__all__ = ["state_of_point", "state_of_rules"]
+__all__ = [
+    "instant",
+    "state_of_injection",
+    "state_of_point",
+    "state_of_rules",
+    "state_of_worker",
+    "state_of_write",
+]
+
+
+def instant(seconds: float) -> str:
+    """Return a time, given in seconds since 1970, as text in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
 def state_of_point(point: Point, rules: Sequence[ArmedRule]) -> dict[str, object]:
@@ -32,3 +48,50 @@ def state_of_rules(
         left = rule["seconds_left"]
         rule["seconds_left"] = None if left is None else round(left, 3)
     return told
+
+
+def state_of_worker(worker: Worker, answering: str) -> dict[str, object]:
+    """Return what a worker has told of itself; ``answering`` is the id of the one that answers."""
+    told = asdict(worker)
+    del told["points"]
+    return told | {
+        "started_at": instant(worker.started_at),
+        "seconds_silent": round(worker.seconds_silent, 3),
+        "answering": worker.id == answering,
+    }
+
+
+def state_of_write(done: Acknowledged) -> dict[str, object]:
+    """Return which generation was written, and who runs it and who does not."""
+    told: dict[str, object] = {
+        "generation": done.generation,
+        "workers": done.workers,
+        "acknowledged": done.acknowledged,
+    }
+    if done.missing:
+        told["missing"] = [
+            {
+                "id": one.id,
+                "pid": one.pid,
+                "generation": one.generation,
+                "why": one.refusal
+                or f"it runs generation {one.generation}, and was heard of "
+                f"{one.seconds_silent:.1f} s ago",
+            }
+            for one in done.missing
+        ]
+    return told
+
+
+def state_of_injection(at: float, injection: Injection) -> dict[str, object]:
+    """Return what one injection was, and when."""
+    return {
+        "at": instant(at),
+        "point": injection.point,
+        "fault": injection.fault,
+        "rule": injection.rule,
+        "ordinal": injection.ordinal,
+        "source": injection.source,
+        "latency": injection.latency,
+        "exception": injection.exception,
+    }

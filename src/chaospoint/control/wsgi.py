@@ -1,7 +1,7 @@
 """The admin endpoint as a WSGI app, to be mounted in Flask, Django or any other.
 
 Behind a proxy set a token: a proxy's address is loopback too, and forwarded headers are never
-believed.
+believed.  A wrong token is refused at once: holding that back would take a thread from the program.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from chaospoint._inside import transparent
+from chaospoint.config import start
 from chaospoint.control.messages import MAX_BODY, Request, bytes_to_read, fold
 from chaospoint.control.service import Service
 from chaospoint.settings import read_settings
@@ -22,8 +23,14 @@ __all__ = ["app"]
 
 
 def app(service: Service | None = None) -> WSGIApplication:
-    """Return an app for ``service``; by default the default registry's, by the environment."""
-    home = Service.of(read_settings()) if service is None else service
+    """Return an app for ``service``; by default the default registry's, by the environment.
+
+    By default it starts chaospoint where that is allowed, as the first point does.
+    """
+    if service is None:
+        start()
+        service = Service.of(read_settings())
+    home = service
 
     def admin(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         with transparent():
@@ -48,6 +55,7 @@ def _request(environ: WSGIEnvironment) -> Request:
         headers,
         environ["wsgi.input"].read(size) if size else b"",
         environ.get("REMOTE_ADDR", ""),
+        environ.get("QUERY_STRING", ""),
     )
 
 

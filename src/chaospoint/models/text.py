@@ -62,7 +62,7 @@ def read_plan(text: str) -> object:
         raise Refusal("empty", 'write point=fault, or {"rules": []} to arm nothing')
     if cursor.sees("[") or cursor.sees("{"):
         value = cursor.json()
-        if isinstance(value, list) or "rules" in value or not value.keys() - {"seed"}:
+        if isinstance(value, list) or "rules" in value or not value.keys() - {"seed", "placements"}:
             if not cursor.at_end():
                 cursor.refuse("expected the end of the plan")
             return value

@@ -1,0 +1,162 @@
+"""Every change that somebody asked for over the admin endpoint is a line that stays.
+
+A line is written at once and whole, so several processes may share a file; the file is opened for
+each, so that it may be rotated.  Nothing here keeps a change from happening.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import stat
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from chaospoint.plan import Rule, shown
+from chaospoint.settings import Settings
+
+__all__ = ["MAX_LINE", "Audit"]
+
+MAX_LINE = 8 * 1024
+"""The longest line, in bytes."""
+
+_MAX_TEXT = 1024
+_FLAGS = (
+    os.O_WRONLY
+    | os.O_APPEND
+    | os.O_CREAT
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_NONBLOCK", 0)  # of a pipe that nobody reads
+)
+_log = logging.getLogger("chaospoint")
+_audit_log = logging.getLogger("chaospoint.audit")
+
+
+class Audit:
+    """The audit log at ``path``; without one each entry is a line of the logger alone.
+
+    An entry is an INFO line of the logger ``chaospoint.audit`` and a line of JSON in the file:
+    ``at`` (UTC), ``who``, ``from``, ``what``, ``status``, ``generation``, ``rules`` or ``detail``
+    where there are any, and ``pid``. Safe from any thread and process; raises nothing.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        self._said: set[str] = set()
+        self._missing = 0
+
+    @classmethod
+    def of(cls, settings: Settings) -> Audit:
+        """Return the one that ``settings`` name, else that in the directory of their store."""
+        if settings.audit_log is None and settings.store is not None:
+            return cls(Path(unquote(urlsplit(settings.store).path)) / "audit.jsonl")
+        return cls(settings.audit_log)
+
+    def record(
+        self,
+        what: str,
+        status: int,
+        *,
+        who: str,
+        client: str,
+        generation: int | None = None,
+        rules: Sequence[Rule] = (),
+        detail: str = "",
+    ) -> None:
+        """Write down that ``who`` asked from ``client`` for ``what``, and how it was answered.
+
+        ``what``: method and path. ``rules``: those put, of which the values of ``where`` are not
+        shown. ``detail``: why it was refused.
+        """
+        entry: dict[str, object] = {
+            "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "who": _short(who),
+            "from": _short(client),
+            "what": _short(what),
+            "status": status,
+            "generation": generation,
+            "pid": os.getpid(),
+        }
+        if detail:
+            entry["detail"] = _short(detail)
+        if rules:
+            entry["rules"] = _fitting(map(shown, rules), len(rules), MAX_LINE - len(_line(entry)))
+        line = _line(entry)
+        with suppress(Exception):  # a handler of the host's
+            _audit_log.info("%s", line)
+        if self._path is not None:
+            self._append(self._path, line)
+
+    def _append(self, path: Path, line: str) -> None:
+        try:
+            _append(path, f"{line}\n".encode())
+        except (OSError, ValueError) as error:
+            self._missing += 1
+            # The line of the logger is there all the same, so once is enough for a reason.
+            reason = getattr(error, "strerror", None) or str(error)
+            level = logging.DEBUG if reason in self._said else logging.ERROR
+            self._said.add(reason)
+            with suppress(Exception):
+                _log.log(
+                    level,
+                    "the audit log %s cannot be written (%s): mend that, or unset "
+                    "CHAOSPOINT_AUDIT_LOG; the entry is %s",
+                    path,
+                    reason,
+                    line,
+                )
+            return
+        if self._missing:
+            missing, self._missing = self._missing, 0
+            self._said.clear()
+            with suppress(Exception):
+                _log.warning(
+                    "the audit log %s is written again; entries that it lacks: %d", path, missing
+                )
+
+
+def _append(path: Path, line: bytes) -> None:
+    try:
+        file = os.open(path, _FLAGS, 0o600)
+    except FileNotFoundError:
+        os.makedirs(path.parent, 0o700, exist_ok=True)
+        file = os.open(path, _FLAGS, 0o600)
+    try:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise OSError(None, "not a regular file")
+        if os.geteuid() == 0:  # root at a shell must not keep the service out
+            owner = os.stat(path.parent)
+            os.fchown(file, owner.st_uid, owner.st_gid)
+        if (written := os.write(file, line)) < len(line):
+            raise OSError(None, f"only {written} of {len(line)} bytes could be written")
+    finally:
+        os.close(file)
+
+
+def _line(entry: dict[str, object]) -> str:
+    return json.dumps(entry)  # ASCII, so that no name can move the cursor of who reads it
+
+
+def _short(text: str) -> str:
+    """Return the text, cut so that it fits as JSON."""
+    cut = text[:_MAX_TEXT]
+    while len(json.dumps(cut)) > _MAX_TEXT:
+        cut = cut[: len(cut) * 3 // 4]
+    return text if cut == text else f"{cut}…"
+
+
+def _fitting(texts: Iterable[str], count: int, room: int) -> list[str]:
+    """Return as many of the texts as there is room for, and how many are left out."""
+    room -= 100  # the key, and the last words
+    fitting: list[str] = []
+    for text in map(_short, texts):
+        room -= len(json.dumps(text)) + 2
+        if room < 0:
+            return [*fitting, f"and {count - len(fitting)} more"]
+        fitting.append(text)
+    return fitting

@@ -1,0 +1,170 @@
+"""What is changed over the admin endpoint: each change is written to the store, brought into force
+here at once, and answered when every worker has it.
+
+A change is a generator that yields the seconds its caller is to wait, so that a thread and an
+event loop wait each in their own way.  What can be refused is refused before anything is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from functools import partial
+from time import time
+from typing import TYPE_CHECKING
+
+from chaospoint._registry import Registry
+from chaospoint.control.problem import Problem
+from chaospoint.control.reconciler import Reconciler, reconciler_of
+from chaospoint.control.state import state_of_write
+from chaospoint.errors import LimitExceeded, StoreError
+from chaospoint.limits import NO_LIMITS, Limits
+from chaospoint.plan import Plan, Rule, compile_plan, refuse_placements, seeds
+from chaospoint.stores.desired import Desired
+from chaospoint.stores.writing import acknowledged, updated
+
+if TYPE_CHECKING:
+    from chaospoint._epoch import ArmedRule
+    from chaospoint.stores.store import Edit
+
+__all__ = ["EXPIRES_AFTER_SECONDS", "MAX_RULES", "Changes", "Written"]
+
+EXPIRES_AFTER_SECONDS = 600.0
+"""When a rule armed here ends by itself, if it does not say."""
+
+MAX_RULES = 100
+"""How many rules one request may put on a name."""
+
+Written = Generator[float, None, dict[str, object]]
+"""Yields seconds to wait; returns the generation, and who runs it."""
+
+
+class Changes:
+    """The changes that can be asked of one registry. Safe from any thread.
+
+    ``by``: who asks, for the log. ``expected``: the generation to which the change is meant, None
+    for any; a `Problem` (412) is raised if it is another.
+    """
+
+    def __init__(
+        self, registry: Registry, *, seed: int | None = None, limits: Limits = NO_LIMITS
+    ) -> None:
+        self._registry = registry
+        self._seed = seed
+        self._limits = limits
+        self._lifetime = limits.lifetime(EXPIRES_AFTER_SECONDS) or EXPIRES_AFTER_SECONDS
+
+    @property
+    def _reconciler(self) -> Reconciler:
+        return reconciler_of(self._registry)
+
+    def put(
+        self, plan: Plan, *, name: str | None = None, by: str, expected: int | None = None
+    ) -> Written:
+        """Put the rules of ``plan`` in place of those on exactly ``name``; of all without one.
+
+        Raises `ChaosError` for what cannot be armed here; nothing is changed then.
+        """
+        self.tried(plan, name)
+        rules: Sequence[tuple[Rule, int | None]] = tuple(
+            zip(plan.rules, seeds(plan, self._seed), strict=True)
+        )
+
+        def edit(desired: Desired) -> Desired:
+            _expect(desired, expected)
+            return desired.put(rules, name=name, default_seconds=self._lifetime, by=by, now=time())
+
+        return (yield from self._write(edit))
+
+    def tried(self, plan: Plan, name: str | None = None) -> tuple[list[ArmedRule], list[str]]:
+        """Return the rules that `put` would arm here, and what is to be said of them.
+
+        Arms nothing; raises what `put` raises.
+        """
+        if name is not None and len(plan.rules) > MAX_RULES:
+            raise LimitExceeded(
+                f"{len(plan.rules)} rules for {name!r} in one request, and {MAX_RULES} are the "
+                "most: send fewer, or use globs"
+            )
+        refuse_placements(plan)
+        terms = compile_plan(
+            plan,
+            trust="loaded",
+            seed=self._seed,
+            expires_after=self._lifetime,
+            limits=self._limits,
+        )
+        return self._registry.board.tried(terms, self._reconciler.source)
+
+    def disarm(self, pattern: str, *, by: str, expected: int | None = None) -> Written:
+        """Disarm what ``pattern`` matches, of every source, in every process.
+
+        Says how many rules of this process that touched, too.
+        """
+
+        def edit(desired: Desired) -> Desired:
+            _expect(desired, expected)
+            return desired.disarm(pattern, by=by, now=time())
+
+        here = partial(self._registry.disarm, pattern, by=by)
+        return (yield from self._write(edit, disarmed=here))
+
+    def release(self, pattern: str, *, by: str) -> Written:
+        """Let go of the calls that a pause holds at the matching points, in every process.
+
+        Says how many that were in this process, too.
+        """
+
+        def edit(desired: Desired) -> Desired:
+            return desired.release(pattern, by=by, now=time())
+
+        here = partial(self._registry.release, pattern)
+        return (yield from self._write(edit, released=here))
+
+    def enable(self, *, by: str) -> Written:
+        """Turn the master switch on, in every process."""
+        return (yield from self._write(lambda desired: desired.enable(by=by, now=time())))
+
+    def disable(self, *, by: str) -> Written:
+        """Turn the master switch off, in every process, whatever else is broken.
+
+        Here it is off before anything else is tried.
+        """
+        self._registry.disable(by=by)
+        try:
+            return (
+                yield from self._write(
+                    lambda desired: desired.disable(by=by, now=time()), whatever=True
+                )
+            )
+        except StoreError as error:
+            raise Problem(
+                503,
+                "store-unusable",
+                f"this process is disabled, but the others cannot be told: {error}",
+                cure="mend the store, or end the processes",
+            ) from error
+
+    def _write(self, edit: Edit, *, whatever: bool = False, **here: Callable[[], int]) -> Written:
+        """Write ``edit``, and wait for the workers. ``here``: what is done in this process as soon
+        as it is written, and by what name the answer is to tell how much that was."""
+        reconciler = self._reconciler
+        desired = yield from updated(
+            reconciler.store, edit, at_least=reconciler.generation, whatever=whatever
+        )
+        counts = {name: act() for name, act in here.items()}
+        reconciler.reconcile()
+        done = yield from acknowledged(reconciler.store, desired.generation)
+        return state_of_write(done) | counts
+
+
+def _expect(desired: Desired, generation: int | None) -> None:
+    if generation is not None and generation != desired.generation:
+        raise Problem(
+            412,
+            "stale",
+            f"the plan is at generation {desired.generation}, and the change is meant for "
+            f"{generation}",
+            headers={"etag": f'"{desired.generation}"'},
+            generation=desired.generation,
+            cure="read the plan again, and send its ETag as If-Match",
+        )

@@ -1,0 +1,47 @@
+"""What a plan would do, told without arming anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from chaospoint._aim import STATEMENTS, expressible
+from chaospoint._board import Board
+from chaospoint.models.fault_model import FaultModel
+
+if TYPE_CHECKING:
+    from chaospoint._effects import Fault
+    from chaospoint._epoch import ArmedRule
+    from chaospoint._point import Point
+
+__all__ = ["preview"]
+
+
+def preview(board: Board, rules: Sequence[ArmedRule]) -> list[dict[str, object]]:
+    """Return which points and placements each rule would reach, and what it would do there."""
+    return [
+        {
+            "text": rule.text,
+            "does": [_words(fault) for fault in rule.terms.faults],
+            "when": "after" if rule.terms.after else "before",
+            "expires_after": rule.terms.expires_after,
+            "points": [
+                _at(rule, board.point(name))
+                for name in sorted(board.names(rule.pattern))
+                if rule.covers(name)
+            ],
+        }
+        for rule in rules
+    ]
+
+
+def _at(rule: ArmedRule, point: Point) -> dict[str, object]:
+    live = {site.kind for site in point.core.sites if not site.gone}
+    kinds = sorted(live) or STATEMENTS
+    everywhere = set.intersection(*({*expressible(rule, kind)} for kind in kinds))
+    left_out = [fault.kind for nth, fault in enumerate(rule.terms.faults) if nth not in everywhere]
+    return {"name": point.name, "placements": list(point.placements), "left_out": left_out}
+
+
+def _words(fault: Fault) -> str:
+    return (isinstance(fault, FaultModel) and fault.to_text()) or fault.kind

@@ -1,0 +1,297 @@
+"""What the store says is brought into force in this process, and the store is told so.
+
+A round reads, acts and reports; no two overlap, and nobody waits for one: who comes while another
+thread is at it leaves that to make one more.  Orders to disarm go before everything that may be
+refused.  What cannot be read or armed changes nothing and is said once; the rules in force stay
+until their deadlines, which this process keeps on its own clock.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from secrets import token_hex
+from threading import Event, Lock, Thread, current_thread
+from time import monotonic, time
+from typing import Final
+from weakref import WeakKeyDictionary, ref
+
+from chaospoint._inside import transparent
+from chaospoint._registry import Registry
+from chaospoint._terms import Terms
+from chaospoint._version import __version__
+from chaospoint.errors import ChaosError, StoreError
+from chaospoint.limits import NO_LIMITS, Limits
+from chaospoint.observers import add_defaults
+from chaospoint.plan import Plan, compile_plan
+from chaospoint.stores.desired import Desired, Entry
+from chaospoint.stores.memory import MemoryStore
+from chaospoint.stores.store import Store, Worker
+
+__all__ = ["Reconciler", "reconciler_of", "use"]
+
+_log = logging.getLogger("chaospoint")
+
+BUSY_SECONDS: Final = 0.1
+IDLE_SECONDS: Final = 1.0
+_RECENT_SECONDS = 10.0
+_MAX_POINTS = 1000  # names that a worker tells the store of
+
+_in_use: WeakKeyDictionary[Registry, Reconciler] = WeakKeyDictionary()
+
+
+def reconciler_of(registry: Registry) -> Reconciler:
+    """Return the one that is in use for ``registry``; one that keeps to this process if none is."""
+    if (found := _in_use.get(registry)) is None:
+        found = _in_use.setdefault(registry, Reconciler(MemoryStore(), registry))
+    return found
+
+
+def use(registry: Registry, reconciler: Reconciler | None) -> None:
+    """Have ``reconciler`` used for ``registry``, or none."""
+    if reconciler is None:
+        _in_use.pop(registry, None)
+    else:
+        _in_use[registry] = reconciler
+
+
+class Reconciler:
+    """One process as a worker of a store, for one registry.
+
+    `reconcile` makes a round, from any thread; `start` has a daemon thread make them: every 100 ms
+    while the store holds rules or has just changed, else every second. ``tend`` is called in each
+    of these. ``admin`` says where this process serves the admin endpoint, or is empty.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        *,
+        seed: int | None = None,
+        limits: Limits = NO_LIMITS,
+        tend: Callable[[], None] = lambda: None,
+        admin: Callable[[], str] = lambda: "",
+    ) -> None:
+        self.store = store
+        self.source: Final = "store" if store.shared else "http"
+        self._home = ref(registry)  # weakly, for it is what this is found by
+        self._seed = seed
+        self._limits = limits
+        self._tend = tend
+        self._admin = admin
+        self._worker = Worker(token_hex(8), os.getpid(), version=__version__, started_at=time())
+        self._generation: int | None = None  # None: nothing was brought into force so far
+        self._refusal = ""  # why this process is not as the store says
+        self._refused = ""  # as far as that is for what the store says
+        self._seen: Desired | None = None
+        self._changed_at = monotonic()
+        self._in_force: frozenset[str] = frozenset()  # which entries are
+        self._told = ""  # what was said last, to say it once
+        self._round = Lock()
+        self._again = False
+        self._guard = Lock()
+        self._stop = Event()
+        self._thread: Thread | None = None
+
+    @property
+    def _registry(self) -> Registry:
+        registry = self._home()
+        if registry is None:
+            raise ReferenceError("the registry is gone")
+        return registry
+
+    @property
+    def id(self) -> str:
+        """What the store knows this process by."""
+        return self._worker.id
+
+    @property
+    def generation(self) -> int:
+        """The latest generation that was brought into force here; 0 before the first."""
+        return self._generation or 0
+
+    @property
+    def seen(self) -> Desired:
+        """The document as this process saw it last."""
+        return self._seen or Desired()
+
+    # -- one round ------------------------------------------------------------------------
+
+    def reconcile(self) -> None:
+        """Make a round, or have the thread that is at it make another; raises nothing."""
+        self._again = True
+        while self._again and self._round.acquire(blocking=False):
+            try:
+                self._again = False
+                with transparent():
+                    self._make_round()
+            except Exception:
+                _log.exception("the store %s could not be followed", self.store.url)
+            finally:
+                self._round.release()
+
+    def _make_round(self) -> None:
+        try:
+            desired = self.store.read()
+        except StoreError as error:
+            self._refuse(f"the store {self.store.url} cannot be read: {error}")
+        else:
+            if desired is not self._seen and desired != self._seen:
+                self._refused = self._bring_into_force(desired)
+                self._seen = desired
+            self._refuse(self._refused)
+        self.report()
+
+    def _bring_into_force(self, desired: Desired) -> str:
+        """Do what the document says; return why not all of it can be done."""
+        known = self._generation
+        self._changed_at = monotonic()
+        if known and desired.generation == 0:
+            self._generation = 0
+            return f"the store {self.store.url} has lost its document"
+        fresh = known is None or desired.generation < known
+        self._switch(desired, 0 if fresh else known or 0, fresh)
+        self._obey(desired, known or 0, fresh)
+        refusal = self._arm(desired)
+        self._generation = desired.generation
+        return refusal
+
+    def _switch(self, desired: Desired, known: int, fresh: bool) -> None:
+        registry, by = self._registry, desired.by
+        if (desired.disabled > known and not fresh) or not desired.enabled:
+            registry.disable(by=by)
+        if desired.enabled and desired.switched > known and not fresh:
+            registry.enable(by=by)
+
+    def _obey(self, desired: Desired, known: int, fresh: bool) -> None:
+        registry = self._registry
+        for order in desired.orders:
+            if order.what == "release":
+                if order.generation > known and not fresh:
+                    registry.release(order.pattern)
+            elif fresh:
+                # It was given before this process began: what is read again must not undo it.
+                registry.board.disarm(order.pattern, order.by, ("env", "file"))
+            elif order.generation > known:
+                registry.disarm(order.pattern, by=order.by)
+
+    def _arm(self, desired: Desired) -> str:
+        """Arm what stands in the store; return why that was refused, and then the old ones stay
+        that are still to stay."""
+        now = time()
+        entries = [one for one in desired.entries if one.seconds_left(now) > 0]
+        try:
+            self._install(entries, desired.by)
+        except Exception as error:
+            self._install([one for one in entries if one.id in self._in_force], desired.by)
+            if isinstance(error, ChaosError):
+                return f"generation {desired.generation} is refused: {error}"
+            _log.exception("generation %d is refused by a bug in chaospoint", desired.generation)
+            return f"generation {desired.generation} is refused by a bug: {error!r}"
+        return ""
+
+    def _install(self, entries: list[Entry], by: str) -> None:
+        add_defaults(self._registry)
+        terms = [self._compile(one) for one in entries]
+        self._registry.replace(terms, source=self.source, by=by)
+        self._in_force = frozenset(one.id for one in entries)
+
+    def _compile(self, entry: Entry) -> Terms:
+        plan = Plan(rules=[entry.rule])
+        (terms,) = compile_plan(plan, trust="loaded", seed=self._seed, limits=self._limits)
+        if entry.seed is not None:
+            schedule = replace(terms.schedule, seed=entry.seed)
+            terms = terms._replace(schedule=schedule, seed_drawn=False)
+        return terms._replace(
+            expires_after=self._limits.lifetime(entry.seconds_left(time())),
+            key=entry.id,
+            excluded=(*terms.excluded, *entry.excluded),
+        )
+
+    def _refuse(self, why: str) -> None:
+        self._refusal = why
+        if why and why != self._told:
+            _log.warning("%s; what is armed stays until its deadline", why)
+        self._told = why
+
+    def report(self) -> None:
+        """Tell the store of this process; raises nothing."""
+        registry = self._registry
+        worker = replace(
+            self._worker,
+            generation=self.generation,
+            enabled=registry.enabled,
+            refusal=self._refusal,
+            admin=self._admin(),
+            points=tuple(point.name for point in registry.points()[:_MAX_POINTS]),
+        )
+        try:
+            self.store.report(worker)
+        except StoreError as error:
+            self._refuse(f"the store {self.store.url} cannot be told of this process: {error}")
+
+    # -- the thread -----------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the thread, unless it runs."""
+        with self._guard:
+            if self._thread is None:
+                # A thread that was abandoned, or lost in a fork, keeps the event it was given.
+                self._stop = Event()
+                self._thread = Thread(
+                    target=self._run, args=(self._stop,), name="chaospoint-store", daemon=True
+                )
+                self._thread.start()
+
+    def stop(self, timeout_seconds: float = 5.0) -> None:
+        """Wake and end the thread; wait for it, but not for ever."""
+        with self._guard:
+            thread, self._thread = self._thread, None
+            self._stop.set()
+        if thread is not None and thread is not current_thread():
+            thread.join(timeout_seconds)
+
+    def leave(self) -> None:
+        """Take this process out of the store, and disarm what it had from there."""
+        try:
+            self.store.leave(self.id)
+        except StoreError as error:
+            _log.debug("the store %s could not be left: %s", self.store.url, error)
+        self._registry.replace((), source=self.source, by="stop()")
+
+    def renew(self) -> None:
+        """Become another worker, in a forked child, where rules live on and threads do not."""
+        self.store.renew()
+        parent = self._worker
+        self._worker = replace(
+            parent, id=token_hex(8), pid=os.getpid(), parent=parent.id, started_at=time()
+        )
+        self._round = Lock()
+        self._guard = Lock()
+        self._stop = Event()
+        self._thread = None
+
+    def _run(self, stop: Event) -> None:
+        while not stop.wait(self._interval()):
+            self.reconcile()
+            with transparent():
+                try:
+                    self._tend()
+                except Exception:
+                    _log.exception("the admin endpoint could not be looked after")
+
+    def _interval(self) -> float:
+        recent = monotonic() - self._changed_at < _RECENT_SECONDS
+        return BUSY_SECONDS if recent or self._registry.rules() else IDLE_SECONDS
+
+
+def _renew() -> None:
+    for reconciler in list(_in_use.values()):
+        reconciler.renew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew)

@@ -1,0 +1,151 @@
+"""What is answered to those who only look: nothing here changes anything."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from itertools import islice
+
+from chaospoint._epoch import ArmedRule
+from chaospoint._explain import gone_from
+from chaospoint._names import is_glob, matches, nearest
+from chaospoint._point import Point
+from chaospoint._registry import Registry
+from chaospoint._version import __version__
+from chaospoint.control.door import Door
+from chaospoint.control.journal import journal_of
+from chaospoint.control.reconciler import Reconciler, reconciler_of
+from chaospoint.control.state import (
+    instant,
+    state_of_injection,
+    state_of_point,
+    state_of_rules,
+    state_of_worker,
+)
+from chaospoint.errors import UnknownPoint
+from chaospoint.settings import Permission
+from chaospoint.sources import reports
+
+__all__ = ["Views"]
+
+
+class Views:
+    """The points, the rules, the plan, the workers and the injections of one registry.
+
+    Safe from any thread; each answer is plain data.
+    """
+
+    def __init__(self, registry: Registry, door: Door) -> None:
+        self._registry = registry
+        self._door = door
+        self._journal = journal_of(registry)
+
+    @property
+    def _reconciler(self) -> Reconciler:
+        return reconciler_of(self._registry)
+
+    def status(self) -> dict[str, object]:
+        """Return who answers, whether anything may arm and why not, the sources, and all rules."""
+        registry, permission = self._registry, self._door.permission
+        reconciler = self._reconciler
+        desired = reconciler.seen
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "worker": reconciler.id,
+            "enabled": registry.enabled,
+            "environment": self._door.environment,
+            "allowed": permission.allowed,
+            "may_arm": registry.enabled and permission.allowed,
+            "why": _why(permission, registry.enabled),
+            "store": reconciler.store.url,
+            "generation": desired.generation,
+            "by": desired.by,
+            "changed_at": instant(desired.at) if desired.generation else None,
+            "sources": reports(registry),
+            "points": len(registry.points()),
+            "counts": "of this process alone",
+            "rules": self._rules([*registry.rules(), *registry.board.ended()]),
+        }
+
+    def workers(self) -> dict[str, object]:
+        """Return the processes that reconcile to the store; raises `StoreError`."""
+        reconciler = self._reconciler
+        reconciler.report()
+        workers = reconciler.store.workers()
+        return {
+            "generation": reconciler.seen.generation,
+            "store": reconciler.store.url,
+            "workers": [state_of_worker(one, reconciler.id) for one in workers],
+        }
+
+    def points(self) -> dict[str, object]:
+        """Return all points of this process."""
+        return {"points": [self._of_point(point) for point in self._registry.points()]}
+
+    def point(self, name: str) -> dict[str, object]:
+        """Return one point, or what a glob matches, with its rules; raises `UnknownPoint`."""
+        points = self.known(name)
+        board = self._registry.board
+        if is_glob(name) or not points:
+            rules = [rule for rule in (*board.rules(), *board.ended()) if rule.pattern == name]
+            names = [point.name for point in points]
+            return {"name": name, "points": names, "rules": self._rules(rules)}
+        (point,) = points
+        rules = [*board.rules(name), *gone_from(board, name)]
+        return {**self._of_point(point), "rules": self._rules(rules, point)}
+
+    def injections(self, pattern: str, limit: int) -> dict[str, object]:
+        """Return the latest injections at the points that ``pattern`` matches, the newest first."""
+        found = (one for one in self._journal.latest() if matches(pattern, one[1].point))
+        return {
+            "pid": os.getpid(),
+            "counts": "of this process alone",
+            "injections": [state_of_injection(at, one) for at, one in islice(found, limit)],
+        }
+
+    # -- what there is --------------------------------------------------------------------
+
+    def known(self, name: str) -> list[Point]:
+        """Return the points of this process that a name or glob means.
+
+        None if only other workers have such a point. Raises `UnknownPoint` if nobody has.
+        """
+        registry = self._registry
+        if is_glob(name):
+            found = [point for point in registry.points() if matches(name, point.name)]
+        else:
+            point = registry.find(name)
+            found = [] if point is None else [point]
+        if not found:
+            elsewhere = {
+                one for worker in self._reconciler.store.workers() for one in worker.points
+            }
+            if not any(matches(name, one) for one in elsewhere):
+                there = {*elsewhere, *(point.name for point in registry.points())}
+                raise UnknownPoint(name, nearest(name, there))
+        return found
+
+    def something_there(self, pattern: str) -> None:
+        """Raise `UnknownPoint` if neither a point nor a rule is meant; it need not be armed."""
+        rules = (*self._registry.rules(), *self._registry.board.ended())
+        stand = (one.rule.point for one in self._reconciler.seen.entries)
+        named = (*(rule.pattern for rule in rules), *stand)
+        if pattern != "*" and not any(matches(pattern, one) for one in named):
+            self.known(pattern)
+
+    def _of_point(self, point: Point) -> dict[str, object]:
+        return state_of_point(point, self._registry.rules(point.name))
+
+    def _rules(
+        self, rules: Sequence[ArmedRule], point: Point | None = None
+    ) -> list[dict[str, object]]:
+        return state_of_rules(self._registry.board, rules, point)
+
+
+def _why(permission: Permission, enabled: bool) -> str:
+    if enabled:
+        return permission.why
+    if not permission.allowed:
+        return f"{permission.why}; and the master switch is off"
+    return f"the master switch is off; POST /v1/enable ends that ({permission.why})"

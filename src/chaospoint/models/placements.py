@@ -1,0 +1,71 @@
+"""Where points are placed from outside: ``module:qualname`` and the point that goes there.
+
+Only what a name can be is decided here; whether anything is there is found out when placing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Final
+
+from pydantic import BeforeValidator
+
+from chaospoint.models.point_pattern import point_pattern
+from chaospoint.models.refusal import Refusal, show
+
+__all__ = ["MAX_PLACEMENTS", "Placements"]
+
+MAX_PLACEMENTS: Final = 1000
+"""How many placements a plan may say."""
+
+_LIKE = "'shop.stock:Stock.check'"
+_CURE = f"write the module, a colon, and the name of the function in it, such as {_LIKE}"
+
+
+def _placements(value: object) -> Mapping[str, str]:
+    if not isinstance(value, Mapping):
+        cure = f"write functions with their points: {{{_LIKE}: inventory.check}}"
+        raise Refusal("not a mapping", cure, value=value)
+    if len(value) > MAX_PLACEMENTS:
+        problem = f"{len(value)} placements, and a plan has {MAX_PLACEMENTS} at most"
+        raise Refusal(problem, "place fewer points, or decorate the functions")
+    placements: dict[str, str] = {}
+    for target, point in value.items():
+        try:
+            placements[_target(target)] = _point(point)
+        except Refusal as refusal:
+            raise refusal.within(f"[{show(target)}]") from None
+    return placements
+
+
+def _target(text: object) -> str:
+    if not isinstance(text, str):
+        raise Refusal("not the name of a function", _CURE)
+    module, colon, qualname = text.partition(":")
+    if not colon:
+        before, dot, last = text.rpartition(".")
+        cure = f"write '{before}:{last}'" if dot and _is_path(text) else _CURE
+        raise Refusal("the module and the name in it are not told apart", cure)
+    if "<locals>" in qualname:
+        cure = "decorate it, or place the point on the function that makes it"
+        raise Refusal("a function made within another cannot be found by a name", cure)
+    if not (_is_path(module) and _is_path(qualname)):
+        raise Refusal("not the name of a function", _CURE)
+    if module.partition(".")[0] == "chaospoint":
+        raise Refusal("no point acts in chaospoint itself", "name a function of the program")
+    return str(text)
+
+
+def _is_path(text: str) -> bool:
+    return all(map(str.isidentifier, text.split(".")))
+
+
+def _point(value: object) -> str:
+    name = point_pattern(value)
+    if "*" in name:
+        cure = "write one name, such as payment.charge"
+        raise Refusal("a glob is not the name of a point", cure, value=value)
+    return name
+
+
+Placements = Annotated[Mapping[str, str], BeforeValidator(_placements)]

@@ -1,0 +1,258 @@
+"""Points are put on functions that a plan names, and no module is ever imported for that.
+
+What is imported already gets its points at once, the rest right behind its import; a look now and
+then finds what came in another way: a module that was reloaded, or a script that runs as
+``__main__``.  What cannot be placed is said, once, and refuses nothing else.  All of it is done
+under the `arming` lock, where every point is transparent, and runs no code of the program.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from time import monotonic
+from types import BuiltinFunctionType, FunctionType
+from typing import TYPE_CHECKING, Final, cast
+from weakref import ref
+
+from wrapt import register_post_import_hook
+
+from chaospoint import _bug
+from chaospoint._inside import transparent
+from chaospoint._lock import arming
+from chaospoint._say import say
+from chaospoint._site import can_patch
+from chaospoint._wrapper import Wrapper, _Proxy
+from chaospoint.models.refusal import close_to
+from chaospoint.targets import Found, Refused, dictionary, find, layers
+
+if TYPE_CHECKING:
+    from chaospoint._point import Point
+    from chaospoint._registry import Registry
+
+__all__ = ["PATIENCE_SECONDS", "Placements"]
+
+PATIENCE_SECONDS: Final = 10.0
+"""After how long it is said that a module was not imported."""
+
+_SCRIPTS = ("__main__", "__mp_main__")
+_SPARED = ("chaospoint", "wrapt")  # what places and acts is not to meet what it places
+_WHOLE = "the program goes on; what could not be placed is not reached"
+
+
+class _Placement:
+    """One line of a plan: what it names, and how far it has come."""
+
+    __slots__ = ("asked_at", "missed", "module", "placed", "point", "qualname", "said", "text")
+
+    def __init__(self, target: str, point: str, now: float) -> None:
+        self.module, _, self.qualname = target.partition(":")
+        self.point = point
+        self.text = f"placement {target!r} of point {point!r}"
+        self.asked_at = now
+        self.placed: Callable[[], object] = lambda: None  # a weak reference to what has the point
+        self.said = False  # why it is not placed, or not yet
+        self.missed = False  # a script was seen that had not defined it yet
+
+
+class Placements:
+    """The placements of one registry; safe from any thread.
+
+    ``now`` is a monotonic clock, in seconds.
+    """
+
+    def __init__(self, registry: Registry, *, now: Callable[[], float] = monotonic) -> None:
+        self._registry = registry
+        self._now = now
+        self._all: dict[tuple[str, str], _Placement] = {}
+
+    def put(self, wanted: Mapping[str, str]) -> None:
+        """Place points, by ``module:qualname``, now or when their modules are imported.
+
+        What was placed before and is not wanted any more stays placed: it costs nothing. Raises
+        nothing.
+        """
+        with transparent():
+            with arming:
+                for key in [key for key in self._all if key not in wanted.items()]:
+                    one = self._all.pop(key)
+                    if one.placed() is not None:
+                        say(
+                            logging.INFO, "%s was taken back: it stays, and costs nothing", one.text
+                        )
+                fresh = [key for key in wanted.items() if key not in self._all]
+                for target, point in fresh:
+                    self._all[target, point] = _Placement(target, point, self._now())
+            modules = dict.fromkeys(target.partition(":")[0] for target, _ in fresh)
+            for name in modules:
+                self._await_import(name)
+            self.look()
+
+    def look(self) -> None:
+        """Place what can be placed by now, and say what is overdue; raises nothing."""
+        with transparent(), arming:
+            for one in tuple(self._all.values()):
+                self._try(one, whole=False)
+
+    def end(self) -> None:
+        """Place nothing any more; points stay where they are."""
+        with transparent(), arming:
+            for one in tuple(self._all.values()):
+                if one.missed and isinstance(_find(one), Found):
+                    say(
+                        logging.WARNING,
+                        "%s came to nothing: the script had ended before it was seen; %s",
+                        one.text,
+                        _of_a_script(one),
+                    )
+            self._all.clear()
+
+    def _await_import(self, name: str) -> None:
+        """Have the module looked at right behind its import, if that is still to come."""
+        if name in sys.modules:
+            return
+        try:
+            register_post_import_hook(partial(_imported, ref(self), name), name)
+        except Exception:
+            _bug.report(f"waiting for the import of {name}", _WHOLE)
+
+    def imported(self, name: str) -> None:
+        """Place what is wanted in this module, which was imported just now."""
+        with transparent(), arming:
+            for one in tuple(self._all.values()):
+                if one.module == name:
+                    self._try(one, whole=True)
+
+    def _try(self, one: _Placement, *, whole: bool) -> None:
+        """Place one; ``whole``: the module has run to its end."""
+        try:
+            self._place(one, whole)
+        except Exception:
+            _bug.report(f"{one.text}: placing", _WHOLE)
+
+    def _place(self, one: _Placement, whole: bool) -> None:
+        overdue = self._now() - one.asked_at >= PATIENCE_SECONDS
+        module = sys.modules.get(one.module)
+        if module is None:
+            if overdue and one.placed() is None:
+                _say_waiting(one)
+            return
+        if not (whole or overdue) and _is_initializing(module):
+            return
+        found = _find(one)
+        if isinstance(found, Refused):
+            if found.missing and one.module in _SCRIPTS and not overdue:
+                one.missed = True  # a script defines its names while it runs
+                return
+            if one.placed() is None:
+                _say_not(one, found.reason)
+            return
+        if found.function is one.placed():
+            return
+        point = self._registry.point(one.point)
+        if (why := _put(point, found, one.module)) is not None:
+            _say_not(one, why)
+            return
+        held = _find(one)
+        assert isinstance(held, Found)
+        one.placed = _weakly(held.function)
+        if one.missed:
+            words = "%s was placed while the script ran, so calls before now passed by; %s"
+            say(logging.WARNING, words, one.text, _of_a_script(one))
+        else:
+            say(logging.INFO, "%s is in place", one.text)
+        one.missed = False
+
+
+def _imported(placements: ref[Placements], name: str, _: object) -> None:
+    """Be called behind an import, which nothing of ours may break."""
+    try:
+        if (found := placements()) is not None:
+            found.imported(name)
+    except Exception:
+        _bug.report(f"placing points in {name}", _WHOLE)
+
+
+def _find(one: _Placement) -> Found | Refused:
+    return find(sys.modules.get(one.module), one.module, one.qualname)
+
+
+def _put(point: Point, found: Found, module: str) -> str | None:
+    """Put the point there, unless it is there already; return why that cannot be done."""
+    if _is_on(point, found.held):
+        return None
+    if type(found.function) is FunctionType and can_patch():
+        point(found.function)  # patched where it is, whoever imported it and when
+        return None
+    stand_in: object = point(found.held)
+    if issubclass(type(found.owner), type):
+        try:
+            type.__setattr__(cast("type", found.owner), found.name, stand_in)
+        except TypeError as error:
+            return f"{error}: place the point on a function that calls it"
+        return None
+    dictionary(found.owner)[found.name] = stand_in
+    # A builtin may lie under names that are not meant, such as `length = len`.
+    if type(found.held) is not BuiltinFunctionType or found.held.__module__ == module:
+        _replace(found.held, stand_in)
+    return None
+
+
+def _is_on(point: Point, held: object) -> bool:
+    """Whether this is wrapped for the point already; of Python functions the site knows."""
+    live: list[object] = [one._live for one in point.core.sites if isinstance(one, Wrapper)]
+    proxies = (cast("_Proxy", one) for one in layers(held) if issubclass(type(one), _Proxy))
+    return any(one._self_enabled is mine for one in proxies for mine in live)
+
+
+def _replace(held: object, stand_in: object) -> None:
+    """Put the stand-in where other modules have imported the thing to."""
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] in _SPARED:
+            continue
+        names = dictionary(module)
+        for key in [key for key, value in list(names.items()) if value is held]:
+            names[key] = stand_in
+
+
+def _weakly(thing: object) -> Callable[[], object]:
+    try:
+        return ref(thing)
+    except TypeError:
+        return lambda: thing
+
+
+def _is_initializing(module: object) -> bool:
+    return bool(getattr(dictionary(module).get("__spec__"), "_initializing", False))
+
+
+def _say_waiting(one: _Placement) -> None:
+    if one.said:
+        return
+    one.said = True
+    near = close_to(one.module, list(sys.modules))
+    # Where nothing is near it is another process's, as that of a server which imports no program.
+    likely = near or one.module.partition(".")[0] in sys.modules
+    say(
+        logging.WARNING if likely else logging.INFO,
+        "%s waits: in %g s no module %r was imported; %s",
+        one.text,
+        PATIENCE_SECONDS,
+        one.module,
+        near or "correct the name, unless the module is imported later",
+    )
+
+
+def _say_not(one: _Placement, why: str) -> None:
+    if not one.said:
+        one.said = True
+        say(logging.WARNING, "%s cannot be made: %s", one.text, why)
+
+
+def _of_a_script(one: _Placement) -> str:
+    return (
+        f"what a script holds is there only once it runs: move {one.qualname!r} to a module that "
+        "it imports, or decorate it"
+    )

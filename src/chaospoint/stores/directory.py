@@ -1,0 +1,175 @@
+"""The store of one host: a directory, with the document in a file, and a file for each worker.
+
+Whoever changes the document holds a lock on the directory itself: there is no lock file to be lost,
+or to lack room.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+from chaospoint.errors import LimitExceeded, StoreError
+from chaospoint.stores.desired import Desired
+from chaospoint.stores.files import Directory, Missing, NoRoom, lock, opened, read, unlock
+from chaospoint.stores.store import Edit, Worker
+from chaospoint.stores.worker_files import WorkerFiles, all_workers
+
+__all__ = ["DirectoryStore"]
+
+_DOCUMENT = "desired.json"
+_RESERVE = "reserve"
+_WORKERS = "workers"
+
+_MOST = 2**20  # bytes in the document
+_ROOM = 2**16  # bytes in the reserve: a document without rules, and with all its orders
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the document was when it was read last, or what was wrong with it."""
+
+    signature: tuple[int, ...] = ()
+    desired: Desired = field(default_factory=Desired)
+    problem: str = ""
+
+
+class DirectoryStore:
+    """Keeps the document in the directory ``path``, which is made when something is written.
+
+    Safe from any thread and process; of one user, and root. The directory has to be on a disk of
+    this host, its owner's alone, and no symbolic link.
+    """
+
+    shared = True
+
+    def __init__(self, path: str) -> None:
+        if "\0" in path:
+            raise StoreError(f"{path!r} is no path: leave the null character out")
+        self._path = os.path.abspath(path)
+        self.url = "file://" + quote(os.fsencode(self._path))
+        self._seen = _Seen()  # replaced whole, so it takes no lock
+        self._locked: set[int] = set()
+        self._own = WorkerFiles()
+
+    def read(self) -> Desired:
+        """Return the document."""
+        try:
+            with opened(self._path) as directory:
+                return self._current(directory)
+        except Missing:
+            return Desired()
+
+    def update(self, edit: Edit, *, at_least: int = 0, whatever: bool = False) -> Desired:
+        """Replace the document by what ``edit`` makes of it."""
+        with opened(self._path, make=True) as directory, self._alone(directory):
+            try:
+                current = self._current(directory)
+            except StoreError as error:
+                if not (whatever or isinstance(error, Missing)):
+                    raise
+                # Its generation is lost, and no worker may take the next one for an old one.
+                current = Desired().no_older_than(self._latest_known())
+            made = edit(current.no_older_than(at_least))
+            self._write(directory, made)
+            return made
+
+    def report(self, worker: Worker) -> None:
+        """Take note of a worker of this process."""
+        with (
+            opened(self._path, make=True) as directory,
+            directory.directory(_WORKERS, make=True) as folder,
+        ):
+            self._own.report(folder, worker)
+
+    def leave(self, worker_id: str) -> None:
+        """Forget a worker of this process; others are not this store's to forget."""
+        try:
+            with opened(self._path) as directory, directory.directory(_WORKERS) as folder:
+                self._own.leave(folder, worker_id)
+        except Missing:
+            pass
+        finally:
+            self._own.let_go(worker_id)
+
+    def workers(self) -> tuple[Worker, ...]:
+        """Return the workers whose processes live."""
+        try:
+            with opened(self._path) as directory, directory.directory(_WORKERS) as folder:
+                return all_workers(folder)
+        except Missing:
+            return ()
+
+    def renew(self) -> None:
+        """Close in a forked child what the parent holds, and forget its workers."""
+        self._own.renew()
+        for fd in self._locked:
+            with suppress(OSError):
+                os.close(fd)
+        self._locked = set()
+
+    @contextmanager
+    def _alone(self, directory: Directory) -> Iterator[None]:
+        lock(directory.fd, directory.path)
+        self._locked.add(directory.fd)
+        try:
+            yield
+        finally:
+            self._locked.discard(directory.fd)
+            unlock(directory.fd)  # a child that was forked meanwhile holds it, too
+
+    def _current(self, directory: Directory) -> Desired:
+        path = directory.path_of(_DOCUMENT)
+        with directory.file(_DOCUMENT) as fd:
+            signature = _signature(fd)
+            seen = self._seen
+            if seen.signature != signature:
+                data = read(fd, path, _MOST)
+                try:
+                    seen = _Seen(signature, Desired.parse(data))
+                except StoreError as error:
+                    seen = _Seen(signature, problem=str(error))
+                self._seen = seen
+        if seen.problem:
+            raise StoreError(f"{path}: {seen.problem}; to start anew disable, or remove the file")
+        return seen.desired
+
+    def _write(self, directory: Directory, made: Desired) -> None:
+        data = made.text().encode()
+        if len(data) > _MOST:
+            raise LimitExceeded(
+                f"the document would have {len(data)} bytes, and a store holds {_MOST} at most: "
+                "disarm some rules, or write shorter ones"
+            )
+        parsed = Desired.parse(data)  # what nobody could read is not written
+        before = directory.find(_DOCUMENT)
+        after = before.st_mtime_ns if before else 0
+        try:
+            fd = directory.replace(_DOCUMENT, data, sync=True, after=after)
+        except NoRoom:
+            with suppress(StoreError):
+                directory.reuse(_RESERVE, _DOCUMENT, data, after=after)
+                return
+            raise
+        self._seen = _Seen(_signature(fd), parsed)
+        os.close(fd)
+        # Room in which to disable when the disk is full.
+        with suppress(StoreError):
+            reserve = directory.find(_RESERVE)
+            if reserve is None or reserve.st_size < _ROOM:
+                os.close(directory.replace(_RESERVE, bytes(_ROOM), sync=True))
+
+    def _latest_known(self) -> int:
+        try:
+            return max((one.generation for one in self.workers()), default=0)
+        except StoreError:
+            return 0
+
+
+def _signature(fd: int) -> tuple[int, ...]:
+    """Return what no two documents have in common: `Directory.replace` sees to their times."""
+    found = os.fstat(fd)
+    return found.st_ino, found.st_mtime_ns, found.st_size, found.st_ctime_ns

@@ -1,0 +1,58 @@
+"""The store of one process: nothing leaves it, and it ends with it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from threading import Lock
+from time import monotonic
+
+from chaospoint.stores.desired import Desired
+from chaospoint.stores.store import Edit, Worker
+
+__all__ = ["MemoryStore"]
+
+
+class MemoryStore:
+    """Keeps the document in this process; safe from any thread."""
+
+    url = "memory:"
+    shared = False
+
+    def __init__(self) -> None:
+        self._guard = Lock()
+        self._desired = Desired()
+        self._workers: dict[str, tuple[Worker, float]] = {}
+
+    def read(self) -> Desired:
+        """Return the document."""
+        return self._desired
+
+    def update(self, edit: Edit, *, at_least: int = 0, whatever: bool = False) -> Desired:
+        """Replace the document by what ``edit`` makes of it."""
+        del whatever  # it can always be read
+        with self._guard:
+            self._desired = made = edit(self._desired.no_older_than(at_least))
+        return made
+
+    def report(self, worker: Worker) -> None:
+        """Take note of a worker."""
+        with self._guard:
+            self._workers[worker.id] = worker, monotonic()
+
+    def leave(self, worker_id: str) -> None:
+        """Forget a worker."""
+        with self._guard:
+            self._workers.pop(worker_id, None)
+
+    def workers(self) -> tuple[Worker, ...]:
+        """Return the workers, which are one as a rule."""
+        now = monotonic()
+        with self._guard:
+            known = list(self._workers.values())
+        silent = [replace(one, seconds_silent=now - heard) for one, heard in known]
+        return tuple(sorted(silent, key=lambda one: one.started_at))
+
+    def renew(self) -> None:
+        """Begin anew in a forked child, which is the only worker there."""
+        self._guard = Lock()
+        self._workers = {}

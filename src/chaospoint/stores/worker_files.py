@@ -1,0 +1,157 @@
+"""The files of the workers, one each: who has died is known by the lock that nobody holds any more.
+
+A process holds the lock on its worker's file for as long as it lives, and the system takes it away
+when it ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from threading import Lock
+from time import time
+from typing import Any
+
+from chaospoint.errors import StoreError
+from chaospoint.models import strict_json
+from chaospoint.stores.files import NEW, Directory, read, told, unlocked
+from chaospoint.stores.store import Worker
+
+__all__ = ["WorkerFiles", "all_workers"]
+
+_MOST = 2**20  # bytes in a file
+_MOST_GENERATIONS = 2**62
+_LEFT_SECONDS = 60.0  # after which an incomplete file is nobody's
+
+_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
+_BLANK = asdict(Worker("", 0))
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """The file of a worker of this process: open, and locked."""
+
+    fd: int
+    data: bytes
+    found: os.stat_result
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it still is: who becomes a daemon closes all files, and opens others."""
+        try:
+            return os.path.samestat(os.fstat(self.fd), self.found)
+        except OSError:
+            return False
+
+    def is_at(self, found: os.stat_result | None) -> bool:
+        """Whether it is what was found, and still held."""
+        return found is not None and os.path.samestat(found, self.found) and self.is_open
+
+    def close(self) -> None:
+        """Let go of it, without unlocking what a parent may hold, too."""
+        if self.is_open:
+            with suppress(OSError):
+                os.close(self.fd)
+
+
+class WorkerFiles:
+    """The workers of this process, and the locks on their files; safe from any thread."""
+
+    def __init__(self) -> None:
+        self._guard = Lock()
+        self._held: dict[str, _Held] = {}
+
+    def report(self, folder: Directory, worker: Worker) -> None:
+        """Write what changed; else only set the time of the file."""
+        name = _name(worker.id)
+        data = json.dumps(asdict(replace(worker, seconds_silent=0.0))).encode()
+        with self._guard:
+            held = self._held.get(worker.id)
+            if held and held.data == data and held.is_at(folder.find(name)):
+                with told(folder.path_of(name)):
+                    os.utime(held.fd)
+                return
+            fd = folder.replace(name, data)
+            self._held[worker.id] = _Held(fd, data, os.fstat(fd))
+            if held:
+                held.close()  # not before: an unlocked file that is still there is a dead worker's
+
+    def leave(self, folder: Directory, worker_id: str) -> None:
+        """Remove the file."""
+        name = _name(worker_id)
+        with self._guard:
+            held = self._held.get(worker_id)
+            if held and held.is_at(folder.find(name)):
+                folder.remove(name)
+
+    def let_go(self, worker_id: str) -> None:
+        """Unlock the file."""
+        with self._guard:
+            held = self._held.pop(worker_id, None)
+            if held:
+                held.close()
+
+    def renew(self) -> None:
+        """Close in a forked child what the parent holds."""
+        self._guard = Lock()
+        for held in self._held.values():
+            held.close()
+        self._held = {}
+
+
+def all_workers(folder: Directory) -> tuple[Worker, ...]:
+    """Return the workers whose processes live, in the order of their start."""
+    with told(folder.path):
+        names = os.listdir(folder.fd)
+    found = [worker for name in names if (worker := _worker(folder, name))]
+    return tuple(sorted(found, key=lambda one: (one.started_at, one.id)))
+
+
+def _name(worker_id: str) -> str:
+    if not _ID.fullmatch(worker_id):
+        raise StoreError(
+            f"{worker_id!r} cannot be the id of a worker: write up to 64 letters and digits"
+        )
+    return f"{worker_id}.json"
+
+
+def _worker(folder: Directory, name: str) -> Worker | None:
+    """Return the worker that a file tells of; remove what a dead one left."""
+    worker_id, _, kind = name.partition(".")
+    try:
+        while _ID.fullmatch(worker_id) and kind in ("json", "json" + NEW):
+            with folder.file(name) as fd:
+                found = os.fstat(fd)
+                silent = max(0.0, time() - found.st_mtime)
+                if kind != "json" and silent < _LEFT_SECONDS:
+                    break  # it may be about to be locked
+                if not unlocked(fd):
+                    data = read(fd, folder.path_of(name), _MOST)
+                    return _parsed(data, worker_id, silent) if kind == "json" else None
+                still = folder.find(name)
+                if still and os.path.samestat(still, found):
+                    folder.remove(name)
+                    break
+            # It was replaced after it was opened: the worker lives, and has the new one locked.
+    except StoreError:
+        pass  # it is no file of ours, or its worker has just left
+    return None
+
+
+def _parsed(data: bytes, worker_id: str, silent: float) -> Worker | None:
+    """Return the worker that the data tells of, if it is one; a newer one may tell more."""
+    try:
+        said: Any = strict_json.loads(data)
+        known = {key: said[key] for key in _BLANK.keys() & said.keys()}
+        known["points"] = tuple(known["points"])
+        worker = Worker(**{**known, "seconds_silent": silent})
+    except (ValueError, TypeError, AttributeError, KeyError):
+        return None
+    right = all(type(getattr(worker, key)) is type(value) for key, value in _BLANK.items())
+    named = all(isinstance(point, str) for point in worker.points)
+    if right and named and worker.id == worker_id and 0 <= worker.generation < _MOST_GENERATIONS:
+        return worker
+    return None

@@ -1,0 +1,67 @@
+"""A change is written, and then every worker is waited for: never by sleeping, but by yielding the
+seconds that the caller is to wait, so that threads and tasks wait each in their own way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from time import monotonic
+
+from chaospoint.errors import StoreBusy
+from chaospoint.stores.desired import Desired
+from chaospoint.stores.store import Edit, Store, Worker
+
+__all__ = ["PATIENCE_SECONDS", "Acknowledged", "acknowledged", "updated"]
+
+PATIENCE_SECONDS = 2.0
+"""For how long workers are waited for, and a store that somebody else writes."""
+
+_STEP_SECONDS = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """How many workers there are, and which of them do not run the generation."""
+
+    generation: int
+    workers: int
+    missing: tuple[Worker, ...] = ()
+
+    @property
+    def acknowledged(self) -> int:
+        """How many run it."""
+        return self.workers - len(self.missing)
+
+
+def updated(
+    store: Store,
+    edit: Edit,
+    *,
+    at_least: int = 0,
+    whatever: bool = False,
+    now: Callable[[], float] = monotonic,
+) -> Generator[float, None, Desired]:
+    """Update the store, and try again while it is busy; raises what `Store.update` raises."""
+    until = now() + PATIENCE_SECONDS
+    while True:
+        try:
+            return store.update(edit, at_least=at_least, whatever=whatever)
+        except StoreBusy:
+            if now() >= until:
+                raise
+        yield _STEP_SECONDS
+
+
+def acknowledged(
+    store: Store, generation: int, *, now: Callable[[], float] = monotonic
+) -> Generator[float, None, Acknowledged]:
+    """Wait until every worker has brought ``generation`` into force, or refused; not for ever."""
+    until = now() + PATIENCE_SECONDS
+    while True:
+        workers = store.workers()
+        behind = [one for one in workers if one.generation < generation]
+        if not behind or now() >= until:
+            missing = [one for one in workers if one.generation < generation or one.refusal]
+            return Acknowledged(generation, len(workers), tuple(missing))
+        yield _STEP_SECONDS

@@ -1,0 +1,112 @@
+"""Real services with real workers, their admin endpoint, and an end for all of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+PROGRAMS = Path(__file__).parents[1] / "programs"
+START_SECONDS = 30.0
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+class Service:
+    """A program that serves from several workers, which share a store."""
+
+    def __init__(self, command: Sequence[str], port: int, directory: Path) -> None:
+        self.admin_port = free_port()
+        self._port = port
+        self.store = f"file://{directory}/store"
+        self.log = directory / "log"
+        self._admin = httpx.Client(
+            base_url=f"http://127.0.0.1:{self.admin_port}", timeout=10, trust_env=False
+        )
+        clean = {name: value for name, value in os.environ.items() if "CHAOSPOINT" not in name}
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", *command],
+                cwd=PROGRAMS,
+                env=clean
+                | {
+                    "CHAOSPOINT_ENABLED": "true",
+                    "CHAOSPOINT_ADMIN": f"127.0.0.1:{self.admin_port}",
+                    "CHAOSPOINT_STORE": self.store,
+                },
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+        """Ask the admin endpoint, which has to answer well."""
+        answer = self._admin.request(method, path, json=body)
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def until(self, what: Callable[[], Any], seconds: float = START_SECONDS) -> Any:
+        """Wait until ``what`` is true of the service, which may still refuse connections."""
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                if found := what():
+                    return found
+            except httpx.TransportError:
+                pass
+            if self.process.poll() is not None or time.monotonic() > until:
+                pytest.fail(f"waited for {what}:\n{self.log.read_text()}")
+            time.sleep(0.01)
+
+    def requests(self, count: int = 200) -> list[dict[str, Any]]:
+        """Send requests, many at once, each on a connection of its own."""
+
+        def one(_: int) -> Any:
+            with closing(HTTPConnection("127.0.0.1", self._port, timeout=10)) as connection:
+                connection.request("GET", "/")
+                return json.load(connection.getresponse())
+
+        with ThreadPoolExecutor(16) as pool:
+            return list(pool.map(one, range(count)))
+
+    def end(self) -> None:
+        self._admin.close()
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(10)
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Service]]:
+    """Start a service: ``serve("gunicorn", ..., "{port}", ...)``."""
+    started: list[Service] = []
+
+    def start(*command: str) -> Service:
+        port = free_port()
+        filled = [word.format(port=port) for word in command]
+        started.append(Service(filled, port, tmp_path))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.end()
