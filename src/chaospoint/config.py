@@ -119,6 +119,7 @@ class _Running:
             registry,
             seed=settings.seed,
             limits=settings.limits,
+            file=settings.config,
             tend=self._tend_port,
             admin=lambda: (self._server and self._server.url) or "",
         )
@@ -221,8 +222,9 @@ class _Running:
         unset = "" if "environment" in settings.model_fields_set else " (not set)"
         seed = "" if settings.seed is None else f"; seed {settings.seed}"
         _log.info(
-            "chaospoint %s started: pid %d; environment %s%s; %s; %s%s%s",
+            "chaospoint %s started%s: pid %d; environment %s%s; %s; %s%s%s",
             __version__,
+            "" if self.registry.enabled else ", disabled until it is enabled again",
             os.getpid(),
             settings.environment,
             unset,

@@ -31,7 +31,8 @@ KNOWN = (
     "FORBIDDEN_POINTS",
     "FORBIDDEN_KINDS",
 )
-_SEED = PREFIX + "SEED"  # code that arms obeys it, and nothing needs to be started for that
+# Code that arms obeys the one, the command line the other: nothing needs to be started for them.
+_NO_REASON = (PREFIX + "SEED", PREFIX + "URL")
 
 
 def remind() -> None:
@@ -39,7 +40,7 @@ def remind() -> None:
     if os.environ.get(VARIABLE, "").strip():
         return
     others = sorted(name for name in os.environ if name.startswith(PREFIX))
-    others = [name for name in others if name not in (VARIABLE, _SEED)]
+    others = [name for name in others if name not in (VARIABLE, *_NO_REASON)]
     if not others:
         return
     import logging
@@ -57,7 +58,8 @@ def remind() -> None:
 def unknown() -> list[str]:
     """Return the variables that look like ours and are none of ours."""
     names = (name for name in os.environ if name.startswith(PREFIX))
-    return sorted(name for name in names if name.removeprefix(PREFIX) not in KNOWN)
+    known = {PREFIX + name for name in KNOWN} | {*_NO_REASON}
+    return sorted(name for name in names if name not in known)
 
 
 def hint(variable: str) -> str:

@@ -1,28 +1,17 @@
-"""The service of `paying` as Celery tasks; broker and results are files below PAYING_FILES."""
+"""The service of `paying` as Celery tasks; PAYING_BROKER is the address of a Redis."""
 
 from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
+import sys
 from typing import Any
 
 from celery import Celery
 from paying import answer
 
-files = Path(os.environ["PAYING_FILES"])
-for folder in ("queue", "control", "results"):
-    (files / folder).mkdir(parents=True, exist_ok=True)
-
-app = Celery("paying_tasks", broker="filesystem://", backend=f"file://{files / 'results'}")
-app.conf.update(
-    broker_transport_options={
-        "data_folder_in": str(files / "queue"),
-        "data_folder_out": str(files / "queue"),
-        "control_folder": str(files / "control"),
-        "polling_interval": 0.01,
-    },
-    worker_prefetch_multiplier=1,
+app = Celery(
+    "paying_tasks", broker=os.environ["PAYING_BROKER"], backend=os.environ["PAYING_BROKER"]
 )
 
 
@@ -30,3 +19,9 @@ app.conf.update(
 def pay() -> dict[str, Any]:
     told: dict[str, Any] = json.loads(answer())
     return told
+
+
+if __name__ == "__main__":
+    # Of a process of its own, for Celery's client looks for its Redis as long as it lives.
+    waiting = [pay.delay() for _ in range(int(sys.argv[1]))]
+    print(json.dumps([one.get(timeout=20) for one in waiting]))

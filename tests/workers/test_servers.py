@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -57,10 +60,12 @@ def _is_one_service(service: Service, requests: int) -> None:
     written = service.until(lambda: service.ask("PUT", "/v1/points/payment.charge", FAULT))
     assert time.monotonic() - killed < 2.0, written
     assert "missing" not in written
+    service.until(lambda: workers_of(service) - {holder})  # the server has replaced it
     answers = service.requests()
     assert said(answers) == {"timed out": requests}
     assert service.ask("GET", "/v1/status")["pid"] != holder
     assert holder not in {answer["pid"] for answer in answers}
+    assert "missing" not in service.ask("POST", "/v1/disable")
 
 
 def workers_of(service: Service) -> set[int]:
@@ -78,22 +83,20 @@ def said(answers: list[dict[str, Any]]) -> dict[str, int]:
 
 
 def test_a_celery_prefork_pool_is_one_service(
-    serve: Callable[..., Service], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    serve: Callable[..., Service], redis: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The parent makes the first point, takes the port, and leaves it to the pool it forks."""
-    files = tmp_path / "files"
-    monkeypatch.setenv("PAYING_FILES", str(files))
-    monkeypatch.syspath_prepend(PROGRAMS)
+    monkeypatch.setenv("PAYING_BROKER", redis)
     service = serve(
         *("celery", "--quiet", "-A", "paying_tasks", "worker", "--pool", "prefork"),
         *("--concurrency", "4", "--without-gossip", "--without-mingle", "--without-heartbeat"),
     )
-    service.requests = partial(_tasks, count=50)  # type: ignore[method-assign]
-    _is_one_service(service, requests=50)
+    service.requests = partial(_tasks, count=200)  # type: ignore[method-assign]
+    _is_one_service(service, requests=200)
 
 
 def _tasks(count: int) -> list[dict[str, Any]]:
-    from paying_tasks import pay
-
-    waiting = [pay.delay() for _ in range(count)]
-    return [one.get(timeout=20, interval=0.01) for one in waiting]
+    command = [sys.executable, str(PROGRAMS / "paying_tasks.py"), str(count)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    told: list[dict[str, Any]] = json.loads(done.stdout)
+    return told

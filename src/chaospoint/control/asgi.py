@@ -67,7 +67,8 @@ async def _http(service: Service, scope: Message, receive: Receive, send: Send) 
     query = scope.get("query_string", b"").decode("latin-1")
     request = Request(scope["method"], path, headers, body, str(client[0]), query)
     response = await _driven(service.steps(request))
-    await asyncio.sleep(response.delay_seconds)
+    if response.delay_seconds:
+        await asyncio.sleep(response.delay_seconds)
     await send(
         {
             "type": "http.response.start",

@@ -12,10 +12,11 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from secrets import token_hex
 from threading import Event, Lock, Thread, current_thread
 from time import monotonic, time
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary, ref
 
 from chaospoint._inside import transparent
@@ -29,6 +30,9 @@ from chaospoint.plan import Plan, compile_plan
 from chaospoint.stores.desired import Desired, Entry
 from chaospoint.stores.memory import MemoryStore
 from chaospoint.stores.store import Store, Worker
+
+if TYPE_CHECKING:
+    from chaospoint._epoch import Source
 
 __all__ = ["Reconciler", "reconciler_of", "use"]
 
@@ -61,8 +65,9 @@ class Reconciler:
     """One process as a worker of a store, for one registry.
 
     `reconcile` makes a round, from any thread; `start` has a daemon thread make them: every 100 ms
-    while the store holds rules or has just changed, else every second. ``tend`` is called in each
-    of these. ``admin`` says where this process serves the admin endpoint, or is empty.
+    while anything is armed or has just changed, else every second. ``tend`` is called in each of
+    these. ``file``: the plan file that this process reads. ``admin`` says where this process serves
+    the admin endpoint, or is empty.
     """
 
     def __init__(
@@ -72,6 +77,7 @@ class Reconciler:
         *,
         seed: int | None = None,
         limits: Limits = NO_LIMITS,
+        file: Path | None = None,
         tend: Callable[[], None] = lambda: None,
         admin: Callable[[], str] = lambda: "",
     ) -> None:
@@ -80,6 +86,7 @@ class Reconciler:
         self._home = ref(registry)  # weakly, for it is what this is found by
         self._seed = seed
         self._limits = limits
+        self._file = file
         self._tend = tend
         self._admin = admin
         self._worker = Worker(token_hex(8), os.getpid(), version=__version__, started_at=time())
@@ -152,31 +159,45 @@ class Reconciler:
         if known and desired.generation == 0:
             self._generation = 0
             return f"the store {self.store.url} has lost its document"
-        fresh = known is None or desired.generation < known
-        self._switch(desired, 0 if fresh else known or 0, fresh)
-        self._obey(desired, known or 0, fresh)
+        if known is None:
+            self._join(desired)
+        else:
+            # A lower one is that of another document, all of which is new.
+            self._catch_up(desired, known if desired.generation >= known else 0)
         refusal = self._arm(desired)
         self._generation = desired.generation
         return refusal
 
-    def _switch(self, desired: Desired, known: int, fresh: bool) -> None:
-        registry, by = self._registry, desired.by
-        if (desired.disabled > known and not fresh) or not desired.enabled:
-            registry.disable(by=by)
-        if desired.enabled and desired.switched > known and not fresh:
-            registry.enable(by=by)
+    def _join(self, desired: Desired) -> None:
+        """Be as the service is that this process has become a worker of.
 
-    def _obey(self, desired: Desired, known: int, fresh: bool) -> None:
+        What others disarmed of environment and file must not come back with a worker that starts
+        later; but a service all of whose processes are new begins with what it reads.
+        """
         registry = self._registry
+        if not desired.enabled:
+            registry.disable(by=desired.by)
+        since = min((one.started_at for one in self.store.workers()), default=time())
         for order in desired.orders:
-            if order.what == "release":
-                if order.generation > known and not fresh:
+            if order.what == "disarm" and order.at >= since:
+                again: list[Source] = ["env"]
+                if self._file is None or order.at >= _changed_at(self._file):
+                    again.append("file")
+                registry.board.disarm(order.pattern, order.by, again)
+
+    def _catch_up(self, desired: Desired, known: int) -> None:
+        """Do once what was ordered since generation ``known``."""
+        registry = self._registry
+        if desired.disabled > known:
+            registry.disable(by=desired.by)
+        if desired.enabled and desired.switched > known:
+            registry.enable(by=desired.by)
+        for order in desired.orders:
+            if order.generation > known:
+                if order.what == "release":
                     registry.release(order.pattern)
-            elif fresh:
-                # It was given before this process began: what is read again must not undo it.
-                registry.board.disarm(order.pattern, order.by, ("env", "file"))
-            elif order.generation > known:
-                registry.disarm(order.pattern, by=order.by)
+                else:
+                    registry.disarm(order.pattern, by=order.by)
 
     def _arm(self, desired: Desired) -> str:
         """Arm what stands in the store; return why that was refused, and then the old ones stay
@@ -286,6 +307,13 @@ class Reconciler:
     def _interval(self) -> float:
         recent = monotonic() - self._changed_at < _RECENT_SECONDS
         return BUSY_SECONDS if recent or self._registry.rules() else IDLE_SECONDS
+
+
+def _changed_at(file: Path) -> float:
+    try:
+        return file.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _renew() -> None:

@@ -1,0 +1,10 @@
+"""``python -m chaospoint`` is the command ``chaospoint``."""
+
+from __future__ import annotations
+
+from chaospoint.cli import main
+
+__all__: list[str] = []
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""The command line: the top floor, which nothing imports; it needs the extra ``cli``."""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command that ``sys.argv`` holds, and exit with its code."""
+    try:
+        from chaospoint.cli.app import app
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package == "chaospoint":
+            raise
+        sys.exit(_missing(package))
+    for stream in (sys.stdout, sys.stderr):
+        # What comes from outside may hold what this terminal cannot write.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    app(prog_name="chaospoint")
+
+
+def _missing(package: str) -> int:
+    print(
+        f"chaospoint: the command line needs {package}, which is not installed: "
+        "pip install 'chaospoint[cli]'",
+        file=sys.stderr,
+    )
+    return 2

@@ -1,0 +1,151 @@
+"""A service over HTTP: every request is bounded in time, and every refusal is told as it came.
+
+Neither proxies nor passwords are taken from the environment, so that the token goes nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import httpx
+
+from chaospoint.cli.failure import ExitCode, Failure, nobody
+from chaospoint.cli.target import HeldPlan, Json
+from chaospoint.plan import Plan
+
+__all__ = ["HttpTarget"]
+
+TIMEOUT_SECONDS = 10.0
+
+_CURE = (
+    "is the service running with CHAOSPOINT_ENABLED=true and CHAOSPOINT_ADMIN=true? "
+    "or give --url or --store"
+)
+_HINTS = {
+    401: "set CHAOSPOINT_ADMIN_TOKEN here to the token of the service",
+    409: "`chaospoint enable` allows arming again",
+    412: "look at it again with `chaospoint plan diff`, or apply with --force",
+}
+
+
+class HttpTarget:
+    """The admin endpoint at ``url``, which may have a path where an application mounts it."""
+
+    def __init__(self, url: str, token: str | None) -> None:
+        self.where = url
+        headers = {b"authorization": b"Bearer " + token.encode()} if token else {}
+        self._client = httpx.Client(
+            base_url=url,
+            headers=headers,
+            timeout=TIMEOUT_SECONDS,
+            trust_env=False,
+            # Certificates take longer to load than the rest, and plain HTTP needs none.
+            verify=httpx.URL(url).scheme == "https",
+        )
+
+    def status(self) -> Json:
+        """Return the answer of the service."""
+        return self._ask("GET", "/v1/status")[0]
+
+    def workers(self) -> Json:
+        """Return the answer of the service."""
+        return self._ask("GET", "/v1/workers")[0]
+
+    def points(self) -> Json:
+        """Return the answer of the service."""
+        return self._ask("GET", "/v1/points")[0]
+
+    def injections(self, point: str | None, limit: int | None) -> Json:
+        """Return the answer of the service."""
+        asked = {"point": point, "limit": limit}
+        wanted = {key: str(value) for key, value in asked.items() if value is not None}
+        return self._ask("GET", "/v1/injections", params=wanted)[0]
+
+    def plan(self) -> HeldPlan:
+        """Return the plan with its entity tag."""
+        document, headers = self._ask("GET", "/v1/plan")
+        return HeldPlan(headers.get("etag", ""), document)
+
+    def put_plan(self, plan: Plan, *, tag: str | None) -> Json:
+        """Replace the plan."""
+        body = plan.model_dump(mode="json", include={"seed", "rules"})
+        match = {"if-match": tag} if tag else {}
+        return self._ask("PUT", "/v1/plan", body=body, headers=match)[0]
+
+    def put(self, name: str, keys: Mapping[str, object], *, force: bool) -> Json:
+        """Put the keys on the name; a service knows its points, so nothing can be forced."""
+        del force
+        return self._ask("PUT", f"/v1/points/{name}", body=keys)[0]
+
+    def dry_run(self, name: str, keys: Mapping[str, object]) -> Json:
+        """Return what it would do."""
+        return self._ask("PUT", f"/v1/points/{name}", body=keys, params={"dry_run": "true"})[0]
+
+    def disarm(self, pattern: str) -> Json:
+        """Disarm; every point has an address of its own."""
+        return self._ask("DELETE", "/v1/points" if pattern == "*" else f"/v1/points/{pattern}")[0]
+
+    def release(self, pattern: str) -> Json:
+        """Release."""
+        return self._ask("POST", f"/v1/points/{pattern}/release")[0]
+
+    def enable(self) -> Json:
+        """Turn the switch on."""
+        return self._ask("POST", "/v1/enable")[0]
+
+    def disable(self) -> Json:
+        """Turn the switch off."""
+        return self._ask("POST", "/v1/disable")[0]
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[Json, httpx.Headers]:
+        sent = dict(headers or {})
+        content = None
+        if body is not None:
+            content = json.dumps(body).encode()
+            sent["content-type"] = "application/json"
+        try:
+            response = self._client.request(
+                method, path, params=params, content=content, headers=sent
+            )
+        except httpx.ReadTimeout:
+            late = f"no answer from {self.where} within {TIMEOUT_SECONDS:g} s"
+            if method != "GET":
+                late += ", and nobody knows what became of the change"
+            raise nobody(late, "see `chaospoint status`, or use --store") from None
+        except httpx.HTTPError as error:
+            reason = str(error) or type(error).__name__
+            raise nobody(
+                f"no chaospoint admin endpoint at {self.where} ({reason})", _CURE
+            ) from None
+        return self._read(response), response.headers
+
+    def _read(self, response: httpx.Response) -> Json:
+        media = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        try:
+            document = response.json()
+        except (ValueError, RecursionError):
+            document = None
+        if isinstance(document, dict):
+            if response.is_success and media == "application/json":
+                return document
+            if media == "application/problem+json":
+                hint = _HINTS.get(response.status_code, "")
+                raise Failure(ExitCode.REFUSED, document, hint)
+        raise nobody(
+            f"what answers at {self.where} is no chaospoint admin endpoint: it said "
+            f"{response.status_code} {response.reason_phrase} with {media or 'nothing'}",
+            "correct --url; where an application mounts the endpoint, give its path, too",
+        )

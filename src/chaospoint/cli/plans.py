@@ -1,0 +1,131 @@
+"""Plans as files: looked at without any service, compared with what is held, put in its place."""
+
+from __future__ import annotations
+
+import json as json_text
+from difflib import unified_diff
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from chaospoint.cli import tables
+from chaospoint.cli.failure import ExitCode
+from chaospoint.cli.output import plain
+from chaospoint.cli.session import JsonOption, StoreOption, UrlOption, session
+from chaospoint.errors import InvalidPlan
+from chaospoint.plan import load_plan, parse_rules, refuse_placements
+
+__all__ = ["plan_app", "validate"]
+
+FileArgument = Annotated[
+    Path, typer.Argument(metavar="FILE", help="A .yaml, .toml or .json plan file.")
+]
+
+plan_app = typer.Typer(
+    name="plan", no_args_is_help=True, help="The plan that a service or store holds."
+)
+
+
+def validate(context: typer.Context, file: FileArgument, json: JsonOption = False) -> None:
+    """Check a plan file; no service is needed."""
+    with session(context, json=json) as here:
+        plan = load_plan(file)
+        document = {"file": str(file), "valid": True, **plan.model_dump(mode="json")}
+        document.setdefault("seed", None)
+        lines = [
+            *(f"{nth}. {rule}" for nth, rule in enumerate(plan.rules, 1)),
+            *(f"{place} is {point}" for place, point in plan.placements.items()),
+        ]
+        counts = _counted(len(plan.rules), "rule")
+        if plan.placements:
+            counts += f" and {_counted(len(plan.placements), 'placement')}"
+        views = [*lines, f"{file}: {counts}, valid"]
+        here.output.show(document, *(Text(plain(line)) for line in views))
+
+
+@plan_app.command()
+def show(
+    context: typer.Context,
+    url: UrlOption = None,
+    store: StoreOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Print it; with --json as a plan file."""
+    with session(context, url, store, json) as here:
+        held = here.target.plan()
+        here.output.show(held.document, *(Text(plain(one)) for one in _lines(held.document)))
+
+
+@plan_app.command()
+def apply(
+    context: typer.Context,
+    file: FileArgument,
+    force: Annotated[
+        bool, typer.Option("--force", help="Whatever was changed there meanwhile.")
+    ] = False,
+    url: UrlOption = None,
+    store: StoreOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Put a plan file in place of it.
+
+    All rules that came over HTTP or a store are replaced; those of env and file stay.
+    """
+    with session(context, url, store, json) as here:
+        plan = load_plan(file)
+        refuse_placements(plan)
+        tag = None if force else here.target.plan().tag
+        answer = here.target.put_plan(plan, tag=tag)
+        what = f"{file}: {_counted(len(plan.rules), 'rule')}, {tables.acknowledged(answer)}"
+        here.written(answer, Text(plain(what)))
+
+
+@plan_app.command()
+def diff(
+    context: typer.Context,
+    file: FileArgument,
+    url: UrlOption = None,
+    store: StoreOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Compare it with a plan file.
+
+    Exits with 1 if they differ, as diff does.
+    """
+    with session(context, url, store, json) as here:
+        plan = load_plan(file)
+        held = here.target.plan()
+        lines = [
+            *unified_diff(
+                _lines(held.document),
+                [str(rule) for rule in plan.rules],
+                fromfile=here.target.where,
+                tofile=str(file),
+                lineterm="",
+            )
+        ]
+        document = {"different": bool(lines), "diff": lines}
+        here.output.show(document, *(Text(plain(one), style=_style(one)) for one in lines))
+        if lines:
+            raise typer.Exit(ExitCode.REFUSED)
+
+
+def _lines(document: dict[str, Any]) -> list[str]:
+    """Return the text of each rule; that of a kind which is not installed here as it came."""
+    lines = []
+    for data in document.get("rules") or ():
+        try:
+            lines += [str(rule) for rule in parse_rules(data)]
+        except InvalidPlan:
+            lines.append(json_text.dumps(data, sort_keys=True))
+    return lines
+
+
+def _style(line: str) -> str:
+    return {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "")
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -1,0 +1,124 @@
+"""What `arm` is told, as the keys of a rule: checked here, so that a mistake needs no service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal, InvalidOperation
+
+import typer
+
+from chaospoint.models import strict_json
+from chaospoint.models.point_pattern import point_pattern
+from chaospoint.models.refusal import Refusal
+from chaospoint.plan import parse_rules
+
+__all__ = ["read_pattern", "read_rule"]
+
+
+def read_pattern(text: str) -> str:
+    """Return the name or glob; raises `InvalidPlan`."""
+    try:
+        return point_pattern(text)
+    except Refusal as refusal:
+        raise refusal.within("PATTERN", text).invalid_plan() from None
+
+
+def read_rule(
+    target: str, text: str | None, options: Mapping[str, str | int | list[str] | None]
+) -> tuple[str, dict[str, object]]:
+    """Return the name and the keys; raises `InvalidPlan`, or `BadParameter` for what is no key.
+
+    ``target``: a name, or a whole rule as text; ``text``: the rule without its name.
+    """
+    name, keys = _said(target, text)
+    for key, value in options.items():
+        if value is None or value == []:
+            continue
+        if key in keys:
+            raise typer.BadParameter(f"{key} is said twice: in the rule, and as an option")
+        read = _READERS.get(key)
+        keys[key] = value if read is None else read("--" + key.replace("_", "-"), value)
+    parse_rules(keys, point=name)
+    return name, keys
+
+
+def _said(target: str, text: str | None) -> tuple[str, dict[str, object]]:
+    if target.lstrip().startswith("{"):
+        keys = _object("POINT", target)
+        name = keys.pop("point", None)
+        if not isinstance(name, str):
+            raise typer.BadParameter("the rule names no point", param_hint="POINT")
+    else:
+        name, equals, chain = target.partition("=")
+        name, keys = name.strip(), {"rule": chain} if equals else {}
+    if text is None:
+        return name, keys
+    if keys:
+        raise typer.BadParameter(
+            "the rule is said twice: write it behind the name, or in one text with it",
+            param_hint="KEYS",
+        )
+    return name, _object("KEYS", text) if text.lstrip().startswith("{") else {"rule": text}
+
+
+def _object(named: str, text: str) -> dict[str, object]:
+    value = _json(named, text)
+    if not isinstance(value, dict):
+        raise typer.BadParameter("not an object of keys", param_hint=named)
+    return value
+
+
+def _json(key: str, text: object) -> object:
+    try:
+        return strict_json.loads(str(text))
+    except ValueError as error:
+        cure = """write null, 3 or '"text"'; the shell needs the outer quotes"""
+        raise typer.BadParameter(f"{text!r} is no JSON: {error}; {cure}", param_hint=key) from None
+
+
+def _json_or_text(key: str, text: object) -> object:
+    return _json(key, text) if str(text).lstrip().startswith(("{", "[")) else text
+
+
+def _share(key: str, text: object) -> object:
+    """Read ``0.3`` or ``30%``; whether it is a share at all the rule decides."""
+    number, percent, rest = str(text).strip().partition("%")
+    try:
+        # Decimal, so that 30% is 0.3.
+        value = Decimal(number) / (100 if percent else 1)
+    except InvalidOperation:
+        rest = "none"
+    if rest:
+        raise typer.BadParameter(f"{text!r} is no share: write 0.3 or 30%", param_hint=key)
+    return float(value)
+
+
+def _hang(key: str, text: object) -> object:
+    del key
+    return True if text == "true" else text
+
+
+def _where(key: str, pairs: object) -> object:
+    """Read ``tenant=acme``: JSON where it is some, else text; a name given twice: any of them."""
+    wanted: dict[str, list[object]] = {}
+    for pair in pairs if isinstance(pairs, list) else []:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise typer.BadParameter(f"{pair!r}: write name=value", param_hint=key)
+        try:
+            value = strict_json.loads(text)
+        except ValueError:
+            value = text
+        wanted.setdefault(name, []).append(value)
+    return {name: one[0] if len(one) == 1 else one for name, one in wanted.items()}
+
+
+_READERS: Mapping[str, Callable[[str, object], object]] = {
+    "latency": _json_or_text,
+    "exception": _json_or_text,
+    "failure_rate": _share,
+    "probability": _share,
+    "returns": _json,
+    "hang": _hang,
+    "where": _where,
+}

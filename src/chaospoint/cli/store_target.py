@@ -1,0 +1,245 @@
+"""The store without a server: what is written there every worker brings into force.
+
+What is known of a point, or counted in a process, is not in the store, and None in the answers.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Mapping, Sequence
+from getpass import getuser
+from typing import TypeVar
+
+from chaospoint._names import matches, nearest
+from chaospoint.cli.failure import ExitCode, Failure, refused
+from chaospoint.cli.store_views import live, points_of, rules_of, status_of
+from chaospoint.cli.target import HeldPlan, Json
+from chaospoint.control.audit import Audit
+from chaospoint.control.changes import EXPIRES_AFTER_SECONDS
+from chaospoint.control.state import state_of_worker, state_of_write
+from chaospoint.errors import InvalidPlan, StoreError, UnknownPoint
+from chaospoint.plan import Plan, Rule, parse_rules, seeds
+from chaospoint.settings import Settings
+from chaospoint.stores.desired import Desired
+from chaospoint.stores.store import Edit, Store
+from chaospoint.stores.writing import acknowledged, updated
+
+__all__ = ["StoreTarget"]
+
+T = TypeVar("T")
+
+
+class StoreTarget:
+    """A store that other processes follow."""
+
+    def __init__(self, store: Store) -> None:
+        self.where = store.url
+        self._store = store
+        self._audit = Audit.of(Settings(store=store.url))
+
+    # Reads
+
+    def status(self) -> Json:
+        """Return what the store holds."""
+        return self._status(self._store.read())
+
+    def workers(self) -> Json:
+        """Return the workers that are there."""
+        return {
+            "generation": self._store.read().generation,
+            "store": self.where,
+            "workers": [state_of_worker(one, "") for one in self._store.workers()],
+        }
+
+    def points(self) -> Json:
+        """Return the points that workers know."""
+        return points_of(self._store.read(), self._names(), time.time())
+
+    def injections(self, point: str | None, limit: int | None) -> Json:
+        """Refuse: each process counts its own."""
+        del point, limit
+        places = sorted({one.admin for one in self._store.workers() if one.admin})
+        asked = f"ask one with --url {places[0]}" if places else "ask one with --url"
+        raise _elsewhere("the store holds no injections: each process keeps its own", asked)
+
+    def plan(self) -> HeldPlan:
+        """Return the rules that still act."""
+        desired = self._store.read()
+        rules = [one.rule.model_dump(mode="json") for one in live(desired, time.time())]
+        return HeldPlan(str(desired.generation), {"rules": rules})
+
+    # Writes
+
+    def put_plan(self, plan: Plan, *, tag: str | None) -> Json:
+        """Replace all that the store holds."""
+        _check(plan)
+        rules = list(zip(plan.rules, seeds(plan), strict=True))
+
+        def edit(desired: Desired) -> Desired:
+            if tag is not None and str(desired.generation) != tag:
+                raise _stale(tag, desired.generation)
+            return desired.put(
+                rules, default_seconds=EXPIRES_AFTER_SECONDS, by=_by(), now=time.time()
+            )
+
+        return self._write("plan apply", edit, rules=plan.rules)[1]
+
+    def put(self, name: str, keys: Mapping[str, object], *, force: bool) -> Json:
+        """Put the rules on the name, if a worker has a point of that name."""
+        plan = Plan(rules=parse_rules(keys, point=name))
+        _check(plan)
+        unknown = self._unknown(name)
+        if unknown is not None and not force:
+            raise refused(unknown, "--force arms it for workers that have it later")
+        rules = list(zip(plan.rules, seeds(plan), strict=True))
+        desired, told = self._write(
+            f"arm {name}",
+            lambda desired: desired.put(
+                rules,
+                name=name,
+                default_seconds=EXPIRES_AFTER_SECONDS,
+                by=_by(),
+                now=time.time(),
+            ),
+            rules=plan.rules,
+        )
+        on = [one for one in desired.entries if one.rule.point == name]
+        states = rules_of(on, time.time())
+        return told | {"name": name, "rules": states, "remarks": _remarks(unknown)}
+
+    def dry_run(self, name: str, keys: Mapping[str, object]) -> Json:
+        """Refuse: only a process knows what its placements can express."""
+        del name, keys
+        raise _elsewhere("only a service can say what a rule would do", "give --url")
+
+    def disarm(self, pattern: str) -> Json:
+        """Disarm; a name that nobody knows is no reason not to."""
+        unknown, before = self._unknown(pattern), self._store.read()
+        desired, told = self._write(
+            f"disarm {pattern}",
+            lambda desired: desired.disarm(pattern, by=_by(), now=time.time()),
+        )
+        left = {one.id: one.excluded for one in desired.entries}
+        touched = sum(left.get(one.id) != one.excluded for one in live(before, time.time()))
+        return told | {"disarmed": touched, "remarks": _remarks(unknown)}
+
+    def release(self, pattern: str) -> Json:
+        """Release; how many calls that concerned is not known here."""
+        unknown = self._unknown(pattern)
+        _, told = self._write(
+            f"release {pattern}",
+            lambda desired: desired.release(pattern, by=_by(), now=time.time()),
+        )
+        return told | {"released": None, "remarks": _remarks(unknown)}
+
+    def enable(self) -> Json:
+        """Turn the switch on."""
+        desired, told = self._write(
+            "enable", lambda desired: desired.enable(by=_by(), now=time.time())
+        )
+        return self._status(desired) | told
+
+    def disable(self) -> Json:
+        """Turn the switch off, whatever the store holds and whoever can read it."""
+        desired, told = self._write(
+            "disable", lambda desired: desired.disable(by=_by(), now=time.time()), whatever=True
+        )
+        return self._status(desired) | told
+
+    def close(self) -> None:
+        """Do nothing: a store keeps nothing open for a reader."""
+
+    def _write(
+        self, what: str, edit: Edit, *, rules: Sequence[Rule] = (), whatever: bool = False
+    ) -> tuple[Desired, Json]:
+        desired = _driven(updated(self._store, edit, whatever=whatever))
+        self._audit.record(
+            what, 200, who=_by(), client="shell", generation=desired.generation, rules=rules
+        )
+        try:
+            told = _driven(acknowledged(self._store, desired.generation))
+        except StoreError as error:  # it is written all the same
+            why = f"the workers cannot be read: {error}"
+            return desired, {
+                "generation": desired.generation,
+                "workers": None,
+                "acknowledged": None,
+                "missing": [{"id": None, "pid": None, "generation": None, "why": why}],
+            }
+        return desired, state_of_write(told)
+
+    def _status(self, desired: Desired) -> Json:
+        try:
+            points = len(self._names())
+        except StoreError:  # what the store holds is told all the same
+            points = 0
+        return status_of(desired, store=self.where, points=points, now=time.time())
+
+    def _names(self) -> list[str]:
+        return sorted({name for one in self._store.workers() for name in one.points})
+
+    def _unknown(self, pattern: str) -> UnknownPoint | None:
+        """Return what is to be said where there are workers, but none has such a point."""
+        if pattern == "*" or not self._store.workers():
+            return None
+        names = self._names()
+        if any(matches(pattern, name) for name in names):
+            return None
+        return UnknownPoint(pattern, nearest(pattern, names))
+
+
+def _driven(waiting: Generator[float, None, T]) -> T:
+    while True:
+        try:
+            seconds = next(waiting)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        time.sleep(seconds)
+
+
+def _check(plan: Plan) -> None:
+    """Refuse what every worker would refuse."""
+    for rule in plan.rules:
+        if rule.scope == "context":
+            raise InvalidPlan(
+                f"rule {rule.point!r}: scope='context': only code that arms has a context of its "
+                "own; leave it out",
+                rule=rule.point,
+                field="scope",
+                value=rule.scope,
+                cure="leave it out",
+            )
+
+
+def _remarks(unknown: UnknownPoint | None) -> list[str]:
+    return [] if unknown is None else [f"no worker has it so far: {unknown}"]
+
+
+def _stale(tag: str, generation: int) -> Failure:
+    document = {
+        "type": "urn:chaospoint:problem:stale",
+        "title": "Stale",
+        "status": 412,
+        "detail": f"the plan was changed meanwhile: generation {tag} was read, and there is "
+        f"{generation}",
+        "cure": "look at it again with `chaospoint plan diff`, or apply with --force",
+    }
+    return Failure(ExitCode.REFUSED, document)
+
+
+def _elsewhere(detail: str, cure: str) -> Failure:
+    document = {
+        "type": "urn:chaospoint:problem:not-in-the-store",
+        "title": "Not in the store",
+        "detail": detail,
+        "cure": cure,
+    }
+    return Failure(ExitCode.USAGE, document)
+
+
+def _by() -> str:
+    try:
+        return f"cli {getuser()}"[:100]
+    except (OSError, KeyError):  # a user without a name, as containers have
+        return "cli"

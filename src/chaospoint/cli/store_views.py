@@ -1,0 +1,90 @@
+"""What a store holds, in the shape of the admin API; what only a process can know is None."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from chaospoint._names import matches
+from chaospoint._version import __version__
+from chaospoint.cli.target import Json
+from chaospoint.control.state import instant
+from chaospoint.stores.desired import Desired, Entry
+
+__all__ = ["live", "points_of", "rules_of", "status_of"]
+
+_COUNTS = (
+    "reaches",
+    "ordinal",
+    "next_ordinal",
+    "injections",
+    "interrupted",
+    "shadowed",
+    "missed",
+    "overflow",
+    "paused",
+)
+
+
+def live(desired: Desired, now: float) -> list[Entry]:
+    """Return the entries that still act."""
+    return [one for one in desired.entries if one.seconds_left(now) > 0]
+
+
+def status_of(desired: Desired, *, store: str, points: int, now: float) -> Json:
+    """Return what ``GET /v1/status`` answers, as far as it is known."""
+    return {
+        "version": __version__,
+        "pid": None,
+        "worker": None,
+        "enabled": desired.enabled,
+        "environment": None,
+        "allowed": None,
+        "may_arm": desired.enabled,
+        "why": "" if desired.enabled else "the master switch is off",
+        "generation": desired.generation,
+        "store": store,
+        "by": desired.by,
+        "changed_at": instant(desired.at) if desired.generation else None,
+        "sources": [],
+        "points": points,
+        "counts": "not in the store",
+        "rules": rules_of(live(desired, now), now),
+    }
+
+
+def points_of(desired: Desired, names: Iterable[str], now: float) -> Json:
+    """Return what ``GET /v1/points`` answers, as far as it is known."""
+    entries = live(desired, now)
+    told = [
+        {
+            "name": name,
+            "description": None,
+            "armed": any(_acts_at(one, name) for one in entries),
+            "placements": None,
+        }
+        for name in names
+    ]
+    return {"points": told}
+
+
+def rules_of(entries: Iterable[Entry], now: float) -> list[Json]:
+    """Return the states of rules, as far as they are known."""
+    return [
+        {
+            "point": one.rule.point,
+            "source": "store",
+            "by": one.by,
+            "state": "armed",
+            "why": f"without {', '.join(one.excluded)}" if one.excluded else "",
+            "text": str(one.rule),
+            "seed": one.seed,
+            **dict.fromkeys(_COUNTS),
+            "seconds_left": round(one.seconds_left(now), 3),
+        }
+        for one in entries
+    ]
+
+
+def _acts_at(entry: Entry, name: str) -> bool:
+    taken = any(matches(pattern, name) for pattern in entry.excluded)
+    return matches(entry.rule.point, name) and not taken

@@ -1,0 +1,163 @@
+"""Plan files: validated alone, compared with what is held, and put in its place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli_kit import Cli, Spy, complaint, said, told
+
+from chaospoint._registry import Registry
+from chaospoint.control.messages import reply
+from chaospoint.plan import load_plan, seeds
+from chaospoint.stores.store import Store
+
+PLAN = """\
+seed: 7
+rules:
+  - point: payment.charge
+    latency: 200ms
+    times: 3
+  - point: db.*
+    rule: 5%raise(KeyError)
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "plan.yaml"
+    path.write_text(PLAN)
+    return path
+
+
+@pytest.fixture(params=["--url", "--store"])
+def there(cli: Cli, url: str, store: Store, request: pytest.FixtureRequest) -> Cli:
+    """The command line, for a service and for a store."""
+    target = url if request.param == "--url" else store.url
+
+    def there(*arguments: str) -> Any:
+        return cli(*arguments, request.param, target)
+
+    return there
+
+
+def test_a_valid_file_is_told_rule_by_rule(cli: Cli, file: Path) -> None:
+    assert said(cli("validate", str(file))).splitlines() == [
+        "1. payment.charge=3*latency(200ms)",
+        "2. db.*=5%raise(KeyError)",
+        f"{file}: 2 rules, valid",
+    ]
+    document = told(cli("validate", str(file), "--json"))
+    assert (document["valid"], document["seed"]) == (True, 7)
+    assert [rule["point"] for rule in document["rules"]] == ["payment.charge", "db.*"]
+
+
+def test_an_invalid_file_is_told_with_the_line(cli: Cli, file: Path) -> None:
+    file.write_text(PLAN.replace("KeyError", "KeyErorr"))
+    message = complaint(cli("validate", str(file)), 1)
+    assert f"{file}, line 6: rule 2 ('db.*')" in message
+    document = told(cli("validate", str(file), "--json"), 1)
+    assert document["type"] == "urn:chaospoint:problem:invalid-plan"
+
+
+def test_placements_are_told_and_nobody_but_the_service_itself_takes_them(
+    there: Cli, cli: Cli, file: Path
+) -> None:
+    file.write_text("placements: {shop.db:query: db.query}\nrules: []\n")
+    assert said(cli("validate", str(file))).splitlines() == [
+        "shop.db:query is db.query",
+        f"{file}: 0 rules and 1 placement, valid",
+    ]
+    assert "only the plan file places points" in complaint(there("plan", "apply", str(file)), 1)
+
+
+@pytest.mark.parametrize("command", [["validate"], ["plan", "apply"], ["plan", "diff"]])
+def test_a_file_that_is_not_there_is_refused(cli: Cli, nobody: str, command: list[str]) -> None:
+    done = cli(*command, "/no/such/plan.yaml", CHAOSPOINT_URL=nobody)
+    assert complaint(done, 1) == "chaospoint: /no/such/plan.yaml: no such file; correct the path\n"
+
+
+def test_a_plan_is_applied_shown_and_the_same_again(there: Cli, file: Path, tmp_path: Path) -> None:
+    assert f"{file}: 2 rules, in force in" in said(there("plan", "apply", str(file)))
+    lines = ["payment.charge=3*latency(200ms)", "db.*=5%raise(KeyError)"]
+    assert said(there("plan", "show")).splitlines() == lines
+    assert said(there("plan", "diff", str(file))) == ""
+    assert told(there("plan", "diff", str(file), "--json")) == {"different": False, "diff": []}
+    saved = tmp_path / "saved.json"
+    saved.write_text(said(there("plan", "show", "--json")))
+    assert load_plan(saved).rules == load_plan(file).rules
+
+
+def test_a_difference_is_unified_and_exit_code_1(there: Cli, file: Path) -> None:
+    said(there("plan", "apply", str(file)))
+    file.write_text(PLAN.replace("200ms", "300ms"))
+    lines = said(there("plan", "diff", str(file)), 1).splitlines()
+    assert lines[1] == f"+++ {file}"
+    assert lines[3:] == [
+        "-payment.charge=3*latency(200ms)",
+        "+payment.charge=3*latency(300ms)",
+        " db.*=5%raise(KeyError)",
+    ]
+    document = told(there("plan", "diff", str(file), "--json"), 1)
+    assert document == {"different": True, "diff": lines}
+
+
+def test_applying_replaces_the_whole_plan(there: Cli, file: Path) -> None:
+    said(there("arm", "db.query", "off"))
+    said(there("plan", "apply", str(file)))
+    assert "db.query=off" not in said(there("plan", "show"))
+    file.write_text("rules: []")
+    assert f"{file}: 0 rules, in force" in said(there("plan", "apply", str(file)))
+    assert said(there("plan", "show")) == ""
+
+
+def test_rules_get_the_seed_of_their_plan_and_ten_minutes(
+    cli: Cli, url: str, store: Store, registry: Registry, file: Path
+) -> None:
+    said(cli("plan", "apply", str(file), "--url", url))
+    said(cli("plan", "apply", str(file), "--store", store.url))
+    expected = list(seeds(load_plan(file)))
+    assert [rule.terms.schedule.seed for rule in registry.rules()] == expected
+    assert [entry.seed for entry in store.read().entries] == expected
+    assert {entry.expires_after for entry in store.read().entries} == {600}
+
+
+def test_a_plan_that_was_changed_meanwhile_is_not_replaced_unless_forced(
+    cli: Cli, url: str, spy: Spy, file: Path
+) -> None:
+    said(cli("arm", "db.query", "off", "--url", url))
+    spy.instead.append(reply(200, {"rules": []}, headers={"etag": '"0"'}))  # as it was before
+    message = complaint(cli("plan", "apply", str(file), "--url", url), 1)
+    assert "or apply with --force" in message
+    assert spy.asked[-1].headers["if-match"] == '"0"'
+    said(cli("plan", "apply", "--force", str(file), "--url", url))
+    assert "if-match" not in spy.asked[-1].headers
+
+
+def test_a_store_that_was_changed_meanwhile_is_not_replaced_unless_forced(
+    cli: Cli, store: Store, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update = type(store).update
+
+    def late(self: Store, edit: Callable[..., Any], **options: Any) -> Any:
+        update(self, lambda desired: desired.enable(by="another", now=1.0))
+        return update(self, edit, **options)
+
+    monkeypatch.setattr(type(store), "update", late)
+    document = told(cli("plan", "apply", str(file), "--json", "--store", store.url), 1)
+    assert (document["status"], document["detail"]) == (
+        412,
+        "the plan was changed meanwhile: generation 0 was read, and there is 1",
+    )
+    said(cli("plan", "apply", str(file), "--force", "--store", store.url))
+
+
+def test_a_kind_that_is_not_installed_here_is_shown_as_it_came(
+    cli: Cli, url: str, spy: Spy
+) -> None:
+    rule = {"point": "db.query", "faults": [{"kind": "earthquake"}]}
+    spy.instead.append(reply(200, {"rules": [rule]}))
+    assert json.loads(said(cli("plan", "show", "--url", url))) == rule

@@ -1,0 +1,220 @@
+"""The real command, in a process of its own, beside real services."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import monotonic
+
+import pytest
+from helpers import PATIENCE, SOURCE, python
+
+from chaospoint.stores import open_store
+
+PROGRAM = Path(__file__).parents[1] / "programs" / "controlled.py"
+CLI = (sys.executable, "-m", "chaospoint")
+
+
+def _environment(**variables: str) -> dict[str, str]:
+    path = ":".join([str(SOURCE), *filter(None, sys.path)])
+    return {"PYTHONPATH": path, "PATH": os.environ["PATH"], **variables}
+
+
+def chaospoint(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*CLI, *arguments],
+        env=_environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+class Service:
+    """A process that runs the program."""
+
+    def __init__(self, **variables: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, str(PROGRAM)],
+            env=_environment(
+                CHAOSPOINT_ENABLED="true", CHAOSPOINT_ADMIN="127.0.0.1:0", **variables
+            ),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def line(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def charge(self) -> str:
+        assert self.process.stdin is not None
+        self.process.stdin.write("charge\n")
+        self.process.stdin.flush()
+        return self.line()
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Service]]:
+    started: list[Service] = []
+
+    def start(**variables: str) -> Service:
+        started.append(Service(**variables))
+        assert started[-1].line() == "ready"
+        return started[-1]
+
+    yield start
+    for service in started:
+        service.process.communicate(timeout=PATIENCE)
+
+
+def _admins(store: str, count: int) -> list[str]:
+    """Return where the workers serve, once so many have told."""
+    until = monotonic() + PATIENCE
+    while monotonic() < until:
+        told = [worker.admin for worker in open_store(store).workers() if worker.admin]
+        if len(told) == count:
+            return told
+    raise AssertionError("they never told")
+
+
+def test_two_services_of_one_store_are_reached_with_and_without_a_server(
+    start: Callable[..., Service], tmp_path: Path
+) -> None:
+    directory = tmp_path / "store"
+    directory.mkdir(mode=0o700)
+    store = directory.as_uri()
+    services = [start(CHAOSPOINT_STORE=store) for _ in range(2)]
+    urls = _admins(store, 2)
+
+    done = chaospoint("arm", "payment.charge=raise(TimeoutError)", "--url", urls[0])
+    assert "in force in 2 of 2 workers" in done.stdout, done.stderr
+    assert [service.charge() for service in services] == ["timed out", "timed out"]
+
+    done = chaospoint("disable", CHAOSPOINT_STORE=store)
+    assert "disabled, in force in 2 of 2 workers" in done.stdout, done.stderr
+    assert [service.charge() for service in services] == ["charged", "charged"]
+    status = json.loads(chaospoint("status", "--json", "--url", urls[1]).stdout)
+    assert status["enabled"] is False
+
+
+def test_what_no_process_can_arm_is_exit_code_4_with_each_pid(
+    start: Callable[..., Service], tmp_path: Path
+) -> None:
+    directory = tmp_path / "store"
+    directory.mkdir(mode=0o700)
+    service = start(CHAOSPOINT_STORE=directory.as_uri())
+    done = chaospoint("arm", "payment.charge=raise(no.such.Error)", "--store", directory.as_uri())
+    assert done.returncode == 4
+    assert f"pid {service.process.pid} does not run it: " in done.stderr
+    assert "no.such.Error" in done.stderr
+
+
+def test_ctrl_c_ends_watching(tmp_path: Path) -> None:
+    directory = tmp_path / "store"
+    directory.mkdir(mode=0o700)
+    watching = subprocess.Popen(
+        [*CLI, "watch", "--json", "--store", directory.as_uri()],
+        env=_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert watching.stdout is not None
+    assert json.loads(watching.stdout.readline())["status"]["enabled"] is True
+    watching.send_signal(signal.SIGINT)
+    _, stderr = watching.communicate(timeout=PATIENCE)
+    assert (watching.returncode, stderr) == (0, "")
+
+
+def _status_into(stdout: int, tmp_path: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    directory = tmp_path / "store"
+    directory.mkdir(mode=0o700)
+    return subprocess.run(
+        [*CLI, "status", "--store", directory.as_uri(), *options],
+        env=_environment(),
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["table", "json"])
+def test_a_reader_that_goes_away_is_no_traceback(tmp_path: Path, options: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = _status_into(writing, tmp_path, *options)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_a_full_disk_is_no_traceback(tmp_path: Path) -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    done = _status_into(full, tmp_path)
+    os.close(full)
+    assert done.returncode != 0
+    assert done.stderr.startswith("chaospoint: the result cannot be written: No space left")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_program_is_run_with_chaospoint_in_it(tmp_path: Path) -> None:
+    plan = tmp_path / "plan.yaml"
+    plan.write_text("rules: [{point: a.b, rule: raise(KeyError)}]")
+    program = "import chaospoint, sys; print(sys.argv[1:]); chaospoint.point('a.b').hit()"
+    command = ("run", "--plan", str(plan), sys.executable, "-c", program, "--plan", "x")
+    done = chaospoint(*command)
+    assert done.stdout == "['--plan', 'x']\n", "the options behind the command are its own"
+    assert done.returncode == 1
+    assert done.stderr.rstrip().endswith("(armed by file)")
+    plan.write_text("rules: 3")
+    done = chaospoint("run", "--plan", str(plan), "--", sys.executable, "-c", program)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "rules" in done.stderr
+
+
+@pytest.mark.parametrize("missing", ["typer", "rich", "httpx"])
+def test_without_the_extra_it_says_what_to_install(missing: str) -> None:
+    program = f"""
+        import sys
+        sys.modules[{missing!r}] = None
+        from chaospoint.cli import main
+        try:
+            main()
+        except SystemExit as end:
+            print(end.code)
+    """
+    done = python(program)
+    assert done.stdout == "2\n"
+    assert done.stderr == (
+        f"chaospoint: the command line needs {missing}, which is not installed: "
+        "pip install 'chaospoint[cli]'\n"
+    )
+
+
+def test_the_library_loads_nothing_of_the_command_line() -> None:
+    program = """
+        import sys, chaospoint
+        from chaospoint.settings import Settings
+        chaospoint.start(Settings(enabled=True, points="a.b=off", admin="127.0.0.1:0"))
+        extra = {"typer", "rich", "httpx", "chaospoint.cli"}
+        print(sorted(extra.intersection(sys.modules)))
+    """
+    assert python(program).stdout == "[]\n"
+
+
+def test_text_that_the_terminal_cannot_write_is_escaped(tmp_path: Path) -> None:
+    plan = tmp_path / "plan-\u20ac.yaml"
+    plan.write_text("rules: []")
+    done = chaospoint("validate", str(plan), PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert done.returncode == 0, done.stderr
+    assert "plan-\\u20ac.yaml: 0 rules, valid" in done.stdout
