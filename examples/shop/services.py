@@ -39,7 +39,7 @@ class Services:
 @contextmanager
 def running(directory: Path) -> Iterator[Services]:
     """Start both services, wait until they answer, and end them however the block is left."""
-    ports = _free_ports(3)
+    ports = free_ports(3)
     services = Services(directory, *(f"http://127.0.0.1:{port}" for port in ports))
     services.plan.write_text("rules: []\n", encoding="utf-8")
     settings = {
@@ -114,7 +114,8 @@ def _last_lines(log: Path, count: int = 15) -> str:
     return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-count:])
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Return ports of loopback that nobody has."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:

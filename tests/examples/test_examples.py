@@ -1,5 +1,7 @@
 """Every small example runs by itself, says what it should, and gives no warning."""
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +44,16 @@ with a lock: 0 apples
 }
 
 
+ON_CALL = """\
+before: 40 of 40 orders are paid
+the bank does not answer: 40 of 40 orders are pending
+the bank is slow: 40 of 40 orders are paid
+disabled: 40 of 40 orders are paid
+disabled: nothing can be armed
+who did what: 4 lines in the audit log
+"""
+
+
 @pytest.mark.parametrize("name", SAYS)
 def test_an_example_says_what_it_should(name: str) -> None:
     done = subprocess.run(
@@ -58,3 +70,21 @@ def test_every_example_is_run() -> None:
     """What pytest collects by its name is run by pytest itself."""
     here = {path.name for path in EXAMPLES.glob("*.py")}
     assert here == {*SAYS, "integration_test.py"}
+
+
+def test_on_call_arms_loads_asserts_and_disarms_with_curl_and_the_command_line() -> None:
+    if missing := [name for name in ("bash", "curl") if shutil.which(name) is None]:
+        if os.environ.get("CI"):
+            pytest.fail(f"{missing} not installed")
+        pytest.skip(f"{missing} not installed")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", EXAMPLES / "shop" / "on_call.sh"],
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout == ON_CALL
