@@ -12,7 +12,8 @@ uvicorn bank:app --port "$bank" >"$work/bank.log" 2>&1 &
 BANK_URL=http://127.0.0.1:$bank DATABASE_URL=sqlite:///$work/shop.db SPANS_FILE=$work/spans \
     CHAOSPOINT_ENABLED=true CHAOSPOINT_ADMIN=127.0.0.1:$admin CHAOSPOINT_STORE=$store \
     uvicorn --factory shop:create_app --port "$shop" --workers 2 >"$work/shop.log" 2>&1 &
-for _ in $(seq 150); do [ "$(ask "$api/v1/workers" 2>&1 | grep -c '"pid"')" = 2 ] && break; sleep 0.2; done
+ready() { curl -fs "http://127.0.0.1:$shop/health" && [ "$(ask "$api/v1/workers" | grep -c '"pid"')" = 2 ]; }
+for _ in $(seq 150); do ready >"$work/ready" 2>&1 && break; sleep 0.2; done
 
 orders() { # send 40, eight at a time, and assert that all of them end so
     order='{"item": "lamp", "cents": 4200}'

@@ -48,7 +48,8 @@ _BROKEN = "chaospoint could not start; the program goes on without chaos"
 
 
 def start(settings: Settings | None = None, *, registry: Registry | None = None) -> None:
-    """Arm what env and file say, watch the file, and serve the admin endpoint if asked to.
+    """Arm what env and file say, watch the file, follow the store and serve the admin endpoint,
+    as far as the settings ask for them.
 
     Reads the environment if ``settings`` is None; takes the default registry if ``registry`` is.
     When it returns, the rules are armed. Where chaos is not allowed it says so in one line and

@@ -96,7 +96,7 @@ class Reconciler:
         self._seen: Desired | None = None
         self._changed_at = monotonic()
         self._in_force: frozenset[str] = frozenset()  # which entries are
-        self._told = ""  # what was said last, to say it once
+        self._told = self._bug = ""  # what was said last, to say it once
         self._round = Lock()
         self._again = False
         self._guard = Lock()
@@ -135,8 +135,10 @@ class Reconciler:
                 self._again = False
                 with transparent():
                     self._make_round()
-            except Exception:
-                _log.exception("the store %s could not be followed", self.store.url)
+            except Exception as error:
+                if (words := repr(error)) != self._bug:
+                    self._bug = words
+                    _log.exception("the store %s cannot be followed", self.store.url)
             finally:
                 self._round.release()
 
