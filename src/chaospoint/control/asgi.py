@@ -80,13 +80,14 @@ async def _http(service: Service, scope: Message, receive: Receive, send: Send) 
 
 
 async def _driven(steps: Steps) -> Response:
-    while True:
-        try:
-            seconds = next(steps)
-        except StopIteration as end:
-            response: Response = end.value
-            return response
-        await asyncio.sleep(seconds)
+    try:
+        while True:
+            await asyncio.sleep(next(steps))
+    except StopIteration as end:
+        response: Response = end.value
+        return response
+    finally:
+        steps.close()  # here and now, where the context is that it began in
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

@@ -34,6 +34,7 @@ from chaospoint.settings import Settings
 __all__ = ["Service", "Steps"]
 
 _POINTS = "/v1/points/"
+_CLIENT_GONE = 499  # as proxies log it; nobody is there to be answered
 _log = logging.getLogger("chaospoint")
 
 Steps = Generator[float, None, Response]
@@ -165,16 +166,21 @@ class Service:
                 problem = _problem_of(error, request)
                 change.detail = problem.detail
                 response = problem.response()
-            if request.method not in READS:
-                self._record(request, response, change)
+            except GeneratorExit:
+                change.detail = "the client went away while the workers were waited for"
+                self._record(request, _CLIENT_GONE, change)
+                raise
+            self._record(request, response.status, change)
         return replace(response, body=b"") if request.method == "HEAD" else response
 
-    def _record(self, request: Request, response: Response, change: _Change) -> None:
+    def _record(self, request: Request, status: int, change: _Change) -> None:
+        if request.method in READS:
+            return
         caller = self._door.caller(request)
         query = f"?{request.query}" if request.query else ""
         self._audit.record(
             f"{request.method} {request.path}{query}",
-            response.status,
+            status,
             who=caller.name,
             client=caller.address,
             generation=change.generation,
