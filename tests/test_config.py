@@ -92,7 +92,7 @@ def poll() -> bool:
     running = config._running
     assert running is not None
     assert running._sources.poller is not None
-    running._sources.poller.stop()
+    running._sources.poller.rounds.stop()
     return running._sources.poller.poll()
 
 

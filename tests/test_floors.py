@@ -51,7 +51,7 @@ FLOORS = (
     "arming",
     # Points placed from outside.
     "targets",
-    "placing",
+    "placing rounds",
     # What comes from outside: where it is kept, ...
     "stores.desired",
     "stores.store",

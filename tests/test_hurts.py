@@ -438,7 +438,7 @@ def test_a_file_that_was_half_written_disarmed_everything(
         assert running is not None
         poller = running._sources.poller
         assert poller is not None
-        poller.stop()
+        poller.rounds.stop()
         for bad in ("", good[:-3], "{}", '[{"point": "bank.charge"}]', None):
             path.unlink() if bad is None else path.write_text(bad)
             assert poller.poll() is False

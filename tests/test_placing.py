@@ -664,7 +664,7 @@ class Service:
 
     def start(self, **more: Any) -> None:
         config.start(Settings(enabled=True, config=self._path, **more), registry=self._registry)
-        self._poller.stop()
+        self._poller.rounds.stop()
 
     def turn(self) -> bool:
         return self._poller.poll()
@@ -755,9 +755,9 @@ def test_the_pollers_thread_looks_for_what_came_in_other_ways(
         after_round=looked.set,
         interval_seconds=0.001,
     )
-    poller.start()
+    poller.rounds.start()
     assert looked.wait(10)
-    poller.stop()
+    poller.rounds.stop()
 
 
 def test_the_sources_look_each_round(service: Service) -> None:

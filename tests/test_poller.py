@@ -191,22 +191,22 @@ def test_the_thread_polls_and_ends_at_once_when_told(path: Path) -> None:
     path.write_text("one")
     loaded = threading.Event()
     poller = Poller(path, lambda path: loaded.set(), lambda *told: None, interval_seconds=0.001)
-    poller.start()
-    poller.start()
+    poller.rounds.start()
+    poller.rounds.start()
     assert loaded.wait(10)
     threads = [t for t in threading.enumerate() if t.name == "chaospoint-poller"]
     assert len(threads) == 1
     assert threads[0].daemon
-    poller.stop()
-    poller.stop()
+    poller.rounds.stop()
+    poller.rounds.stop()
     assert not threads[0].is_alive()
 
 
 def test_stopping_wakes_a_thread_that_would_wait_for_an_hour(path: Path) -> None:
     poller = Poller(path, lambda path: None, lambda *told: None, interval_seconds=3600)
-    poller.start()
+    poller.rounds.start()
     [thread] = [t for t in threading.enumerate() if t.name == "chaospoint-poller"]
-    poller.stop(timeout_seconds=10)
+    poller.rounds.stop(timeout_seconds=10)
     assert not thread.is_alive()
 
 
@@ -215,9 +215,9 @@ def test_the_thread_may_be_stopped_from_within(path: Path) -> None:
     stopped = threading.Event()
 
     def load(path: Path) -> None:
-        poller.stop()
+        poller.rounds.stop()
         stopped.set()
 
     poller = Poller(path, load, lambda *told: None, interval_seconds=0.001)
-    poller.start()
+    poller.rounds.start()
     assert stopped.wait(10)

@@ -163,9 +163,9 @@ class _Running:
 
     def pause(self) -> None:
         """End the threads, but keep the socket."""
-        self._reconciler.stop()
+        self._reconciler.rounds.stop()
         if self._sources.poller is not None:
-            self._sources.poller.stop()
+            self._sources.poller.rounds.stop()
         if self._server is not None:
             self._server.pause()
 
@@ -186,7 +186,7 @@ class _Running:
         if self._server is not None:
             self._server.renew()
         if self._sources.poller is not None:
-            self._sources.poller.renew()
+            self._sources.poller.rounds.renew()
         if not whole:  # another thread was in the middle of `start`, and is not here
             self.start()
             return
@@ -198,10 +198,10 @@ class _Running:
 
     def _start_threads(self) -> None:
         if self._sources.poller is not None:
-            self._sources.poller.start()
+            self._sources.poller.rounds.start()
         without_port = self._server is not None and self._server.url is None
         if self._reconciler.store.shared or without_port:
-            self._reconciler.start()
+            self._reconciler.rounds.start()
 
     def _tend_port(self) -> None:
         """Take the admin port if it is free; leave it to the children that this process has."""

@@ -10,11 +10,10 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
-from threading import Event, Lock, Thread, current_thread
 from typing import NamedTuple
 
-from chaospoint._inside import transparent
 from chaospoint.errors import ChaosError
+from chaospoint.rounds import Rounds
 
 __all__ = ["Poller", "Signature", "look"]
 
@@ -41,13 +40,12 @@ def look(path: Path) -> Signature | None:
 
 
 class Poller:
-    """Calls ``load`` when the file at ``path`` has changed, on a daemon thread of its own.
+    """Calls ``load`` when the file at ``path`` has changed, at each of its ``rounds``.
 
     ``load(path)`` raises what is wrong with the file; that ends there, in one WARNING. After a
     failure it is called again at every round, for the cure may lie outside the file.
     ``told(ok, reason)`` hears of every success, and of a failure when the file or the reason is
-    new. ``after_round`` is called by the thread behind each look at the file. ``start`` and
-    ``stop`` may be called again and from any thread.
+    new. ``after_round`` is called by the thread behind each look at the file.
     """
 
     def __init__(
@@ -63,12 +61,9 @@ class Poller:
         self._load = load
         self._told = told
         self._after_round = after_round
-        self._interval = interval_seconds
         self._loaded: Signature | None = None
         self._failure: tuple[Signature | None, str] | None = None
-        self._guard = Lock()
-        self._stop = Event()
-        self._thread: Thread | None = None
+        self.rounds = Rounds("chaospoint-poller", lambda: interval_seconds, self._round)
 
     @property
     def refusal(self) -> str | None:
@@ -93,39 +88,12 @@ class Poller:
         self._told(True, "")
         return True
 
-    def start(self) -> None:
-        """Start the thread, unless it runs."""
-        with self._guard:
-            if self._thread is None:
-                # A thread that was abandoned, or lost in a fork, keeps the event it was given.
-                self._stop = Event()
-                self._thread = Thread(
-                    target=self._run, args=(self._stop,), name="chaospoint-poller", daemon=True
-                )
-                self._thread.start()
-
-    def stop(self, timeout_seconds: float = 5.0) -> None:
-        """Wake and end the thread; wait for it, but not for ever."""
-        with self._guard:
-            thread, self._thread = self._thread, None
-            self._stop.set()
-        if thread is not None and thread is not current_thread():
-            thread.join(timeout_seconds)
-
-    def renew(self) -> None:
-        """Forget the thread and make the locks anew, in a forked child."""
-        self._guard = Lock()
-        self._stop = Event()
-        self._thread = None
-
-    def _run(self, stop: Event) -> None:
-        with transparent():
-            while not stop.wait(self._interval):
-                try:
-                    self.poll()
-                    self._after_round()
-                except Exception:
-                    _log.exception("the plan file %s could not be looked at", self._path)
+    def _round(self) -> None:
+        try:
+            self.poll()
+            self._after_round()
+        except Exception:
+            _log.exception("the plan file %s could not be looked at", self._path)
 
     def _failed(self, signature: Signature | None, error: Exception) -> None:
         expected = isinstance(error, ChaosError)

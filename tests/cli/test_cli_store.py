@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from cli_kit import Cli, complaint, said, told
 
-from chaospoint.cli import choose, store_target
+from chaospoint.cli import choose
 from chaospoint.errors import StoreBusy, StoreError
 from chaospoint.plan import Rule
+from chaospoint.stores import writing
 from chaospoint.stores.memory import MemoryStore
 from chaospoint.stores.store import Store, Worker
 
@@ -204,7 +205,7 @@ def test_the_store_is_tried_again_while_somebody_else_writes_it(
             return super().update(*arguments, **options)
 
     monkeypatch.setattr(choose, "open_store", lambda _url: Busy())
-    monkeypatch.setattr(store_target.time, "sleep", waited.append)
+    monkeypatch.setattr(writing, "sleep", waited.append)
     said(cli("disable", "--store", "file:///busy"))
     assert len(waited) == 3
     assert all(0 < seconds < 1 for seconds in waited)

@@ -6,9 +6,8 @@ What is known of a point, or counted in a process, is not in the store, and None
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from getpass import getuser
-from typing import TypeVar
 
 from chaospoint._names import matches, nearest
 from chaospoint.cli.failure import ExitCode, Failure, refused
@@ -22,11 +21,9 @@ from chaospoint.plan import Plan, Rule, parse_rules, seeds
 from chaospoint.settings import Settings
 from chaospoint.stores.desired import Desired
 from chaospoint.stores.store import Edit, Store
-from chaospoint.stores.writing import acknowledged, updated
+from chaospoint.stores.writing import acknowledged, updated, waited_for
 
 __all__ = ["StoreTarget"]
-
-T = TypeVar("T")
 
 
 class StoreTarget:
@@ -152,12 +149,12 @@ class StoreTarget:
     def _write(
         self, what: str, edit: Edit, *, rules: Sequence[Rule] = (), whatever: bool = False
     ) -> tuple[Desired, Json]:
-        desired = _driven(updated(self._store, edit, whatever=whatever))
+        desired = waited_for(updated(self._store, edit, whatever=whatever))
         self._audit.record(
             what, 200, who=_by(), client="shell", generation=desired.generation, rules=rules
         )
         try:
-            told = _driven(acknowledged(self._store, desired.generation))
+            told = waited_for(acknowledged(self._store, desired.generation))
         except StoreError as error:  # it is written all the same
             why = f"the workers cannot be read: {error}"
             return desired, {
@@ -186,16 +183,6 @@ class StoreTarget:
         if any(matches(pattern, name) for name in names):
             return None
         return UnknownPoint(pattern, nearest(pattern, names))
-
-
-def _driven(waiting: Generator[float, None, T]) -> T:
-    while True:
-        try:
-            seconds = next(waiting)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-        time.sleep(seconds)
 
 
 def _check(plan: Plan) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from secrets import token_hex
-from threading import Event, Lock, Thread, current_thread
+from threading import Lock
 from time import monotonic, time
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary, ref
@@ -27,6 +27,7 @@ from chaospoint.errors import ChaosError, StoreError
 from chaospoint.limits import NO_LIMITS, Limits
 from chaospoint.observers import add_defaults
 from chaospoint.plan import Plan, compile_plan
+from chaospoint.rounds import Rounds
 from chaospoint.stores.desired import Desired, Entry
 from chaospoint.stores.memory import MemoryStore
 from chaospoint.stores.store import Store, Worker
@@ -64,7 +65,7 @@ def use(registry: Registry, reconciler: Reconciler | None) -> None:
 class Reconciler:
     """One process as a worker of a store, for one registry.
 
-    `reconcile` makes a round, from any thread; `start` has a daemon thread make them: every 100 ms
+    `reconcile` makes a round, from any thread; ``rounds`` has a thread make them: every 100 ms
     while anything is armed or has just changed, else every second. ``tend`` is called in each of
     these. ``file``: the plan file that this process reads. ``admin`` says where this process serves
     the admin endpoint, or is empty.
@@ -99,9 +100,7 @@ class Reconciler:
         self._told = self._bug = ""  # what was said last, to say it once
         self._round = Lock()
         self._again = False
-        self._guard = Lock()
-        self._stop = Event()
-        self._thread: Thread | None = None
+        self.rounds = Rounds("chaospoint-store", self._interval, self._tended)
 
     @property
     def _registry(self) -> Registry:
@@ -256,26 +255,7 @@ class Reconciler:
         except StoreError as error:
             self._refuse(f"the store {self.store.url} cannot be told of this process: {error}")
 
-    # -- the thread -----------------------------------------------------------------------
-
-    def start(self) -> None:
-        """Start the thread, unless it runs."""
-        with self._guard:
-            if self._thread is None:
-                # A thread that was abandoned, or lost in a fork, keeps the event it was given.
-                self._stop = Event()
-                self._thread = Thread(
-                    target=self._run, args=(self._stop,), name="chaospoint-store", daemon=True
-                )
-                self._thread.start()
-
-    def stop(self, timeout_seconds: float = 5.0) -> None:
-        """Wake and end the thread; wait for it, but not for ever."""
-        with self._guard:
-            thread, self._thread = self._thread, None
-            self._stop.set()
-        if thread is not None and thread is not current_thread():
-            thread.join(timeout_seconds)
+    # -- coming and going ------------------------------------------------------------------
 
     def leave(self) -> None:
         """Take this process out of the store, and disarm what it had from there."""
@@ -293,18 +273,14 @@ class Reconciler:
             parent, id=token_hex(8), pid=os.getpid(), parent=parent.id, started_at=time()
         )
         self._round = Lock()
-        self._guard = Lock()
-        self._stop = Event()
-        self._thread = None
+        self.rounds.renew()
 
-    def _run(self, stop: Event) -> None:
-        while not stop.wait(self._interval()):
-            self.reconcile()
-            with transparent():
-                try:
-                    self._tend()
-                except Exception:
-                    _log.exception("the admin endpoint could not be looked after")
+    def _tended(self) -> None:
+        self.reconcile()
+        try:
+            self._tend()
+        except Exception:
+            _log.exception("the admin endpoint could not be looked after")
 
     def _interval(self) -> float:
         recent = monotonic() - self._changed_at < _RECENT_SECONDS

@@ -30,6 +30,7 @@ from chaospoint.errors import ChaosError
 from chaospoint.limits import NO_LIMITS, Limits
 from chaospoint.plan import Plan, Rule, parse_plan, parse_rules
 from chaospoint.settings import Settings
+from chaospoint.stores.writing import waited_for
 
 __all__ = ["Service", "Steps"]
 
@@ -147,14 +148,7 @@ class Service:
 
     def answer(self, request: Request) -> Response:
         """Return the answer to ``request``; waits on this thread for the other workers."""
-        steps = self.steps(request)
-        while True:
-            try:
-                seconds = next(steps)
-            except StopIteration as end:
-                response: Response = end.value
-                return response
-            time.sleep(seconds)
+        return waited_for(self.steps(request))
 
     def steps(self, request: Request) -> Steps:
         """Answer ``request`` in steps, for those who wait in another way than `answer`."""

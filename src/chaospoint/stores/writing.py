@@ -6,13 +6,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from time import monotonic
+from time import monotonic, sleep
+from typing import TypeVar
 
 from chaospoint.errors import StoreBusy
 from chaospoint.stores.desired import Desired
 from chaospoint.stores.store import Edit, Store, Worker
 
-__all__ = ["PATIENCE_SECONDS", "Acknowledged", "acknowledged", "updated"]
+__all__ = ["PATIENCE_SECONDS", "Acknowledged", "acknowledged", "updated", "waited_for"]
+
+T = TypeVar("T")
 
 PATIENCE_SECONDS = 2.0
 """For how long workers are waited for, and a store that somebody else writes."""
@@ -32,6 +35,17 @@ class Acknowledged:
     def acknowledged(self) -> int:
         """How many run it."""
         return self.workers - len(self.missing)
+
+
+def waited_for(steps: Generator[float, None, T]) -> T:
+    """Return what the steps come to; sleep on this thread for as long as they say."""
+    while True:
+        try:
+            seconds = next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        sleep(seconds)
 
 
 def updated(
