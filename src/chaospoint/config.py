@@ -207,7 +207,11 @@ class _Running:
         """Take the admin port if it is free; leave it to the children that this process has."""
         if self._server is None:
             return
-        if self._forked and self._has_children():
+        try:
+            leaves = self._forked and self._has_children()
+        except StoreError:
+            leaves = False  # nobody knows, and the reconciler has said so
+        if leaves:
             self._server.close()
         elif self._server.url is None and self._server.open(taken=None):
             _log.info("the admin endpoint is served here now: %s", self._server.url)

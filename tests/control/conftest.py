@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+from helpers import Threads
+from nodes import Nodes
 
 from chaospoint._registry import Registry
 from chaospoint.control.service import Service
 from chaospoint.settings import Settings
+from chaospoint.stores.directory import DirectoryStore
+from chaospoint.stores.memory import MemoryStore
 
 
 @pytest.fixture
@@ -34,3 +39,23 @@ def charge(registry: Registry) -> Callable[[], str]:
 @pytest.fixture
 def service(registry: Registry, charge: Callable[[], str]) -> Service:
     return Service.of(Settings(enabled=True), registry)
+
+
+@pytest.fixture(params=["memory", "directory"])
+def nodes(request: pytest.FixtureRequest, tmp_path: Path, pool: Threads) -> Iterator[Nodes]:
+    """Makes the workers of one store, of each kind in turn."""
+    path = tmp_path / "store"
+    memory = MemoryStore()
+    opens = {"memory": lambda: memory, "directory": lambda: DirectoryStore(str(path))}
+    made = Nodes(opens[request.param], path)
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def on_disk(tmp_path: Path, pool: Threads) -> Iterator[Nodes]:
+    """Makes the workers of one store in a directory."""
+    path = tmp_path / "store"
+    made = Nodes(lambda: DirectoryStore(str(path)), path)
+    yield made
+    made.end()

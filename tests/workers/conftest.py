@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -119,7 +119,8 @@ class Service:
 
     def end(self) -> None:
         self._admin.close()
-        os.killpg(self.process.pid, signal.SIGKILL)  # its own group: a gentle end takes seconds
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)  # its own group: a gentle end is slow
         self.process.wait(10)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import closing
 from typing import Any
 
 from chaospoint._inside import transparent
@@ -80,14 +81,13 @@ async def _http(service: Service, scope: Message, receive: Receive, send: Send) 
 
 
 async def _driven(steps: Steps) -> Response:
-    try:
-        while True:
-            await asyncio.sleep(next(steps))
-    except StopIteration as end:
-        response: Response = end.value
-        return response
-    finally:
-        steps.close()  # here and now, where the context is that it began in
+    with closing(steps):
+        try:
+            while True:
+                await asyncio.sleep(next(steps))
+        except StopIteration as end:
+            response: Response = end.value
+            return response
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

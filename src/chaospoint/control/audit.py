@@ -60,7 +60,7 @@ class Audit:
     def record(
         self,
         what: str,
-        status: int,
+        status: int | None,
         *,
         who: str,
         client: str,
@@ -70,6 +70,7 @@ class Audit:
     ) -> None:
         """Write down that ``who`` asked from ``client`` for ``what``, and how it was answered.
 
+        ``status`` is None if nobody waited for the answer.
         ``what``: method and path. ``rules``: those put, of which the values of ``where`` are not
         shown. ``detail``: why it was refused.
         """

@@ -7,8 +7,7 @@ event loop wait each in their own way.  What can be refused is refused before an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from functools import partial
+from collections.abc import Generator, Sequence
 from time import time
 from typing import TYPE_CHECKING
 
@@ -65,6 +64,12 @@ class Changes:
         Raises `ChaosError` for what cannot be armed here; nothing is changed then.
         """
         self.tried(plan, name)
+        return (yield from self._write(self.put_edit(plan, name=name, by=by, expected=expected)))
+
+    def put_edit(
+        self, plan: Plan, *, name: str | None = None, by: str, expected: int | None = None
+    ) -> Edit:
+        """Return the edit that `put` makes, which refuses what the store does not take."""
         rules: Sequence[tuple[Rule, int | None]] = tuple(
             zip(plan.rules, seeds(plan, self._seed), strict=True)
         )
@@ -73,7 +78,7 @@ class Changes:
             _expect(desired, expected)
             return desired.put(rules, name=name, default_seconds=self._lifetime, by=by, now=time())
 
-        return (yield from self._write(edit))
+        return edit
 
     def tried(self, plan: Plan, name: str | None = None) -> tuple[list[ArmedRule], list[str]]:
         """Return the rules that `put` would arm here, and what is to be said of them.
@@ -105,8 +110,7 @@ class Changes:
             _expect(desired, expected)
             return desired.disarm(pattern, by=by, now=time())
 
-        here = partial(self._registry.disarm, pattern, by=by)
-        return (yield from self._write(edit, disarmed=here))
+        return (yield from self._write(edit, count="disarmed"))
 
     def release(self, pattern: str, *, by: str) -> Written:
         """Let go of the calls that a pause holds at the matching points, in every process.
@@ -117,8 +121,7 @@ class Changes:
         def edit(desired: Desired) -> Desired:
             return desired.release(pattern, by=by, now=time())
 
-        here = partial(self._registry.release, pattern)
-        return (yield from self._write(edit, released=here))
+        return (yield from self._write(edit, count="released"))
 
     def enable(self, *, by: str) -> Written:
         """Turn the master switch on, in every process."""
@@ -144,17 +147,18 @@ class Changes:
                 cure="mend the store, or end the processes",
             ) from error
 
-    def _write(self, edit: Edit, *, whatever: bool = False, **here: Callable[[], int]) -> Written:
-        """Write ``edit``, and wait for the workers. ``here``: what is done in this process as soon
-        as it is written, and by what name the answer is to tell how much that was."""
+    def _write(self, edit: Edit, *, whatever: bool = False, count: str = "") -> Written:
+        """Write ``edit``, and wait for the workers. ``count``: by what name the answer is to tell
+        how much the order touched here."""
         reconciler = self._reconciler
+        reconciler.reconcile()  # or the order would look older than this process
         desired = yield from updated(
             reconciler.store, edit, at_least=reconciler.generation, whatever=whatever
         )
-        counts = {name: act() for name, act in here.items()}
         reconciler.reconcile()
         done = yield from acknowledged(reconciler.store, desired.generation)
-        return state_of_write(done) | counts
+        told = state_of_write(done)
+        return told | {count: reconciler.touched(desired.generation)} if count else told
 
 
 def _expect(desired: Desired, generation: int | None) -> None:

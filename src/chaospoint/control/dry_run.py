@@ -7,22 +7,26 @@ from typing import TYPE_CHECKING
 
 from chaospoint._aim import STATEMENTS, expressible
 from chaospoint._board import Board
-from chaospoint.models.fault_model import FaultModel
 
 if TYPE_CHECKING:
-    from chaospoint._effects import Fault
     from chaospoint._epoch import ArmedRule
     from chaospoint._point import Point
+    from chaospoint.plan import Rule
 
 __all__ = ["preview"]
 
 
-def preview(board: Board, rules: Sequence[ArmedRule]) -> list[dict[str, object]]:
-    """Return which points and placements each rule would reach, and what it would do there."""
+def preview(
+    board: Board, plan: Sequence[Rule], rules: Sequence[ArmedRule]
+) -> list[dict[str, object]]:
+    """Return which points and placements each rule would reach, and what it would do there.
+
+    ``rules``: what the rules of the plan are when armed.
+    """
     return [
         {
             "text": rule.text,
-            "does": [_words(fault) for fault in rule.terms.faults],
+            "does": [fault.to_text() or fault.kind for fault in written.faults],
             "when": "after" if rule.terms.after else "before",
             "expires_after": rule.terms.expires_after,
             "points": [
@@ -31,7 +35,7 @@ def preview(board: Board, rules: Sequence[ArmedRule]) -> list[dict[str, object]]
                 if rule.covers(name)
             ],
         }
-        for rule in rules
+        for written, rule in zip(plan, rules, strict=True)
     ]
 
 
@@ -41,7 +45,3 @@ def _at(rule: ArmedRule, point: Point) -> dict[str, object]:
     everywhere = set.intersection(*({*expressible(rule, kind)} for kind in kinds))
     left_out = [fault.kind for nth, fault in enumerate(rule.terms.faults) if nth not in everywhere]
     return {"name": point.name, "placements": list(point.placements), "left_out": left_out}
-
-
-def _words(fault: Fault) -> str:
-    return (isinstance(fault, FaultModel) and fault.to_text()) or fault.kind

@@ -57,6 +57,22 @@ class Listener(ThreadingMixIn, TCPServer):
         super().__init__(address, _Handler)
         self.socket.setblocking(False)
         self._waker, self._woken = socket.socketpair()
+        self._files = (self.socket, self._waker, self._woken)
+        self._found = [os.fstat(one.fileno()) for one in self._files if os.name == "posix"]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its files are still its own: who becomes a daemon closes all of the process."""
+        try:
+            now = [os.fstat(one.fileno()) for one in self._files if self._found]
+        except OSError:
+            return False
+        return all(map(os.path.samestat, now, self._found))
+
+    def forget(self) -> None:
+        """Close nothing of what is not its own any more: others may have the numbers now."""
+        for lost in self._files:
+            lost.detach()
 
     def run(self) -> None:
         """Start the accepting thread, unless it runs."""
@@ -86,7 +102,7 @@ class Listener(ThreadingMixIn, TCPServer):
 
     def disown(self) -> None:
         """Close every file of this object, and only the files: the parent still uses them."""
-        for inherited in (self.socket, self._waker, self._woken, *self._open):
+        for inherited in (*self._files, *self._open):
             with contextlib.suppress(OSError):  # a thread of the parent was closing it
                 os.close(inherited.detach())
         self._open.clear()
@@ -194,18 +210,18 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, request: Request) -> None:
         """Answer; a fork need not wait for other workers, nor for who guesses."""
-        steps = self.server.service.steps(request)
-        while True:
-            with self.server.replies:
-                try:
-                    seconds = next(steps)
-                except StopIteration as end:
-                    response: Response = end.value
-                    if not response.delay_seconds:
-                        self._reply(response)
-                        return
-                    break
-            sleep(seconds)
+        with contextlib.closing(self.server.service.steps(request)) as steps:
+            while True:
+                with self.server.replies:
+                    try:
+                        seconds = next(steps)
+                    except StopIteration as end:
+                        response: Response = end.value
+                        if not response.delay_seconds:
+                            self._reply(response)
+                            return
+                        break
+                sleep(seconds)
         if self.server.hold_back(response.delay_seconds):
             with self.server.replies:
                 self._reply(response)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -43,6 +44,7 @@ BUSY_SECONDS: Final = 0.1
 IDLE_SECONDS: Final = 1.0
 _RECENT_SECONDS = 10.0
 _MAX_POINTS = 1000  # names that a worker tells the store of
+_REMEMBERED = 100  # orders
 
 _in_use: WeakKeyDictionary[Registry, Reconciler] = WeakKeyDictionary()
 
@@ -96,10 +98,13 @@ class Reconciler:
         self._refused = ""  # as far as that is for what the store says
         self._seen: Desired | None = None
         self._changed_at = monotonic()
-        self._in_force: frozenset[str] = frozenset()  # which entries are
-        self._told = self._bug = ""  # what was said last, to say it once
+        self._in_force: dict[str, Terms] = {}  # which entries are, by their ids
+        self._tried_at = self._changed_at  # when that was to be changed last
+        self._touched: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED)
+        self._said = ""  # what was said last, to say it once
         self._round = Lock()
         self._again = False
+        self._reporting = Lock()
         self.rounds = Rounds("chaospoint-store", self._interval, self._tended)
 
     @property
@@ -124,6 +129,10 @@ class Reconciler:
         """The document as this process saw it last."""
         return self._seen or Desired()
 
+    def touched(self, generation: int) -> int:
+        """Return how many rules or calls of this process the order of a generation concerned."""
+        return sum(count for at, count in tuple(self._touched) if at == generation)
+
     # -- one round ------------------------------------------------------------------------
 
     def reconcile(self) -> None:
@@ -135,30 +144,38 @@ class Reconciler:
                 with transparent():
                     self._make_round()
             except Exception as error:
-                if (words := repr(error)) != self._bug:
-                    self._bug = words
-                    _log.exception("the store %s cannot be followed", self.store.url)
+                if self._said != (bug := repr(error)):
+                    _log.exception("the store %s could not be followed", self.store.url)
+                self._said = bug
             finally:
                 self._round.release()
 
     def _make_round(self) -> None:
+        self._refusal = self._follow()
+        untold = self._untold()
+        why = self._refusal or untold
+        if why and why != self._said:
+            _log.warning("%s; what is armed stays until its deadline", why)
+        self._said = why
+
+    def _follow(self) -> str:
+        """Do what the store says; return why this process is not as that says."""
         try:
             desired = self.store.read()
         except StoreError as error:
-            self._refuse(f"the store {self.store.url} cannot be read: {error}")
-        else:
-            if desired is not self._seen and desired != self._seen:
-                self._refused = self._bring_into_force(desired)
-                self._seen = desired
-            self._refuse(self._refused)
-        self.report()
+            return f"the store {self.store.url} cannot be read: {error}"
+        if desired is not self._seen and desired != self._seen:
+            self._refused = self._bring_into_force(desired)
+            self._seen = desired
+        elif self._refused and desired.generation and self._tried_at < monotonic() - IDLE_SECONDS:
+            self._refused = self._arm(desired)  # what it named may have been imported since
+        return self._refused
 
     def _bring_into_force(self, desired: Desired) -> str:
         """Do what the document says; return why not all of it can be done."""
         known = self._generation
         self._changed_at = monotonic()
         if known and desired.generation == 0:
-            self._generation = 0
             return f"the store {self.store.url} has lost its document"
         if known is None:
             self._join(desired)
@@ -196,30 +213,39 @@ class Reconciler:
         for order in desired.orders:
             if order.generation > known:
                 if order.what == "release":
-                    registry.release(order.pattern)
+                    count = registry.release(order.pattern)
                 else:
-                    registry.disarm(order.pattern, by=order.by)
+                    count = registry.disarm(order.pattern, by=order.by)
+                self._touched.append((order.generation, count))
 
     def _arm(self, desired: Desired) -> str:
         """Arm what stands in the store; return why that was refused, and then the old ones stay
         that are still to stay."""
-        now = time()
-        entries = [one for one in desired.entries if one.seconds_left(now) > 0]
-        try:
-            self._install(entries, desired.by)
-        except Exception as error:
-            self._install([one for one in entries if one.id in self._in_force], desired.by)
-            if isinstance(error, ChaosError):
-                return f"generation {desired.generation} is refused: {error}"
-            _log.exception("generation %d is refused by a bug in chaospoint", desired.generation)
-            return f"generation {desired.generation} is refused by a bug: {error!r}"
-        return ""
+        self._tried_at, now = monotonic(), time()
+        stays = [one for one in desired.entries if one.id in self._in_force]
+        # What is in force has its deadline on the clock of this process.
+        entries = [
+            one for one in desired.entries if one.id in self._in_force or one.seconds_left(now) > 0
+        ]
+        why = self._refused = self._installed(desired, entries)
+        also = self._installed(desired, stays) if why else ""
+        return f"{why}; {also}" if also not in ("", why) else why
 
-    def _install(self, entries: list[Entry], by: str) -> None:
-        add_defaults(self._registry)
-        terms = [self._compile(one) for one in entries]
-        self._registry.replace(terms, source=self.source, by=by)
-        self._in_force = frozenset(one.id for one in entries)
+    def _installed(self, desired: Desired, entries: list[Entry]) -> str:
+        """Make ``entries`` all that is in force; return why not."""
+        try:
+            add_defaults(self._registry)
+            made = {one.id: self._in_force.get(one.id) or self._compile(one) for one in entries}
+            self._registry.replace(list(made.values()), source=self.source, by=desired.by)
+        except ChaosError as error:
+            return f"generation {desired.generation} is refused: {error}"
+        except Exception as error:
+            why = f"generation {desired.generation} is refused by a bug in chaospoint: {error!r}"
+            if why != self._refused:
+                _log.exception("%s", why)
+            return why
+        self._in_force = made
+        return ""
 
     def _compile(self, entry: Entry) -> Terms:
         plan = Plan(rules=[entry.rule])
@@ -233,27 +259,28 @@ class Reconciler:
             excluded=(*terms.excluded, *entry.excluded),
         )
 
-    def _refuse(self, why: str) -> None:
-        self._refusal = why
-        if why and why != self._told:
-            _log.warning("%s; what is armed stays until its deadline", why)
-        self._told = why
-
     def report(self) -> None:
         """Tell the store of this process; raises nothing."""
+        self._untold()
+
+    def _untold(self) -> str:
+        """Tell the store of this process; return why that cannot be."""
         registry = self._registry
-        worker = replace(
-            self._worker,
-            generation=self.generation,
-            enabled=registry.enabled,
-            refusal=self._refusal,
-            admin=self._admin(),
-            points=tuple(point.name for point in registry.points()[:_MAX_POINTS]),
-        )
         try:
-            self.store.report(worker)
+            with self._reporting:  # so that what is told never goes back
+                self.store.report(
+                    replace(
+                        self._worker,
+                        generation=self.generation,
+                        enabled=registry.enabled,
+                        refusal=self._refusal,
+                        admin=self._admin(),
+                        points=tuple(point.name for point in registry.points()[:_MAX_POINTS]),
+                    )
+                )
         except StoreError as error:
-            self._refuse(f"the store {self.store.url} cannot be told of this process: {error}")
+            return f"the store {self.store.url} cannot be told of this process: {error}"
+        return ""
 
     # -- coming and going ------------------------------------------------------------------
 
@@ -273,6 +300,7 @@ class Reconciler:
             parent, id=token_hex(8), pid=os.getpid(), parent=parent.id, started_at=time()
         )
         self._round = Lock()
+        self._reporting = Lock()
         self.rounds.renew()
 
     def _tended(self) -> None:

@@ -50,7 +50,7 @@ class AdminServer:
     @property
     def url(self) -> str | None:
         """Where it serves, or None if it does not."""
-        listener = self._listener
+        listener = self._current()
         if listener is None:
             return None
         host, port = map(str, listener.server_address[:2])
@@ -63,7 +63,7 @@ class AdminServer:
         is said of anything that keeps the port from us.
         """
         with self._guard:
-            if self._listener is None:
+            if self._current() is None:
                 self._listener = self._bind(taken)
             if self._listener is None:
                 return False
@@ -73,7 +73,7 @@ class AdminServer:
     def close(self) -> None:
         """Let replies under way out, for a second at most, and end it."""
         with self._guard:
-            listener, self._listener = self._listener, None
+            listener, self._listener = self._current(), None
         if listener is not None:
             listener.halt()
             listener.server_close()
@@ -81,21 +81,29 @@ class AdminServer:
 
     def pause(self) -> None:
         """Let replies under way out and end the thread; who calls now waits."""
-        if (listener := self._listener) is not None:
+        if (listener := self._current()) is not None:
             listener.halt()
 
     def resume(self) -> None:
         """Go on after `pause`."""
         with self._guard:
-            if self._listener is not None:
-                self._listener.run()
+            if (listener := self._current()) is not None:
+                listener.run()
 
     def renew(self) -> None:
         """In a forked child: close what was inherited, before anything else."""
         self._guard = Lock()
-        listener, self._listener = self._listener, None
+        listener, self._listener = self._current(), None
         if listener is not None:
             listener.disown()
+
+    def _current(self) -> Listener | None:
+        """Return what serves, unless its files were closed by somebody else."""
+        listener = self._listener
+        if listener is not None and not listener.is_open:
+            listener.forget()
+            self._listener = listener = None
+        return listener
 
     def _bind(self, taken: int | None) -> Listener | None:
         host, port = self._wanted

@@ -30,12 +30,12 @@ from chaospoint.errors import ChaosError
 from chaospoint.limits import NO_LIMITS, Limits
 from chaospoint.plan import Plan, Rule, parse_plan, parse_rules
 from chaospoint.settings import Settings
+from chaospoint.stores.desired import Desired, Entry
 from chaospoint.stores.writing import waited_for
 
 __all__ = ["Service", "Steps"]
 
 _POINTS = "/v1/points/"
-_CLIENT_GONE = 499  # as proxies log it; nobody is there to be answered
 _log = logging.getLogger("chaospoint")
 
 Steps = Generator[float, None, Response]
@@ -151,23 +151,26 @@ class Service:
         return waited_for(self.steps(request))
 
     def steps(self, request: Request) -> Steps:
-        """Answer ``request`` in steps, for those who wait in another way than `answer`."""
+        """Answer ``request`` in steps, for those who wait in another way than `answer`.
+
+        Close them where nobody waits any more, in the context in which they were begun.
+        """
         change = _Change()
         with transparent():
             try:
                 response = yield from self._answer(request, change)
+            except GeneratorExit:
+                change.detail = "who asked did not wait for the answer"
+                self._record(request, None, change)  # what was written stays
+                raise
             except Exception as error:
                 problem = _problem_of(error, request)
                 change.detail = problem.detail
                 response = problem.response()
-            except GeneratorExit:
-                change.detail = "the client went away while the workers were waited for"
-                self._record(request, _CLIENT_GONE, change)
-                raise
             self._record(request, response.status, change)
         return replace(response, body=b"") if request.method == "HEAD" else response
 
-    def _record(self, request: Request, status: int, change: _Change) -> None:
+    def _record(self, request: Request, status: int | None, change: _Change) -> None:
         if request.method in READS:
             return
         caller = self._door.caller(request)
@@ -222,10 +225,7 @@ class Service:
         tag = f'"{desired.generation}"'
         if call.request.headers.get("if-none-match") == tag:
             return reply(304, b"", headers={"etag": tag})
-        now = time.time()
-        rules = [
-            one.rule.model_dump(mode="json") for one in desired.entries if one.seconds_left(now) > 0
-        ]
+        rules = [one.rule.model_dump(mode="json") for one in _standing(desired)]
         return reply(200, {"rules": rules}, headers={"etag": tag})
 
     def _list(self, _call: _Call) -> Response:
@@ -248,18 +248,18 @@ class Service:
     def _put_plan(self, call: _Call) -> Steps:
         plan = parse_plan(plan_keys(call.request))
         if flag(call.query, "dry_run"):
-            return self._previewed(plan, None)
+            return self._previewed(call, plan, None)
         done = yield from self._put_into_force(call, plan)
         return reply(200, done, headers={"etag": f'"{done["generation"]}"'})
 
     def _put(self, call: _Call) -> Steps:
         name = call.name
-        self._views.known(name)
+        points = self._views.known(name)
         plan = Plan(rules=parse_rules(rule_keys(name, call.request), point=name))
         if flag(call.query, "dry_run"):
-            return self._previewed(plan, name)
+            return self._previewed(call, plan, name)
         done = yield from self._put_into_force(call, plan, name)
-        return reply(200, {**self._views.point(name), **done})
+        return reply(200, {**self._views.point(name, points), **done})
 
     def _put_into_force(self, call: _Call, plan: Plan, name: str | None = None) -> Written:
         call.change.rules = plan.rules
@@ -269,16 +269,17 @@ class Service:
             )
         )
 
-    def _previewed(self, plan: Plan, name: str | None) -> Response:
+    def _previewed(self, call: _Call, plan: Plan, name: str | None) -> Response:
         rules, remarks = self._changes.tried(plan, name)
         desired = reconciler_of(self._registry).store.read()
-        replaced = [one.rule for one in desired.entries if name in (None, one.rule.point)]
+        self._changes.put_edit(plan, name=name, by=call.by, expected=call.expected)(desired)
+        replaced = [one.rule for one in _standing(desired) if name in (None, one.rule.point)]
         return reply(
             200,
             {
                 "dry_run": True,
                 "generation": desired.generation,
-                "rules": preview(self._registry.board, rules),
+                "rules": preview(self._registry.board, plan.rules, rules),
                 "replaces": [str(rule) for rule in replaced],
                 "remarks": remarks,
             },
@@ -307,6 +308,11 @@ class Service:
         no_keys(call.request)
         done = yield from call.written(change)
         return reply(200, {**self._views.status(), **done})
+
+
+def _standing(desired: Desired) -> list[Entry]:
+    now = time.time()
+    return [one for one in desired.entries if one.seconds_left(now) > 0]
 
 
 def _problem_of(error: Exception, request: Request) -> Problem:

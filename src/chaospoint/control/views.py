@@ -83,9 +83,13 @@ class Views:
         """Return all points of this process."""
         return {"points": [self._of_point(point) for point in self._registry.points()]}
 
-    def point(self, name: str) -> dict[str, object]:
-        """Return one point, or what a glob matches, with its rules; raises `UnknownPoint`."""
-        points = self.known(name)
+    def point(self, name: str, points: Sequence[Point] | None = None) -> dict[str, object]:
+        """Return one point, or what a glob matches, with its rules; raises `UnknownPoint`.
+
+        ``points``: what `known` returned, if it was asked already.
+        """
+        if points is None:
+            points = self.known(name)
         board = self._registry.board
         if is_glob(name) or not points:
             rules = [rule for rule in (*board.rules(), *board.ended()) if rule.pattern == name]

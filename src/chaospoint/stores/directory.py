@@ -150,13 +150,15 @@ class DirectoryStore:
         try:
             fd = directory.replace(_DOCUMENT, data, sync=True, after=after)
         except NoRoom:
+            if made.enabled:
+                raise
             with suppress(StoreError):
                 directory.reuse(_RESERVE, _DOCUMENT, data, after=after)
                 return
             raise
         self._seen = _Seen(_signature(fd), parsed)
         os.close(fd)
-        # Room in which to disable when the disk is full.
+        # Room in which to disable when the disk is full; nothing else may take it.
         with suppress(StoreError):
             reserve = directory.find(_RESERVE)
             if reserve is None or reserve.st_size < _ROOM:

@@ -5,6 +5,7 @@ seconds that the caller is to wait, so that threads and tasks wait each in their
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
 from time import monotonic, sleep
 from typing import TypeVar
@@ -39,13 +40,13 @@ class Acknowledged:
 
 def waited_for(steps: Generator[float, None, T]) -> T:
     """Return what the steps come to; sleep on this thread for as long as they say."""
-    while True:
+    with closing(steps):
         try:
-            seconds = next(steps)
+            while True:
+                sleep(next(steps))
         except StopIteration as end:
             result: T = end.value
             return result
-        sleep(seconds)
 
 
 def updated(
