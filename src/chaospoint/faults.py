@@ -28,13 +28,14 @@ from pydantic import (
     PlainSerializer,
     PrivateAttr,
     ValidationInfo,
+    WithJsonSchema,
     field_serializer,
 )
 
 from chaospoint import _effects
 from chaospoint.errors import InjectedFault
 from chaospoint.models.durations import MAX_SECONDS, Duration, OptionalDuration, seconds, written
-from chaospoint.models.exception_choice import ExceptionChoice
+from chaospoint.models.exception_choice import CHOICE_SCHEMA, ExceptionChoice
 from chaospoint.models.exception_spec import ExceptionSpec
 from chaospoint.models.fault_model import FaultModel
 from chaospoint.models.lookup import Trust
@@ -162,9 +163,16 @@ class Failure(FaultModel):
 
     kind: Literal["exception"] = "exception"
     exception: Annotated[
-        ExceptionChoice, BeforeValidator(ExceptionChoice.parse), PlainSerializer(_dump_choice)
+        ExceptionChoice,
+        BeforeValidator(ExceptionChoice.parse),
+        PlainSerializer(_dump_choice),
+        WithJsonSchema(CHOICE_SCHEMA),
     ] = ExceptionChoice.parse(InjectedFault)
-    rate: Annotated[float | None, BeforeValidator(_rate)] = None
+    rate: Annotated[
+        float | None,
+        BeforeValidator(_rate),
+        WithJsonSchema({"type": ["number", "null"], "minimum": 0, "maximum": 1}),
+    ] = None
 
     if TYPE_CHECKING:
 

@@ -5,15 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import documented
 import pytest
 from helpers import Threads
 from nodes import Nodes
 
 from chaospoint._registry import Registry
-from chaospoint.control.service import Service
+from chaospoint.control.messages import Request
+from chaospoint.control.service import Service, Steps
 from chaospoint.settings import Settings
 from chaospoint.stores.directory import DirectoryStore
 from chaospoint.stores.memory import MemoryStore
+
+
+@pytest.fixture(autouse=True)
+def _documented(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a test asks for, the answer is one that the API's document tells of."""
+    steps = Service.steps
+
+    def checked(self: Service, request: Request) -> Steps:
+        response = yield from steps(self, request)
+        documented.check(request, response)
+        return response
+
+    monkeypatch.setattr(Service, "steps", checked)
 
 
 @pytest.fixture

@@ -162,6 +162,7 @@ class Changes:
 
 
 def _expect(desired: Desired, generation: int | None) -> None:
+    """Raise the `Problem` (412) of a change that is meant for another generation."""
     if generation is not None and generation != desired.generation:
         raise Problem(
             412,

@@ -22,6 +22,7 @@ from chaospoint.control.dry_run import preview
 from chaospoint.control.journal import SIZE
 from chaospoint.control.messages import Request, Response, reply
 from chaospoint.control.metrics import scrape
+from chaospoint.control.openapi import document
 from chaospoint.control.problem import Problem, problem_of
 from chaospoint.control.query import flag, number, parameters
 from chaospoint.control.reconciler import reconciler_of
@@ -131,6 +132,7 @@ class Service:
             "/v1/injections": {
                 "GET": _Route(self._injections, frozenset({"point", "limit"})),
             },
+            "/v1/openapi.json": {"GET": _Route(self._openapi)},
             "/metrics": {"GET": _Route(self._metrics)},
         }
 
@@ -237,6 +239,12 @@ class Service:
     def _injections(self, call: _Call) -> Response:
         limit = number(call.query, "limit", 100, SIZE)
         return reply(200, self._views.injections(call.query.get("point", "*"), limit))
+
+    def _openapi(self, _call: _Call) -> Response:
+        door = self._door
+        return reply(
+            200, document(control=door.token is not None, read=door.read_token is not None)
+        )
 
     def _metrics(self, _call: _Call) -> Response:
         self._registry.flush()

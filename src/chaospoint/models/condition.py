@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 from chaospoint.models.plain_data import CODE_ONLY, check_plain, check_written, is_plain
 from chaospoint.models.refusal import Refusal, close_to, name_key
@@ -56,7 +56,10 @@ def _one_of(*words: str) -> BeforeValidator:
 
 
 Where = Annotated[
-    Mapping[str, object] | None, BeforeValidator(_where), PlainSerializer(_dump_where)
+    Mapping[str, object] | None,
+    BeforeValidator(_where),
+    PlainSerializer(_dump_where),
+    WithJsonSchema({"type": "object", "minProperties": 1, "propertyNames": {"minLength": 1}}),
 ]
 When = Annotated[Literal["before", "after"], _one_of("before", "after")]
 Scope = Annotated[Literal["process", "context"], _one_of("process", "context")]

@@ -7,7 +7,7 @@ from decimal import Decimal
 from math import isfinite
 from typing import Annotated, Final
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, WithJsonSchema
 
 from chaospoint.models.refusal import Refusal
 
@@ -89,6 +89,20 @@ def _lifetime(value: object) -> float | None:
     return amount
 
 
-Duration = Annotated[float, BeforeValidator(seconds)]
-OptionalDuration = Annotated[float | None, BeforeValidator(_optional)]
-Lifetime = Annotated[float | None, BeforeValidator(_lifetime)]
+_NUMBER = {"type": "number", "minimum": 0, "maximum": MAX_SECONDS, "description": "seconds"}
+# Every white space that Python knows: other languages count fewer of them as such.
+_PATTERN = r"^{s}([0-9]+(\.[0-9]*)?|\.[0-9]+){s}(us|ms|s|m|h|d)?{s}$".format(
+    s=r"[\s\x1c-\x1f\x85]*"
+)
+_UNIT = {"type": "string", "pattern": _PATTERN, "examples": ["200ms", "1.5s", "10m"]}
+_NULL = {"type": "null"}
+
+Duration = Annotated[float, BeforeValidator(seconds), WithJsonSchema({"anyOf": [_NUMBER, _UNIT]})]
+OptionalDuration = Annotated[
+    float | None, BeforeValidator(_optional), WithJsonSchema({"anyOf": [_NUMBER, _UNIT, _NULL]})
+]
+Lifetime = Annotated[
+    float | None,
+    BeforeValidator(_lifetime),
+    WithJsonSchema({"anyOf": [{**_NUMBER, "exclusiveMinimum": 0}, _UNIT, _NULL]}),
+]

@@ -5,16 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from chaospoint._effects import Raise
-from chaospoint.models.exception_spec import ExceptionSpec
+from chaospoint.models.exception_spec import EXCEPTION_SCHEMA, ExceptionSpec
 from chaospoint.models.lookup import Trust
 from chaospoint.models.refusal import Refusal
 
-__all__ = ["ExceptionChoice"]
+__all__ = ["CHOICE_SCHEMA", "ExceptionChoice"]
 
 _MOST = 1_000_000
+_name, _object = EXCEPTION_SCHEMA["anyOf"]
+_weight = {"type": "number", "minimum": 0, "maximum": _MOST, "default": 1}
+_weighed = {**_object, "properties": {**_object["properties"], "weight": _weight}}
+CHOICE_SCHEMA: Final[dict[str, Any]] = {
+    "anyOf": [
+        *EXCEPTION_SCHEMA["anyOf"],
+        {"type": "array", "minItems": 1, "items": {"anyOf": [_name, _weighed]}},
+    ]
+}
+"""What data may say in the key ``exception``, as JSON schema."""
 
 
 @dataclass(frozen=True, slots=True)

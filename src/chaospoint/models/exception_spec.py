@@ -7,11 +7,12 @@ show before anything is armed.
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from inspect import iscoroutinefunction
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from chaospoint._effects import Raise
 from chaospoint.errors import InjectedFault
@@ -19,7 +20,7 @@ from chaospoint.models.lookup import Trust, builtin, can_exist, fetch, is_except
 from chaospoint.models.plain_data import CODE_ONLY, check_plain, check_written, is_plain
 from chaospoint.models.refusal import Refusal, check_keys, show
 
-__all__ = ["ExceptionSpec"]
+__all__ = ["EXCEPTION_SCHEMA", "NAME_SCHEMA", "ExceptionSpec"]
 
 _REFUSED = (StopIteration, StopAsyncIteration, GeneratorExit)
 _MESSAGE = "injected by chaospoint"
@@ -27,6 +28,35 @@ _CURE = (
     "write an exception class, a builtin's name, a dotted path such as httpx.ConnectTimeout, or"
     " {type: ..., args: [...], kwargs: {...}}"
 )
+_WORD = r"[^\x00-@\[-^`{-\x7f][^\x00-/:-@\[-^`{-\x7f]*"  # of what is not ASCII, anything
+_BUILTINS = sorted(
+    name
+    for name, one in [*vars(builtins).items(), ("InjectedFault", InjectedFault)]
+    if is_exception(one) and issubclass(one, Exception) and not issubclass(one, _REFUSED)
+)
+NAME_SCHEMA: Final[dict[str, Any]] = {
+    "type": "string",
+    "description": "a builtin, or the dotted path of a class in a module that is imported",
+    "pattern": rf"^({'|'.join(_BUILTINS)}|{_WORD}(\.{_WORD})+)$",
+    "examples": ["TimeoutError"],
+}
+"""How data names an exception, as JSON schema."""
+
+EXCEPTION_SCHEMA: Final[dict[str, Any]] = {
+    "anyOf": [
+        NAME_SCHEMA,
+        {
+            "type": "object",
+            "properties": {
+                "type": NAME_SCHEMA,
+                "args": {"type": "array"},
+                "kwargs": {"type": "object"},
+            },
+            "additionalProperties": False,
+        },
+    ]
+}
+"""What data may say of one exception, as JSON schema."""
 
 
 @dataclass(frozen=True, slots=True)

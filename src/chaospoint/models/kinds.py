@@ -31,7 +31,7 @@ from chaospoint.models.refusal import Refusal, close_to
 if TYPE_CHECKING:
     from chaospoint.models.text import Arguments
 
-__all__ = ["VERB", "is_kind", "kind_named", "read_faults", "verb_named"]
+__all__ = ["VERB", "is_kind", "kind_named", "kinds", "read_faults", "verb_named", "verbs"]
 
 VERB: Final = re.compile(r"[A-Za-z_]\w*(?:-\w+)*")
 """What a verb of the text form looks like; every kind has to."""
@@ -88,9 +88,19 @@ def _loaded(entry: EntryPoint) -> type[FaultModel]:
     raise Refusal(problem, "mend the package that adds it", field="kind", value=entry.name)
 
 
+def kinds() -> dict[str, type[FaultModel] | None]:
+    """Return all kinds of faults by name; None for those that packages add: it loads none."""
+    return {**dict.fromkeys([*_KINDS, *_added()]), **_KINDS}
+
+
+def verbs() -> list[str]:
+    """Return the words with which a fault can begin in the text form."""
+    return [*_VERBS, *(kind for kind in kinds() if kind not in _NO_VERBS)]
+
+
 def is_kind(name: object) -> bool:
     """Whether a kind of fault has this name; loads none."""
-    return isinstance(name, str) and (name in _KINDS or name in _added())
+    return isinstance(name, str) and name in kinds()
 
 
 def kind_named(name: object) -> type[FaultModel]:
@@ -100,7 +110,7 @@ def kind_named(name: object) -> type[FaultModel]:
             return _KINDS[name]
         if name in _added():
             return _loaded(_added()[name])
-    known = [*_KINDS, *_added()]
+    known = list(kinds())
     cure = close_to(name, known) or f"known are {', '.join(known)}"
     raise Refusal("not a kind of fault", cure, field="kind", value=name)
 
@@ -111,7 +121,7 @@ def verb_named(word: str) -> Callable[[Arguments], FaultModel]:
         return _VERBS[word]
     if word in _NO_VERBS:
         raise Refusal("not a verb", _NO_VERBS[word], value=word)
-    known = [*_VERBS, *(kind for kind in (*_KINDS, *_added()) if kind not in _NO_VERBS)]
+    known = verbs()
     if word not in known:
         cure = close_to(word, known) or f"known are {', '.join(known)}"
         raise Refusal("not a verb", cure, value=word)

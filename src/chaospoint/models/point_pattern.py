@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Final
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, WithJsonSchema
 
 from chaospoint.models.refusal import Refusal
 
-__all__ = ["PointPattern", "point_pattern"]
+__all__ = ["PATTERN", "PointPattern", "point_pattern"]
 
-_PATTERN = re.compile(r"[a-z0-9_*-]+(?:\.[a-z0-9_*-]+)*")
+PATTERN: Final = r"[a-z0-9_*-]+(\.[a-z0-9_*-]+)*"
+"""What the whole of it looks like; every regular language reads it."""
+
+_PATTERN = re.compile(PATTERN)
 _CURE = "write lower-case words joined by dots, such as payment.charge, or a glob: payment.*"
 
 
@@ -32,4 +35,8 @@ def point_pattern(value: object) -> str:
     raise Refusal(f"{strange.group()!r} is not allowed in a name", _CURE, value=value)
 
 
-PointPattern = Annotated[str, BeforeValidator(point_pattern)]
+PointPattern = Annotated[
+    str,
+    BeforeValidator(point_pattern),
+    WithJsonSchema({"type": "string", "pattern": f"^{PATTERN}$"}),
+]

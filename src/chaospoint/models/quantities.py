@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import isfinite
 from typing import Annotated
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, WithJsonSchema
 
 from chaospoint.models.refusal import Refusal
 
@@ -55,8 +55,15 @@ def _seed(value: object) -> int | None:
     return None if value is None else whole(value, 0, 2**63 - 1)
 
 
-Share = Annotated[float, BeforeValidator(share)]
-Skip = Annotated[int, BeforeValidator(_skip)]
-Count = Annotated[int, BeforeValidator(_count)]
-OptionalCount = Annotated[int | None, BeforeValidator(_times)]
-Seed = Annotated[int | None, BeforeValidator(_seed)]
+def _json(least: int, most: int = _MOST, *, optional: bool = False) -> WithJsonSchema:
+    words = ["integer", "null"] if optional else "integer"
+    return WithJsonSchema({"type": words, "minimum": least, "maximum": most})
+
+
+Share = Annotated[
+    float, BeforeValidator(share), WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1})
+]
+Skip = Annotated[int, BeforeValidator(_skip), _json(0)]
+Count = Annotated[int, BeforeValidator(_count), _json(1)]
+OptionalCount = Annotated[int | None, BeforeValidator(_times), _json(1, optional=True)]
+Seed = Annotated[int | None, BeforeValidator(_seed), _json(0, 2**63 - 1, optional=True)]

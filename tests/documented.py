@@ -1,0 +1,73 @@
+"""Holds answers to the document of the API: what is answered has to stand there, whole."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any
+
+import jsonschema_rs
+
+from chaospoint.control.messages import Request, Response
+from chaospoint.control.openapi import document
+
+__all__ = ["check", "find_operation", "validator", "validator_of"]
+
+
+@cache
+def validator(pointer: str) -> Any:
+    """Return what validates against the schema at a place of the document."""
+    return validator_of({"$ref": f"#{pointer}"})
+
+
+def validator_of(schema: dict[str, Any]) -> Any:
+    """Return what validates against a schema that is part of the document."""
+    told = document(control=False, read=False)
+    whole = {**schema, "components": told["components"], "paths": told["paths"]}
+    return jsonschema_rs.Draft202012Validator(whole, validate_formats=True)
+
+
+def find_operation(method: str, path: str) -> tuple[str, str] | None:
+    """Return the path of the document and the method that a request is for, None if none is."""
+    paths = document(control=False, read=False)["paths"]
+    before, _, rest = path.partition("/v1/points/")
+    if not before and rest:
+        name, _, action = rest.partition("/")
+        path = "/v1/points/{name}" + (f"/{action}" if action else "") if name else path
+    method = "get" if method == "HEAD" else method.lower()
+    return (path, method) if method in paths.get(path, ()) else None
+
+
+def check(request: Request, response: Response) -> None:
+    """Fail unless the document says that this may be answered to that."""
+    status = str(response.status)
+    media = response.headers["content-type"].partition(";")[0]
+    if response.status >= 400:
+        assert media == "application/problem+json"
+    found = find_operation(request.method, request.path)
+    if found is None or response.status in (401, 500):
+        assert status in ("400", "401", "403", "404", "405", "500")
+        if request.method != "HEAD":
+            _validate("/components/schemas/ProblemDocument", response)
+        return
+    path, method = found
+    answers = document(control=False, read=False)["paths"][path][method]["responses"]
+    assert status in answers, f"{method} {path} answered {status}, and {sorted(answers)} are told"
+    answer, place = answers[status], f"/paths/{_escaped(path)}/{method}/responses/{status}"
+    if "$ref" in answer:
+        place = answer["$ref"][1:]
+        answer = document(control=False, read=False)["components"]["responses"][f"Refused{status}"]
+    for name, header in answer.get("headers", {}).items():
+        assert name.lower() in response.headers or not header.get("required"), name
+    if "content" in answer:
+        assert media in answer["content"]
+        if media != "text/plain" and request.method != "HEAD":
+            _validate(f"{place}/content/{_escaped(media)}/schema", response)
+
+
+def _validate(pointer: str, response: Response) -> None:
+    validator(pointer).validate(json.loads(response.body))
+
+
+def _escaped(key: str) -> str:
+    return key.replace("~", "~0").replace("/", "~1").replace("{", "%7B").replace("}", "%7D")
