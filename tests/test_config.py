@@ -15,14 +15,17 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from helpers import Witness
 
 from chaospoint import config
 from chaospoint._injection import Injection
 from chaospoint._inside import inside
-from chaospoint._notice import Notice, Reloaded
+from chaospoint._notice import Notice, Reloaded, RuleArmed
 from chaospoint._registry import Registry
+from chaospoint.control.reconciler import reconciler_of
 from chaospoint.settings import Settings
 from chaospoint.sources import reports
+from chaospoint.stores import open_store
 
 
 @pytest.fixture(autouse=True)
@@ -593,3 +596,36 @@ def test_the_token_is_asked_for(registry: Registry) -> None:
     bearer = {"authorization": "Bearer secret"}
     assert httpx.post(f"{url}/v1/disable", headers=bearer).status_code == 200
     assert not registry.enabled
+
+
+def test_a_second_start_leaves_the_worker_of_the_first_in_its_store(registry: Registry) -> None:
+    settings = Settings(enabled=True, admin="127.0.0.1:0")
+    config.start(settings, registry=registry)
+    config.start(Settings(enabled=True), registry=registry)
+    assert len(reconciler_of(registry).store.workers()) == 1
+
+
+def test_an_old_end_does_not_undo_what_a_new_start_uses(registry: Registry) -> None:
+    """As a thread that is still in `stop` while another is in `start`."""
+    config.start(Settings(enabled=True, admin="127.0.0.1:0"), registry=registry)
+    old = config._running
+    assert old is not None
+    config._running = None
+    config.start(Settings(enabled=True, admin="127.0.0.1:0"), registry=registry)
+    assert config._running is not None
+    old.stop()
+    assert reconciler_of(registry) is config._running._reconciler
+
+
+def test_a_disabled_store_disables_before_environment_and_file_are_armed(
+    registry: Registry, plan_file: Path, tmp_path: Path
+) -> None:
+    store = open_store(f"file://{tmp_path}/store")
+    store.update(lambda desired: desired.disable(by="me", now=1e9))
+    witness = Witness()
+    registry.add_observer(witness)
+    config.start(
+        Settings(enabled=True, points=ENV, config=plan_file, store=store.url), registry=registry
+    )
+    assert not registry.enabled
+    assert not [notice for notice in witness.notices if isinstance(notice, RuleArmed)]

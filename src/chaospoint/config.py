@@ -23,7 +23,7 @@ from chaospoint._inside import transparent
 from chaospoint._registry import Registry, default_registry
 from chaospoint._version import __version__
 from chaospoint.control.door import Door
-from chaospoint.control.reconciler import Reconciler, reconciler_of, use
+from chaospoint.control.reconciler import Reconciler, forget, reconciler_of, use
 from chaospoint.control.server import AdminServer
 from chaospoint.control.service import Service
 from chaospoint.errors import StoreError
@@ -43,7 +43,8 @@ __all__ = ["Permission", "Settings", "permission", "read_settings", "start", "st
 
 _log = logging.getLogger("chaospoint")
 _WAIT_SECONDS = 10.0
-_SETTLED_SECONDS = 1.0  # a child that lives shorter need not have the port
+_SETTLED_SECONDS = 1.0  # a child that lives shorter need not have the port,
+_SILENT_SECONDS = 3.0  # nor one that was not heard of for so long
 _BROKEN = "chaospoint could not start; the program goes on without chaos"
 
 
@@ -78,6 +79,8 @@ def _start(settings: Settings | None, registry: Registry | None) -> None:
     made = _Running(wanted, default_registry() if registry is None else registry)
     with _guard:
         running = _running = _running or made
+        if running is made:
+            made.take_over()
         _have_hooks()
     if running is made:
         made.start()
@@ -100,12 +103,16 @@ def stop() -> None:
     more. Does nothing when not started. Waits for our threads, but not for ever. Safe from any
     thread.
     """
-    global _running
+    global _running, _stopping
     with _guard:
         running, _running = _running, None
+        _stopping = running
     if running is not None:
         with transparent():
             running.stop()
+        with _guard:
+            if _stopping is running:
+                _stopping = None
 
 
 class _Running:
@@ -129,10 +136,17 @@ class _Running:
         self._started = Event()
         self._starter = get_ident()
 
+    def take_over(self) -> None:
+        """Be what the registry follows; a fork from now on finds that."""
+        before = reconciler_of(self.registry)
+        if self._reconciler.store is before.store:
+            before.store.leave(before.id)
+        use(self.registry, self._reconciler)
+
     def start(self) -> None:
         try:
             add_defaults(self.registry)  # they are to hear of a refusal, too
-            use(self.registry, self._reconciler)
+            self._reconciler.heed_switch()
             file = self._sources.read_file()  # first, for it may place points
             read = [self._sources.read_env(), file]
             self._reconciler.reconcile()
@@ -156,10 +170,15 @@ class _Running:
         if self._server is not None:
             self._server.close()
         if self._server is not None or self._reconciler.store.shared:
-            use(self.registry, None)
+            forget(self.registry, self._reconciler)
             self._reconciler.leave()
         self._sources.clear()
         _log.info("chaospoint stopped: pid %d", os.getpid())
+
+    def disown(self) -> None:
+        """Close in a forked child what a parent that is stopping still has open."""
+        if self._server is not None:
+            self._server.renew()
 
     def pause(self) -> None:
         """End the threads, but keep the socket."""
@@ -212,7 +231,8 @@ class _Running:
         except StoreError:
             leaves = False  # nobody knows, and the reconciler has said so
         if leaves:
-            self._server.close()
+            if not self._server.busy:  # else in the next round
+                self._server.close()
         elif self._server.url is None and self._server.open(taken=None):
             _log.info("the admin endpoint is served here now: %s", self._server.url)
             self._reconciler.report()
@@ -220,7 +240,10 @@ class _Running:
     def _has_children(self) -> bool:
         store, own = self._reconciler.store, self._reconciler.id
         settled = time() - _SETTLED_SECONDS
-        return any(one.parent == own and one.started_at < settled for one in store.workers())
+        return any(
+            one.parent == own and one.started_at < settled and one.seconds_silent < _SILENT_SECONDS
+            for one in store.workers()
+        )
 
     def _say(self, read: list[str]) -> None:
         settings, url = self.settings, self._server and self._server.url
@@ -261,13 +284,12 @@ def _store(settings: Settings, registry: Registry) -> Store:
             return open_store(settings.store)
         except StoreError as error:
             _log.warning("this process follows no store: %s", error)
-    before = reconciler_of(registry)
-    before.store.leave(before.id)
-    return before.store
+    return reconciler_of(registry).store
 
 
 _guard = Lock()
 _running: _Running | None = None
+_stopping: _Running | None = None  # whose socket a child must not keep, either
 
 
 def _before_fork() -> None:
@@ -282,8 +304,11 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
-    global _guard
+    global _guard, _stopping
     _guard = Lock()
+    if _stopping is not None:
+        _stopping.disown()
+        _stopping = None
     if _running is not None:
         with transparent():
             _running.restart()

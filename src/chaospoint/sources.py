@@ -9,16 +9,18 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from chaospoint._notice import Reloaded
 from chaospoint._registry import Registry
 from chaospoint.arming import install_plan
 from chaospoint.errors import ChaosError
-from chaospoint.placing import Placements
 from chaospoint.plan import Plan, load_plan
 from chaospoint.poller import Poller
 from chaospoint.settings import Settings
+
+if TYPE_CHECKING:
+    from chaospoint.placing import Placements
 
 __all__ = ["Sources", "reports"]
 
@@ -41,12 +43,14 @@ class Sources:
     def __init__(self, settings: Settings, registry: Registry) -> None:
         self._settings = settings
         self._registry = registry
-        self._placements = Placements(registry)
-        path = settings.config
-        look = self._placements.look
-        self.poller = (
-            None if path is None else Poller(path, self._load, self._told, after_round=look)
-        )
+        self._placements: Placements | None = None
+        self.poller: Poller | None = None
+        if (path := settings.config) is not None:
+            from chaospoint.placing import Placements  # it loads wrapt, which is slow
+
+            self._placements = Placements(registry)
+            look = self._placements.look
+            self.poller = Poller(path, self._load, self._told, after_round=look)
         self._env_refused: str | None = None
         self._read_at: datetime | None = None
 
@@ -81,7 +85,8 @@ class Sources:
         self._registry.board.remove(rules, "disarmed", by="stop()")  # which says what was in vain
         self._registry.replace((), source="env")
         self._registry.replace((), source="file")
-        self._placements.end()
+        if self._placements is not None:
+            self._placements.end()
 
     def reports(self) -> list[dict[str, object]]:
         """Return how reading went; ``read_at`` is when the file was read last, or tried to be."""
@@ -115,7 +120,7 @@ class Sources:
             seed=self._settings.seed,
             by="CHAOSPOINT_POINTS" if source == "env" else str(self._settings.config),
             replace=True,
-            place=self._placements.put if source == "file" else None,
+            place=self._placements.put if source == "file" and self._placements else None,
             limits=self._settings.limits,
         )
         return _rules(len(wanted.rules))

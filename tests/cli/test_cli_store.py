@@ -178,7 +178,7 @@ def test_disable_is_said_to_be_written_where_the_workers_cannot_be_read(
 
     monkeypatch.setattr(type(store), "workers", broken)
     done = there("disable")
-    assert said(done, 4) == "disabled, generation 1\n"
+    assert said(done, 4) == "disabled, in force in 0 of 1 workers, generation 1\n"
     assert done.stderr == "chaospoint: written: the workers cannot be read: it is broken\n"
     assert store.read().enabled is False
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from chaospoint import Registry
 from chaospoint.control.messages import Request, Response
-from chaospoint.control.reconciler import Reconciler, use
+from chaospoint.control.reconciler import Reconciler, forget, use
 from chaospoint.control.service import Service
 from chaospoint.settings import Settings
 from chaospoint.stores.store import Store
@@ -133,4 +133,4 @@ class Nodes:
             node.reconciler.leave()
             node.registry.disarm()
             node.registry.board.keeper.stop()
-            use(node.registry, None)
+            forget(node.registry, node.reconciler)

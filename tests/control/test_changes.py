@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import logging
 import os
 import threading
 import time
@@ -477,6 +478,7 @@ def test_guesses_that_are_held_back_keep_no_connection_with_a_token_waiting(node
         began = time.monotonic()
         assert with_token.getresponse().status == 200
         assert time.monotonic() - began < 1.5, "others are held back for up to two seconds"
+        assert guessing[0].getresponse().status == 401, "it was held back, and not forgotten"
     finally:
         for connection in guessing:
             connection.close()
@@ -531,7 +533,6 @@ def test_each_write_is_an_entry_with_who_what_and_what_came_of_it(
 @pytest.mark.parametrize(
     ("asked", "token", "who", "status", "words"),
     [
-        (("PUT", CHARGE, FAULT), "wrong", "wrong token", 401, "not the right one"),
         (("PUT", CHARGE, FAULT), "reader", "read token", 403, "only reads"),
         (("PUT", CHARGE, {"latency": -1}), "right", "control token", 422, "latency"),
         (("PUT", "/v1/points/no.such", FAULT), "right", "control token", 404, "no.such"),
@@ -550,6 +551,18 @@ def test_a_refused_write_is_an_entry_that_says_why(
     assert (entry["who"], entry["status"], entry["generation"]) == (who, status, None)
     assert words in entry["detail"]
     assert token == "right" or "Bearer" not in json.dumps(entry)
+
+
+def test_who_is_not_let_in_cannot_fill_the_disk_with_entries(
+    tmp_path: Path, nodes: Nodes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The logger tells of it, the file does not."""
+    path = tmp_path / "audit"
+    node = nodes(TOKENS.model_copy(update={"audit_log": path}))
+    node.place("payment.charge")
+    with caplog.at_level(logging.INFO, "chaospoint.audit"):
+        assert audited(node, path, "PUT", CHARGE, FAULT, authorization="Bearer wrong") is None
+    assert '"who": "wrong token"' in caplog.text
 
 
 def test_threads_wait_for_workers_each_for_itself(nodes: Nodes) -> None:
@@ -579,3 +592,33 @@ def _until(what: Callable[[], object]) -> None:
             return
         done.wait(0.01)
     pytest.fail("it never came to that")
+
+
+def test_what_is_written_is_no_refusal_where_the_workers_cannot_be_read(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = nodes()
+    node.place("payment.charge")
+    node.follow()
+
+    def broken(self: object) -> object:
+        raise StoreError("it is broken")
+
+    monkeypatch.setattr(type(node.store), "workers", broken)
+    done = node.done("PUT", CHARGE, FAULT)
+    assert (done["acknowledged"], len(done["missing"])) == (0, 1)
+    assert "cannot be read: it is broken" in done["missing"][0]["why"]
+    assert node.rules == ["payment.charge=raise(KeyError)"]
+
+
+def test_a_plan_that_is_put_again_leaves_out_what_was_disarmed_of_its_globs(nodes: Nodes) -> None:
+    node = nodes()
+    node.place("payment.charge")
+    refund = node.place("payment.refund")
+    node.done("PUT", "/v1/points/payment.*", FAULT)
+    node.done("DELETE", "/v1/points/payment.refund")
+    node.done("PUT", "/v1/plan", node.done("GET", "/v1/plan"))
+    assert refund() == "done"
+    node.done("PUT", "/v1/points/payment.*", FAULT)
+    with pytest.raises(KeyError):
+        refund()

@@ -103,7 +103,7 @@ def test_an_empty_plan_takes_all_that_was_put_and_nothing_else(node: Node) -> No
         ([], 422, "not-an-object"),
         (None, 400, "empty-plan"),
         (
-            {"rules": [], "placements": [{"target": "os:getcwd", "point": "os.getcwd"}]},
+            {"rules": [], "placements": {"os:getcwd": "os.getcwd"}},
             422,
             "invalid-plan",
         ),

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -21,6 +22,7 @@ from chaospoint._epoch import Source
 from chaospoint.arming import arm, install_plan
 from chaospoint.control import reconciler as module
 from chaospoint.control.reconciler import Reconciler, reconciler_of
+from chaospoint.control.service import Service
 from chaospoint.errors import NotPermitted, StoreError
 from chaospoint.plan import parse_plan
 from chaospoint.settings import Settings
@@ -862,3 +864,97 @@ def test_there_is_one_reconciler_for_a_registry_whoever_asks(pool: Threads) -> N
     registry = Registry()
     found = pool.map(lambda _: reconciler_of(registry), range(16))
     assert len({id(one) for one in found}) == 1
+
+
+# What the others need not suffer for
+
+
+def test_a_refused_change_keeps_no_other_out(nodes: Nodes) -> None:
+    first, second = nodes(), nodes(Settings(enabled=True, forbidden_kinds=("hang",)))
+    for node in (first, second):
+        node.place("payment.charge")
+        node.place("payment.refund")
+        node.follow()
+    (missing,) = first.done("PUT", "/v1/points/payment.refund", {"hang": True})["missing"]
+    assert "FORBIDDEN_KINDS" in missing["why"]
+    done = first.done("PUT", CHARGE, FAULT)
+    assert second.rules == ["payment.charge=raise(KeyError)"]
+    assert "generation 1 is refused" in done["missing"][0]["why"], "it does still not run all of it"
+    first.done("DELETE", "/v1/points/payment.refund")
+    assert second.refusal == ""
+
+
+def test_a_worker_that_its_own_code_disabled_does_not_acknowledge_rules(
+    two: tuple[Node, Node],
+) -> None:
+    first, second = two
+    second.registry.disable()
+    (missing,) = first.done("PUT", CHARGE, FAULT)["missing"]
+    assert missing["id"] == second.reconciler.id
+    assert "disabled by its own code" in missing["why"]
+    assert "missing" not in first.done("DELETE", CHARGE), "there is nothing left to run"
+
+
+def test_who_begins_is_known_before_it_looks_so_that_writes_wait_for_it() -> None:
+    known: list[int] = []
+
+    class Watched(MemoryStore):
+        def read(self) -> Desired:
+            known.append(len(self.workers()))
+            return super().read()
+
+    registry = Registry()
+    Reconciler(Watched(), registry).reconcile()
+    assert known == [1]
+
+
+def test_orders_that_the_store_has_forgotten_are_taken_for_the_worst(
+    two: tuple[Node, Node],
+) -> None:
+    first, second = two
+    arm("payment.charge", exception=OSError, registry=second.registry)
+    first.others = []  # the second is stopped for a while
+    for nth in range(102):
+        first.store.update(lambda d, nth=nth: d.disarm(f"point-{nth}", by="me", now=1e9))
+    put = parse_plan([{"point": "payment.charge", "exception": "KeyError"}]).rules[0]
+    first.store.update(lambda d: d.put([(put, None)], default_seconds=60, by="me", now=time.time()))
+    assert second.rules == ["payment.charge=raise(OSError)"]
+    second.follow()
+    assert second.rules == ["payment.charge=raise(KeyError)"], "what stands is armed all the same"
+
+
+def test_a_limit_on_lifetimes_counts_from_when_a_rule_was_armed(nodes: Nodes) -> None:
+    node = nodes()
+    put = parse_plan([{"point": "payment.charge", "latency": 1}]).rules[0]
+    for ago in (100.0, 40.0):
+        armed_at = time.time() - ago
+        node.store.update(
+            lambda d, at=armed_at: d.put([(put, None)], default_seconds=600, by="me", now=at)
+        )
+        late = nodes(Settings(enabled=True, max_expires_after=60))  # type: ignore[arg-type]
+        late.place("payment.charge")
+        late.follow()
+        left = [rule.seconds_left for rule in late.registry.rules()]
+        assert left == ([] if ago > 60 else [pytest.approx(20, abs=5)])
+
+
+def test_a_round_after_the_end_does_not_bring_the_worker_back(two: tuple[Node, Node]) -> None:
+    first, second = two
+    first.done("PUT", CHARGE, FAULT)
+    second.reconciler.leave()
+    second.follow()
+    assert second.rules == []
+    assert second.reconciler.id not in {one.id for one in first.store.workers()}
+
+
+def test_the_limits_of_a_service_hold_where_nothing_was_started() -> None:
+    registry = Registry()
+    registry.point("auth.login")
+    settings = Settings(enabled=True, forbidden_points=("auth.*",), seed=7)
+    service = Service.of(settings, registry)
+    body = {"latency": 0}
+    assert finished(service.steps(request("PUT", "/v1/points/*", body))).status == 200
+    (rule,) = registry.rules()
+    assert not rule.covers("auth.login")
+    assert not rule.terms.seed_drawn
+    registry.disarm()

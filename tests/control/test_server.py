@@ -18,9 +18,11 @@ from chaospoint._inside import inside
 from chaospoint._registry import Registry
 from chaospoint.control.listener import Listener
 from chaospoint.control.messages import MAX_BODY, Request
+from chaospoint.control.reconciler import reconciler_of
 from chaospoint.control.server import AdminServer
 from chaospoint.control.service import Service, Steps
 from chaospoint.settings import Settings
+from chaospoint.stores.store import Worker
 
 
 @pytest.fixture
@@ -399,3 +401,23 @@ def test_a_port_is_free_again_at_once(service: Service) -> None:
     assert second.open()
     with closing(second):
         assert httpx.get(f"{second.url}/v1/status").status_code == 200
+
+
+def test_the_end_of_the_server_lets_out_answers_that_wait_for_other_workers(
+    registry: Registry, service: Service
+) -> None:
+    reconciler_of(registry).store.report(Worker("busy", 1))
+    server = AdminServer(service, "127.0.0.1", 0, token=False)
+    server.open()
+    with httpx.Client(base_url=server.url or "", timeout=10) as client:
+        answers: list[httpx.Response] = []
+        body = {"latency": 0}
+        put = threading.Thread(
+            target=lambda: answers.append(client.put("/v1/points/db.query", json=body))
+        )
+        put.start()
+        while not server.busy:
+            assert put.is_alive()
+        server.close()
+        put.join(10)
+    assert answers[0].json()["missing"][0]["id"] == "busy"

@@ -80,7 +80,7 @@ class Session:
             )
         missing = answer.get("missing") or ()
         for one in missing:
-            who = "written" if one.get("pid") is None else f"pid {one['pid']} does not run it"
+            who = "written" if not one.get("pid") else f"pid {one['pid']} does not run it"
             self.output.say(f"{who}: {one.get('why')}")
         if missing:
             raise typer.Exit(ExitCode.UNACKNOWLEDGED)

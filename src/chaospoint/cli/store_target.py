@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from getpass import getuser
 
 from chaospoint._names import matches, nearest
@@ -15,8 +16,9 @@ from chaospoint.cli.store_views import live, points_of, rules_of, status_of
 from chaospoint.cli.target import HeldPlan, Json
 from chaospoint.control.audit import Audit
 from chaospoint.control.changes import EXPIRES_AFTER_SECONDS
+from chaospoint.control.problem import problem_of
 from chaospoint.control.state import state_of_worker, state_of_write
-from chaospoint.errors import InvalidPlan, StoreError, UnknownPoint
+from chaospoint.errors import ChaosError, InvalidPlan, StoreError, UnknownPoint
 from chaospoint.plan import Plan, Rule, parse_rules, seeds
 from chaospoint.settings import Settings
 from chaospoint.stores.desired import Desired
@@ -149,20 +151,14 @@ class StoreTarget:
     def _write(
         self, what: str, edit: Edit, *, rules: Sequence[Rule] = (), whatever: bool = False
     ) -> tuple[Desired, Json]:
-        desired = waited_for(updated(self._store, edit, whatever=whatever))
-        self._audit.record(
-            what, 200, who=_by(), client="shell", generation=desired.generation, rules=rules
-        )
+        record = partial(self._audit.record, what, rules=rules, who=_by(), client="shell")
         try:
-            told = waited_for(acknowledged(self._store, desired.generation))
-        except StoreError as error:  # it is written all the same
-            why = f"the workers cannot be read: {error}"
-            return desired, {
-                "generation": desired.generation,
-                "workers": None,
-                "acknowledged": None,
-                "missing": [{"id": None, "pid": None, "generation": None, "why": why}],
-            }
+            desired = waited_for(updated(self._store, edit, whatever=whatever))
+        except ChaosError as error:
+            record(status=problem_of(error).status, detail=str(error))
+            raise
+        record(status=200, generation=desired.generation)
+        told = waited_for(acknowledged(self._store, desired.generation))
         return desired, state_of_write(told)
 
     def _status(self, desired: Desired) -> Json:

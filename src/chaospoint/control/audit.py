@@ -28,7 +28,6 @@ _MAX_TEXT = 1024
 _FLAGS = (
     os.O_WRONLY
     | os.O_APPEND
-    | os.O_CREAT
     | getattr(os, "O_NOFOLLOW", 0)
     | getattr(os, "O_CLOEXEC", 0)
     | getattr(os, "O_NONBLOCK", 0)  # of a pipe that nobody reads
@@ -67,12 +66,14 @@ class Audit:
         generation: int | None = None,
         rules: Sequence[Rule] = (),
         detail: str = "",
+        strange: bool = False,
     ) -> None:
         """Write down that ``who`` asked from ``client`` for ``what``, and how it was answered.
 
         ``status`` is None if nobody waited for the answer.
         ``what``: method and path. ``rules``: those put, of which the values of ``where`` are not
-        shown. ``detail``: why it was refused.
+        shown. ``detail``: why it was refused. ``strange``: who asked was not let in, so the file
+        is spared: anybody could fill the disk.
         """
         entry: dict[str, object] = {
             "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -90,7 +91,7 @@ class Audit:
         line = _line(entry)
         with suppress(Exception):  # a handler of the host's
             _audit_log.info("%s", line)
-        if self._path is not None:
+        if self._path is not None and not strange:
             self._append(self._path, line)
 
     def _append(self, path: Path, line: str) -> None:
@@ -122,21 +123,31 @@ class Audit:
 
 
 def _append(path: Path, line: bytes) -> None:
+    file = _opened(path)
     try:
-        file = os.open(path, _FLAGS, 0o600)
-    except FileNotFoundError:
-        os.makedirs(path.parent, 0o700, exist_ok=True)
-        file = os.open(path, _FLAGS, 0o600)
-    try:
-        if not stat.S_ISREG(os.fstat(file).st_mode):
+        found = os.fstat(file)
+        if not stat.S_ISREG(found.st_mode):
             raise OSError(None, "not a regular file")
-        if os.geteuid() == 0:  # root at a shell must not keep the service out
-            owner = os.stat(path.parent)
-            os.fchown(file, owner.st_uid, owner.st_gid)
+        if found.st_nlink != 1:
+            raise OSError(None, "a file that has other names, too")
         if (written := os.write(file, line)) < len(line):
             raise OSError(None, f"only {written} of {len(line)} bytes could be written")
     finally:
         os.close(file)
+
+
+def _opened(path: Path) -> int:
+    with suppress(FileNotFoundError):
+        return os.open(path, _FLAGS)
+    os.makedirs(path.parent, 0o700, exist_ok=True)
+    try:
+        file = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return os.open(path, _FLAGS)
+    if hasattr(os, "geteuid") and os.geteuid() == 0:  # root at a shell keeps no service out
+        owner = os.stat(path.parent)
+        os.fchown(file, owner.st_uid, owner.st_gid)
+    return file
 
 
 def _line(entry: dict[str, object]) -> str:

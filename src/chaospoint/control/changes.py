@@ -7,7 +7,8 @@ event loop wait each in their own way.  What can be refused is refused before an
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from functools import partial
 from time import time
 from typing import TYPE_CHECKING
 
@@ -45,16 +46,22 @@ class Changes:
     """
 
     def __init__(
-        self, registry: Registry, *, seed: int | None = None, limits: Limits = NO_LIMITS
+        self,
+        registry: Registry,
+        reconciler: Callable[[], Reconciler] | None = None,
+        *,
+        seed: int | None = None,
+        limits: Limits = NO_LIMITS,
     ) -> None:
         self._registry = registry
+        self._find = reconciler or partial(reconciler_of, registry, seed=seed, limits=limits)
         self._seed = seed
         self._limits = limits
         self._lifetime = limits.lifetime(EXPIRES_AFTER_SECONDS) or EXPIRES_AFTER_SECONDS
 
     @property
     def _reconciler(self) -> Reconciler:
-        return reconciler_of(self._registry)
+        return self._find()
 
     def put(
         self, plan: Plan, *, name: str | None = None, by: str, expected: int | None = None

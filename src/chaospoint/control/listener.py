@@ -47,7 +47,8 @@ class Listener(ThreadingMixIn, TCPServer):
         self.service = service
         self.address_family = family
         self.timeout_seconds = timeout
-        self.replies = Replies()
+        self.replies = Replies()  # what a fork waits for: nobody is in the middle of anything
+        self.answers = Replies()  # what an end waits for: nobody is left without an answer
         self._open: dict[socket.socket, float] = {}  # the oldest first, and until when
         self._heard: set[socket.socket] = set()  # those whose whole request is here
         self._cut: set[socket.socket] = set()  # those that are only left to end
@@ -79,6 +80,7 @@ class Listener(ThreadingMixIn, TCPServer):
         with self._guard:
             if self._thread is None:
                 self.replies.open()
+                self.answers.open()
                 self._thread = Thread(target=self._accept, name="chaospoint-admin", daemon=True)
                 self._thread.start()
 
@@ -95,6 +97,7 @@ class Listener(ThreadingMixIn, TCPServer):
     def drop(self) -> None:
         """Close what is left of a server that is not to run again."""
         self.replies.close()
+        self.answers.close()
         for connection in tuple(self._open):
             _shutdown(connection)
         self._waker.close()
@@ -212,7 +215,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, request: Request) -> None:
         """Answer; a fork need not wait for other workers, nor for who guesses."""
-        with contextlib.closing(self.server.service.steps(request)) as steps:
+        with self.server.answers, contextlib.closing(self.server.service.steps(request)) as steps:
             while True:
                 with self.server.replies:
                     try:
@@ -237,7 +240,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._reply(problem.response())
 
     def log_message(self, format: str, *args: Any) -> None:
-        _log.debug("admin endpoint, %s: " + format, self.client_address[0], *args)
+        _log.debug("admin endpoint, %s: %r", self.client_address[0], format % args)
 
     def version_string(self) -> str:
         return "chaospoint"

@@ -13,6 +13,8 @@ import os
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from secrets import token_hex
 from threading import Lock
@@ -36,32 +38,41 @@ from chaospoint.stores.store import Store, Worker
 if TYPE_CHECKING:
     from chaospoint._epoch import Source
 
-__all__ = ["Reconciler", "reconciler_of", "use"]
+__all__ = ["Reconciler", "forget", "reconciler_of", "use"]
 
 _log = logging.getLogger("chaospoint")
 
 BUSY_SECONDS: Final = 0.1
 IDLE_SECONDS: Final = 1.0
 _RECENT_SECONDS = 10.0
+_PATIENCE_SECONDS = 2.0
+_STAYS = "; what is armed stays until its deadline"
 _MAX_POINTS = 1000  # names that a worker tells the store of
 _REMEMBERED = 100  # orders
 
 _in_use: WeakKeyDictionary[Registry, Reconciler] = WeakKeyDictionary()
 
 
-def reconciler_of(registry: Registry) -> Reconciler:
-    """Return the one that is in use for ``registry``; one that keeps to this process if none is."""
+def reconciler_of(
+    registry: Registry, *, seed: int | None = None, limits: Limits = NO_LIMITS
+) -> Reconciler:
+    """Return the one that is in use for ``registry``; if none is one that keeps to this process,
+    with this seed and these limits."""
     if (found := _in_use.get(registry)) is None:
-        found = _in_use.setdefault(registry, Reconciler(MemoryStore(), registry))
+        made = Reconciler(MemoryStore(), registry, seed=seed, limits=limits)
+        found = _in_use.setdefault(registry, made)
     return found
 
 
-def use(registry: Registry, reconciler: Reconciler | None) -> None:
-    """Have ``reconciler`` used for ``registry``, or none."""
-    if reconciler is None:
-        _in_use.pop(registry, None)
-    else:
-        _in_use[registry] = reconciler
+def use(registry: Registry, reconciler: Reconciler) -> None:
+    """Have ``reconciler`` used for ``registry``."""
+    _in_use[registry] = reconciler
+
+
+def forget(registry: Registry, reconciler: Reconciler) -> None:
+    """Have ``reconciler`` not used any more, unless another one is by now."""
+    if _in_use.get(registry) is reconciler:
+        del _in_use[registry]
 
 
 class Reconciler:
@@ -103,7 +114,7 @@ class Reconciler:
         self._touched: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED)
         self._said = ""  # what was said last, to say it once
         self._round = Lock()
-        self._again = False
+        self._again = self._left = False
         self._reporting = Lock()
         self.rounds = Rounds("chaospoint-store", self._interval, self._tended)
 
@@ -150,12 +161,25 @@ class Reconciler:
             finally:
                 self._round.release()
 
+    def heed_switch(self) -> None:
+        """Disable this process if the store says so, before anything else is armed in it."""
+        try:
+            desired = self.store.read()
+        except StoreError:
+            return  # the first round says it
+        if not desired.enabled:
+            self._registry.disable(by=desired.by)
+
     def _make_round(self) -> None:
+        if self._left:
+            return
+        if self._generation is None:
+            self.report()  # before it looks: who writes from now on waits for this process
         self._refusal = self._follow()
         untold = self._untold()
         why = self._refusal or untold
         if why and why != self._said:
-            _log.warning("%s; what is armed stays until its deadline", why)
+            _log.warning("%s", why)
         self._said = why
 
     def _follow(self) -> str:
@@ -163,7 +187,7 @@ class Reconciler:
         try:
             desired = self.store.read()
         except StoreError as error:
-            return f"the store {self.store.url} cannot be read: {error}"
+            return f"the store {self.store.url} cannot be read: {error}{_STAYS}"
         if desired is not self._seen and desired != self._seen:
             self._refused = self._bring_into_force(desired)
             self._seen = desired
@@ -176,7 +200,7 @@ class Reconciler:
         known = self._generation
         self._changed_at = monotonic()
         if known and desired.generation == 0:
-            return f"the store {self.store.url} has lost its document"
+            return f"the store {self.store.url} has lost its document{_STAYS}"
         if known is None:
             self._join(desired)
         else:
@@ -206,6 +230,11 @@ class Reconciler:
     def _catch_up(self, desired: Desired, known: int) -> None:
         """Do once what was ordered since generation ``known``."""
         registry = self._registry
+        if known < desired.forgotten:
+            # Orders that nobody remembers may have been any: better too much than too little.
+            registry.board.disarm("*", desired.by, ("code", "test", "env", "file"))
+            registry.replace((), source=self.source, by=desired.by)
+            self._in_force = {}
         if desired.disabled > known:
             registry.disable(by=desired.by)
         if desired.enabled and desired.switched > known:
@@ -219,42 +248,67 @@ class Reconciler:
                 self._touched.append((order.generation, count))
 
     def _arm(self, desired: Desired) -> str:
-        """Arm what stands in the store; return why that was refused, and then the old ones stay
-        that are still to stay."""
-        self._tried_at, now = monotonic(), time()
-        stays = [one for one in desired.entries if one.id in self._in_force]
-        # What is in force has its deadline on the clock of this process.
-        entries = [
-            one for one in desired.entries if one.id in self._in_force or one.seconds_left(now) > 0
-        ]
-        why = self._refused = self._installed(desired, entries)
-        also = self._installed(desired, stays) if why else ""
-        return f"{why}; {also}" if also not in ("", why) else why
+        """Arm what stands in the store; return what of it cannot be armed, and why.
 
-    def _installed(self, desired: Desired, entries: list[Entry]) -> str:
-        """Make ``entries`` all that is in force; return why not."""
+        A change is armed whole or not at all, and one that is refused keeps no other out.
+        """
+        registry, self._tried_at = self._registry, monotonic()
+        add_defaults(registry)
+        standing: dict[str, Terms] = {}
+        whys: list[str] = []
+        for change, entries in groupby(desired.entries, attrgetter("change")):
+            try:
+                standing |= self._terms(list(entries))
+            except Exception as error:
+                whys.append(self._why(f"generation {change}", error))
         try:
-            add_defaults(self._registry)
-            made = {one.id: self._in_force.get(one.id) or self._compile(one) for one in entries}
-            self._registry.replace(list(made.values()), source=self.source, by=desired.by)
-        except ChaosError as error:
-            return f"generation {desired.generation} is refused: {error}"
-        except Exception as error:
-            why = f"generation {desired.generation} is refused by a bug in chaospoint: {error!r}"
-            if why != self._refused:
-                _log.exception("%s", why)
-            return why
-        self._in_force = made
-        return ""
+            registry.replace(list(standing.values()), source=self.source, by=desired.by)
+            self._in_force = standing
+        except Exception as error:  # the points have changed meanwhile
+            whys.append(self._why(f"generation {desired.generation}", error))
+        if standing and desired.enabled and not registry.enabled:
+            whys.append(
+                "this process was disabled by its own code: call chaospoint.enable() there, or "
+                "POST /v1/enable"
+            )
+        return "; ".join(whys)
 
-    def _compile(self, entry: Entry) -> Terms:
+    def _why(self, what: str, error: Exception) -> str:
+        """Return why something is refused; a bug is logged once."""
+        if isinstance(error, ChaosError):
+            return f"{what} is refused: {error}"
+        why = f"{what} is refused by a bug in chaospoint: {error!r}"
+        if why not in self._refused:
+            _log.error("%s", why, exc_info=error)
+        return why
+
+    def _terms(self, entries: list[Entry]) -> dict[str, Terms]:
+        """Return what the entries of one change are to the kernel; raises `ChaosError` if one of
+        them cannot be armed here."""
+        # What is in force has its deadline on the clock of this process.
+        now = time()
+        made = {
+            one.id: self._in_force.get(one.id) or self._compile(one, now)
+            for one in entries
+            if one.id in self._in_force or self._seconds_left(one, now) > 0
+        }
+        fresh = [terms for key, terms in made.items() if key not in self._in_force]
+        if fresh and self._registry.enabled:
+            self._registry.board.tried(fresh, self.source)
+        return made
+
+    def _seconds_left(self, entry: Entry, now: float) -> float:
+        most = self._limits.lifetime(entry.expires_after) or entry.expires_after
+        return entry.seconds_left(now) - (entry.expires_after - most)
+
+    def _compile(self, entry: Entry, now: float) -> Terms:
         plan = Plan(rules=[entry.rule])
         (terms,) = compile_plan(plan, trust="loaded", seed=self._seed, limits=self._limits)
         if entry.seed is not None:
             schedule = replace(terms.schedule, seed=entry.seed)
             terms = terms._replace(schedule=schedule, seed_drawn=False)
         return terms._replace(
-            expires_after=self._limits.lifetime(entry.seconds_left(time())),
+            expires_after=self._seconds_left(entry, now),
             key=entry.id,
             excluded=(*terms.excluded, *entry.excluded),
         )
@@ -279,13 +333,16 @@ class Reconciler:
                     )
                 )
         except StoreError as error:
-            return f"the store {self.store.url} cannot be told of this process: {error}"
+            return f"the store {self.store.url} cannot be told of this process: {error}{_STAYS}"
         return ""
 
     # -- coming and going ------------------------------------------------------------------
 
     def leave(self) -> None:
-        """Take this process out of the store, and disarm what it had from there."""
+        """Take this process out of the store, and disarm what it had from there; for good."""
+        self._left = True
+        if self._round.acquire(timeout=_PATIENCE_SECONDS):  # that no round brings it back
+            self._round.release()
         try:
             self.store.leave(self.id)
         except StoreError as error:

@@ -21,6 +21,11 @@ class Replies:
         self._shut = False
         self._closed = False
 
+    @property
+    def under_way(self) -> int:
+        """How many are under way."""
+        return self._under_way
+
     def __enter__(self) -> None:
         with self._changed:
             self._changed.wait_for(lambda: self._closed or not self._shut)

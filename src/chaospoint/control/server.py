@@ -14,6 +14,7 @@ from threading import Lock
 from chaospoint.control.door import is_loopback
 from chaospoint.control.listener import Listener
 from chaospoint.control.service import Service
+from chaospoint.stores.writing import PATIENCE_SECONDS
 
 __all__ = ["AdminServer"]
 
@@ -56,6 +57,12 @@ class AdminServer:
         host, port = map(str, listener.server_address[:2])
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
+    @property
+    def busy(self) -> bool:
+        """Whether somebody waits for an answer."""
+        listener = self._current()
+        return listener is not None and listener.answers.under_way > 0
+
     def open(self, *, taken: int | None = logging.WARNING) -> bool:
         """Bind and serve; if that cannot be, say why and return False, and raise nothing.
 
@@ -71,10 +78,11 @@ class AdminServer:
             return True
 
     def close(self) -> None:
-        """Let replies under way out, for a second at most, and end it."""
+        """Let those under way have their answers, for some seconds at most, and end it."""
         with self._guard:
             listener, self._listener = self._current(), None
         if listener is not None:
+            listener.answers.shut(PATIENCE_SECONDS + 1.0)
             listener.halt()
             listener.server_close()
             listener.drop()

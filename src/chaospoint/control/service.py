@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from chaospoint._inside import transparent
 from chaospoint._registry import Registry, default_registry
@@ -50,6 +51,7 @@ class _Change:
     generation: int | None = None
     rules: Sequence[Rule] = ()
     detail: str = ""
+    let_in: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +115,9 @@ class Service:
         self._registry = registry
         self._door = door
         self._audit = audit or Audit()
-        self._views = Views(registry, door)
-        self._changes = Changes(registry, seed=seed, limits=limits)
+        self._reconciler = partial(reconciler_of, registry, seed=seed, limits=limits)
+        self._views = Views(registry, door, self._reconciler)
+        self._changes = Changes(registry, self._reconciler, seed=seed, limits=limits)
         dry = frozenset({"dry_run"})
         self._routes: Mapping[str, Mapping[str, _Route]] = {
             "/v1/status": {"GET": _Route(self._status)},
@@ -185,10 +188,12 @@ class Service:
             generation=change.generation,
             rules=change.rules,
             detail=change.detail,
+            strange=not change.let_in and caller.name in ("wrong token", "no token"),
         )
 
     def _answer(self, request: Request, change: _Change) -> Steps:
         self._door.check(request)
+        change.let_in = True
         path, name = request.path, ""
         if path.startswith(_POINTS):
             name, slash, action = path.removeprefix(_POINTS).partition("/")
@@ -223,7 +228,7 @@ class Service:
         return reply(200, self._views.workers())
 
     def _plan(self, call: _Call) -> Response:
-        desired = reconciler_of(self._registry).store.read()
+        desired = self._reconciler().store.read()
         tag = f'"{desired.generation}"'
         if call.request.headers.get("if-none-match") == tag:
             return reply(304, b"", headers={"etag": tag})
@@ -279,7 +284,7 @@ class Service:
 
     def _previewed(self, call: _Call, plan: Plan, name: str | None) -> Response:
         rules, remarks = self._changes.tried(plan, name)
-        desired = reconciler_of(self._registry).store.read()
+        desired = self._reconciler().store.read()
         self._changes.put_edit(plan, name=name, by=call.by, expected=call.expected)(desired)
         replaced = [one.rule for one in _standing(desired) if name in (None, one.rule.point)]
         return reply(

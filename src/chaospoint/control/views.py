@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 
 from chaospoint._epoch import ArmedRule
@@ -14,7 +14,7 @@ from chaospoint._registry import Registry
 from chaospoint._version import __version__
 from chaospoint.control.door import Door
 from chaospoint.control.journal import journal_of
-from chaospoint.control.reconciler import Reconciler, reconciler_of
+from chaospoint.control.reconciler import Reconciler
 from chaospoint.control.state import (
     instant,
     state_of_injection,
@@ -35,14 +35,17 @@ class Views:
     Safe from any thread; each answer is plain data.
     """
 
-    def __init__(self, registry: Registry, door: Door) -> None:
+    def __init__(
+        self, registry: Registry, door: Door, reconciler: Callable[[], Reconciler]
+    ) -> None:
         self._registry = registry
         self._door = door
+        self._find = reconciler
         self._journal = journal_of(registry)
 
     @property
     def _reconciler(self) -> Reconciler:
-        return reconciler_of(self._registry)
+        return self._find()
 
     def status(self) -> dict[str, object]:
         """Return who answers, whether anything may arm and why not, the sources, and all rules."""

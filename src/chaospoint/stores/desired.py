@@ -92,6 +92,11 @@ class Entry(Model):
     seed: Seed = None
     excluded: Annotated[tuple[str, ...], BeforeValidator(_patterns)] = ()
 
+    @property
+    def change(self) -> str:
+        """The generation that put it there."""
+        return self.id.partition(".")[0]
+
     def seconds_left(self, now: float) -> float:
         """Return for how long it is still to act; never more than when it was armed."""
         return min(self.armed_at + self.expires_after - now, self.expires_after)
@@ -130,7 +135,8 @@ class Desired(Model):
     """What is to be in force in every process.
 
     ``generation`` rises with each change; 0 is a store in which nothing was ever written.
-    ``enabled`` is the master switch, ``switched`` the generation in which it was turned last, and
+    ``forgotten`` is the generation of the latest order that is not kept any more. ``enabled`` is
+    the master switch, ``switched`` the generation in which it was turned last, and
     ``disabled`` that in which it was turned off last.
     ``entries`` are in the order in which they are tried. ``orders`` are the latest ones, the
     oldest first. ``by`` and ``at`` tell of the latest change.
@@ -141,6 +147,7 @@ class Desired(Model):
     enabled: Flag = True
     switched: Skip = 0
     disabled: Skip = 0
+    forgotten: Skip = 0
     entries: Annotated[tuple[Entry, ...], _models(Entry)] = ()
     orders: Annotated[tuple[Order, ...], _models(Order)] = ()
     by: Text = ""
@@ -196,12 +203,14 @@ class Desired(Model):
     ) -> Self:
         """Put rules, each with its seed, in place of those on exactly ``name``, before all others.
 
-        Without a name in place of all. ``default_seconds``: the lifetime of a rule that has none.
+        Without a name in place of all; what was disarmed out of a glob that stays stays out of it.
+        ``default_seconds``: the lifetime of a rule that has none.
         Raises `NotPermitted` while disabled and `LimitExceeded` beyond `MAX_RULES`.
         """
         if not self.enabled:
             raise NotPermitted("chaospoint is disabled, so nothing can be armed: enable it first")
         after = self.generation + 1
+        taken = {str(one.rule): one.excluded for one in self.entries} if name is None else {}
         fresh = [
             Entry(
                 id=f"{after}.{place}@{now:.3f}",
@@ -210,6 +219,7 @@ class Desired(Model):
                 by=by,
                 armed_at=now,
                 expires_after=rule.expires_after or default_seconds,
+                excluded=taken.get(str(rule), ()),
             )
             for place, (rule, seed) in enumerate(rules, 1)
         ]
@@ -248,8 +258,11 @@ class Desired(Model):
     ) -> Self:
         order = Order(what=what, pattern=pattern, generation=self.generation + 1, at=now, by=by)
         # An order that this one includes need not be given again to processes still to come.
-        kept = (o for o in self.orders if o.what != what or not matches(pattern, o.pattern))
-        return self._next(by, now, orders=(*kept, order)[-_MAX_ORDERS:], **more)
+        kept = [o for o in self.orders if o.what != what or not matches(pattern, o.pattern)]
+        lost = kept[: len(kept) + 1 - _MAX_ORDERS] if len(kept) >= _MAX_ORDERS else []
+        forgotten = max((one.generation for one in lost), default=self.forgotten)
+        orders = (*kept[len(lost) :], order)
+        return self._next(by, now, orders=orders, forgotten=forgotten, **more)
 
     def _next(self, by: str, now: float, **changes: Any) -> Self:
         entries = changes.pop("entries", self.entries)

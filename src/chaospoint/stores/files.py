@@ -25,6 +25,7 @@ __all__ = [
     "Directory",
     "Missing",
     "NoRoom",
+    "close_inherited",
     "lock",
     "opened",
     "read",
@@ -36,6 +37,7 @@ __all__ = [
 NEW = ".new"
 """How the name of a file ends that is not complete yet."""
 
+_being_made: set[int] = set()
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -79,6 +81,14 @@ def lock(fd: int, path: str) -> None:
 def unlock(fd: int) -> None:
     """Unlock an open file or directory for all who have it open by the same act."""
     fcntl.flock(fd, fcntl.LOCK_UN)
+
+
+def close_inherited() -> None:
+    """Close in a forked child what another thread of the parent was making: the child would hold
+    the lock of a process that it is not."""
+    while _being_made:
+        with suppress(OSError):
+            os.close(_being_made.pop())
 
 
 def unlocked(fd: int) -> bool:
@@ -168,6 +178,7 @@ class Directory:
         with told(self.path_of(temporary)):
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             fd = os.open(temporary, flags, 0o600, dir_fd=self.fd)
+        _being_made.add(fd)
         try:
             lock(fd, self.path_of(temporary))
             with told(self.path_of(temporary)):
@@ -178,6 +189,8 @@ class Directory:
             with suppress(StoreError):
                 self.remove(temporary)
             raise
+        finally:
+            _being_made.discard(fd)
         return fd
 
     def reuse(self, reserve: str, name: str, data: bytes, *, after: int = 0) -> None:

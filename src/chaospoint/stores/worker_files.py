@@ -17,7 +17,7 @@ from typing import Any
 
 from chaospoint.errors import StoreError
 from chaospoint.models import strict_json
-from chaospoint.stores.files import NEW, Directory, read, told, unlocked
+from chaospoint.stores.files import NEW, Directory, close_inherited, read, told, unlocked
 from chaospoint.stores.store import Worker
 
 __all__ = ["WorkerFiles", "all_workers"]
@@ -97,6 +97,7 @@ class WorkerFiles:
     def renew(self) -> None:
         """Close in a forked child what the parent holds."""
         self._guard = Lock()
+        close_inherited()
         for held in self._held.values():
             held.close()
         self._held = {}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from time import monotonic, sleep
 from typing import TypeVar
 
-from chaospoint.errors import StoreBusy
+from chaospoint.errors import StoreBusy, StoreError
 from chaospoint.stores.desired import Desired
 from chaospoint.stores.store import Edit, Store, Worker
 
@@ -71,12 +71,20 @@ def updated(
 def acknowledged(
     store: Store, generation: int, *, now: Callable[[], float] = monotonic
 ) -> Generator[float, None, Acknowledged]:
-    """Wait until every worker has brought ``generation`` into force, or refused; not for ever."""
-    until = now() + PATIENCE_SECONDS
+    """Wait until every worker has brought ``generation`` into force, or refused; not for ever.
+
+    Raises nothing: what is written is written, also where the workers cannot be read.
+    """
+    began, until = now(), now() + PATIENCE_SECONDS
     while True:
-        workers = store.workers()
+        try:
+            workers = store.workers()
+        except StoreError as error:
+            nobody = Worker("", 0, refusal=f"the workers cannot be read: {error}")
+            return Acknowledged(generation, 1, (nobody,))
         behind = [one for one in workers if one.generation < generation]
         if not behind or now() >= until:
             missing = [one for one in workers if one.generation < generation or one.refusal]
             return Acknowledged(generation, len(workers), tuple(missing))
-        yield _STEP_SECONDS
+        # Looking at many workers takes time, so it is done less often the longer it takes.
+        yield min(max(_STEP_SECONDS, (now() - began) / 8), 4 * _STEP_SECONDS)
