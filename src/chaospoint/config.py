@@ -15,7 +15,7 @@ import encodings.utf_8_sig  # noqa: F401 - see below
 import logging
 import os
 from threading import Event, Lock, get_ident
-from time import time
+from time import monotonic, time
 
 # The kernel, and reading a file, import these late; no thread of ours may be the one to do it.
 from chaospoint import _armed, _board, _calls, _drive, _remark  # noqa: F401
@@ -133,6 +133,8 @@ class _Running:
         )
         self._server = _server(settings, registry, shared=self._reconciler.store.shared)
         self._forked = False
+        self._without_port_since: float | None = None
+        self._strange = False  # somebody of another store has the port, and that was said
         self._started = Event()
         self._starter = get_ident()
 
@@ -233,9 +235,29 @@ class _Running:
         if leaves:
             if not self._server.busy:  # else in the next round
                 self._server.close()
-        elif self._server.url is None and self._server.open(taken=None):
+        elif self._server.url is not None:
+            self._without_port_since = None
+        elif self._server.open(taken=None):
             _log.info("the admin endpoint is served here now: %s", self._server.url)
             self._reconciler.report()
+        else:
+            self._look_for_a_stranger()
+
+    def _look_for_a_stranger(self) -> None:
+        """Say once if the port is held by somebody of another store."""
+        store, since = self._reconciler.store, self._without_port_since
+        if since is None:
+            self._without_port_since = monotonic()
+        elif store.shared and not self._strange and monotonic() - since > _SILENT_SECONDS:
+            self._strange = not any(one.admin for one in store.workers())
+            if self._strange:
+                _log.warning(
+                    "the port %s is held by a process of another store, or of none: what is sent "
+                    "there does not reach this service; give each service a CHAOSPOINT_ADMIN of "
+                    "its own, or use chaospoint --store %s",
+                    self.settings.admin,
+                    store.url,
+                )
 
     def _has_children(self) -> bool:
         store, own = self._reconciler.store, self._reconciler.id

@@ -107,6 +107,8 @@ class Placements:
                         one.text,
                         _of_a_script(one),
                     )
+                elif one.module not in sys.modules and one.placed() is None and not one.said:
+                    _say_waiting(one)
             self._all.clear()
 
     def _await_import(self, name: str) -> None:

@@ -265,7 +265,8 @@ def seeds(plan: Plan, seed: int | None = None) -> tuple[int | None, ...]:
         if rule.seed is None and base is not None:
             key = _seed_key(rule)
             count[key] = count.get(key, 0) + 1
-            found.append(derive(base, key, count[key]))
+            # 53 bits: a larger number would not come through JavaScript and jq as it is.
+            found.append(derive(base, key, count[key]) >> 10)
         else:
             found.append(rule.seed)
     return tuple(found)

@@ -81,6 +81,7 @@ def test_a_file_that_is_not_there_is_refused(cli: Cli, nobody: str, command: lis
 
 
 def test_a_plan_is_applied_shown_and_the_same_again(there: Cli, file: Path, tmp_path: Path) -> None:
+    file.write_text(PLAN.replace("seed: 7\n", ""))
     assert f"{file}: 2 rules, in force in" in said(there("plan", "apply", str(file)))
     lines = ["payment.charge=3*latency(200ms)", "db.*=5%raise(KeyError)"]
     assert said(there("plan", "show")).splitlines() == lines
@@ -91,9 +92,25 @@ def test_a_plan_is_applied_shown_and_the_same_again(there: Cli, file: Path, tmp_
     assert load_plan(saved).rules == load_plan(file).rules
 
 
-def test_a_difference_is_unified_and_exit_code_1(there: Cli, file: Path) -> None:
+def test_the_seed_of_a_plan_comes_back_as_those_of_its_rules(
+    there: Cli, file: Path, tmp_path: Path
+) -> None:
+    """So what was shown can be applied again, and fires where it fired."""
     said(there("plan", "apply", str(file)))
-    file.write_text(PLAN.replace("200ms", "300ms"))
+    saved = tmp_path / "saved.json"
+    saved.write_text(said(there("plan", "show", "--json")))
+    assert [rule.seed for rule in load_plan(saved).rules] == list(seeds(load_plan(file)))
+    assert all(seed and seed < 2**53 for seed in seeds(load_plan(file))), "as jq can read them"
+    assert said(there("plan", "diff", str(file))) == ""
+    assert said(there("plan", "diff", str(saved))) == ""
+    file.write_text(PLAN.replace("seed: 7", "seed: 8"))
+    assert said(there("plan", "diff", str(file)), 1) != ""
+
+
+def test_a_difference_is_unified_and_exit_code_1(there: Cli, file: Path) -> None:
+    file.write_text(PLAN.replace("seed: 7\n", ""))
+    said(there("plan", "apply", str(file)))
+    file.write_text(PLAN.replace("seed: 7\n", "").replace("200ms", "300ms"))
     lines = said(there("plan", "diff", str(file)), 1).splitlines()
     assert lines[1] == f"+++ {file}"
     assert lines[3:] == [

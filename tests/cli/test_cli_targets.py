@@ -71,7 +71,8 @@ def test_nobody_there_says_what_was_tried_and_the_cure(cli: Cli, nobody: str) ->
     message = complaint(cli("points", "--url", nobody), 3)
     assert message.count("\n") == 1
     assert f"no chaospoint admin endpoint at {nobody} (" in message
-    assert "CHAOSPOINT_ENABLED=true and CHAOSPOINT_ADMIN=true? or give --url or --store" in message
+    assert "CHAOSPOINT_ENABLED=true and CHAOSPOINT_ADMIN=true? give its --url" in message
+    assert "or use --store" in message
     document = told(cli("points", "--url", nobody, "--json"), 3)
     assert document["type"] == "urn:chaospoint:problem:nobody-there"
     assert document["cure"]

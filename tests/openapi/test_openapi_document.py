@@ -351,6 +351,7 @@ def test_kinds_that_packages_add_are_allowed_for_and_not_loaded(
 ) -> None:
     monkeypatch.syspath_prepend(PACKAGES / "brownout")
     kinds._added.cache_clear()
+    kinds._loaded.cache_clear()
     document.cache_clear()
     documented.validator.cache_clear()
     try:

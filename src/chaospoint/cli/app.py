@@ -52,8 +52,8 @@ def common(
     """Arm and disarm the chaos points of a running service.
 
     The service is at http://127.0.0.1:8475 unless --url or --store says another place. The token
-    is read from CHAOSPOINT_ADMIN_TOKEN. Exit codes: 0 done, 1 refused, 2 wrong usage, 3 nobody
-    there, 4 written but not in force in every worker.
+    is read from CHAOSPOINT_ADMIN_TOKEN, or CHAOSPOINT_ADMIN_READ_TOKEN. Exit codes: 0 done, 1
+    refused, 2 wrong usage, 3 nobody there, 4 written but not in force in every worker.
     """
     context.obj = Common(url, store, json)
 
@@ -181,6 +181,7 @@ def _switch(told: Json) -> Table:
             ("environment", told.get("environment")),
             ("store", told.get("store")),
             ("generation", told.get("generation")),
+            ("refused", told.get("refusal") or None),
             ("changed", by),
             *(("source", one) for one in sources),
             ("points", told.get("points")),

@@ -20,7 +20,8 @@ __all__ = ["DEFAULT_URL", "choose"]
 
 DEFAULT_URL = "http://127.0.0.1:8475"
 
-_URL, _STORE, _TOKEN = "CHAOSPOINT_URL", "CHAOSPOINT_STORE", "CHAOSPOINT_ADMIN_TOKEN"
+_URL, _STORE = "CHAOSPOINT_URL", "CHAOSPOINT_STORE"
+_TOKENS = ("CHAOSPOINT_ADMIN_TOKEN", "CHAOSPOINT_ADMIN_READ_TOKEN")  # the latter to look only
 
 
 def choose(url: str | None, store: str | None) -> Target:
@@ -46,7 +47,8 @@ def _service(url: str, named: str) -> Target:
     if parts.scheme not in ("http", "https") or not parts.host:
         cure = f"write it as {DEFAULT_URL}"
         raise typer.BadParameter(f"{url!r} is no address: {cure}", param_hint=named)
-    return HttpTarget(url, os.environ.get(_TOKEN, "").strip() or None)
+    tokens = (os.environ.get(name, "").strip() for name in _TOKENS)
+    return HttpTarget(url, next(filter(None, tokens), None))
 
 
 def _store(url: str, named: str) -> Target:

@@ -6,6 +6,7 @@ Neither proxies nor passwords are taken from the environment, so that the token 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 
 import httpx
@@ -20,7 +21,7 @@ TIMEOUT_SECONDS = 10.0
 
 _CURE = (
     "is the service running with CHAOSPOINT_ENABLED=true and CHAOSPOINT_ADMIN=true? "
-    "or give --url or --store"
+    "give its --url, or "
 )
 _HINTS = {
     401: "set CHAOSPOINT_ADMIN_TOKEN here to the token of the service",
@@ -124,11 +125,11 @@ class HttpTarget:
             late = f"no answer from {self.where} within {TIMEOUT_SECONDS:g} s"
             if method != "GET":
                 late += ", and nobody knows what became of the change"
-            raise nobody(late, "see `chaospoint status`, or use --store") from None
+            raise nobody(late, f"see `chaospoint status`, or {_by_store()}") from None
         except httpx.HTTPError as error:
             reason = str(error) or type(error).__name__
             raise nobody(
-                f"no chaospoint admin endpoint at {self.where} ({reason})", _CURE
+                f"no chaospoint admin endpoint at {self.where} ({reason})", _CURE + _by_store()
             ) from None
         return self._read(response), response.headers
 
@@ -149,3 +150,9 @@ class HttpTarget:
             f"{response.status_code} {response.reason_phrase} with {media or 'nothing'}",
             "correct --url; where an application mounts the endpoint, give its path, too",
         )
+
+
+def _by_store() -> str:
+    """Return the way that needs no server, ready to be typed."""
+    store = os.environ.get("CHAOSPOINT_STORE", "").strip()
+    return f"use --store {store}" if store else "use --store with that of the service"

@@ -15,7 +15,7 @@ from chaospoint.cli.failure import ExitCode
 from chaospoint.cli.output import plain
 from chaospoint.cli.session import JsonOption, StoreOption, UrlOption, session
 from chaospoint.errors import InvalidPlan
-from chaospoint.plan import load_plan, parse_rules, refuse_placements
+from chaospoint.plan import Rule, load_plan, parse_rules, refuse_placements, seeds
 
 __all__ = ["plan_app", "validate"]
 
@@ -55,7 +55,9 @@ def show(
     """Print it; with --json as a plan file."""
     with session(context, url, store, json) as here:
         held = here.target.plan()
-        here.output.show(held.document, *(Text(plain(one)) for one in _lines(held.document)))
+        here.output.show(
+            held.document, *(Text(plain(one)) for one in _lines(held.document, seeded=True))
+        )
 
 
 @plan_app.command()
@@ -97,10 +99,12 @@ def diff(
     with session(context, url, store, json) as here:
         plan = load_plan(file)
         held = here.target.plan()
+        found = seeds(plan)
+        wanted = [_seeded(*pair) for pair in zip(plan.rules, found, strict=True)]
         lines = [
             *unified_diff(
-                _lines(held.document),
-                [str(rule) for rule in plan.rules],
+                _lines(held.document, seeded=any(seed is not None for seed in found)),
+                [str(rule) for rule in wanted],
                 fromfile=here.target.where,
                 tofile=str(file),
                 lineterm="",
@@ -112,12 +116,20 @@ def diff(
             raise typer.Exit(ExitCode.REFUSED)
 
 
-def _lines(document: dict[str, Any]) -> list[str]:
-    """Return the text of each rule; that of a kind which is not installed here as it came."""
+def _seeded(rule: Rule, seed: int | None) -> Rule:
+    return rule.model_copy(update={"seed": seed})
+
+
+def _lines(document: dict[str, Any], *, seeded: bool) -> list[str]:
+    """Return the text of each rule; that of a kind which is not installed here as it came.
+
+    Without their seeds if not ``seeded``: a file without any takes those that it gets.
+    """
     lines = []
     for data in document.get("rules") or ():
         try:
-            lines += [str(rule) for rule in parse_rules(data)]
+            rules = parse_rules(data)
+            lines += [str(rule if seeded else _seeded(rule, None)) for rule in rules]
         except InvalidPlan:
             lines.append(json_text.dumps(data, sort_keys=True))
     return lines

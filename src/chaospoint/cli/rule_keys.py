@@ -99,7 +99,10 @@ def _hang(key: str, text: object) -> object:
 
 
 def _where(key: str, pairs: object) -> object:
-    """Read ``tenant=acme``: JSON where it is some, else text; a name given twice: any of them."""
+    """Read ``tenant=acme``: JSON where it is some, else text; a name given twice: any of them.
+
+    A number means its text as well: what frameworks take from a path is text.
+    """
     wanted: dict[str, list[object]] = {}
     for pair in pairs if isinstance(pairs, list) else []:
         name, equals, text = pair.partition("=")
@@ -109,7 +112,8 @@ def _where(key: str, pairs: object) -> object:
             value = strict_json.loads(text)
         except ValueError:
             value = text
-        wanted.setdefault(name, []).append(value)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        wanted.setdefault(name, []).extend([value, text] if number else [value])
     return {name: one[0] if len(one) == 1 else one for name, one in wanted.items()}
 
 

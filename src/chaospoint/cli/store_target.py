@@ -64,7 +64,7 @@ class StoreTarget:
     def plan(self) -> HeldPlan:
         """Return the rules that still act."""
         desired = self._store.read()
-        rules = [one.rule.model_dump(mode="json") for one in live(desired, time.time())]
+        rules = [one.seeded.model_dump(mode="json") for one in live(desired, time.time())]
         return HeldPlan(str(desired.generation), {"rules": rules})
 
     # Writes

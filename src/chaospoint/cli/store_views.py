@@ -42,6 +42,7 @@ def status_of(desired: Desired, *, store: str, points: int, now: float) -> Json:
         "may_arm": desired.enabled,
         "why": "" if desired.enabled else "the master switch is off",
         "generation": desired.generation,
+        "refusal": None,
         "store": store,
         "by": desired.by,
         "changed_at": instant(desired.at) if desired.generation else None,

@@ -95,6 +95,7 @@ class Status(Answer):
     why: str
     store: str
     generation: Whole
+    refusal: str = Field(description="why this process is not as the store says, or empty")
     by: str = Field(description="who made the latest change")
     changed_at: Instant | None
     sources: list[EnvReport | FileReport]
@@ -174,15 +175,19 @@ class Written(Answer):
     missing: list[Missing] = Field(default=[], description="left out where all run it")
 
 
-class WrittenPlan(Written):
+class _Put(Written):
+    remarks: list[str] = Field(description="what to know of them: a name without a point, say")
+
+
+class WrittenPlan(_Put):
     """A plan is in force."""
 
 
-class PutAtPoint(Written, ReachedPoint):
+class PutAtPoint(_Put, ReachedPoint):
     """Rules are in force at a point."""
 
 
-class PutAtMatchedPoints(Written, MatchedPoints):
+class PutAtMatchedPoints(_Put, MatchedPoints):
     """Rules are in force at what a glob matches."""
 
 

@@ -68,10 +68,12 @@ class Changes:
     ) -> Written:
         """Put the rules of ``plan`` in place of those on exactly ``name``; of all without one.
 
-        Raises `ChaosError` for what cannot be armed here; nothing is changed then.
+        Says what is to be remarked on them, too. Raises `ChaosError` for what cannot be armed here;
+        nothing is changed then.
         """
-        self.tried(plan, name)
-        return (yield from self._write(self.put_edit(plan, name=name, by=by, expected=expected)))
+        _, remarks = self.tried(plan, name)
+        edit = self.put_edit(plan, name=name, by=by, expected=expected)
+        return (yield from self._write(edit)) | {"remarks": remarks}
 
     def put_edit(
         self, plan: Plan, *, name: str | None = None, by: str, expected: int | None = None
@@ -105,7 +107,13 @@ class Changes:
             expires_after=self._lifetime,
             limits=self._limits,
         )
-        return self._registry.board.tried(terms, self._reconciler.source)
+        rules, remarks = self._registry.board.tried(terms, self._reconciler.source)
+        remarks += [
+            f"{rule.shown} leaves out {', '.join(rule.excluded)}: CHAOSPOINT_FORBIDDEN_POINTS"
+            for rule in rules
+            if rule.excluded
+        ]
+        return rules, remarks
 
     def disarm(self, pattern: str, *, by: str, expected: int | None = None) -> Written:
         """Disarm what ``pattern`` matches, of every source, in every process.

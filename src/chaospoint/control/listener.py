@@ -111,6 +111,15 @@ class Listener(ThreadingMixIn, TCPServer):
         self._open.clear()
 
     def _accept(self) -> None:
+        try:
+            self._serve()
+        except OSError:
+            if self.is_open:
+                raise
+            # The process is becoming a daemon; the server is opened again.
+            _log.debug("the files of the admin endpoint were closed", exc_info=True)
+
+    def _serve(self) -> None:
         with transparent(), selectors.DefaultSelector() as selector:
             selector.register(self.socket, selectors.EVENT_READ)
             selector.register(self._woken, selectors.EVENT_READ)

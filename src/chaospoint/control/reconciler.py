@@ -136,6 +136,11 @@ class Reconciler:
         return self._generation or 0
 
     @property
+    def refusal(self) -> str:
+        """Why this process is not as the store says; empty if it is."""
+        return self._refusal
+
+    @property
     def seen(self) -> Desired:
         """The document as this process saw it last."""
         return self._seen or Desired()
@@ -200,6 +205,7 @@ class Reconciler:
         known = self._generation
         self._changed_at = monotonic()
         if known and desired.generation == 0:
+            self._keep_off()
             return f"the store {self.store.url} has lost its document{_STAYS}"
         if known is None:
             self._join(desired)
@@ -209,6 +215,16 @@ class Reconciler:
         refusal = self._arm(desired)
         self._generation = desired.generation
         return refusal
+
+    def _keep_off(self) -> None:
+        """Write the switch into a store that has lost it, for those that start from now on."""
+        last = self.seen
+        if last.enabled:
+            return
+        try:
+            self.store.update(lambda desired: desired.disable(by=last.by, now=time()))
+        except StoreError as error:
+            _log.warning("the store %s cannot be told that it is off: %s", self.store.url, error)
 
     def _join(self, desired: Desired) -> None:
         """Be as the service is that this process has become a worker of.

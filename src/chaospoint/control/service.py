@@ -232,7 +232,7 @@ class Service:
         tag = f'"{desired.generation}"'
         if call.request.headers.get("if-none-match") == tag:
             return reply(304, b"", headers={"etag": tag})
-        rules = [one.rule.model_dump(mode="json") for one in _standing(desired)]
+        rules = [one.seeded.model_dump(mode="json") for one in _standing(desired)]
         return reply(200, {"rules": rules}, headers={"etag": tag})
 
     def _list(self, _call: _Call) -> Response:
@@ -276,11 +276,8 @@ class Service:
 
     def _put_into_force(self, call: _Call, plan: Plan, name: str | None = None) -> Written:
         call.change.rules = plan.rules
-        return (
-            yield from call.written(
-                self._changes.put(plan, name=name, by=call.by, expected=call.expected)
-            )
-        )
+        put = self._changes.put(plan, name=name, by=call.by, expected=call.expected)
+        return (yield from call.written(put))
 
     def _previewed(self, call: _Call, plan: Plan, name: str | None) -> Response:
         rules, remarks = self._changes.tried(plan, name)

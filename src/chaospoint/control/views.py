@@ -63,6 +63,7 @@ class Views:
             "why": _why(permission, registry.enabled),
             "store": reconciler.store.url,
             "generation": desired.generation,
+            "refusal": reconciler.refusal,
             "by": desired.by,
             "changed_at": instant(desired.at) if desired.generation else None,
             "sources": reports(registry),

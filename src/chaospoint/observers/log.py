@@ -58,7 +58,8 @@ class Log:
                 _log.error("disarmed %s (source %s): %s", rule.shown, rule.source, reason)
             case RuleDisarmed(rule, why):
                 never = rule.reaches == 0 and why in ("disarmed", "expired")
-                level = logging.WARNING if never else logging.INFO
+                # What a store holds is armed in every process, and need not be reached in each.
+                level = logging.WARNING if never and rule.source != "store" else logging.INFO
                 if _log.isEnabledFor(level):
                     _write_end(level, notice, never)
             case Switched(enabled, by):

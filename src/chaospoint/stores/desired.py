@@ -93,6 +93,13 @@ class Entry(Model):
     excluded: Annotated[tuple[str, ...], BeforeValidator(_patterns)] = ()
 
     @property
+    def seeded(self) -> Rule:
+        """The rule with the seed that its plan gave it, so that it can be put again."""
+        if self.seed is None or self.rule.seed is not None:
+            return self.rule
+        return self.rule.model_copy(update={"seed": self.seed})
+
+    @property
     def change(self) -> str:
         """The generation that put it there."""
         return self.id.partition(".")[0]

@@ -25,6 +25,7 @@ __all__ = [
     "Directory",
     "Missing",
     "NoRoom",
+    "close",
     "close_inherited",
     "lock",
     "opened",
@@ -81,6 +82,12 @@ def lock(fd: int, path: str) -> None:
 def unlock(fd: int) -> None:
     """Unlock an open file or directory for all who have it open by the same act."""
     fcntl.flock(fd, fcntl.LOCK_UN)
+
+
+def close(fd: int) -> None:
+    """Close a file; who becomes a daemon may have closed it in the middle of our work."""
+    with suppress(OSError):
+        os.close(fd)
 
 
 def close_inherited() -> None:
@@ -159,7 +166,7 @@ class Directory:
             _check(path, found, self.owner)
             yield fd
         finally:
-            os.close(fd)
+            close(fd)
 
     @contextmanager
     def directory(self, name: str, *, make: bool = False) -> Iterator[Directory]:
@@ -185,7 +192,7 @@ class Directory:
                 self.own(fd, 0o600)
                 self._settle(fd, temporary, name, data, sync=sync, after=after)
         except BaseException:
-            os.close(fd)
+            close(fd)
             with suppress(StoreError):
                 self.remove(temporary)
             raise
@@ -266,4 +273,4 @@ def _opened(path: str, name: str, inside: Directory | None, *, make: bool) -> It
         _check(path, found, owner)
         yield Directory(path, fd, owner, found.st_gid)
     finally:
-        os.close(fd)
+        close(fd)

@@ -17,7 +17,7 @@ from typing import Any
 
 from chaospoint.errors import StoreError
 from chaospoint.models import strict_json
-from chaospoint.stores.files import NEW, Directory, close_inherited, read, told, unlocked
+from chaospoint.stores.files import NEW, Directory, NoRoom, close_inherited, read, told, unlocked
 from chaospoint.stores.store import Worker
 
 __all__ = ["WorkerFiles", "all_workers"]
@@ -50,6 +50,11 @@ class _Held:
         """Whether it is what was found, and still held."""
         return found is not None and os.path.samestat(found, self.found) and self.is_open
 
+    def write_over(self, data: bytes) -> None:
+        """Write other content where this one is; who reads meanwhile may find neither."""
+        os.pwrite(self.fd, data, 0)
+        os.ftruncate(self.fd, len(data))
+
     def close(self) -> None:
         """Let go of it, without unlocking what a parent may hold, too."""
         if self.is_open:
@@ -74,7 +79,15 @@ class WorkerFiles:
                 with told(folder.path_of(name)):
                     os.utime(held.fd)
                 return
-            fd = folder.replace(name, data)
+            try:
+                fd = folder.replace(name, data)
+            except NoRoom:
+                if not held or not held.is_at(folder.find(name)):
+                    raise
+                with told(folder.path_of(name)):
+                    held.write_over(data)  # its room is there already
+                self._held[worker.id] = replace(held, data=data)
+                return
             self._held[worker.id] = _Held(fd, data, os.fstat(fd))
             if held:
                 held.close()  # not before: an unlocked file that is still there is a dead worker's
