@@ -6,6 +6,7 @@ import atexit
 import json
 import logging
 import os
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ from chaospoint.control.reconciler import reconciler_of
 from chaospoint.settings import Settings
 from chaospoint.sources import reports
 from chaospoint.stores import open_store
+from chaospoint.stores.store import Worker
 
 
 @pytest.fixture(autouse=True)
@@ -629,3 +631,29 @@ def test_a_disabled_store_disables_before_environment_and_file_are_armed(
     )
     assert not registry.enabled
     assert not [notice for notice in witness.notices if isinstance(notice, RuleArmed)]
+
+
+@pytest.mark.parametrize("whose", ["a stranger", "a worker of the same store"])
+def test_a_port_that_a_stranger_holds_is_said_once(
+    whose: str,
+    registry: Registry,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store = open_store(f"file://{tmp_path}/store")
+    if whose != "a stranger":
+        store.report(Worker("other", 1, admin="http://127.0.0.1:1"))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        admin = f"127.0.0.1:{taken.getsockname()[1]}"
+        config.start(Settings(enabled=True, admin=admin, store=store.url), registry=registry)
+        running = config._running
+        assert running is not None
+        running._reconciler.rounds.stop()
+        for now in (0.0, 1.0, 60.0, 120.0):
+            monkeypatch.setattr(config, "monotonic", lambda now=now: now)
+            running._tend_port()
+    said = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
+    said = [words for words in said if "another store, or of none" in words]
+    assert len(said) == (1 if whose == "a stranger" else 0)
+    store.leave("other")

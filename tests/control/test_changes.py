@@ -622,3 +622,14 @@ def test_a_plan_that_is_put_again_leaves_out_what_was_disarmed_of_its_globs(node
     node.done("PUT", "/v1/points/payment.*", FAULT)
     with pytest.raises(KeyError):
         refund()
+
+
+def test_a_put_answers_with_what_is_to_be_remarked(nodes: Nodes) -> None:
+    node = nodes(Settings(enabled=True, forbidden_points=("payment.refund",)))
+    node.place("payment.charge")
+    plan = {"rules": ["payment.chrage=off", "payment.*=off"]}
+    typo, left_out = node.done("PUT", "/v1/plan", plan)["remarks"]
+    assert "'payment.chrage'" in typo
+    assert "payment.charge" in typo
+    assert "leaves out payment.refund: CHAOSPOINT_FORBIDDEN_POINTS" in left_out
+    assert node.done("PUT", CHARGE, FAULT)["remarks"] == []

@@ -958,3 +958,28 @@ def test_the_limits_of_a_service_hold_where_nothing_was_started() -> None:
     assert not rule.covers("auth.login")
     assert not rule.terms.seed_drawn
     registry.disarm()
+
+
+def test_a_store_that_lost_that_it_is_off_is_told_again(on_disk: Nodes) -> None:
+    first = on_disk()
+    first.place("payment.charge")
+    first.follow()
+    first.done("POST", "/v1/disable")
+    (on_disk.path / "desired.json").unlink()
+    first.follow()
+    assert not first.store.read().enabled
+    late = on_disk()
+    late.follow()
+    assert not late.registry.enabled
+    first.follow()
+    assert first.refusal == ""
+
+
+def test_the_status_says_why_a_worker_is_not_as_the_store_says(on_disk: Nodes) -> None:
+    node = on_disk()
+    node.follow()
+    assert node.done("GET", "/v1/status")["refusal"] == ""
+    node.store.update(lambda desired: desired.enable(by="me", now=1e9))
+    (on_disk.path / "desired.json").write_text("garbage")
+    node.follow()
+    assert "desired.json" in node.done("GET", "/v1/status")["refusal"]

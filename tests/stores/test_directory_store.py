@@ -20,6 +20,7 @@ from chaospoint.plan import Rule
 from chaospoint.stores import files, open_store, worker_files
 from chaospoint.stores.desired import MAX_RULES, Desired
 from chaospoint.stores.directory import DirectoryStore
+from chaospoint.stores.files import Directory, NoRoom
 from chaospoint.stores.store import Worker
 
 ONE = Worker("aa11", 1, points=("a",), started_at=5.0)
@@ -645,3 +646,22 @@ def test_no_file_is_left_open(store: DirectoryStore, written: Path) -> None:
         with pytest.raises(ChaosError):
             use()
     assert count() == before
+
+
+def test_on_a_full_disk_a_worker_acknowledges_in_the_room_that_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, other = DirectoryStore(f"{tmp_path}/store"), DirectoryStore(f"{tmp_path}/store")
+    worker = Worker("a1", 1, refusal="a long story")
+    own.report(worker)
+
+    def full(*args: object, **keys: object) -> int:
+        raise NoRoom("it is full")
+
+    monkeypatch.setattr(Directory, "replace", full)
+    for generation in (2, 3):
+        own.report(replace(worker, refusal="", generation=generation))
+        (told,) = other.workers()
+        assert (told.generation, told.refusal) == (generation, "")
+    with pytest.raises(NoRoom):
+        own.report(Worker("b2", 1))
