@@ -72,6 +72,7 @@ def test_every_example_is_run() -> None:
     assert here == {*SAYS, "integration_test.py"}
 
 
+@pytest.mark.once
 def test_on_call_arms_loads_asserts_and_disarms_with_curl_and_the_command_line() -> None:
     if missing := [name for name in ("bash", "curl") if shutil.which(name) is None]:
         if os.environ.get("CI"):

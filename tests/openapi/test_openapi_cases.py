@@ -18,6 +18,9 @@ from chaospoint.control.problem import Problem
 from chaospoint.control.service import Service
 from chaospoint.control.views import Views
 
+pytestmark = pytest.mark.once
+
+
 SWITCHES = ("enable", "disable")
 
 BEYOND_A_SCHEMA = (

@@ -24,6 +24,8 @@ from chaospoint.stores import open_store
 if TYPE_CHECKING:
     from conftest import Service
 
+pytestmark = pytest.mark.once
+
 CHARGE = "/v1/points/payment.charge"
 root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can do that")
 

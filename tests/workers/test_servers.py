@@ -19,6 +19,8 @@ import pytest
 if TYPE_CHECKING:
     from conftest import Service
 
+pytestmark = pytest.mark.once
+
 GUNICORN = ("gunicorn", "paying:wsgi", "--bind", "127.0.0.1:{port}", "--workers", "4")
 SERVERS = {
     "gunicorn": GUNICORN,
