@@ -9,7 +9,9 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from time import sleep
 
 from rich.console import Console
 
@@ -37,6 +39,7 @@ FAMILIES: Sequence[Family] = (
 _UNCHECKED: Sequence[Family] = (peers.rows,)
 _DOCS = Path(__file__).parents[1] / "docs"
 QUICK = Effort(quick=True, builds=10, rounds=30)
+REST_SECONDS = 30.0  # a machine that was busy right before, as in CI, is slow for a while
 FULL = Effort(quick=False, builds=30, rounds=60)
 
 
@@ -50,7 +53,8 @@ def main(arguments: Sequence[str] | None = None, families: Sequence[Family] = FA
     effort = QUICK if options.quick else FULL
     machine, before = Machine.this(), busy()
     with _hushed():
-        results = judge(rows, effort, TRIES if options.check else 1, _progress(len(rows)))
+        tries = TRIES if options.check else 1
+        results = judge(rows, effort, tries, _progress(len(rows)), partial(sleep, REST_SECONDS))
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr)
     console = Console(width=None if sys.stdout.isatty() else 160)

@@ -75,16 +75,20 @@ def judge(
     effort: Effort,
     tries: int = 1,
     tell: Callable[[Row], None] = lambda _: None,
+    rest: Callable[[], object] = lambda: None,
 ) -> list[Result]:
     """Measure each row; those that missed again, after all others, until ``tries`` are used up.
 
-    So a miss is a miss each time, and what disturbed the machine for a minute is over by then.
+    So a miss is a miss each time, and what disturbed the machine for a minute is over by then:
+    ``rest`` is called before each round of these.
     """
     results = []
     for row in rows:
         tell(row)
         results.append(measured(row, effort))
     for nth in range(2, tries + 1):
+        if any(result.verdict is Verdict.MISSED for result in results):
+            rest()
         for place, result in enumerate(results):
             if result.verdict is Verdict.MISSED:
                 tell(result.row)

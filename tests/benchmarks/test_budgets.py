@@ -74,6 +74,11 @@ BUDGETS = {
 EFFORT = Effort(quick=True, builds=1, rounds=1)
 
 
+@pytest.fixture(autouse=True)
+def _no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "REST_SECONDS", 0)
+
+
 def all_rows() -> list[Row]:
     return [row for family in command.FAMILIES for row in family()]
 
@@ -177,7 +182,11 @@ def test_only_what_missed_is_tried_again_and_after_all_else() -> None:
         Row("a", "met", RATIO, Scripted(100)),
         Row("a", "reported", Budget(Kind.RATIO), Scripted(500)),
     ]
-    results = judge(rows, EFFORT, 3, lambda row: tried.append(row.name))
+    rests: list[str] = []
+    results = judge(
+        rows, EFFORT, 3, lambda row: tried.append(row.name), lambda: rests.append("rest")
+    )
+    assert rests == ["rest"], "before the round of those that missed, and not after it"
     assert tried == ["missed", "met", "reported", "missed"]
     assert [result.verdict for result in results] == [Verdict.MET, Verdict.MET, Verdict.REPORTED]
 
