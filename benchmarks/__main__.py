@@ -39,7 +39,7 @@ FAMILIES: Sequence[Family] = (
 _UNCHECKED: Sequence[Family] = (peers.rows,)
 _DOCS = Path(__file__).parents[1] / "docs"
 QUICK = Effort(quick=True, builds=10, rounds=30)
-REST_SECONDS = 30.0  # a machine that was busy right before, as in CI, is slow for a while
+REST_SECONDS = 45.0  # a machine that was busy right before, as in CI, is slow for a while
 FULL = Effort(quick=False, builds=30, rounds=60)
 
 
