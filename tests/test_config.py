@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
+from unittest.mock import Mock
 from urllib.parse import urlsplit
 
 import httpx
@@ -27,6 +28,7 @@ from chaospoint.control.reconciler import reconciler_of
 from chaospoint.settings import Settings
 from chaospoint.sources import reports
 from chaospoint.stores import open_store
+from chaospoint.stores.directory import DirectoryStore
 from chaospoint.stores.store import Worker
 
 
@@ -657,3 +659,27 @@ def test_a_port_that_a_stranger_holds_is_said_once(
     said = [words for words in said if "another store, or of none" in words]
     assert len(said) == (1 if whose == "a stranger" else 0)
     store.leave("other")
+
+
+def test_only_children_that_are_heard_of_are_left_the_port(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = f"file://{tmp_path}/store"
+    config.start(Settings(enabled=True, admin="127.0.0.1:0", store=store), registry=registry)
+    running = config._running
+    assert running is not None
+    for silent, leaves in ((0.0, True), (10.0, False)):
+        child = Worker("child", 1, parent=running._reconciler.id, seconds_silent=silent)
+        monkeypatch.setattr(DirectoryStore, "workers", lambda _, child=child: (child,))
+        assert running._has_children() is leaves
+
+
+def test_a_child_closes_what_a_parent_that_is_stopping_has_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stopping = Mock()
+    monkeypatch.setattr(config, "_stopping", stopping)
+    monkeypatch.setattr(config, "_guard", config._guard)
+    config._after_fork_in_child()
+    stopping.disown.assert_called_once_with()
+    assert config._stopping is None

@@ -767,3 +767,13 @@ def test_the_sources_look_each_round(service: Service) -> None:
     assert running is not None
     assert inspect.ismethod(service._poller._after_round)
     assert service._poller._after_round.__self__ is running._sources._placements
+
+
+def test_what_was_never_imported_is_said_at_the_end_of_a_short_program(
+    modules: Modules, placements: Placements, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = modules.load("").__name__
+    placements.put({f"{name.replace('placed', 'plaxed')}:charge": "shop.it"})
+    placements.end()
+    [record] = caplog.records
+    assert name in record.getMessage(), "the nearest there is"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import time
@@ -239,3 +240,11 @@ def test_the_store_stays_its_owners_alone(there: Cli, tmp_path: Path) -> None:
     said(there("disable"))
     for path in (tmp_path / "store").rglob("*"):
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+
+
+def test_what_the_store_refuses_is_in_the_audit_log_as_well(there: Cli, store: Store) -> None:
+    said(there("disable"))
+    complaint(there("arm", "payment.charge", "off", "--force"), 1)
+    log = Path(store.url.removeprefix("file://")) / "audit.jsonl"
+    entries = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [one["status"] for one in entries[-2:]] == [200, 409]

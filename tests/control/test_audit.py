@@ -242,3 +242,15 @@ def test_several_processes_and_threads_write_whole_lines(path: Path, pool: Threa
     found = entries(path)
     assert len(found) == 400
     assert len({entry["pid"] for entry in found}) == 3
+
+
+def test_a_file_that_has_another_name_is_not_written(
+    path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may be somebody else's file under a name of ours."""
+    other = tmp_path / "other"
+    other.touch()
+    os.link(other, path)
+    put(Audit(path))
+    assert other.read_bytes() == b""
+    assert "has other names" in caplog.text

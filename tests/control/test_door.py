@@ -317,3 +317,12 @@ def test_an_address_of_this_machine(address: str) -> None:
 @pytest.mark.parametrize("address", ["", "localhost", "128.0.0.1", "::", "0.0.0.0", "fe80::1%lo"])
 def test_an_address_that_may_be_another_machine_s(address: str) -> None:
     assert not is_loopback(address)
+
+
+def test_the_control_token_disables_also_where_nothing_may_arm() -> None:
+    door = Door.of(Settings(admin_token="secret"))  # type: ignore[arg-type]
+    headers = {"authorization": "Bearer secret"}
+    disable = Request("POST", "/v1/disable", headers, client="10.0.0.1")
+    assert door.check(disable).name == "control token"
+    with pytest.raises(Problem, match="CHAOSPOINT_ENABLED"):
+        door.check(Request("POST", "/v1/enable", headers, client="10.0.0.1"))

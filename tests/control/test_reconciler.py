@@ -10,6 +10,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -983,3 +984,38 @@ def test_the_status_says_why_a_worker_is_not_as_the_store_says(on_disk: Nodes) -
     (on_disk.path / "desired.json").write_text("garbage")
     node.follow()
     assert "desired.json" in node.done("GET", "/v1/status")["refusal"]
+
+
+def test_a_service_that_is_started_anew_begins_with_what_it_reads(nodes: Nodes) -> None:
+    """Orders are for who joins those that were there when they were given."""
+    node = nodes()
+    node.place("payment.charge")
+    node.store.update(lambda desired: desired.disarm("*", by="me", now=1e9))
+    from_file(node, {"point": "payment.charge", "latency": 0})
+    node.follow()
+    assert node.rules == ["payment.charge=latency(0ms)"]
+
+
+def test_a_file_that_changed_after_a_disarm_is_not_disarmed_in_who_joins(
+    two: tuple[Node, Node], nodes: Nodes, tmp_path: Path
+) -> None:
+    two[0].done("DELETE", "/v1/points")
+    late, path = nodes(), tmp_path / "plan.json"
+    late.place("payment.charge")
+    path.touch()
+    os.utime(path, (time.time() + 60,) * 2)
+    late.reconciler._file = path
+    from_file(late, {"point": "payment.charge", "latency": 0})
+    _install(late, "env", {"point": "payment.charge", "latency": 1})
+    late.follow()
+    assert late.rules == ["payment.charge=latency(0ms)"]
+
+
+def test_a_rule_of_a_store_need_not_be_reached_in_every_process(
+    on_disk: Nodes, caplog: pytest.LogCaptureFixture
+) -> None:
+    node = on_disk()
+    node.place("payment.charge")
+    node.done("PUT", CHARGE, FAULT)
+    node.done("DELETE", CHARGE)
+    assert warnings(caplog) == []
