@@ -21,6 +21,7 @@ from chaospoint.errors import ChaosError
 if TYPE_CHECKING:
     from chaospoint._effects import Effect, Fault, Outcome, Step
     from chaospoint._epoch import ArmedRule
+    from chaospoint._point import Point
     from chaospoint._tally import Slot
     from chaospoint._where import Reads, Test
 
@@ -74,12 +75,14 @@ class Aim:
         "raised",
         "rule",
         "shown",
+        "tally",
         "test",
     )
 
-    def __init__(self, rule: ArmedRule, point: str, kind: Kind, test: Test | None = None) -> None:
+    def __init__(self, rule: ArmedRule, point: Point, kind: Kind, test: Test | None = None) -> None:
         self.rule = rule
-        self.point = point
+        self.point = point.name
+        self.tally = rule.tally_at(point, kind)
         self.test = test
         self._kind: Kind = kind
         self._said: frozenset[str] = frozenset()
@@ -151,7 +154,7 @@ class Act(NamedTuple):
 
 def aims_at(
     rules: Sequence[ArmedRule],
-    point: str,
+    point: Point,
     kind: Kind,
     *,
     after: bool = False,
@@ -174,7 +177,7 @@ def aims_at(
         if rule.terms.scoped:
             test = _in_scope(rule, test)
         if after:
-            test = _in_force(rule, point, test)
+            test = _in_force(rule, point.name, test)
         aim = Aim(rule, point, kind, test)
         if not aim.empty:
             aims.append(aim)
@@ -271,7 +274,7 @@ def search(aims: tuple[Aim, ...]) -> Search:
     """
     if len(aims) == 1 and aims[0].test is None:
         return _search_one(aims[0])
-    tried = tuple((aim, aim.rule.tally, aim.test) for aim in aims)
+    tried = tuple((aim, aim.tally, aim.test) for aim in aims)
 
     def reach(values: Any = None) -> Firing | None:
         if inside.get():
@@ -293,7 +296,7 @@ def search(aims: tuple[Aim, ...]) -> Search:
 
 
 def _search_one(aim: Aim) -> Search:
-    tally = aim.rule.tally
+    tally = aim.tally
     ordinals = tally.ordinals
 
     def reach(_: Any = None) -> Firing | None:

@@ -95,7 +95,7 @@ class Armed:
         return _Goal(f"{wanted} paused calls", lambda: self.paused >= wanted)
 
     def _wait(self, goal: _Goal, timeout: float) -> None:
-        clock, changed = self._board.clock, Event()
+        clock, changed = self._board.timer, Event()
         deadline = clock.monotonic() + timeout
         with _Watch(self.rules, changed.set) as watch:
             while not self._there(goal, deadline, timeout):
@@ -104,7 +104,7 @@ class Armed:
                 watch.renew()
 
     async def _await(self, goal: _Goal, timeout: float) -> None:
-        clock, loop = self._board.clock, asyncio.get_running_loop()
+        clock, loop = self._board.timer, asyncio.get_running_loop()
         changed: asyncio.Future[None] = loop.create_future()
 
         def wake() -> None:
@@ -127,7 +127,7 @@ class Armed:
         if all(rule.why is not None for rule in self.rules):
             ends = ", ".join(sorted({str(rule.why) for rule in self.rules}))
             raise TimeoutError(f"waited for {goal.what} of {texts}: {ends} with {seen}")
-        if self._board.clock.monotonic() >= deadline:
+        if self._board.timer.monotonic() >= deadline:
             raise TimeoutError(f"waited {timeout:g} s for {goal.what} of {texts}: saw {seen}")
         return False
 

@@ -65,7 +65,8 @@ class Board:
     """The armed rules of one registry, their order, and the master switch."""
 
     def __init__(self, points: dict[str, Point], clock: Clock) -> None:
-        self.clock = clock
+        # Faults and deadlines go by the one, which a test may change; our own waits by the other.
+        self.clock = self.timer = clock
         self.enabled = True
         self._remind_at: float | None = None
         self.has_defaults = False  # once: who takes a default observer away means it
@@ -82,6 +83,7 @@ class Board:
         self._counts: Counter[Source] = Counter()
         self._gone: deque[ArmedRule] = deque(maxlen=_REMEMBERED)
         self._latest: tuple[ArmedRule, ...] = ()  # what was set last
+        self.watches: tuple[ArmedRule, ...] = ()  # they stand at every point, before all rules
         self.keeper = Keeper(self)  # the thread that expires and flushes
         boards.add(self)
 
@@ -407,9 +409,16 @@ class Board:
 
     # -- points ---------------------------------------------------------------------------
 
+    def watch(self, *watches: ArmedRule) -> None:
+        """Have these, and no others, reached first at every point; they never fire."""
+        with arming:
+            self.watches = watches
+            for point in self._points.values():
+                self._set(point)
+
     def appear(self, point: Point) -> None:
         """Put on a new point what was armed before it was there; call it under the lock."""
-        if self._named.get(point.name) or self._globs:
+        if self._named.get(point.name) or self._globs or self.watches:
             self._set(point)
 
     def _rebuild(self, rules: Iterable[ArmedRule]) -> None:
@@ -442,12 +451,14 @@ class Board:
     def _set(self, point: Point) -> None:
         core = point.core
         rules = tuple(self._rules_at(core.name))
+        if self.watches:
+            rules = (*self.watches, *rules)
         if rules == self._latest:
             rules = self._latest  # one tuple for all the points of a glob
         core.rules = self._latest = rules
         late = any(rule.terms.after for rule in rules)
-        core.before = Searches(rules, core.name, after=False) if rules else None
-        core.after = Searches(rules, core.name, after=True) if late else None
+        core.before = Searches(rules, point, after=False) if rules else None
+        core.after = Searches(rules, point, after=True) if late else None
         point.__class__ = ArmedPoint if rules else Point
         for site in core.sites:
             try:

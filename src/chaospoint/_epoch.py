@@ -12,8 +12,10 @@ from chaospoint._names import matcher, matches
 from chaospoint._tally import BoundedTally, Tally, counted, counter
 
 if TYPE_CHECKING:
+    from chaospoint._aim import Kind
     from chaospoint._board import Board
     from chaospoint._effects import Fault
+    from chaospoint._point import Point
     from chaospoint._terms import Terms
 
 __all__ = ["ArmedRule", "Ending", "Pause", "Source"]
@@ -154,6 +156,11 @@ class ArmedRule:
             return "waiting for an import"
         spent = self.terms.schedule.times is not None and self.tally.spent
         return "spent" if spent else "armed"
+
+    def tally_at(self, point: Point, kind: Kind) -> Tally:
+        """Return what counts the reaches at one kind of placement of a point: one for all."""
+        del point, kind
+        return self.tally
 
     @property
     def reaches(self) -> int:

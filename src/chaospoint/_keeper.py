@@ -91,12 +91,11 @@ class Keeper:
             except Exception:
                 _bug.report("looking after armed rules")
             rules = self._board.rules()
-            clock = self._board.clock
             with self._lock:
                 if self._stopping or not (rules or self._fresh):
                     self._thread = None
                     return
-                now = clock.monotonic()
+                now = self._board.clock.monotonic()
                 deadlines = [rule.deadline for rule in rules if rule.deadline is not None]
                 until = self._wakes_at = min([now + _SECONDS_BETWEEN_FLUSHES, *deadlines])
-            clock.wait(self._look, max(0.0, until - now))
+            self._board.timer.wait(self._look, max(0.0, until - now))

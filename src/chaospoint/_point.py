@@ -30,12 +30,13 @@ _F = TypeVar("_F")
 class Core:
     """What all Point objects of one name share; changed under the `arming` lock only."""
 
-    __slots__ = ("after", "before", "description", "home", "name", "rules", "sites")
+    __slots__ = ("after", "before", "description", "home", "name", "raises", "rules", "sites")
 
     def __init__(self, name: str, home: Registry) -> None:
         self.name = name
         self.home = home
         self.description = ""
+        self.raises: tuple[type[BaseException], ...] = ()  # what any of its placements raises
         self.sites: list[Site | Wrapper] = []
         self.rules: tuple[ArmedRule, ...] = ()  # armed here, in the order they are tried
         # One reach of a block or statement; None where no rule is armed that acts then.
@@ -83,7 +84,7 @@ class Point:
     @property
     def armed(self) -> bool:
         """Whether anything is armed on the point."""
-        return bool(self.core.rules)
+        return bool(self.core.home.rules(self.name))
 
     @property
     def placements(self) -> tuple[str, ...]:

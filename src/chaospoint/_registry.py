@@ -68,6 +68,9 @@ class Registry:
             self._describe(found.core, description)
         if labels or raises:
             types = (raises,) if isinstance(raises, type) else tuple(raises)
+            if fresh := [one for one in types if one not in found.core.raises]:
+                with arming:
+                    found.core.raises = (*found.core.raises, *fresh)
             return LabelledPoint(found.core, dict(labels or {}), types)
         return found
 

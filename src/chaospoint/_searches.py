@@ -15,6 +15,7 @@ from chaospoint._drive import adrive, drive
 
 if TYPE_CHECKING:
     from chaospoint._epoch import ArmedRule
+    from chaospoint._point import Point
 
 __all__ = ["Searches"]
 
@@ -24,7 +25,7 @@ class Searches(dict[Kind, Search]):
 
     __slots__ = ("_after", "_point", "_rules")
 
-    def __init__(self, rules: Sequence[ArmedRule], point: str, *, after: bool) -> None:
+    def __init__(self, rules: Sequence[ArmedRule], point: Point, *, after: bool) -> None:
         super().__init__()
         self._rules = rules
         self._point = point
@@ -35,9 +36,9 @@ class Searches(dict[Kind, Search]):
             aims = aims_at(self._rules, self._point, kind, after=self._after)
             self[kind] = made = search(aims)
             if not self._after:
-                say_left_out(self._rules, self._point, kind)
+                say_left_out(self._rules, self._point.name, kind)
         except Exception:
-            _bug.report(f"making {self._point!r} ready")
+            _bug.report(f"making {self._point.name!r} ready")
             return search(())
         return made
 

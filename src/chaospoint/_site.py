@@ -157,8 +157,8 @@ class Site:
         rules = point.core.rules
         asked = any(rule.terms.where is not None for rule in rules)
         reads: Reads = _reader(point, code) if asked else itemgetter
-        before = aims_at(rules, point.name, self.kind, reads=reads)
-        after = aims_at(rules, point.name, self.kind, after=True, reads=reads)
+        before = aims_at(rules, point, self.kind, reads=reads)
+        after = aims_at(rules, point, self.kind, after=True, reads=reads)
         if not before and not after:
             return code
         clone, plain = make_clone(function, code), self.kind == "function"
@@ -170,7 +170,7 @@ class Site:
             return searched(code, clone, act, search(before), asks=asks)
         (aim,) = before
         fire = MethodType(drive if plain else take, aim)  # cheaper than a partial
-        return single(code, clone, aim.rule, fire, act)
+        return single(code, clone, aim, fire, act)
 
     def _leave_alone(self) -> None:
         if not any(point.core.rules for point in self.points):

@@ -69,7 +69,7 @@ from chaospoint._scope import here
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from chaospoint._epoch import ArmedRule
+    from chaospoint._aim import Aim
 
 __all__ = [
     "KINDS",
@@ -165,16 +165,16 @@ _GOES_ON_AFTER = """
 def single(
     code: CodeType,
     clone: FunctionType,
-    rule: ArmedRule,
+    aim: Aim,
     fire: Callable[[int], object],
     act: Callable[..., object],
 ) -> CodeType:
-    """Return a trampoline for ``code`` on which one rule is armed that asks for no arguments.
+    """Return a trampoline for ``code`` at which one rule aims that asks for no arguments.
 
     ``fire`` is given the ordinal of a reach that may fire.  For a plain function it acts, and
     returns an `Answer` or None; for other kinds it returns a `Firing` or None, for ``act``.
     """
-    tally = rule.tally
+    rule, tally = aim.rule, aim.tally
     hooks = {"<inside>": inside.get, "<ordinals>": tally.ordinals, "<tally>": tally, "<fire>": fire}
     if rule.terms.scoped:
         hooks |= {"<here>": here.get, "<rule>": rule, "<misses>": rule.misses}

@@ -72,8 +72,8 @@ class Wrapper:
         from chaospoint._calls import GO_ON
 
         rules = point.core.rules
-        before = aims_at(rules, point.name, self.kind)
-        after = aims_at(rules, point.name, self.kind, after=True)
+        before = aims_at(rules, point, self.kind)
+        after = aims_at(rules, point, self.kind, after=True)
         asks = any(aim.rule.terms.where is not None for aim in (*before, *after))
         live = (search(before), search(after) if after else None, asks, GO_ON[self.kind])
         self._live[:] = [live] if before or after else []

@@ -21,6 +21,8 @@ from chaospoint.testing import FakeClock
 
 from .kit import Asks, Boom, Does, answers, raises, rule, sleeps
 
+P = Registry().point("p")
+
 
 def armed(registry: Registry, terms: Terms) -> ArmedRule:
     (one,) = registry.install([terms], source="test").rules
@@ -39,7 +41,7 @@ def point(registry: Registry) -> Point:
 
 def test_an_injection_says_what_acts(registry: Registry) -> None:
     one = armed(registry, rule("p", sleeps(0.2), sleeps(0.1), raises(), text="the rule"))
-    act = Aim(one, "p", "function").act(4)
+    act = Aim(one, P, "function").act(4)
     assert act.fault == "latency+latency+exception"
     assert act.latency == pytest.approx(0.3)
     assert act.exception == "Boom"
@@ -48,7 +50,7 @@ def test_an_injection_says_what_acts(registry: Registry) -> None:
 
 def test_what_stands_behind_an_outcome_never_acts(registry: Registry) -> None:
     one = lone(registry, rule("p", raises(), answers(1), sleeps(9)))
-    act = Aim(one, "p", "function").act(1)
+    act = Aim(one, P, "function").act(1)
     assert (act.fault, act.latency, act.steps) == ("exception", None, ())
     assert type(act.outcome) is Raise
 
@@ -61,7 +63,7 @@ def test_a_fault_that_draws_nothing_is_asked_once(registry: Registry) -> None:
         return (Sleep(1.0),)
 
     one = armed(registry, rule("p", Asks("latency", ask)))
-    aim = Aim(one, "p", "function")
+    aim = Aim(one, P, "function")
     aim.act(1)
     asked.clear()
     assert [aim.act(n).steps for n in (2, 3)] == [(Sleep(1.0),)] * 2
@@ -72,7 +74,7 @@ def test_a_fault_that_draws_is_asked_anew_with_seed_and_ordinal(registry: Regist
     def ask(draws: Draws) -> tuple[Effect, ...]:
         return (Sleep(draws.uniform("jitter")),)
 
-    aim = Aim(armed(registry, rule("p", Asks("latency", ask), seed=5)), "p", "function")
+    aim = Aim(armed(registry, rule("p", Asks("latency", ask), seed=5)), P, "function")
     for ordinal in (1, 2, 3):
         expected = Draws(5, ordinal).uniform("jitter")
         act = aim.act(ordinal)
@@ -81,7 +83,7 @@ def test_a_fault_that_draws_is_asked_anew_with_seed_and_ordinal(registry: Regist
 
 
 def test_a_firing_in_which_nothing_acts_is_no_injection(registry: Registry) -> None:
-    aim = Aim(armed(registry, rule("p", Does("off", ()))), "p", "function")
+    aim = Aim(armed(registry, rule("p", Does("off", ()))), P, "function")
     assert [aim.act(n) for n in (1, 2)] == [("", None, None, (), None)] * 2
 
 
@@ -116,7 +118,7 @@ def test_a_fault_that_is_not_looked_up_yet_fits_everywhere() -> None:
 
 def test_faults_that_a_placement_cannot_express_are_left_out_there(registry: Registry) -> None:
     one = lone(registry, rule("p", sleeps(1), answers(2)))
-    block, function = Aim(one, "p", "block"), Aim(one, "p", "function")
+    block, function = Aim(one, P, "block"), Aim(one, P, "function")
     assert not block.empty
     assert block.act(1)[3:] == ((Sleep(1),), None)
     assert function.act(1)[3:] == ((Sleep(1),), Return(2))
@@ -125,8 +127,8 @@ def test_faults_that_a_placement_cannot_express_are_left_out_there(registry: Reg
 def test_a_rule_with_nothing_left_is_not_tried(registry: Registry) -> None:
     first = lone(registry, rule("p", answers(2)))
     second = armed(registry, rule("p", raises()))
-    assert [aim.rule for aim in aims_at((first, second), "p", "block")] == [second]
-    assert [aim.rule for aim in aims_at((first, second), "p", "function")] == [first, second]
+    assert [aim.rule for aim in aims_at((first, second), P, "block")] == [second]
+    assert [aim.rule for aim in aims_at((first, second), P, "function")] == [first, second]
 
 
 def test_the_first_that_fires_acts_alone_and_shades_the_rest(registry: Registry) -> None:
@@ -138,7 +140,7 @@ def test_the_first_that_fires_acts_alone_and_shades_the_rest(registry: Registry)
             rule("p", raises(), text="3"),
         )
     )
-    reach = search(aims_at(rules, "p", "function"))
+    reach = search(aims_at(rules, P, "function"))
     fired = [reach() for _ in range(3)]
     assert [(firing[0].rule.text, firing[1]) for firing in fired if firing] == [
         ("2", 1),  # the first skips
@@ -152,7 +154,7 @@ def test_the_first_that_fires_acts_alone_and_shades_the_rest(registry: Registry)
 
 def test_a_transparent_reach_counts_nothing(registry: Registry) -> None:
     one = armed(registry, rule("p", raises()))
-    reach = search(aims_at((one,), "p", "function"))
+    reach = search(aims_at((one,), P, "function"))
     with transparent():
         assert reach() is None
     assert one.reaches == 0
@@ -161,7 +163,7 @@ def test_a_transparent_reach_counts_nothing(registry: Registry) -> None:
 
 def test_a_disarmed_rule_fires_no_more_for_those_that_still_hold_it(registry: Registry) -> None:
     one = armed(registry, rule("p", raises()))
-    reach = search(aims_at((one,), "p", "function"))
+    reach = search(aims_at((one,), P, "function"))
     registry.disarm("p")
     assert reach() is None
     assert one.injections == 0
@@ -180,7 +182,7 @@ def test_what_waits_for_an_import_is_looked_up_at_the_first_reach(registry: Regi
     one = armed(registry, rule("p", Asks("exception", unresolved), resolve=resolve))
     assert one.state == "waiting for an import"
     assert calls == []
-    reach = search(aims_at((one,), "p", "function"))
+    reach = search(aims_at((one,), P, "function"))
     first, second = reach(), reach()
     assert first is not None
     assert second is not None
@@ -253,7 +255,7 @@ def test_a_bug_while_deciding_lets_the_call_through(
 ) -> None:
     one = armed(registry, rule("p", raises()))
     monkeypatch.setattr(one.tally.__class__, "take", lambda *_: 1 / 0)
-    reach = search(aims_at((one,), "p", "function"))
+    reach = search(aims_at((one,), P, "function"))
     assert reach() is None
     assert [type(bug) for bug in bugs] == [ZeroDivisionError]
     bugs.clear()

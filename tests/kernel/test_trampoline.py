@@ -29,9 +29,10 @@ MODES = ("single", "single firing", "searched", "searched firing")
 KIND_NAMES = ("function", "coroutine", "generator", "async generator")
 
 
-def rule_of(tally: Tally) -> Any:
-    """Return as much of an armed rule as a trampoline takes."""
-    return SimpleNamespace(tally=tally, terms=SimpleNamespace(scoped=False))
+def aim_of(tally: Tally) -> Any:
+    """Return as much of an aim as a trampoline takes."""
+    rule = SimpleNamespace(terms=SimpleNamespace(scoped=False))
+    return SimpleNamespace(rule=rule, tally=tally)
 
 
 def swap(function: FunctionType, mode: str) -> Tally:
@@ -53,7 +54,7 @@ def swap(function: FunctionType, mode: str) -> Tally:
 
     if mode.startswith("single"):
         fire = partial(lambda _: firing if fires and not plain else None)
-        function.__code__ = single(code, clone, rule_of(tally), fire, act)
+        function.__code__ = single(code, clone, aim_of(tally), fire, act)
     else:
 
         def search() -> Any:
@@ -359,7 +360,7 @@ def test_only_a_due_ordinal_is_looked_at() -> None:
         looked.append(ordinal)
         return ("answer",) if tally.take(ordinal) else None
 
-    function.__code__ = single(code, clone, rule_of(tally), fire, print)
+    function.__code__ = single(code, clone, aim_of(tally), fire, print)
     assert [function() for _ in range(3)] == ["own"] * 3
     assert looked == [1]  # which makes the first chunk, and so the bound
     assert function() == "answer"

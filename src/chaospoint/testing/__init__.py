@@ -1,10 +1,29 @@
-"""What tests of programs that carry chaos points stand on.
+"""What tests of programs that carry chaos points stand on, with pytest or without it.
 
-The pytest plugin, with its fixtures, joins here.
+Importing this loads nothing; what a name needs is loaded when it is asked for.
 """
 
 from __future__ import annotations
 
-from chaospoint.testing._fake_clock import FakeClock
+from importlib import import_module
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from chaospoint.testing._fake_clock import FakeClock
 
 __all__ = ["FakeClock"]
+
+_LAZY = {"FakeClock": "_fake_clock"}
+
+
+def __getattr__(name: str) -> object:
+    module = _LAZY.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f"{__name__}.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
