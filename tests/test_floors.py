@@ -71,9 +71,12 @@ FLOORS = (
     "config",
     "control.asgi control.wsgi launch startup startup.sitecustomize",
     # Test helpers stand on whatever they like, and nothing stands on them but the front door.
-    "testing._fake_clock testing._watch",
     "testing",
-    "testing.plugin.covering testing.plugin.exploring",
+    "testing._fake_clock testing._guard testing._verdict testing._watch",
+    "testing._limit",
+    "testing._chaos",
+    "testing.plugin.covering testing.plugin.exploring testing.plugin.seeding",
+    "testing.plugin.checks",
     "testing.plugin",
     "",
     # The command line, which nothing imports.

@@ -19,6 +19,8 @@ from chaospoint._drive import adrive, drive
 
 __all__ = ["GO_ON", "way_on"]
 
+__tracebackhide__ = True  # pytest shows the line of the host's that was hit, and not ours
+
 _After = Callable[[], Firing | None]
 
 

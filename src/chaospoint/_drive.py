@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Answer", "adrive", "drive"]
 
+__tracebackhide__ = True  # pytest shows the line of the host's that was hit, and not ours
+
 Answer = tuple[object]
 """What the call is to return instead of being made."""
 

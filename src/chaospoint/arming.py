@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from chaospoint import _environ
 from chaospoint._point import Point
@@ -26,7 +26,16 @@ if TYPE_CHECKING:
     from chaospoint._epoch import Source
     from chaospoint.plan import Keys, Trust
 
-__all__ = ["arm", "armed", "disable", "disarm", "enable", "install_plan"]
+__all__ = [
+    "arm",
+    "arm_from",
+    "armed",
+    "disable",
+    "disarm",
+    "enable",
+    "install_plan",
+    "plan_of",
+]
 
 
 def arm(
@@ -46,19 +55,7 @@ def arm(
     `UnsupportedFault` for what no placement of the point can express, `NotPermitted` while
     disabled; nothing is armed then. Safe from any thread.
     """
-    if _environ.explicitly_off():
-        raise NotPermitted(
-            f"{_environ.VARIABLE} is false in this process, so nothing can be armed: "
-            "unset it, or set it to true"
-        )
-    return install_plan(
-        _plan(target, keys),
-        source="code",
-        trust="code",
-        registry=_seen(registry),
-        seed=_environ.seed(),
-        strict=strict,
-    )
+    return arm_from("code", plan_of(target, keys), registry, seed=_environ.seed(), strict=strict)
 
 
 class armed(AbstractContextManager["Armed"]):  # noqa: N801 - used as a function is
@@ -79,7 +76,7 @@ class armed(AbstractContextManager["Armed"]):  # noqa: N801 - used as a function
         strict: bool = False,
         **keys: Unpack[Keys],
     ) -> None:
-        self._plan = _plan(target, keys)
+        self._plan = plan_of(target, keys)
         self._registry = registry
         self._strict = strict
         self._handles: list[Armed] = []
@@ -127,6 +124,24 @@ def enable(*, registry: Registry | None = None) -> None:
     _seen(registry).enable()
 
 
+def arm_from(
+    source: Literal["code", "test"],
+    plan: Plan,
+    registry: Registry | None = None,
+    *,
+    seed: int | None = None,
+    strict: bool = False,
+) -> Armed:
+    """Arm what the code of this process asks for; raises as `arm` does."""
+    if _environ.explicitly_off():
+        raise NotPermitted(
+            f"{_environ.VARIABLE} is false in this process, so nothing can be armed: "
+            "unset it, or set it to true"
+        )
+    found = _seen(registry)
+    return install_plan(plan, source=source, trust="code", registry=found, seed=seed, strict=strict)
+
+
 def install_plan(
     plan: Plan,
     *,
@@ -166,7 +181,8 @@ def _seen(registry: Registry | None) -> Registry:
     return registry
 
 
-def _plan(target: str | Point | Rule | Plan, keys: Keys) -> Plan:
+def plan_of(target: str | Point | Rule | Plan, keys: Keys) -> Plan:
+    """Return the plan that the arguments of `arm` say; raises `InvalidPlan`."""
     if isinstance(target, Point):
         target = target.name
     if isinstance(target, str):

@@ -9,11 +9,12 @@ from importlib import import_module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from chaospoint.testing._chaos import Chaos
     from chaospoint.testing._fake_clock import FakeClock
 
-__all__ = ["FakeClock"]
+__all__ = ["Chaos", "FakeClock"]
 
-_LAZY = {"FakeClock": "_fake_clock"}
+_LAZY = {"Chaos": "_chaos", "FakeClock": "_fake_clock"}
 
 
 def __getattr__(name: str) -> object:

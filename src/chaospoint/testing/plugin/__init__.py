@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chaospoint.testing.plugin import covering, exploring
+from chaospoint.testing.plugin import checks, covering, exploring, seeding
+from chaospoint.testing.plugin.checks import chaos
 
 if TYPE_CHECKING:
     import pytest
 
-__all__ = ["pytest_addoption", "pytest_configure"]
+__all__ = ["chaos", "pytest_addoption", "pytest_configure"]
 
-_PARTS = (exploring, covering)
+_PARTS = (seeding, checks, exploring, covering)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

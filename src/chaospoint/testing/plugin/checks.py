@@ -1,0 +1,240 @@
+"""The fixture `chaos`, the marker ``chaos``, and what every test is looked through for.
+
+A test fails in its own call where a rule of it never fired, a call is still paused or chaospoint
+itself failed; it has an error at its teardown where something is left armed or disabled after all
+of its fixtures are done. Either way the next test begins with nothing armed.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+from unittest import TestCase
+
+import pytest
+
+from chaospoint._registry import default_registry
+from chaospoint.errors import ChaosError
+from chaospoint.testing._guard import Guard, take_bugs
+from chaospoint.testing.plugin.seeding import repeat_command, seed_of
+
+if TYPE_CHECKING:
+    from chaospoint._epoch import ArmedRule
+    from chaospoint.testing._chaos import Chaos
+
+__all__ = ["add_options", "chaos", "configure"]
+
+_INI = "chaos_must_fire"
+_kit = pytest.StashKey["Chaos"]()
+_guard = pytest.StashKey[Guard]()
+_problems = pytest.StashKey[list[str]]()
+_KEYS: tuple[pytest.StashKey[Any], ...] = (_kit, _guard, _problems)
+_SHOWN = 20  # injections, in the report of a failure
+
+
+def add_options(parser: pytest.Parser, group: pytest.OptionGroup) -> None:
+    """Add the ini option."""
+    del group
+    parser.addini(
+        _INI,
+        "whether a test fails if a rule armed by the fixture or marker `chaos` never fires;"
+        " `must_fire` of a rule comes before it",
+        type="bool",
+        default=True,
+    )
+
+
+def configure(config: pytest.Config) -> None:
+    """Look through every test of this run."""
+    config.addinivalue_line(
+        "markers",
+        "chaos(point, **keys): arm a fault for the test, with the keys of chaospoint.arm;"
+        " must_fire=False if it need not fire",
+    )
+    config.pluginmanager.register(_Checks(), "chaospoint-checks")
+
+
+@pytest.fixture
+def chaos(request: pytest.FixtureRequest) -> Chaos:
+    """Arm faults for the length of the test, count them, and stage races: see `Chaos`."""
+    return _kit_of(request.node)
+
+
+def _kit_of(item: pytest.Item) -> Chaos:
+    if _kit not in item.stash:
+        from chaospoint.testing._chaos import Chaos
+
+        must_fire = bool(item.config.getini(_INI))
+        item.stash[_kit] = Chaos(seed=seed_of(item), must_fire=must_fire).start()
+    return item.stash[_kit]
+
+
+class _Checks:
+    def __init__(self) -> None:
+        # What fixtures that outlive a test have armed, and are to disarm at their own end.
+        self._owned: dict[pytest.FixtureDef[Any], list[ArmedRule]] = {}
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Note what is armed before the test."""
+        item.stash[_guard] = Guard(default_registry())
+        return (yield)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[Any]
+    ) -> Generator[None, object, object]:
+        """Note what a fixture has armed that lives longer than the test."""
+        if fixturedef.scope == "function":
+            return (yield)
+        before = default_registry().rules()
+        try:
+            return (yield)
+        finally:
+            fresh = [rule for rule in default_registry().rules() if rule not in before]
+            if fresh:
+                self._owned[fixturedef] = fresh
+
+    def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
+        """Expect of a fixture that has ended that its rules are disarmed."""
+        self._owned.pop(fixturedef, None)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Arm what the markers say, run the test, and judge it."""
+        try:
+            with _marked(item):
+                result = yield
+        finally:
+            item.stash[_problems] = problems = _end(item)
+        failed = bool(getattr(item, "_excinfo", None))  # where unittest keeps what was raised
+        if problems and not failed:
+            item.stash[_problems] = []
+            pytest.fail("\n".join(problems), pytrace=False)
+        return result
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Once all of the test's fixtures are done, see that nothing is left."""
+        try:
+            result = yield
+        finally:
+            _end(item)
+            owned = (rule for rules in self._owned.values() for rule in rules)
+            problems = item.stash[_guard].problems(owned)
+        if problems:
+            pytest.fail("\n".join(problems), pytrace=False)
+        return result
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Add to a failure the seed, the command that repeats it and what was injected."""
+        report = yield
+        if report.failed and "chaospoint.arming" in sys.modules:  # else nothing was ever armed
+            report.sections.append(("chaospoint", _told(item)))
+        if call.when == "teardown":
+            for key in _KEYS:
+                if key in item.stash:
+                    del item.stash[key]
+        return report
+
+
+def _end(item: pytest.Item) -> list[str]:
+    """End what the fixture began, and return what is wrong; nothing if it was ended before."""
+    kit = item.stash.get(_kit, None)
+    problems = kit.finish() if kit is not None and kit.active else []
+    return [*problems, *take_bugs()]
+
+
+def _told(item: pytest.Item) -> str:
+    kit = item.stash.get(_kit, None)
+    lines = list(item.stash.get(_problems, None) or ())
+    if kit is not None:
+        lines += _injected(kit)
+    return "\n".join([*lines, f"repeat it: {repeat_command(item)}"])
+
+
+def _injected(kit: Chaos) -> Iterator[str]:
+    history = kit.history
+    if len(history) > _SHOWN:
+        yield f"{len(history)} injections, the last {_SHOWN}:"
+    for one in history[-_SHOWN:]:
+        yield f"injected {one.fault} at {one.point}: reach {one.ordinal} of {one.rule}"
+
+
+# -- the marker ---------------------------------------------------------------------------
+
+
+def _marks(item: pytest.Item) -> list[pytest.Mark]:
+    """Return the markers, the nearest to the test first, and those of one place top to bottom."""
+    return [
+        mark
+        for node in reversed(item.listchain())
+        for mark in reversed(node.own_markers)
+        if mark.name == "chaos"
+    ]
+
+
+@contextmanager
+def _marked(item: pytest.Item) -> Iterator[None]:
+    """Have the test function itself arm what its markers say, in its own thread and task.
+
+    So neither fixtures nor ``setUp`` use up a rule, and one that is scoped to a context acts.
+    """
+    marks = _marks(item)
+    function = getattr(item, "obj", None)
+    if not marks or function is None:
+        yield
+        return
+    assert isinstance(item, pytest.Function)
+    kit = _kit_of(item)
+
+    def arm() -> None:
+        for mark in reversed(marks):  # what is armed last is tried first
+            _arm(kit, mark)
+
+    item.obj = arming = _arms_first(arm, function)
+    owner = item.instance.__dict__ if isinstance(item.instance, TestCase) else {}
+    owner[item.name] = arming  # which is where unittest looks for a coroutine function
+    try:
+        yield
+    finally:
+        item.obj = function
+        owner.pop(item.name, None)
+
+
+def _arms_first(arm: Callable[[], None], function: Callable[..., Any]) -> Callable[..., Any]:
+    if inspect.iscoroutinefunction(function):
+
+        @wraps(function)
+        async def awaited(*args: object, **kwargs: object) -> object:
+            arm()
+            return await function(*args, **kwargs)
+
+        return awaited
+
+    @wraps(function)
+    def called(*args: object, **kwargs: object) -> object:
+        arm()
+        return function(*args, **kwargs)
+
+    return called
+
+
+def _arm(kit: Chaos, mark: pytest.Mark) -> None:
+    if len(mark.args) != 1:
+        pytest.fail(
+            "@pytest.mark.chaos takes a point, a Rule or a Plan, and then keys: "
+            f"@pytest.mark.chaos('payment.charge', exception=TimeoutError); not {mark.args!r}",
+            pytrace=False,
+        )
+    try:
+        kit.arm(*mark.args, **mark.kwargs)
+    except ChaosError as error:
+        pytest.fail(f"@pytest.mark.chaos({mark.args[0]!r}, ...): {error}", pytrace=False)
