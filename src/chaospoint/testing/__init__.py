@@ -11,10 +11,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from chaospoint.testing._chaos import Chaos
     from chaospoint.testing._fake_clock import FakeClock
+    from chaospoint.testing._skipping_clock import SkippingClock
 
-__all__ = ["Chaos", "FakeClock"]
+__all__ = ["Chaos", "FakeClock", "SkippingClock"]
 
-_LAZY = {"Chaos": "_chaos", "FakeClock": "_fake_clock"}
+_LAZY = {"Chaos": "_chaos", "FakeClock": "_fake_clock", "SkippingClock": "_skipping_clock"}
 
 
 def __getattr__(name: str) -> object:

@@ -6,7 +6,7 @@ What the fixture `chaos` of the pytest plugin is, and what tests without pytest 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from chaospoint._armed import Armed
@@ -17,6 +17,7 @@ from chaospoint.arming import arm_from, plan_of
 from chaospoint.errors import ChaosError, UnknownPoint
 from chaospoint.testing._guard import Guard
 from chaospoint.testing._limit import Hold, PauseLimit
+from chaospoint.testing._skipping_clock import SkippingClock, skipping
 from chaospoint.testing._verdict import fired, held, nearest_of, reached, unfired
 from chaospoint.testing._watch import Watch
 
@@ -138,6 +139,14 @@ class Chaos:
             raise UnknownPoint(pattern, self.registry.nearest(pattern))
 
     # -- time and order -------------------------------------------------------------------
+
+    def fake_clock(self) -> AbstractContextManager[SkippingClock]:
+        """Have what makes calls wait pass at once within the block, and be recorded.
+
+        Latencies, hangs with a limit and expiries; the timers of asyncio's loops, and so
+        ``asyncio.timeout``, see the time that passes. The clock has ``waits`` and ``advance``.
+        """
+        return skipping(self.registry)
 
     def pause(
         self,
