@@ -1,20 +1,15 @@
 """Tests that toggle faults: copy this file and put your own service in the place of `Checkout`.
 
 pytest examples/integration_test.py
-"""
 
-from collections.abc import Iterator
+The fixture `chaos` and the marker of the same name come with chaospoint. What they arm is disarmed
+when the test ends, and a fault that never fired fails the test: it would have proved nothing.
+"""
 
 import pytest
 
 import chaospoint
-
-
-@pytest.fixture(autouse=True)
-def _no_chaos_is_left() -> Iterator[None]:
-    """Put this into your conftest.py: what a test arms and forgets does not reach the next one."""
-    yield
-    chaospoint.disarm()
+from chaospoint.testing import Chaos
 
 
 class Checkout:
@@ -42,37 +37,41 @@ def checkout() -> Checkout:
     return Checkout()
 
 
+@pytest.mark.chaos("checkout.charge", exception=TimeoutError, times=2)
 def test_two_timeouts_are_not_seen_by_the_customer(checkout: Checkout) -> None:
-    with chaospoint.armed("checkout.charge", exception=TimeoutError, times=2) as armed:
-        assert checkout.order(42) == "charged 42"
-    assert armed.injections == 2  # the test is worth nothing if the point was never reached
+    assert checkout.order(42) == "charged 42"
 
 
+@pytest.mark.chaos("checkout.charge", exception=TimeoutError, times=3)
 def test_three_timeouts_keep_the_order(checkout: Checkout) -> None:
-    with chaospoint.armed("checkout.charge", exception=TimeoutError, times=3):
-        assert checkout.order(42) == "kept for later"
+    assert checkout.order(42) == "kept for later"
     assert checkout.kept == [42]
 
 
-def test_another_error_is_not_hidden(checkout: Checkout) -> None:
-    with (
-        chaospoint.armed("checkout.charge", exception=PermissionError),
-        pytest.raises(PermissionError) as caught,
-    ):
+@pytest.mark.chaos("checkout.charge", exception=TimeoutError, times=1)
+@pytest.mark.chaos("checkout.*", returns="charged nothing")
+def test_two_rules_at_once(checkout: Checkout) -> None:
+    """Rules are tried from the top, the first that fires acts: the second call gets the second."""
+    assert checkout.order(42) == "charged nothing"
+
+
+def test_the_bank_is_asked_once_where_all_is_well(checkout: Checkout, chaos: Chaos) -> None:
+    """Calls are counted where nothing is armed, too."""
+    checkout.order(42)
+    assert chaos.reaches("checkout.charge") == 1
+
+
+def test_another_error_is_not_hidden(checkout: Checkout, chaos: Chaos) -> None:
+    chaos.arm("checkout.charge", exception=PermissionError)
+    with pytest.raises(PermissionError) as caught:
         checkout.order(42)
     injection = chaospoint.injection_of(caught.value)
     assert injection is not None
-    assert (injection.point, injection.ordinal) == ("checkout.charge", 1)
+    assert chaos.history == (injection,)
 
 
-def test_two_rules_at_once(checkout: Checkout) -> None:
-    """Rules are tried in order, the first that fires acts: the second call gets the second."""
-    plan = chaospoint.Plan(
-        rules=[
-            chaospoint.Rule(point="checkout.charge", exception="TimeoutError", times=1),
-            chaospoint.Rule(point="checkout.*", returns="charged nothing"),
-        ]
-    )
-    with chaospoint.armed(plan) as armed:
-        assert checkout.order(42) == "charged nothing"
-    assert armed.injections == 2
+def test_the_retry_ends_with_the_timeouts(checkout: Checkout, chaos: Chaos) -> None:
+    with chaos.armed("checkout.charge", exception=TimeoutError) as outage:
+        assert checkout.order(42) == "kept for later"
+    assert outage.injections == 3
+    assert checkout.order(43) == "charged 43"
