@@ -51,4 +51,12 @@ def test_errors_faults_and_test_helpers_are_where_they_are_looked_for() -> None:
         "UnsupportedFault",
     ]
     assert {"Failure", "Hang", "Latency", "Return"} <= set(faults.__all__)
-    assert testing.__all__ == ["Chaos", "FakeClock", "SkippingClock"]
+    assert testing.__all__ == [
+        "Chaos",
+        "FakeClock",
+        "FaultCoverage",
+        "SkippingClock",
+        "fault_coverage",
+        "plans",
+        "rules",
+    ]

@@ -66,10 +66,24 @@ def test_an_example_says_what_it_should(name: str) -> None:
     assert (done.stdout, done.returncode) == (SAYS[name], 0), done.stderr
 
 
+def test_the_stateful_example_passes_and_shows_the_plan_that_finds_the_bug(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-s", "-p", "no:cacheprovider", EXAMPLES / "stateful.py"],
+        cwd=tmp_path,  # where hypothesis may keep what it found
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "state.arm(plan=Plan(\n    rules=[Rule(\n" in done.stdout
+    assert "2 passed" in done.stdout
+
+
 def test_every_example_is_run() -> None:
     """What pytest collects by its name is run by pytest itself."""
     here = {path.name for path in EXAMPLES.glob("*.py")}
-    assert here == {*SAYS, "integration_test.py"}
+    assert here == {*SAYS, "integration_test.py", "stateful.py"}
 
 
 @pytest.mark.once

@@ -10,12 +10,30 @@ from importlib import import_module
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from chaospoint.testing._chaos import Chaos
+    from chaospoint.testing._coverage import FaultCoverage, fault_coverage
     from chaospoint.testing._fake_clock import FakeClock
     from chaospoint.testing._skipping_clock import SkippingClock
+    from chaospoint.testing._strategies import plans, rules
 
-__all__ = ["Chaos", "FakeClock", "SkippingClock"]
+__all__ = [
+    "Chaos",
+    "FakeClock",
+    "FaultCoverage",
+    "SkippingClock",
+    "fault_coverage",
+    "plans",
+    "rules",
+]
 
-_LAZY = {"Chaos": "_chaos", "FakeClock": "_fake_clock", "SkippingClock": "_skipping_clock"}
+_LAZY = {
+    "Chaos": "_chaos",
+    "FakeClock": "_fake_clock",
+    "FaultCoverage": "_coverage",
+    "SkippingClock": "_skipping_clock",
+    "fault_coverage": "_coverage",
+    "plans": "_strategies",
+    "rules": "_strategies",
+}
 
 
 def __getattr__(name: str) -> object:
