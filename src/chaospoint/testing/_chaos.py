@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
+from chaospoint import _environ
 from chaospoint._armed import Armed
 from chaospoint._draw import draw_seed
 from chaospoint._names import is_glob, matches
@@ -16,7 +17,7 @@ from chaospoint._registry import Registry, default_registry
 from chaospoint.arming import arm_from, plan_of
 from chaospoint.errors import ChaosError, UnknownPoint
 from chaospoint.testing._guard import Guard
-from chaospoint.testing._limit import Hold, PauseLimit
+from chaospoint.testing._limit import Hold, PauseLimit, check_seconds
 from chaospoint.testing._skipping_clock import SkippingClock, skipping
 from chaospoint.testing._verdict import fired, held, nearest_of, reached, unfired
 from chaospoint.testing._watch import Watch
@@ -48,23 +49,26 @@ class Chaos:
     `unittest.TestCase`; under pytest ask for the fixture ``chaos``. At the end everything that
     was armed meanwhile is disarmed, and `AssertionError` says so if a rule armed here never
     fired, a call is still paused, other code left a rule armed or chaospoint disabled, or
-    chaospoint itself had an error. An exception that leaves the block is let through with that as a
-    note.
+    chaospoint itself had an error. An exception that leaves the block is let through with that,
+    and the seed, as a note.
 
-    ``seed``: for rules and plans without one; drawn if None. ``must_fire``: what holds for rules
-    that do not say it. Its methods are safe from any thread; enter and leave it on one.
+    ``seed``: for rules and plans without one; if None that of ``CHAOSPOINT_SEED``, or drawn.
+    ``must_fire``: what holds for rules that do not say it. Its methods are safe from any thread;
+    enter and leave it on one.
     """
 
     def __init__(
         self, *, registry: Registry | None = None, seed: int | None = None, must_fire: bool = True
     ) -> None:
         self.registry = default_registry() if registry is None else registry
-        self.seed = draw_seed() if seed is None else seed
+        given = _environ.seed() if seed is None else seed
+        self.seed = draw_seed() if given is None else given
         self._must_fire = must_fire
         self._armed: list[_Told] = []
         self._limits: list[PauseLimit | Hold] = []
         self._seen: list[Injection] = []
         self._watch: Watch | None = None
+        self._ended = False
         self._guard: Guard | None = None
 
     def __repr__(self) -> str:
@@ -130,9 +134,8 @@ class Chaos:
 
     def reaches(self, point: str) -> int:
         """Return how many calls arrived there in the test, armed or not; else as `injections`."""
-        watch = self._entered()
         self._known(point)
-        return watch.reaches(point)
+        return 0 if self._watch is None else self._watch.reaches(point)
 
     def _known(self, pattern: str) -> None:
         if not self.registry.board.names(pattern):
@@ -164,6 +167,7 @@ class Chaos:
         """
         if "faults" in keys:
             raise ChaosError("pause() holds calls: arm other faults by arm(), leave `faults` out")
+        check_seconds(timeout)
         keys["faults"] = [{"kind": "pause"}]
         handle = self.arm(point, must_fire=must_fire, **keys)
         self._limits.append(PauseLimit(handle, timeout))
@@ -209,6 +213,7 @@ class Chaos:
         for name in (point, until):
             if is_glob(name):
                 raise ChaosError(f"{name!r} is a glob: say which point waits for which")
+        check_seconds(timeout)
         handle = self.arm(point, faults=[{"kind": "pause"}], must_fire=False)
         self._limits.append(Hold(self.registry, handle, point, until, timeout))
 
@@ -220,6 +225,8 @@ class Chaos:
 
     def start(self) -> Self:
         """Begin to look and to count; `finish` ends it."""
+        if self._watch is not None:
+            raise ChaosError("a Chaos is for one test, and this one has begun: make another")
         self._watch = Watch(self.registry)
         self._watch.start()
         self.registry.add_observer(self)
@@ -228,11 +235,11 @@ class Chaos:
     @property
     def active(self) -> bool:
         """Whether it has begun and not ended."""
-        return self._watch is not None
+        return self._watch is not None and not self._ended
 
     def finish(self) -> list[str]:
         """Disarm what was armed here, and say what is wrong, a problem each; once."""
-        watch, self._watch = self._entered(), None
+        watch, self._ended = self._entered(), True
         rules = [rule for handle, _ in self._armed for rule in handle.rules]
         problems = held(rules)
         for handle, _ in self._armed:
@@ -246,13 +253,14 @@ class Chaos:
     def _unended(self, watch: Watch) -> Iterator[str]:
         for limit in self._limits:
             if limit.problem is not None:
-                yield limit.problem
+                near = self._near(limit.until, watch) if isinstance(limit, Hold) else ()
+                yield limit.problem + nearest_of(near)
             elif isinstance(limit, Hold):
                 for name in (limit.point, limit.until):
-                    if not watch.reaches(name):
+                    if not limit.reaches(name):
                         yield (
                             f"{limit.point} was to wait for {limit.until}, and {name!r} was never "
-                            f"reached in this test{nearest_of(self._near(name, watch))}"
+                            f"reached after that{nearest_of(self._near(name, watch))}"
                         )
 
     def _unfired(self, watch: Watch) -> Iterator[str]:
@@ -268,15 +276,17 @@ class Chaos:
         return [f"{name} ({reached(watch.reaches(name))})" for name in names]
 
     def _entered(self) -> Watch:
-        if self._watch is None:
+        if self._watch is None or self._ended:
             raise ChaosError(
                 "a Chaos arms within its test only: use it as `with Chaos() as chaos:`"
             )
         return self._watch
 
     def __enter__(self) -> Self:
-        self._guard = Guard(self.registry)
-        return self.start()
+        guard = Guard(self.registry)
+        self.start()
+        self._guard = guard
+        return self
 
     def __exit__(
         self,
@@ -286,9 +296,8 @@ class Chaos:
     ) -> None:
         assert self._guard is not None
         problems = [*self.finish(), *self._guard.problems()]
-        if not problems:
-            return
-        text = "\n".join([*problems, f"(seed {self.seed})"])
-        if error is None:
+        text = "\n".join([*problems, f"repeat it with CHAOSPOINT_SEED={self.seed}"])
+        if error is not None and (problems or self._armed):
+            error.add_note(text)
+        elif error is None and problems:
             raise AssertionError(text)
-        error.add_note(text)

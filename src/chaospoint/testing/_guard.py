@@ -6,7 +6,7 @@ it in order, so that the next test begins as this one did.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from traceback import format_exception
 from typing import TYPE_CHECKING
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from chaospoint._epoch import ArmedRule
     from chaospoint._registry import Registry
 
-__all__ = ["Guard", "take_bugs"]
+__all__ = ["Guard", "disarm_left", "take_bugs"]
 
-_FROM_OUTSIDE = ("env", "file")  # whoever runs the tests means these
+_FROM_OUTSIDE = ("env", "file")
 
 
 class Guard:
@@ -28,33 +28,20 @@ class Guard:
         self._registry = registry
         self._known = frozenset(registry.rules())
         self._enabled = registry.enabled
-        _bug.bugs.clear()
-
-    def left(self) -> list[ArmedRule]:
-        """Return the rules that are armed since then, but for those of environment and file."""
-        return [
-            rule
-            for rule in self._registry.rules()
-            if rule not in self._known and rule.source not in _FROM_OUTSIDE
-        ]
+        self._bugs = tuple(_bug.bugs)
 
     def problems(self, owned: Iterable[ArmedRule] = ()) -> list[str]:
         """Say what was left since, and put it in order: disarm, enable, forget.
 
         ``owned``: rules that are meant to stay.
         """
-        return [*self._leaks(set(owned)), *self._switch(), *take_bugs()]
-
-    def _leaks(self, owned: set[ArmedRule]) -> Iterable[str]:
-        rules = [rule for rule in self.left() if rule not in owned]
-        if rules:
-            self._registry.board.remove(rules, "disarmed", "test")
-        for rule in rules:
-            by = f" ({rule.by})" if rule.by else ""
-            yield (
-                f"{rule.shown}, armed by {rule.source}{by}, was left armed: use `with armed(...)`, "
-                "the fixture `chaos`, or disarm it"
-            )
+        meant = self._known.union(owned)
+        leaks = [rule for rule in self._registry.rules() if rule not in meant]
+        return [
+            *disarm_left(self._registry, leaks),
+            *self._switch(),
+            *take_bugs(self._bugs),
+        ]
 
     def _switch(self) -> Iterable[str]:
         if self._enabled and not self._registry.enabled:
@@ -62,11 +49,30 @@ class Guard:
             yield "chaospoint was left disabled: call chaospoint.enable() before the test ends"
 
 
-def take_bugs() -> list[str]:
-    """Return what went wrong in chaospoint itself since this was asked last, and forget it."""
+def disarm_left(registry: Registry, rules: Iterable[ArmedRule]) -> list[str]:
+    """Disarm those of ``rules`` that are still armed, and say who armed them.
+
+    But for those of environment and file, which whoever runs the tests means.
+    """
+    armed = frozenset(registry.rules())
+    left = [rule for rule in rules if rule in armed and rule.source not in _FROM_OUTSIDE]
+    if left:
+        registry.board.remove(left, "disarmed", "test")
+    return [
+        f"{rule.shown}, armed by {rule.source}{f' ({rule.by})' if rule.by else ''}, was left"
+        " armed: use `with armed(...)`, the fixture `chaos`, or disarm it"
+        for rule in left
+    ]
+
+
+def take_bugs(known: Sequence[BaseException] = ()) -> list[str]:
+    """Return what went wrong in chaospoint itself, and forget it, but for what is known."""
+    errors = [_bug.bugs.popleft() for _ in range(len(_bug.bugs))]
+    _bug.bugs.extend(error for error in errors if error in known)
     found = []
-    while _bug.bugs:
-        error = _bug.bugs.popleft()
+    for error in errors:
+        if error in known:
+            continue
         text = "".join(format_exception(error)).rstrip()
         found.append(
             f"chaospoint itself failed, or an observer or kind of fault it called:\n{text}"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from threading import Timer
+from threading import TIMEOUT_MAX, Timer
 from typing import TYPE_CHECKING
 
+from chaospoint.errors import ChaosError
 from chaospoint.testing._watch import Watch
 
 if TYPE_CHECKING:
@@ -13,7 +14,14 @@ if TYPE_CHECKING:
     from chaospoint._point import Point
     from chaospoint._registry import Registry
 
-__all__ = ["Hold", "PauseLimit"]
+__all__ = ["Hold", "PauseLimit", "check_seconds"]
+
+
+def check_seconds(timeout: float) -> None:
+    """Refuse with `ChaosError` what is no time to wait."""
+    is_number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
+    if not is_number or not 0 < timeout <= TIMEOUT_MAX:
+        raise ChaosError(f"timeout={timeout!r}: give real seconds above 0, such as timeout=10.0")
 
 
 class _Limit:
@@ -32,19 +40,21 @@ class _Limit:
         self._timer.cancel()
 
     def _run_out(self) -> None:
-        points = sorted({pause.point for rule in self._handle.rules for pause in rule.paused})
-        if points:
-            self.problem = self._said(", ".join(points))
+        points = {pause.point for rule in self._handle.rules for pause in rule.paused.copy()}
+        self.problem = self._said(", ".join(sorted(points)))
         self._handle.disarm()
 
-    def _said(self, points: str) -> str:
+    def _said(self, points: str) -> str | None:
+        """Say what is wrong; ``points``: where calls are held, empty if none is."""
         raise NotImplementedError
 
 
 class PauseLimit(_Limit):
     """How long calls may be paused, counted from the arming."""
 
-    def _said(self, points: str) -> str:
+    def _said(self, points: str) -> str | None:
+        if not points:
+            return None
         return (
             f"a call of {points} was paused, and nobody released it within {self._seconds:g} s: "
             "it went on then; call release(), or pause(..., timeout=...) for longer"
@@ -63,6 +73,10 @@ class Hold(_Limit):
         self._watch = Watch(registry, told=self._reached)
         self._watch.start()
 
+    def reaches(self, point: str) -> int:
+        """Return how many calls arrived at a point since then."""
+        return self._watch.reaches(point)
+
     def stop(self) -> None:
         """Let it not run out, and look at the other point no more."""
         super().stop()
@@ -71,10 +85,16 @@ class Hold(_Limit):
     def _reached(self, point: Point, kind: Kind) -> None:
         del kind
         if point.name == self.until:
+            self._timer.cancel()
             self._handle.release()
             self._handle.disarm()  # a call that was about to wait goes on, too
 
-    def _said(self, points: str) -> str:
+    def _said(self, points: str) -> str | None:
+        if not points:
+            return (
+                f"{self.point} was to wait for {self.until}, which nobody reached within "
+                f"{self._seconds:g} s"
+            )
         return (
             f"a call of {points} waited {self._seconds:g} s for {self.until}, which nobody "
             "reached: it went on then"

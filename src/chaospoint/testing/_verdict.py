@@ -52,7 +52,7 @@ def _why(rule: ArmedRule, calls: Mapping[str, int]) -> str:
         return f"{said}, and never with what its `where` or scope asks for"
     if rule.terms.after:
         return f"{said}, and no call ended well while the rule, which acts after it, was armed"
-    return f"{said}, and never while this rule was armed"
+    return f"{said}, and never while this rule was armed ({rule.why})"
 
 
 def nearest_of(near: Sequence[str]) -> str:

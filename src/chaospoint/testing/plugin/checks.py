@@ -19,7 +19,7 @@ import pytest
 
 from chaospoint._registry import default_registry
 from chaospoint.errors import ChaosError
-from chaospoint.testing._guard import Guard, take_bugs
+from chaospoint.testing._guard import Guard, disarm_left, take_bugs
 from chaospoint.testing.plugin.seeding import repeat_command, seed_of
 
 if TYPE_CHECKING:
@@ -77,12 +77,18 @@ class _Checks:
     def __init__(self) -> None:
         # What fixtures that outlive a test have armed, and are to disarm at their own end.
         self._owned: dict[pytest.FixtureDef[Any], list[ArmedRule]] = {}
+        self._left: list[str] = []  # what they did not disarm
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
         """Note what is armed before the test."""
+        take_bugs()  # of what runs on between tests: of no test
         item.stash[_guard] = Guard(default_registry())
-        return (yield)
+        try:
+            return (yield)
+        except BaseException:
+            item.stash[_problems] = take_bugs()
+            raise
 
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(
@@ -92,16 +98,18 @@ class _Checks:
         if fixturedef.scope == "function":
             return (yield)
         before = default_registry().rules()
-        try:
-            return (yield)
-        finally:
-            fresh = [rule for rule in default_registry().rules() if rule not in before]
-            if fresh:
-                self._owned[fixturedef] = fresh
+        result = yield  # one that fails here owns nothing: it has no end that would disarm
+        known = {*before, *self._rules_of_fixtures()}  # of fixtures that this one asked for, too
+        if fresh := [rule for rule in default_registry().rules() if rule not in known]:
+            self._owned[fixturedef] = fresh
+        return result
+
+    def _rules_of_fixtures(self) -> list[ArmedRule]:
+        return [rule for rules in self._owned.values() for rule in rules]
 
     def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
         """Expect of a fixture that has ended that its rules are disarmed."""
-        self._owned.pop(fixturedef, None)
+        self._left += disarm_left(default_registry(), self._owned.pop(fixturedef, ()))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -110,7 +118,7 @@ class _Checks:
             with _marked(item):
                 result = yield
         finally:
-            item.stash[_problems] = problems = _end(item)
+            item.stash[_problems] = problems = [*_end(item), *take_bugs()]
         failed = bool(getattr(item, "_excinfo", None))  # where unittest keeps what was raised
         if problems and not failed:
             item.stash[_problems] = []
@@ -120,15 +128,20 @@ class _Checks:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
         """Once all of the test's fixtures are done, see that nothing is left."""
+        item.stash[_problems] = []
         try:
             result = yield
-        finally:
-            _end(item)
-            owned = (rule for rules in self._owned.values() for rule in rules)
-            problems = item.stash[_guard].problems(owned)
-        if problems:
+        except BaseException:
+            item.stash[_problems] = self._end_all(item)
+            raise
+        if problems := self._end_all(item):
             pytest.fail("\n".join(problems), pytrace=False)
         return result
+
+    def _end_all(self, item: pytest.Item) -> list[str]:
+        _end(item)  # of a test whose setup failed, which is not to blame for what never fired
+        left, self._left = self._left, []
+        return [*left, *item.stash[_guard].problems(self._rules_of_fixtures())]
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -148,8 +161,7 @@ class _Checks:
 def _end(item: pytest.Item) -> list[str]:
     """End what the fixture began, and return what is wrong; nothing if it was ended before."""
     kit = item.stash.get(_kit, None)
-    problems = kit.finish() if kit is not None and kit.active else []
-    return [*problems, *take_bugs()]
+    return kit.finish() if kit is not None and kit.active else []
 
 
 def _told(item: pytest.Item) -> str:
@@ -176,7 +188,8 @@ def _marks(item: pytest.Item) -> list[pytest.Mark]:
     return [
         mark
         for node in reversed(item.listchain())
-        for mark in reversed(node.own_markers)
+        # Decorators are called from the bottom up; those of a module are a list, `pytestmark`.
+        for mark in node.own_markers[:: 1 if isinstance(node, pytest.Module) else -1]
         if mark.name == "chaos"
     ]
 
@@ -188,17 +201,20 @@ def _marked(item: pytest.Item) -> Iterator[None]:
     So neither fixtures nor ``setUp`` use up a rule, and one that is scoped to a context acts.
     """
     marks = _marks(item)
-    function = getattr(item, "obj", None)
-    if not marks or function is None:
+    if not marks:
         yield
         return
-    assert isinstance(item, pytest.Function)
     kit = _kit_of(item)
 
     def arm() -> None:
         for mark in reversed(marks):  # what is armed last is tried first
             _arm(kit, mark)
 
+    if not isinstance(item, pytest.Function) or _gives_to_a_coroutine(item.obj):
+        arm()  # what asyncio runs examples in is a copy of the context that there is now
+        yield
+        return
+    function = item.obj
     item.obj = arming = _arms_first(arm, function)
     owner = item.instance.__dict__ if isinstance(item.instance, TestCase) else {}
     owner[item.name] = arming  # which is where unittest looks for a coroutine function
@@ -207,6 +223,12 @@ def _marked(item: pytest.Item) -> Iterator[None]:
     finally:
         item.obj = function
         owner.pop(item.name, None)
+
+
+def _gives_to_a_coroutine(function: Callable[..., Any]) -> bool:
+    """Whether hypothesis gives its examples to a coroutine function."""
+    test = getattr(getattr(function, "hypothesis", None), "inner_test", None)
+    return inspect.iscoroutinefunction(test)
 
 
 def _arms_first(arm: Callable[[], None], function: Callable[..., Any]) -> Callable[..., Any]:
@@ -237,4 +259,7 @@ def _arm(kit: Chaos, mark: pytest.Mark) -> None:
     try:
         kit.arm(*mark.args, **mark.kwargs)
     except ChaosError as error:
-        pytest.fail(f"@pytest.mark.chaos({mark.args[0]!r}, ...): {error}", pytrace=False)
+        said = f"@pytest.mark.chaos({mark.args[0]!r}, ...): {error}"
+    else:
+        return
+    pytest.fail(said, pytrace=False)

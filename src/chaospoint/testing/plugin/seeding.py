@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["add_options", "configure", "repeat_command", "seed_of"]
 
 _VARIABLE = "CHAOSPOINT_SEED"
+_TOLD = "chaospoint_seed"  # to processes of pytest-xdist
 
 
 def add_options(parser: pytest.Parser, group: pytest.OptionGroup) -> None:
@@ -29,18 +30,24 @@ def add_options(parser: pytest.Parser, group: pytest.OptionGroup) -> None:
     )
 
 
-def _seed(text: str) -> int:
+def _seed(text: str, said_by: str = "--chaospoint-seed") -> int:
     if text.isascii() and text.isdigit() and int(text) < 2**63:
         return int(text)
-    raise pytest.UsageError(f"--chaospoint-seed={text} is no seed: give a whole number below 2**63")
+    raise pytest.UsageError(f"{said_by}={text} is no seed: give a whole number below 2**63")
 
 
 def configure(config: pytest.Config) -> None:
     """Settle the seed; processes of pytest-xdist are given the one of their controller."""
     if config.option.chaospoint_seed is None:
-        given = os.environ.get(_VARIABLE, "").strip()
-        config.option.chaospoint_seed = _seed(given) if given else draw_seed()
+        config.option.chaospoint_seed = _settled(config)
     config.pluginmanager.register(_Seeding(config.option.chaospoint_seed), "chaospoint-seeding")
+
+
+def _settled(config: pytest.Config) -> int:
+    if (told := getattr(config, "workerinput", {}).get(_TOLD)) is not None:
+        return int(told)
+    given = os.environ.get(_VARIABLE, "").strip()
+    return _seed(given, _VARIABLE) if given else draw_seed()
 
 
 class _Seeding:
@@ -52,6 +59,11 @@ class _Seeding:
     def pytest_report_header(self) -> str:
         """Say the seed, and the option that gives it."""
         return f"chaospoint: --chaospoint-seed={self._seed}"
+
+    @pytest.hookimpl(optionalhook=True)  # of pytest-xdist, which hands on what was typed alone
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell a process of pytest-xdist the seed."""
+        node.workerinput[_TOLD] = self._seed
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
@@ -66,8 +78,12 @@ class _Seeding:
 
 
 def seed_of(item: pytest.Item) -> int:
-    """Return the seed of one test: of the run's and its name, so it fires the same when alone."""
-    return derive(item.config.option.chaospoint_seed, item.nodeid, 1) >> 10
+    """Return the seed of one test: of the run's and its name, so it fires the same when alone.
+
+    Of its file the name alone, for the folders before it depend on what pytest was started with.
+    """
+    name = item.nodeid.partition("::")[2]
+    return derive(item.config.option.chaospoint_seed, item.path.name, name, 1) >> 10
 
 
 def repeat_command(item: pytest.Item) -> str:

@@ -1,0 +1,105 @@
+"""Fixtures that live longer than a test; these tests are run in the order they stand in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from shop import charge, read
+
+import chaospoint
+
+expected = pytest.mark.expected
+unclean = pytest.mark.unclean
+
+
+@pytest.fixture(scope="class")
+def forgetful() -> None:
+    chaospoint.arm("stock.read", returns=9)
+
+
+class TestForgetful:
+    def test_first(self, forgetful: None) -> None:
+        assert read() == 9
+
+    @unclean
+    def test_between(self) -> None:
+        assert read() == 9
+
+    @unclean
+    @expected("error", "stock.read=return(9), armed by code", "was left armed")
+    def test_last(self) -> None:
+        assert read() == 9
+
+
+def test_after_the_forgetful() -> None:
+    assert read() == 1
+
+
+@pytest.fixture(scope="class", params=["a", "b"])
+def renewed(request: pytest.FixtureRequest) -> Iterator[str]:
+    handle = chaospoint.arm("stock.read", returns=request.param)
+    yield request.param
+    if request.param == "b":
+        handle.disarm()
+
+
+class TestRenewed:
+    """The fixture of ``a`` ends, and is told of, where that of ``b`` takes its place."""
+
+    @unclean
+    @expected("passed or error")
+    def test_it(self, renewed: str) -> None:
+        assert read() == renewed
+
+
+@pytest.fixture(scope="class")
+def wider() -> Iterator[None]:
+    with chaospoint.armed("payment.charge", returns=8):
+        yield
+
+
+@pytest.fixture(scope="class")
+def asks_for_another(request: pytest.FixtureRequest) -> Iterator[None]:
+    handle = chaospoint.arm("stock.read", returns=9)
+    request.getfixturevalue("wider")
+    yield
+    handle.disarm()
+
+
+class TestNested:
+    def test_first(self, asks_for_another: None) -> None:
+        assert (read(), charge()) == (9, 8)
+
+    @unclean
+    def test_last(self) -> None:
+        assert (read(), charge()) == (9, 8)
+
+
+class TestXunit:
+    @classmethod
+    def setup_class(cls) -> None:
+        chaospoint.arm("stock.read", returns=9)
+
+    def test_first(self) -> None:
+        assert read() == 9
+
+    @unclean
+    @expected("error", "stock.read=return(9)", "was left armed")
+    def test_last(self) -> None:
+        assert read() == 9
+
+
+@pytest.fixture(scope="session")
+def sessionwide() -> None:
+    chaospoint.arm("payment.charge", returns=7)
+
+
+def test_first_of_the_session(sessionwide: None) -> None:
+    assert charge() == 7
+
+
+@unclean
+@expected("error", "payment.charge=return(7)", "was left armed")
+def test_last_of_the_session() -> None:
+    assert charge() == 7

@@ -1,0 +1,267 @@
+"""The pytest plugin, run by real pytest processes: exactly the test that caused it fails.
+
+The inner tests are in `suites`; each says by a marker how it is to come out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from chaospoint.testing.plugin.seeding import _seed
+
+pytest_plugins = "pytester"
+
+SUITES = Path(__file__).parent / "suites"
+ALWAYS = ("-p", "no:ordeal", "-p", "no:cacheprovider", "-p", "no:schemathesis")
+FEW = ("-p", "no:anyio", "-p", "no:hypothesispytest", "-p", "no:xdist")
+WAYS = {
+    "plain": ("-p", "no:xdist", "-p", "no:randomly"),
+    "two processes": ("-n", "2", "-p", "no:randomly"),
+    "shuffled": ("-p", "no:xdist", "--randomly-seed=11"),
+    "two processes, shuffled": ("-n", "2", "--randomly-seed=12"),
+}
+
+
+class Report(NamedTuple):
+    """How one inner test came out, and how it was to."""
+
+    outcome: str
+    text: str
+    expected: list[str]
+
+
+class Inner:
+    """A project of inner tests, and runs of it."""
+
+    def __init__(self, pytester: pytest.Pytester) -> None:
+        self._pytester = pytester
+        pytester.makeini(
+            "[pytest]\nasyncio_mode = strict\nasyncio_default_fixture_loop_scope = function\n"
+        )
+        self.add("conftest", "inner_conftest")
+        self.add("shop")
+
+    def add(self, name: str, suite: str | None = None) -> None:
+        text = (SUITES / f"{suite or name}.py").read_text()
+        self._pytester.path.joinpath(f"{name}.py").write_text(text)
+
+    def run(self, *options: str) -> pytest.RunResult:
+        return self._pytester.runpytest_subprocess(*ALWAYS, *options)
+
+    def reports(self) -> dict[str, Report]:
+        found: dict[str, Report] = {}
+        for line in (self._pytester.path / "reports.jsonl").read_text().splitlines():
+            one: dict[str, Any] = json.loads(line)
+            told = "".join(f"\ntold: {text}" for text in one["told"].splitlines())
+            before = found.get(one["test"], Report("passed", "", one["expected"]))
+            outcome = before.outcome
+            if one["when"] != "call" and one["outcome"] == "failed":
+                outcome = "error" if outcome in ("passed", "error") else f"{outcome}, error"
+            elif one["outcome"] != "passed":
+                outcome = one["outcome"]
+            text = f"{before.text}\n{one['text']}{told}"
+            found[one["test"]] = Report(outcome, text, one["expected"])
+        return found
+
+
+@pytest.fixture
+def inner(pytester: pytest.Pytester) -> Inner:
+    return Inner(pytester)
+
+
+def unmet(report: Report) -> list[str]:
+    """Return what a test's report was to say and does not; ``told:`` is of our own section."""
+    lines = report.text.splitlines()
+    return [
+        word
+        for word in report.expected[1:]
+        if not any(
+            word.removeprefix("told: ") in line
+            for line in lines
+            if not word.startswith("told: ") or line.startswith("told: ")
+        )
+    ]
+
+
+def check(reports: dict[str, Report]) -> None:
+    """Every inner test has come out as it was meant to, and says why."""
+    wrong = [
+        f"{name}: {report.outcome} instead of {report.expected[0]}\n{report.text}"
+        for name, report in reports.items()
+        if report.outcome not in report.expected[0].split(" or ")
+    ]
+    assert not wrong, "\n".join(wrong)
+    silent = [
+        f"{name} does not say {words}:\n{report.text}"
+        for name, report in reports.items()
+        if (words := unmet(report))
+    ]
+    assert not silent, "\n".join(silent)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_exactly_what_caused_it_fails(inner: Inner, way: str) -> None:
+    suites = ("rules", "leaks", "waits", "bugs", "kinds")
+    for suite in suites:
+        inner.add(f"test_{suite}", suite)
+    result = inner.run(*WAYS[way], "--strict-markers")
+    reports = inner.reports()
+    assert len(reports) > 100, result.stdout.str()
+    assert {name.partition(".")[0] for name in reports} == {f"test_{suite}" for suite in suites}
+    check(reports)
+
+
+def test_a_fixture_that_outlives_a_test_is_judged_at_its_own_end(inner: Inner) -> None:
+    inner.add("test_ends", "ends")
+    inner.run(*FEW, *WAYS["plain"])
+    reports = inner.reports()
+    check(reports)
+    renewed = [one for name, one in reports.items() if "TestRenewed" in name]
+    assert sorted(one.outcome for one in renewed) == ["error", "passed"]
+    assert any('stock.read=return("a")' in one.text for one in renewed)
+
+
+def test_what_is_used_rightly_warns_of_nothing(inner: Inner, pytester: pytest.Pytester) -> None:
+    """Beside a plugin that has the shorter names of our options, under the strictest settings."""
+    inner.add("test_clean", "clean")
+    pytester.makepyfile(
+        other="""
+        def pytest_addoption(parser):
+            parser.addoption("--chaos-seed", type=int)
+            parser.addoption("--chaos", action="store_true")
+        """
+    )
+    strict = ("-W", "error", "--strict-markers", "--strict-config", "--doctest-modules")
+    result = inner.run(
+        *(*FEW[:2], *strict, "-p", "other", "--chaos-seed=3", "--chaos"),
+        *("-o", "asyncio_mode=auto", "-o", "chaos_must_fire=false", "-p", "no:randomly"),
+    )
+    reports = inner.reports()
+    check(reports)
+    result.assert_outcomes(passed=5, failed=2)
+    result.stdout.no_fnmatch_line("*warning*")
+
+
+DICE = """
+import unittest
+
+import pytest
+
+import chaospoint
+from chaospoint.testing import Chaos
+
+@chaospoint.point("dice.throw")
+def throw():
+    return 0
+
+def thrown():
+    return [throw() for _ in range(64)]
+
+@pytest.mark.parametrize("n", [1], ids=["it's [a] \\"b\\" $HOME ::c *"])
+@pytest.mark.chaos("dice.throw", returns=1, probability=0.5)
+def test_marked(n, chaos):
+    pytest.fail(f"thrown {thrown()}")
+
+class TestCases(unittest.TestCase):
+    def test_entered(self):
+        chaos = self.enterContext(Chaos())
+        chaos.arm("dice.throw", returns=1, probability=0.5)
+        self.fail(f"thrown {thrown()}")
+
+    def test_of_the_code_itself(self):
+        with chaospoint.armed("dice.throw", returns=1, probability=0.5):
+            self.fail(f"thrown {thrown()}")
+
+class TestOther:
+    @pytest.mark.chaos("dice.throw", returns=1, probability=0.5)
+    def test_marked(self):
+        pytest.fail(f"thrown {thrown()}")
+"""
+
+
+def thrown_and_commands(result: pytest.RunResult) -> tuple[list[str], list[str]]:
+    """Return what the inner tests threw, and the commands that are to repeat it."""
+    lines = result.outlines
+    throws = [text for line in lines for text in re.findall(r"thrown (\[[01, ]+\])", line)]
+    commands = [line.removeprefix("repeat it: ") for line in lines if line.startswith("repeat it")]
+    return sorted(throws), commands
+
+
+def test_the_printed_command_repeats_a_failure(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the shell, one process for two, though alone the file is of another root folder."""
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    home, here = pytester.mkdir("it's home"), pytester.mkdir("here")
+    (home / "pytest.ini").write_text("[pytest]\n")
+    (home / "test_dice.py").write_text(DICE)
+    monkeypatch.chdir(here)
+    first = pytester.runpytest_subprocess(
+        *ALWAYS, *FEW[:4], "-p", "no:asyncio", "-n", "2", "-p", "no:randomly", ".."
+    )
+    throws, commands = thrown_and_commands(first)
+    assert len(throws) == len(commands) == 4, first.stdout.str()
+    assert len(set(throws)) > 2
+    seeds = [re.findall(r"--chaospoint-seed=(\d+)", line) for line in first.outlines]
+    (seed,) = {found[0] for found in seeds if found}
+    assert f"chaospoint: --chaospoint-seed={seed}" in first.outlines
+    # All that was said of single tests, as one command that a shell reads.
+    words = [command.removeprefix("pytest ").rpartition(" ")[0] for command in commands]
+    options = " ".join([*ALWAYS, *FEW, "-p no:randomly", f"--chaospoint-seed={seed}"])
+    again = pytester.run("sh", "-c", f"pytest {' '.join(words)} {options}")
+    again.assert_outcomes(failed=4)
+    assert thrown_and_commands(again)[0] == throws
+
+
+def test_who_never_uses_it_sees_one_line(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing that costs is imported, and nothing is left in the environment."""
+    pytester.makeconftest(
+        """
+        import os
+
+        def pytest_unconfigure():
+            assert not [name for name in os.environ if name.startswith("CHAOSPOINT")]
+        """
+    )
+    pytester.makepyfile(
+        """
+        import sys
+
+        import pytest
+
+        def test_imports():
+            dear = "pydantic prometheus_client opentelemetry wrapt rich hypothesis yaml asyncio"
+            assert not [name for name in dear.split() if name in sys.modules]
+            ours = [name for name in sys.modules if name.startswith("chaospoint.")]
+            assert not [name for name in ours if "_board" in name or "arming" in name]
+
+        def test_that_fails():
+            assert 1 == 2
+        """
+    )
+    options = ("-p", "no:asyncio", "-p", "no:randomly", "-p", "no:xdist", *FEW, *ALWAYS)
+    result = pytester.runpytest_subprocess(*options)
+    result.assert_outcomes(passed=1, failed=1)
+    said = [line for line in result.outlines if "chaos" in line and "rootdir" not in line]
+    plugins = [line for line in said if line.startswith("plugins: ")]
+    assert len(said) == len(plugins) + 1
+    assert re.fullmatch(r"chaospoint: --chaospoint-seed=\d+", said[0])
+    assert not result.errlines
+    blocked = pytester.runpytest_subprocess(*options, "-p", "no:chaospoint")
+    blocked.assert_outcomes(passed=1, failed=1)
+    blocked.stdout.no_fnmatch_line("*chaospoint-seed*")
+
+
+@pytest.mark.parametrize("text", ["x", "-1", "", "1.5", str(2**63), "²"])
+def test_what_is_no_seed_is_refused(text: str) -> None:
+    with pytest.raises(pytest.UsageError, match="is no seed: give a whole number below"):
+        _seed(text)
