@@ -53,9 +53,11 @@ def test_errors_faults_and_test_helpers_are_where_they_are_looked_for() -> None:
     assert {"Failure", "Hang", "Latency", "Return"} <= set(faults.__all__)
     assert testing.__all__ == [
         "Chaos",
+        "Exploration",
         "FakeClock",
         "FaultCoverage",
         "SkippingClock",
+        "explore",
         "fault_coverage",
         "plans",
         "rules",

@@ -111,7 +111,11 @@ class Shop:
         await asyncio.to_thread(until_it_is_kept)
 
 
-@chaospoint.point("payment.charge", description="one attempt to have the bank charge an order")
+@chaospoint.point(
+    "payment.charge",
+    description="one attempt to have the bank charge an order",
+    raises=(httpx.ConnectTimeout, httpx.ReadTimeout, httpx.ConnectError, httpx.ReadError),
+)
 async def ask_bank(bank: httpx.AsyncClient, order_id: str, cents: int, number: int) -> None:
     headers = {"Idempotency-Key": order_id, "X-Attempt": str(number)}
     answer = await bank.post("/charges", json={"cents": cents}, headers=headers)

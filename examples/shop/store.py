@@ -8,15 +8,26 @@
 No method retries: that is the caller's business, so a retry passes the points anew.
 """
 
+import sqlite3
 from typing import Any
 
 from sqlalchemy import create_engine, event, update
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 import chaospoint
 
-DB_QUERY = chaospoint.point("db.query", description="one statement given to the SQLite driver")
-ORDERS_SAVE = chaospoint.point("orders.save", description="the transaction that stores an order")
+DB_QUERY = chaospoint.point(
+    "db.query",
+    description="one statement given to the SQLite driver",
+    raises=sqlite3.OperationalError,
+)
+ORDERS_SAVE = chaospoint.point(
+    "orders.save",
+    description="the transaction that stores an order",
+    raises=(SQLAlchemyError, PoolTimeout),
+)
 
 
 class Base(DeclarativeBase):
@@ -48,7 +59,7 @@ class Store:
         with Session(self.engine) as session, session.begin():
             session.merge(Stock(item="lamp", left=1_000_000))
 
-    @chaospoint.point("inventory.check")
+    @chaospoint.point("inventory.check", raises=(SQLAlchemyError, PoolTimeout))
     def in_stock(self, item: str) -> bool:
         with Session(self.engine) as session:
             stock = session.get(Stock, item)

@@ -11,15 +11,19 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from chaospoint.testing._chaos import Chaos
     from chaospoint.testing._coverage import FaultCoverage, fault_coverage
+    from chaospoint.testing._exploration import Exploration
+    from chaospoint.testing._explore import explore
     from chaospoint.testing._fake_clock import FakeClock
     from chaospoint.testing._skipping_clock import SkippingClock
     from chaospoint.testing._strategies import plans, rules
 
 __all__ = [
     "Chaos",
+    "Exploration",
     "FakeClock",
     "FaultCoverage",
     "SkippingClock",
+    "explore",
     "fault_coverage",
     "plans",
     "rules",
@@ -27,9 +31,11 @@ __all__ = [
 
 _LAZY = {
     "Chaos": "_chaos",
+    "Exploration": "_exploration",
     "FakeClock": "_fake_clock",
     "FaultCoverage": "_coverage",
     "SkippingClock": "_skipping_clock",
+    "explore": "_explore",
     "fault_coverage": "_coverage",
     "plans": "_strategies",
     "rules": "_strategies",

@@ -13,7 +13,7 @@ from chaospoint._draw import derive, draw_seed
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-__all__ = ["add_options", "configure", "repeat_command", "seed_of"]
+__all__ = ["add_options", "configure", "repeat_command", "seed_of", "seed_options"]
 
 _VARIABLE = "CHAOSPOINT_SEED"
 _TOLD = "chaospoint_seed"  # to processes of pytest-xdist
@@ -91,11 +91,13 @@ def repeat_command(item: pytest.Item) -> str:
     config = item.config
     path, *names = item.nodeid.split("::")
     here = os.path.relpath(config.rootpath / path, config.invocation_params.dir)
-    words = [
-        "pytest",
-        "::".join([here, *names]),
-        f"--chaospoint-seed={config.option.chaospoint_seed}",
-    ]
+    return shlex.join(["pytest", "::".join([here, *names]), *seed_options(config)])
+
+
+def seed_options(config: pytest.Config) -> tuple[str, ...]:
+    """Return the options that give another run the seeds of this one."""
+    options = (f"--chaospoint-seed={config.option.chaospoint_seed}",)
     if (shuffled := getattr(config.option, "randomly_seed", None)) is not None:
-        words.append(f"--randomly-seed={shuffled}")  # pytest-randomly seeds the program's own draws
-    return shlex.join(words)
+        # pytest-randomly seeds the program's own draws.
+        return (*options, f"--randomly-seed={shuffled}")
+    return options

@@ -1,0 +1,134 @@
+"""What an exploration found: each case with what became of it, and what was left out.
+
+Values only; they are merged, sorted and turned into plain data here, and drawn elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self
+
+__all__ = ["Exploration", "Outcome", "Result"]
+
+Outcome = Literal["handled", "failed", "hung", "left out"]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one case.
+
+    ``escaped``: type and first line of what came out of the run. ``injected``: whether that is the
+    injected exception, or was raised because of it. ``late``: how many seconds late an answer
+    came, and ``waited``: for how many the program waited. ``reason``: why it hung, or why the case
+    says nothing. ``beyond``: the points that were reached in this run and not without the fault.
+    """
+
+    case: str
+    point: str
+    nth: int
+    when: Literal["before", "after"]
+    fault: str
+    order: int
+    outcome: Outcome
+    escaped: str = ""
+    injected: bool = False
+    late: float | None = None
+    waited: float | None = None
+    reason: str = ""
+    beyond: tuple[str, ...] = ()
+
+    @property
+    def finding(self) -> bool:
+        """Whether the program did not cope."""
+        return self.outcome in ("failed", "hung")
+
+    def __str__(self) -> str:
+        said = f"{self.case}: {self.outcome}"
+        if self.escaped:
+            said += f" with {self.escaped}"
+            if self.injected:
+                said += " (the injected error, or from it)"
+        return f"{said}, {self.reason}" if self.reason else said
+
+
+@dataclass(frozen=True, slots=True)
+class Exploration:
+    """All cases of one test, or of one function, and what became of them.
+
+    ``left_out``: what was not tried, and why; `exhaustive` if there is nothing.
+    """
+
+    test: str
+    cases: tuple[Result, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def findings(self) -> tuple[Result, ...]:
+        """The cases that failed or hung."""
+        return tuple(one for one in self.cases if one.finding)
+
+    @property
+    def exhaustive(self) -> bool:
+        """Whether every reach was tried with every fault that applies."""
+        return not self.left_out
+
+    @classmethod
+    def of(cls, test: str, results: Iterable[Result], left_out: Iterable[str] = ()) -> Self:
+        """Put the results in order; a case that said nothing is left out, and said to be."""
+        cases = sorted(results, key=lambda one: one.order)
+        silent = [f"{one.case}: {one.reason}" for one in cases if one.outcome == "left out"]
+        kept = tuple(one for one in cases if one.outcome != "left out")
+        first = {point: one.case for one in reversed(kept) for point in one.beyond}
+        fallbacks = [
+            f"{point}: reached only under a fault, first that of {case}; it was not failed itself"
+            for point, case in sorted(first.items())
+        ]
+        return cls(test, kept, (*dict.fromkeys((*left_out, *silent, *fallbacks)),))
+
+    def reaches(self) -> Mapping[str, tuple[Result, ...]]:
+        """Return the cases by their reach, ``payment.charge#2``, in the order of the points."""
+        found: dict[str, list[Result]] = {}
+        for one in sorted(self.cases, key=lambda one: (one.point, one.nth, one.order)):
+            found.setdefault(f"{one.point}#{one.nth}", []).append(one)
+        return {reach: tuple(results) for reach, results in found.items()}
+
+    def as_data(self) -> dict[str, Any]:
+        """Return it as plain data, the same for the same behaviour."""
+        return {
+            "test": self.test,
+            "exhaustive": self.exhaustive,
+            "left_out": [*self.left_out],
+            "findings": len(self.findings),
+            "reaches": {
+                reach: [_plain(one) for one in results] for reach, results in self.reaches().items()
+            },
+        }
+
+    def to_json(self) -> str:
+        """Return `as_data` as JSON."""
+        return json.dumps(self.as_data(), indent=2)
+
+    def check(self) -> None:
+        """Raise `AssertionError` with every finding and how to repeat it, if there is any."""
+        if self.findings:
+            lines = "".join(
+                f"\n  {one}\n    to repeat: explore({self.test}, case={one.case!r})"
+                for one in self.findings
+            )
+            many = f"{len(self.findings)} of {len(self.cases)} cases"
+            raise AssertionError(f"{self.test} did not cope with {many}:{lines}")
+
+    def __str__(self) -> str:
+        """Return a table of the reaches, the findings and what was left out."""
+        from chaospoint.testing._exploration_table import drawn
+
+        return drawn(self)
+
+
+def _plain(result: Result) -> dict[str, Any]:
+    data = asdict(result)
+    for name in ("point", "nth", "order", "late", "beyond"):
+        del data[name]
+    return {name: value for name, value in data.items() if value not in ("", None)}
