@@ -5,27 +5,34 @@ What the fixture `chaos` of the pytest plugin is, and what tests without pytest 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from weakref import WeakSet
 
 from chaospoint import _environ
 from chaospoint._armed import Armed
 from chaospoint._draw import draw_seed
 from chaospoint._names import is_glob, matches
 from chaospoint._registry import Registry, default_registry
+from chaospoint._remark import remark
 from chaospoint.arming import arm_from, plan_of
 from chaospoint.errors import ChaosError, UnknownPoint
+from chaospoint.models.shorthand import SHORT_KEYS
+from chaospoint.testing._block import Block
 from chaospoint.testing._guard import Guard
-from chaospoint.testing._limit import Hold, PauseLimit, check_seconds
+from chaospoint.testing._held_until import HeldUntil
+from chaospoint.testing._limit import Limit, check_seconds
 from chaospoint.testing._skipping_clock import SkippingClock, skipping
-from chaospoint.testing._verdict import fired, held, nearest_of, reached, unfired
+from chaospoint.testing._verdict import by_chance, fired, held, nearest_of, reached, unfired
 from chaospoint.testing._watch import Watch
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self, Unpack
 
+    from chaospoint._epoch import ArmedRule
     from chaospoint._injection import Injection
     from chaospoint._point import Point
     from chaospoint.plan import Keys, Plan, Rule
@@ -33,6 +40,10 @@ if TYPE_CHECKING:
 __all__ = ["Chaos"]
 
 _SECONDS = 10.0  # of patience
+_T = TypeVar("_T")
+
+
+_active: WeakSet[Chaos] = WeakSet()  # one may be entered within another
 
 
 class _Told(NamedTuple):
@@ -63,9 +74,13 @@ class Chaos:
         self.registry = default_registry() if registry is None else registry
         given = _environ.seed() if seed is None else seed
         self.seed = draw_seed() if given is None else given
+        self._drawn = given is None
         self._must_fire = must_fire
         self._armed: list[_Told] = []
-        self._limits: list[PauseLimit | Hold] = []
+        self._pauses: list[Limit] = []
+        self._orders: list[HeldUntil] = []
+        self._blocks: list[Block[Any]] = []
+        self._end = ExitStack()
         self._seen: list[Injection] = []
         self._watch: Watch | None = None
         self._ended = False
@@ -93,10 +108,10 @@ class Chaos:
         self._entered()
         plan = plan_of(target, keys)
         handle = arm_from("test", plan, self.registry, seed=self.seed, strict=strict)
+        self._end.callback(handle.disarm)
         self._armed.append(_Told(handle, self._must_fire if must_fire is None else must_fire))
         return handle
 
-    @contextmanager
     def armed(
         self,
         target: str | Point | Rule | Plan,
@@ -105,16 +120,36 @@ class Chaos:
         must_fire: bool | None = None,
         strict: bool = False,
         **keys: Unpack[Keys],
-    ) -> Iterator[Armed]:
-        """Arm for the length of a ``with`` block; else as `arm`."""
-        handle = self.arm(target, must_fire=must_fire, strict=strict, **keys)
-        try:
-            yield handle
-        finally:
-            handle.disarm()
+    ) -> Block[Armed]:
+        """Arm for the length of a ``with`` block; else as `arm`.
+
+        What is wrong with the rule is raised here already, and a block that is never entered
+        fails the test.
+        """
+        plan = plan_of(target, keys)
+
+        @contextmanager
+        def arming() -> Iterator[Armed]:
+            handle = self.arm(plan, must_fire=must_fire, strict=strict)
+            try:
+                yield handle
+            finally:
+                handle.disarm()
+
+        return self._block(f"armed({target!r}, ...)", arming)
+
+    def _block(self, name: str, make: Callable[[], AbstractContextManager[_T]]) -> Block[_T]:
+        block = Block(name, make)
+        self._blocks.append(block)
+        return block
 
     def disarm(self, pattern: str = "*") -> int:
-        """Disarm what is armed on a name or glob, whoever armed it; return how many rules."""
+        """Disarm what is armed on a name or glob, whoever armed it; return how many rules.
+
+        Raises `UnknownPoint` for a name that no point and no rule has.
+        """
+        if all(rule.pattern != pattern for rule in self.registry.rules()) and pattern != "*":
+            self._known(pattern)
         return self.registry.disarm(pattern, by="test")
 
     # -- looking --------------------------------------------------------------------------
@@ -143,13 +178,13 @@ class Chaos:
 
     # -- time and order -------------------------------------------------------------------
 
-    def fake_clock(self) -> AbstractContextManager[SkippingClock]:
+    def fake_clock(self) -> Block[SkippingClock]:
         """Have what makes calls wait pass at once within the block, and be recorded.
 
         Latencies, hangs with a limit and expiries; the timers of asyncio's loops, and so
         ``asyncio.timeout``, see the time that passes. The clock has ``waits`` and ``advance``.
         """
-        return skipping(self.registry)
+        return self._block("fake_clock()", lambda: skipping(self.registry))
 
     def pause(
         self,
@@ -162,15 +197,27 @@ class Chaos:
     ) -> Armed:
         """Hold each call at a point, or at all that a glob matches, until it is released.
 
-        ``timeout``: real seconds from now, after which they are let go of and the test fails.
-        ``keys``: those of a rule, such as ``times=1`` or ``where``.
+        ``timeout``: real seconds that a call may be held, after which it is let go of and the
+        test fails. ``keys``: when it fires, such as ``times=1`` or ``where``. A child that is
+        forked meanwhile is not paused.
         """
-        if "faults" in keys:
-            raise ChaosError("pause() holds calls: arm other faults by arm(), leave `faults` out")
         check_seconds(timeout)
+        if wrong := [key for key in ("faults", *SHORT_KEYS, "expires_after") if key in keys]:
+            raise ChaosError(
+                f"pause() takes no {wrong[0]!r}: it holds calls until they are released; arm other"
+                " faults by arm()"
+            )
         keys["faults"] = [{"kind": "pause"}]
         handle = self.arm(point, must_fire=must_fire, **keys)
-        self._limits.append(PauseLimit(handle, timeout))
+
+        def said(points: str) -> str:
+            return (
+                f"a call of {points} was paused, and nobody released it within {timeout:g} s: it"
+                " went on then; call release(), or pause(..., timeout=...) for longer"
+            )
+
+        self._pauses.append(limit := Limit(handle, timeout, said))
+        self._end.callback(limit.stop)
         return handle
 
     def wait_until_paused(self, point: str, calls: int = 1, timeout: float = _SECONDS) -> None:
@@ -200,22 +247,39 @@ class Chaos:
         return Armed(self.registry.board, rules)
 
     def release(self, point: str = "*") -> int:
-        """Let go of the calls that are paused there now, and return how many."""
+        """Let go of the calls that are paused there now, and return how many.
+
+        Raises `UnknownPoint` for a name that no point has.
+        """
+        if point != "*":
+            self._known(point)
         return self.registry.release(point)
 
     def hold(self, point: str, /, *, until: str, timeout: float = _SECONDS) -> None:
         """Have calls at one point wait until another point is reached, from now on.
 
         So a race can be staged: ``hold("cache.read", until="cache.write")``. ``timeout``: real
-        seconds from now, after which they go on and the test fails, as it does if one of the two
-        is never reached.
+        seconds that a call may wait, after which it goes on and the test fails, as it does if one
+        of the two is never reached, or another rule lets a call by.
         """
         for name in (point, until):
             if is_glob(name):
                 raise ChaosError(f"{name!r} is a glob: say which point waits for which")
+        if point == until:
+            raise ChaosError(
+                f"{point!r} cannot wait for itself: say which other point it waits for"
+            )
         check_seconds(timeout)
-        handle = self.arm(point, faults=[{"kind": "pause"}], must_fire=False)
-        self._limits.append(Hold(self.registry, handle, point, until, timeout))
+        if self.registry.find(until) is None:
+            near = nearest_of(self.registry.nearest(until))
+            remark(f"no point is named {until!r} so far: {point} waits for one{near}", "test")
+
+        def pause() -> Armed:
+            return self.arm(point, faults=[{"kind": "pause"}], must_fire=False)
+
+        order = HeldUntil(self.registry, pause, point, until, timeout)
+        self._orders.append(order)
+        self._end.callback(order.stop)
 
     # -- beginning and end ----------------------------------------------------------------
 
@@ -228,6 +292,10 @@ class Chaos:
         if self._watch is not None:
             raise ChaosError("a Chaos is for one test, and this one has begun: make another")
         self._watch = Watch(self.registry)
+        self._end.callback(self.registry.remove_observer, self)
+        self._end.callback(self._watch.stop)
+        self._end.callback(_active.discard, self)
+        _active.add(self)
         self._watch.start()
         self.registry.add_observer(self)
         return self
@@ -240,28 +308,22 @@ class Chaos:
     def finish(self) -> list[str]:
         """Disarm what was armed here, and say what is wrong, a problem each; once."""
         watch, self._ended = self._entered(), True
-        rules = [rule for handle, _ in self._armed for rule in handle.rules]
-        problems = held(rules)
-        for handle, _ in self._armed:
-            handle.disarm()
-        for limit in self._limits:
-            limit.stop()
-        watch.stop()
-        self.registry.remove_observer(self)
+        problems = held(self.rules)
+        self._end.close()
         return [*problems, *self._unended(watch), *self._unfired(watch)]
 
+    @property
+    def rules(self) -> list[ArmedRule]:
+        """The rules that were armed here, as they stand."""
+        return [rule for handle, _ in self._armed for rule in handle.rules]
+
     def _unended(self, watch: Watch) -> Iterator[str]:
-        for limit in self._limits:
-            if limit.problem is not None:
-                near = self._near(limit.until, watch) if isinstance(limit, Hold) else ()
-                yield limit.problem + nearest_of(near)
-            elif isinstance(limit, Hold):
-                for name in (limit.point, limit.until):
-                    if not limit.reaches(name):
-                        yield (
-                            f"{limit.point} was to wait for {limit.until}, and {name!r} was never "
-                            f"reached after that{nearest_of(self._near(name, watch))}"
-                        )
+        for block in self._blocks:
+            if not block.entered:
+                yield f"chaos.{block.name} was made and never entered: write `with` before it"
+        yield from (limit.problem for limit in self._pauses if limit.problem is not None)
+        for order in self._orders:
+            yield from order.problems(lambda name: nearest_of(self._near(name, watch)))
 
     def _unfired(self, watch: Watch) -> Iterator[str]:
         for handle, must_fire in self._armed:
@@ -277,8 +339,10 @@ class Chaos:
 
     def _entered(self) -> Watch:
         if self._watch is None or self._ended:
+            ended = "its test has ended" if self._ended else "it has not begun"
             raise ChaosError(
-                "a Chaos arms within its test only: use it as `with Chaos() as chaos:`"
+                f"a Chaos arms for the length of its test, and {ended}: take the fixture `chaos`, "
+                "or `with Chaos() as chaos:`, and arm before the test's end"
             )
         return self._watch
 
@@ -295,9 +359,17 @@ class Chaos:
         trace: TracebackType | None,
     ) -> None:
         assert self._guard is not None
-        problems = [*self.finish(), *self._guard.problems()]
+        problems = []
+        try:
+            problems += self.finish()
+        finally:
+            around = [rule for other in _active for rule in other.rules]
+            problems += self._guard.problems(around)
         text = "\n".join([*problems, f"repeat it with CHAOSPOINT_SEED={self.seed}"])
         if error is not None and (problems or self._armed):
             error.add_note(text)
         elif error is None and problems:
             raise AssertionError(text)
+        elif self._drawn and any(map(by_chance, self.rules)):
+            # unittest does not tell a block that it entered how the test came out.
+            print(f"chaospoint: repeat it with CHAOSPOINT_SEED={self.seed}", file=sys.stderr)

@@ -1,20 +1,20 @@
-"""The end of a wait that nobody ended: after so many real seconds it is let go of, and said so."""
+"""The end of a pause that nobody ended: after so many real seconds it is let go of, and said so."""
 
 from __future__ import annotations
 
-from threading import TIMEOUT_MAX, Timer
+import time
+from collections.abc import Callable
+from threading import TIMEOUT_MAX, RLock, Timer
 from typing import TYPE_CHECKING
 
+from chaospoint._fork import guards
 from chaospoint.errors import ChaosError
-from chaospoint.testing._watch import Watch
 
 if TYPE_CHECKING:
-    from chaospoint._aim import Kind
     from chaospoint._armed import Armed
-    from chaospoint._point import Point
-    from chaospoint._registry import Registry
+    from chaospoint._epoch import Pause
 
-__all__ = ["Hold", "PauseLimit", "check_seconds"]
+__all__ = ["Limit", "check_seconds"]
 
 
 def check_seconds(timeout: float) -> None:
@@ -24,78 +24,69 @@ def check_seconds(timeout: float) -> None:
         raise ChaosError(f"timeout={timeout!r}: give real seconds above 0, such as timeout=10.0")
 
 
-class _Limit:
-    """Runs out on a thread of its own, for the clock of the test may be a fake one."""
+class Limit:
+    """How long each call may be paused by the rules of ``handle``; then all of them are let go.
 
-    def __init__(self, handle: Armed, seconds: float) -> None:
+    ``said``: makes a sentence of the points where calls were held, which is the `problem` then.
+    It goes by real time, for the clock of the test may be a fake one, and on a thread that runs
+    while a call is paused. A forked child, which nobody in the test can reach, is not paused.
+    """
+
+    def __init__(self, handle: Armed, seconds: float, said: Callable[[str], str]) -> None:
+        self.problem: str | None = None
         self._handle = handle
         self._seconds = seconds
-        self.problem: str | None = None
-        self._timer = Timer(seconds, self._run_out)
-        self._timer.daemon = True
-        self._timer.start()
+        self._said = said
+        self._lock = RLock()
+        self._held: dict[Pause, float] = {}  # since when
+        self._timer: Timer | None = None
+        self._stopped = False
+        guards.append(self)
+        self._look()
 
     def stop(self) -> None:
-        """Let it not run out any more; no error if it did."""
-        self._timer.cancel()
+        """Let it not run out any more; no error if it was stopped before."""
+        with self._lock:
+            self._stopped = True
+            if self._timer is not None:
+                self._timer.cancel()
+        if self in guards:
+            guards.remove(self)
+
+    def _look(self) -> None:
+        """Take note of who is held now; called at every change, and by whoever is held."""
+        for rule in self._handle.rules:
+            rule.watchers.add(self._look)
+        with self._lock:
+            now = time.monotonic()
+            held = [pause for rule in self._handle.rules for pause in rule.paused.copy()]
+            self._held = {pause: self._held.get(pause, now) for pause in held}
+            if self._held and self._timer is None and not self._stopped:
+                first = min(self._held.values())
+                self._timer = Timer(max(0.0, first + self._seconds - now), self._run_out)
+                self._timer.daemon = True
+                self._timer.start()
 
     def _run_out(self) -> None:
-        points = {pause.point for rule in self._handle.rules for pause in rule.paused.copy()}
-        self.problem = self._said(", ".join(sorted(points)))
-        self._handle.disarm()
-
-    def _said(self, points: str) -> str | None:
-        """Say what is wrong; ``points``: where calls are held, empty if none is."""
-        raise NotImplementedError
-
-
-class PauseLimit(_Limit):
-    """How long calls may be paused, counted from the arming."""
-
-    def _said(self, points: str) -> str | None:
-        if not points:
-            return None
-        return (
-            f"a call of {points} was paused, and nobody released it within {self._seconds:g} s: "
-            "it went on then; call release(), or pause(..., timeout=...) for longer"
-        )
-
-
-class Hold(_Limit):
-    """Calls at one point that wait until another is reached."""
-
-    def __init__(
-        self, registry: Registry, handle: Armed, point: str, until: str, seconds: float
-    ) -> None:
-        self.point = point
-        self.until = until
-        super().__init__(handle, seconds)
-        self._watch = Watch(registry, told=self._reached)
-        self._watch.start()
-
-    def reaches(self, point: str) -> int:
-        """Return how many calls arrived at a point since then."""
-        return self._watch.reaches(point)
-
-    def stop(self) -> None:
-        """Let it not run out, and look at the other point no more."""
-        super().stop()
-        self._watch.stop()
-
-    def _reached(self, point: Point, kind: Kind) -> None:
-        del kind
-        if point.name == self.until:
-            self._timer.cancel()
+        with self._lock:
+            self._timer = None
+            due = time.monotonic() - self._seconds
+            late = {pause.point for pause, since in self._held.items() if since <= due}
+        held = {pause.point for rule in self._handle.rules for pause in rule.paused.copy()}
+        if late & held and not self._stopped:
+            self.problem = self._said(", ".join(sorted(late & held)))
             self._handle.release()
-            self._handle.disarm()  # a call that was about to wait goes on, too
+        self._look()
 
-    def _said(self, points: str) -> str | None:
-        if not points:
-            return (
-                f"{self.point} was to wait for {self.until}, which nobody reached within "
-                f"{self._seconds:g} s"
-            )
-        return (
-            f"a call of {points} waited {self._seconds:g} s for {self.until}, which nobody "
-            "reached: it went on then"
-        )
+    # -- around a fork --------------------------------------------------------------------
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *exc: object) -> None:
+        self._lock.release()
+
+    def renew(self) -> None:
+        """Disarm the rules, in a forked child."""
+        self._lock, self._timer, self._stopped = RLock(), None, True
+        self._handle.disarm()

@@ -11,11 +11,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from chaospoint._decide import decide
+from chaospoint._draw import Draws
 
 if TYPE_CHECKING:
     from chaospoint._epoch import ArmedRule
 
-__all__ = ["fired", "held", "nearest_of", "reached", "unfired"]
+__all__ = ["by_chance", "fired", "held", "nearest_of", "reached", "unfired"]
 
 
 def fired(rule: ArmedRule) -> bool:
@@ -24,6 +25,24 @@ def fired(rule: ArmedRule) -> bool:
         return rule.injections > 0
     first = next(iter(decide(replace(rule.terms.schedule, seed=rule.seed))), None)
     return first is not None and rule.reaches >= first
+
+
+def by_chance(rule: ArmedRule) -> bool:
+    """Return whether it depends on the seed when the rule fires, or what it does."""
+    draws = _Noted(rule.seed, 1)
+    for fault in rule.faults:
+        fault.effects(draws)
+    return draws.drawn or rule.terms.schedule.probability < 1.0
+
+
+class _Noted(Draws):
+    """Draws that remember whether anything was drawn."""
+
+    drawn = False
+
+    def uniform(self, purpose: str) -> float:
+        self.drawn = True
+        return super().uniform(purpose)
 
 
 def unfired(rule: ArmedRule, calls: Mapping[str, int], near: Sequence[str]) -> str:

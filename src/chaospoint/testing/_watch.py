@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from threading import RLock
 from typing import TYPE_CHECKING
 
 from chaospoint import _bug
 from chaospoint._decide import NEVER, Schedule
 from chaospoint._epoch import ArmedRule
 from chaospoint._inside import transparent
+from chaospoint._lock import arming
 from chaospoint._names import matcher
 from chaospoint._tally import Tally, counted, counter
 from chaospoint._terms import Terms
@@ -37,8 +37,9 @@ class Watch:
     """Counts the calls at all points of ``registry`` between `start` and `stop`.
 
     ``after``: the clean ends of calls instead of their beginnings; statements have none. ``told``
-    is called at each, on the calling thread, with the point as it is placed there and the kind of
-    the placement; points are transparent to it. Safe from any thread.
+    is called at each, on the calling thread, with the point (of a decorated function: with what
+    that placement raises) and the kind of the placement; points are transparent to it. Safe from
+    any thread.
     """
 
     def __init__(
@@ -49,13 +50,13 @@ class Watch:
 
     def start(self) -> None:
         """Begin to count, at every point that there is and will be."""
-        with _watches:
+        with arming:
             board = self._registry.board
             board.watch(*board.watches, self._rule)
 
     def stop(self) -> None:
         """Count no more; what was counted stays. No error if it was stopped before."""
-        with _watches:
+        with arming:
             board = self._registry.board
             board.watch(*(one for one in board.watches if one is not self._rule))
 
@@ -78,9 +79,6 @@ class Watch:
             if place.reaches and match(place.point.name):
                 found[place.point.name] += place.reaches
         return found
-
-
-_watches = RLock()  # what is started and stopped at the same time must not lose each other
 
 
 class _Watching(ArmedRule):

@@ -1,0 +1,37 @@
+"""A ``with`` block that remembers whether it was entered: one that was forgotten tests nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import TypeVar
+
+__all__ = ["Block"]
+
+_T = TypeVar("_T")
+
+
+class Block(AbstractContextManager[_T]):
+    """Enters what ``make`` returns, anew each time it is entered itself."""
+
+    def __init__(self, name: str, make: Callable[[], AbstractContextManager[_T]]) -> None:
+        self.name = name
+        self.entered = False
+        self._make = make
+        self._inner: list[AbstractContextManager[_T]] = []
+
+    def __enter__(self) -> _T:
+        self.entered = True
+        inner = self._make()
+        value = inner.__enter__()
+        self._inner.append(inner)
+        return value
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
+        return self._inner.pop().__exit__(kind, error, trace)
