@@ -158,9 +158,10 @@ def test_must_fire(
 
 def test_one_is_for_one_test(registry: Registry) -> None:
     registry.point("a.b")
+    registry.point("a.d")
     chaos = Chaos(registry=registry)
-    for use in (lambda: chaos.arm("a.b", latency=0), lambda: chaos.hold("a.b", until="a.c")):
-        with pytest.raises(ChaosError, match="within its test only"):
+    for use in (lambda: chaos.arm("a.b", latency=0), lambda: chaos.hold("a.b", until="a.d")):
+        with pytest.raises(ChaosError, match="for the length of its test"):
             use()
     with chaos:
         assert chaos.active
@@ -169,7 +170,7 @@ def test_one_is_for_one_test(registry: Registry) -> None:
         assert chaos.active
     assert not chaos.active
     for late in (lambda: chaos.arm("a.b", latency=0), chaos.finish):
-        with pytest.raises(ChaosError, match="within its test only"):
+        with pytest.raises(ChaosError, match="for the length of its test"):
             late()
     with pytest.raises(ChaosError, match="make another"):
         chaos.start()
@@ -236,7 +237,10 @@ def test_misspelt_points_of_hold_are_said_with_what_is_near(registry: Registry) 
     point = registry.point("a.read")
     registry.point("a.write")
     chaos = Chaos(registry=registry).start()
-    chaos.hold("a.read", until="a.wirte", timeout=0.01)
+    with pytest.warns(
+        ChaosWarning, match=r"'a\.wirte' so far: a\.read waits.*the nearest: a\.write"
+    ):
+        chaos.hold("a.read", until="a.wirte", timeout=0.01)
     point.hit()
     (problem,) = chaos.finish()
     assert problem.startswith("a call of a.read waited 0.01 s for a.wirte, which nobody reached")
@@ -381,3 +385,65 @@ def test_in_unittest(tmp_path: Path) -> None:
     (thrown,) = re.findall(r"thrown \[[01].*\]", first)
     seed = first.partition(thrown)[2].partition("CHAOSPOINT_SEED=")[2].split()[0]
     assert re.findall(r"thrown \[[01].*\]", run(CHAOSPOINT_SEED=seed)) == [thrown]
+
+
+def test_one_within_another_leaves_that_alone(registry: Registry) -> None:
+    point = registry.point("a.b")
+    with Chaos(registry=registry) as outer, Chaos(registry=registry):
+        outer.arm("a.b", latency=0)
+        point.hit()
+        assert len(registry.rules()) == 1
+    assert registry.rules() == ()
+
+
+def test_ctrl_c_at_the_end_leaves_nothing(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.point("a.b")
+    disarm, pressed = chaospoint.Armed.disarm, []
+
+    def press(handle: chaospoint.Armed) -> None:
+        disarm(handle)
+        if not pressed:
+            pressed.append(True)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(chaospoint.Armed, "disarm", press)
+    chaos = Chaos(registry=registry).start()
+    for _ in range(2):
+        chaos.arm("a.b", latency=0, must_fire=False)
+    with pytest.raises(KeyboardInterrupt):
+        chaos.finish()
+    assert registry.rules() == ()
+    assert registry.board.watches == ()
+
+
+def test_the_seed_of_what_came_by_chance_is_said(
+    registry: Registry, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """unittest does not tell how the test came out, so it is said in any case."""
+    point = registry.point("a.b")
+    for keys, said in (({}, False), ({"probability": 0.999}, True), ({"failure_rate": 0.5}, True)):
+        with Chaos(registry=registry) as chaos:
+            chaos.arm("a.b", latency=0, must_fire=False, **keys)
+            try:
+                point.hit()
+            except chaospoint.InjectedFault:
+                pass
+        assert (f"CHAOSPOINT_SEED={chaos.seed}" in capsys.readouterr().err) is said
+    monkeypatch.setenv("CHAOSPOINT_SEED", "7")
+    with Chaos(registry=registry) as chaos:
+        chaos.arm("a.b", latency=0, probability=0.5, must_fire=False)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
+def test_a_forked_child_is_not_paused(registry: Registry) -> None:
+    """Nobody in the test could release it."""
+    point = registry.point("a.b")
+    with Chaos(registry=registry) as chaos:
+        chaos.pause("a.b", must_fire=False)
+        if (child := os.fork()) == 0:
+            point.hit()
+            os._exit(7)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7

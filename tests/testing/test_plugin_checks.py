@@ -151,6 +151,42 @@ def test_what_is_used_rightly_warns_of_nothing(inner: Inner, pytester: pytest.Py
     result.stdout.no_fnmatch_line("*warning*")
 
 
+INTERRUPTED = """
+import pytest
+
+import chaospoint
+from chaospoint.testing import Chaos
+
+@chaospoint.point("stock.read")
+def read():
+    return 1
+
+@pytest.fixture(scope="session")
+def service():
+    yield
+    print("cleaned up", read())
+
+@pytest.fixture
+def broken(service, chaos):
+    chaos.arm("stock.read", exception=TimeoutError)
+    raise KeyboardInterrupt
+
+def test_setup(broken):
+    pass
+
+def test_call(service):
+    chaospoint.arm("stock.read", exception=TimeoutError)
+    pytest.exit("enough")
+"""
+
+
+@pytest.mark.parametrize("name", ["test_setup", "test_call"])
+def test_after_ctrl_c_what_cleans_up_meets_no_fault(pytester: pytest.Pytester, name: str) -> None:
+    pytester.makepyfile(INTERRUPTED)
+    result = pytester.runpytest_subprocess(*ALWAYS, *FEW, "-p", "no:randomly", "-s", "-k", name)
+    result.stdout.fnmatch_lines(["*cleaned up 1*"])
+
+
 DICE = """
 import unittest
 
@@ -201,6 +237,7 @@ def test_the_printed_command_repeats_a_failure(
 ) -> None:
     """From the shell, one process for two, though alone the file is of another root folder."""
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("CHAOSPOINT_SEED", "")  # which the header's comes before
     home, here = pytester.mkdir("it's home"), pytester.mkdir("here")
     (home / "pytest.ini").write_text("[pytest]\n")
     (home / "test_dice.py").write_text(DICE)

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from chaospoint._epoch import ArmedRule
     from chaospoint._registry import Registry
 
-__all__ = ["Guard", "disarm_left", "take_bugs"]
+__all__ = ["Guard", "disarm_left", "enable_again", "take_bugs"]
 
 _FROM_OUTSIDE = ("env", "file")
+_CODE = ("code", "test")
 
 
 class Guard:
@@ -30,27 +31,35 @@ class Guard:
         self._enabled = registry.enabled
         self._bugs = tuple(_bug.bugs)
 
-    def problems(self, owned: Iterable[ArmedRule] = ()) -> list[str]:
+    def problems(
+        self, owned: Iterable[ArmedRule] = (), *, disabled_by_owner: bool = False
+    ) -> list[str]:
         """Say what was left since, and put it in order: disarm, enable, forget.
 
-        ``owned``: rules that are meant to stay.
+        ``owned``: rules that are meant to stay. ``disabled_by_owner``: the switch is meant to be
+        off.
         """
         meant = self._known.union(owned)
-        leaks = [rule for rule in self._registry.rules() if rule not in meant]
-        return [
-            *disarm_left(self._registry, leaks),
-            *self._switch(),
-            *take_bugs(self._bugs),
-        ]
-
-    def _switch(self) -> Iterable[str]:
-        if self._enabled and not self._registry.enabled:
-            self._registry.enable(by="test")
-            yield "chaospoint was left disabled: call chaospoint.enable() before the test ends"
+        # What was disabled and enabled again comes back as another rule of the same identity.
+        same = {rule.identity for rule in meant if rule.source not in _CODE}
+        rules = self._registry.rules()
+        leaks = [rule for rule in rules if rule not in meant and rule.identity not in same]
+        found = disarm_left(self._registry, leaks)
+        if self._enabled and not disabled_by_owner:
+            found += enable_again(self._registry)
+        return [*found, *take_bugs(self._bugs)]
 
 
-def disarm_left(registry: Registry, rules: Iterable[ArmedRule]) -> list[str]:
-    """Disarm those of ``rules`` that are still armed, and say who armed them.
+def enable_again(registry: Registry, by: str = "the test") -> list[str]:
+    """Enable what was left disabled, and say so."""
+    if registry.enabled:
+        return []
+    registry.enable(by="test")
+    return [f"chaospoint was left disabled by {by}: call chaospoint.enable() at its end"]
+
+
+def disarm_left(registry: Registry, rules: Iterable[ArmedRule], by: str = "") -> list[str]:
+    """Disarm those of ``rules`` that are still armed, and say who armed them: ``by``, if known.
 
     But for those of environment and file, which whoever runs the tests means.
     """
@@ -59,7 +68,7 @@ def disarm_left(registry: Registry, rules: Iterable[ArmedRule]) -> list[str]:
     if left:
         registry.board.remove(left, "disarmed", "test")
     return [
-        f"{rule.shown}, armed by {rule.source}{f' ({rule.by})' if rule.by else ''}, was left"
+        f"{rule.shown}, armed by {by or rule.source}{f' ({rule.by})' if rule.by else ''}, was left"
         " armed: use `with armed(...)`, the fixture `chaos`, or disarm it"
         for rule in left
     ]

@@ -23,6 +23,11 @@ def fired(rule: ArmedRule) -> bool:
     """Return whether the rule acted; of ``off``, whose act is to end the search, too."""
     if any(fault.kind != "off" for fault in rule.faults):
         return rule.injections > 0
+    return _due(rule)
+
+
+def _due(rule: ArmedRule) -> bool:
+    """Return whether the rule was reached often enough to fire."""
     first = next(iter(decide(replace(rule.terms.schedule, seed=rule.seed))), None)
     return first is not None and rule.reaches >= first
 
@@ -64,6 +69,8 @@ def _why(rule: ArmedRule, calls: Mapping[str, int]) -> str:
     if rule.reaches and rule.overflow:
         return f"{said}, and max_active let {_times(rule.overflow)} pass"
     if rule.reaches:
+        if _due(rule):
+            return f"{said}, and what was called there was never awaited or iterated"
         return f"{said}, too seldom for its skip, every, times or probability"
     if rule.shadowed:
         return f"{said}, and each time a rule before it fired"
@@ -71,6 +78,8 @@ def _why(rule: ArmedRule, calls: Mapping[str, int]) -> str:
         return f"{said}, and never with what its `where` or scope asks for"
     if rule.terms.after:
         return f"{said}, and no call ended well while the rule, which acts after it, was armed"
+    if lost := [kind for kind, faults in rule.expressible.items() if not faults]:
+        return f"{said}, where it is a {lost[0]}, which cannot express the fault"
     return f"{said}, and never while this rule was armed ({rule.why})"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unittest
 from collections.abc import Iterator
 
 import pytest
@@ -52,6 +53,25 @@ def test_driver(chaos: Chaos, monkeypatch: pytest.MonkeyPatch) -> None:
 @expected("failed", "chaospoint itself failed", "bad driver")
 def test_without_the_fixture() -> None:
     break_it()
+
+
+@expected("failed", "chaospoint itself failed", "bad driver")
+def test_that_skips_hides_no_bug() -> None:
+    break_it()
+    pytest.skip("not today")
+
+
+@expected("skipped")
+def test_that_skips(chaos: Chaos) -> None:
+    chaos.arm("payment.charge", latency=0)
+    pytest.skip("not today")
+
+
+class TestOfUnittest(unittest.TestCase):
+    @expected("failed", "chaospoint itself failed", "bad driver")
+    def test_that_skips_hides_no_bug(self) -> None:
+        break_it()
+        self.skipTest("not today")
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pytest
 from shop import charge, read
 
 import chaospoint
+from chaospoint.arming import install_plan
 
 expected = pytest.mark.expected
 unclean = pytest.mark.unclean
@@ -27,13 +28,84 @@ class TestForgetful:
         assert read() == 9
 
     @unclean
-    @expected("error", "stock.read=return(9), armed by code", "was left armed")
+    @expected("error", "stock.read=return(9), armed by the fixture 'forgetful'", "was left armed")
     def test_last(self) -> None:
         assert read() == 9
 
 
 def test_after_the_forgetful() -> None:
     assert read() == 1
+
+
+@pytest.fixture(scope="class")
+def out_of_order() -> Iterator[None]:
+    chaospoint.disable()
+    yield
+    chaospoint.enable()
+
+
+@pytest.mark.usefixtures("out_of_order")
+class TestDisabledForItsLife:
+    def test_first(self) -> None:
+        assert not chaospoint.Registry.default().enabled
+
+    @unclean
+    def test_last(self) -> None:
+        assert not chaospoint.Registry.default().enabled
+
+
+@pytest.fixture(scope="class")
+def left_out_of_order() -> None:
+    chaospoint.disable()
+
+
+@pytest.mark.usefixtures("left_out_of_order")
+class TestLeftDisabled:
+    @expected("error", "left disabled by the fixture 'left_out_of_order'")
+    def test_one(self) -> None:
+        assert not chaospoint.Registry.default().enabled
+
+
+@pytest.fixture(scope="class")
+def stored() -> Iterator[None]:
+    registry = chaospoint.Registry.default()
+    plan = chaospoint.Plan(rules=[{"point": "stock.read", "returns": 4}])
+
+    def store(plan: chaospoint.Plan) -> None:
+        install_plan(plan, source="store", trust="outside", registry=registry, replace=True)
+
+    store(plan)
+    yield
+    store(chaospoint.Plan(rules=[]))
+
+
+@pytest.mark.usefixtures("stored")
+class TestStored:
+    def test_what_comes_back_is_what_was_there(self) -> None:
+        chaospoint.disable()
+        assert read() == 1
+        chaospoint.enable()
+        assert read() == 4
+
+    @unclean
+    def test_the_next_has_it(self) -> None:
+        assert read() == 4
+
+
+@pytest.fixture(scope="class")
+def shared() -> Iterator[None]:
+    with chaospoint.armed("stock.read", returns=4):
+        yield
+
+
+@pytest.mark.usefixtures("shared")
+class TestShared:
+    @expected("error", "stock.read=return(4) was disarmed", "the fixture 'shared'")
+    def test_takes_it_from_the_others(self) -> None:
+        chaospoint.disarm("stock.read")
+
+    def test_is_told_once(self) -> None:
+        assert read() == 1
 
 
 @pytest.fixture(scope="class", params=["a", "b"])

@@ -54,6 +54,11 @@ class TestOfUnittest(unittest.TestCase):
         chaos.arm("payment.charge", returns=5, times=1)
         assert charge() == 5
 
+    @pytest.mark.chaos("payment.charge", returns=5, times=1)
+    def test_entered_and_marked(self) -> None:
+        self.enterContext(Chaos())  # ends before what the marker armed
+        assert charge() == 5
+
     @expected("failed", "payment.refund", "never reached")
     def test_entered_and_never(self) -> None:
         chaos = self.enterContext(Chaos())

@@ -12,14 +12,14 @@ import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest import TestCase
 
 import pytest
 
 from chaospoint._registry import default_registry
 from chaospoint.errors import ChaosError
-from chaospoint.testing._guard import Guard, disarm_left, take_bugs
+from chaospoint.testing._guard import Guard, disarm_left, enable_again, take_bugs
 from chaospoint.testing.plugin.seeding import repeat_command, seed_of
 
 if TYPE_CHECKING:
@@ -50,6 +50,10 @@ def add_options(parser: pytest.Parser, group: pytest.OptionGroup) -> None:
 
 def configure(config: pytest.Config) -> None:
     """Look through every test of this run."""
+    try:
+        config.getini(_INI)
+    except ValueError as error:
+        raise pytest.UsageError(f"{_INI} in the ini file: {error}; write true or false") from None
     config.addinivalue_line(
         "markers",
         "chaos(point, **keys): arm a fault for the test, with the keys of chaospoint.arm;"
@@ -73,17 +77,25 @@ def _kit_of(item: pytest.Item) -> Chaos:
     return item.stash[_kit]
 
 
+class _Owned(NamedTuple):
+    """What a fixture that outlives a test is to put in order at its own end."""
+
+    rules: tuple[ArmedRule, ...]
+    disabled: bool
+
+
 class _Checks:
     def __init__(self) -> None:
-        # What fixtures that outlive a test have armed, and are to disarm at their own end.
-        self._owned: dict[pytest.FixtureDef[Any], list[ArmedRule]] = {}
-        self._left: list[str] = []  # what they did not disarm
+        self._owners: dict[pytest.FixtureDef[Any], _Owned] = {}
+        self._left: list[str] = []  # what fixtures that outlive a test did not put in order
+        self._item: pytest.Item | None = None  # whose test is under way
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
         """Note what is armed before the test."""
-        take_bugs()  # of what runs on between tests: of no test
+        take_bugs()  # of what runs on between tests: of no test, and in the log
         item.stash[_guard] = Guard(default_registry())
+        self._item = item
         try:
             return (yield)
         except BaseException:
@@ -94,35 +106,59 @@ class _Checks:
     def pytest_fixture_setup(
         self, fixturedef: pytest.FixtureDef[Any]
     ) -> Generator[None, object, object]:
-        """Note what a fixture has armed that lives longer than the test."""
+        """Note what a fixture has armed or disabled that lives longer than the test."""
         if fixturedef.scope == "function":
             return (yield)
-        before = default_registry().rules()
+        registry = default_registry()
+        before, enabled = registry.rules(), registry.enabled
         result = yield  # one that fails here owns nothing: it has no end that would disarm
-        known = {*before, *self._rules_of_fixtures()}  # of fixtures that this one asked for, too
-        if fresh := [rule for rule in default_registry().rules() if rule not in known]:
-            self._owned[fixturedef] = fresh
+        known = {*before, *self._rules()}  # of fixtures that this one asked for, too
+        owned = _Owned(
+            tuple(rule for rule in registry.rules() if rule not in known),
+            enabled and not registry.enabled,
+        )
+        if owned.rules or owned.disabled:
+            self._owners[fixturedef] = owned
         return result
 
-    def _rules_of_fixtures(self) -> list[ArmedRule]:
-        return [rule for rules in self._owned.values() for rule in rules]
+    def _rules(self) -> list[ArmedRule]:
+        return [rule for owned in self._owners.values() for rule in owned.rules]
 
     def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
-        """Expect of a fixture that has ended that its rules are disarmed."""
-        self._left += disarm_left(default_registry(), self._owned.pop(fixturedef, ()))
+        """Expect of a fixture that has ended that its rules are disarmed, and the switch is on."""
+        owned = self._owners.pop(fixturedef, None)
+        if owned is not None:
+            by = f"the fixture {fixturedef.argname!r}"
+            self._left += disarm_left(default_registry(), owned.rules, by)
+            if owned.disabled:
+                self._left += enable_again(default_registry(), by)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
         """Arm what the markers say, run the test, and judge it."""
+        bugs: list[str] = []
         try:
             with _marked(item):
                 result = yield
-        finally:
-            item.stash[_problems] = problems = [*_end(item), *take_bugs()]
-        failed = bool(getattr(item, "_excinfo", None))  # where unittest keeps what was raised
-        if problems and not failed:
-            item.stash[_problems] = []
-            pytest.fail("\n".join(problems), pytrace=False)
+        except pytest.skip.Exception:
+            _end(item)  # it did not say what it is to prove, but it must not hide a bug
+            if bugs := take_bugs():
+                pytest.fail("\n".join(bugs), pytrace=False)
+            raise
+        except BaseException:
+            item.stash[_problems] = [*_end(item), *take_bugs()]
+            raise
+        problems, bugs = _end(item), take_bugs()
+        raised = getattr(item, "_excinfo", None) or ()  # where unittest keeps what was raised
+        if any(not one.errisinstance(pytest.skip.Exception) for one in raised):
+            item.stash[_problems] = [*problems, *bugs]
+            return result
+        if raised:
+            problems = []  # it was skipped
+        if problems or bugs:
+            if raised:
+                raised.clear()
+            pytest.fail("\n".join([*problems, *bugs]), pytrace=False)
         return result
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -138,10 +174,31 @@ class _Checks:
             pytest.fail("\n".join(problems), pytrace=False)
         return result
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        """After Ctrl-C, which leaves a test without teardown, let what cleans up meet no fault."""
+        if self._item is not None:
+            self._end_all(self._item)
+
     def _end_all(self, item: pytest.Item) -> list[str]:
+        self._item = None
         _end(item)  # of a test whose setup failed, which is not to blame for what never fired
         left, self._left = self._left, []
-        return [*left, *item.stash[_guard].problems(self._rules_of_fixtures())]
+        off = any(owned.disabled for owned in self._owners.values())
+        found = item.stash[_guard].problems(self._rules(), disabled_by_owner=off)
+        return [*left, *found, *self._taken()]
+
+    def _taken(self) -> Iterator[str]:
+        """Tell of what a test took from a fixture that lives on, once."""
+        for fixturedef, owned in self._owners.items():
+            gone = [rule for rule in owned.rules if rule.why == "disarmed"]
+            for rule in gone:
+                yield (
+                    f"{rule.shown} was disarmed, which the fixture {fixturedef.argname!r} had armed"
+                    " for other tests, too: disarm what the test armed"
+                )
+            rest = tuple(rule for rule in owned.rules if rule not in gone)
+            self._owners[fixturedef] = owned._replace(rules=rest)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -252,8 +309,8 @@ def _arms_first(arm: Callable[[], None], function: Callable[..., Any]) -> Callab
 def _arm(kit: Chaos, mark: pytest.Mark) -> None:
     if len(mark.args) != 1:
         pytest.fail(
-            "@pytest.mark.chaos takes a point, a Rule or a Plan, and then keys: "
-            f"@pytest.mark.chaos('payment.charge', exception=TimeoutError); not {mark.args!r}",
+            "@pytest.mark.chaos takes a point, a Rule or a Plan without a key, and then keys: "
+            f"@pytest.mark.chaos('payment.charge', exception=TimeoutError); not {_written(mark)}",
             pytrace=False,
         )
     try:
@@ -263,3 +320,8 @@ def _arm(kit: Chaos, mark: pytest.Mark) -> None:
     else:
         return
     pytest.fail(said, pytrace=False)
+
+
+def _written(mark: pytest.Mark) -> str:
+    words = [*map(repr, mark.args), *(f"{key}={value!r}" for key, value in mark.kwargs.items())]
+    return f"({', '.join(words)})"

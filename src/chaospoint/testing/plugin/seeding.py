@@ -68,13 +68,14 @@ class _Seeding:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
         """Have rules that the code under test arms without a seed use this one."""
-        if _VARIABLE in os.environ:
-            return (yield)
+        before = os.environ.get(_VARIABLE)
         os.environ[_VARIABLE] = str(self._seed)
         try:
             return (yield)
         finally:
             os.environ.pop(_VARIABLE, None)
+            if before is not None:
+                os.environ[_VARIABLE] = before
 
 
 def seed_of(item: pytest.Item) -> int:
