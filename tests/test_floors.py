@@ -72,7 +72,7 @@ FLOORS = (
     "control.asgi control.wsgi launch startup startup.sitecustomize",
     # Test helpers stand on whatever they like, and nothing stands on them but the front door.
     "testing",
-    "testing._block testing._fake_clock testing._guard testing._loop_time testing._strategies"
+    "testing._block testing._fake_clock testing._leftovers testing._loop_time testing._strategies"
     " testing._verdict testing._watch",
     "testing._coverage testing._limit testing._pacer",
     "testing._held_until",

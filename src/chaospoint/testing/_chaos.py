@@ -21,7 +21,7 @@ from chaospoint.arming import arm_from, plan_of
 from chaospoint.errors import ChaosError, UnknownPoint
 from chaospoint.models.shorthand import SHORT_KEYS
 from chaospoint.testing._block import Block
-from chaospoint.testing._guard import Guard
+from chaospoint.testing._leftovers import Leftovers
 from chaospoint.testing._held_until import HeldUntil
 from chaospoint.testing._limit import Limit, check_seconds
 from chaospoint.testing._skipping_clock import SkippingClock, skipping
@@ -84,7 +84,7 @@ class Chaos:
         self._seen: list[Injection] = []
         self._watch: Watch | None = None
         self._ended = False
-        self._guard: Guard | None = None
+        self._leftovers: Leftovers | None = None
 
     def __repr__(self) -> str:
         return f"<Chaos with seed {self.seed}: {len(self._seen)} injections>"
@@ -347,9 +347,9 @@ class Chaos:
         return self._watch
 
     def __enter__(self) -> Self:
-        guard = Guard(self.registry)
+        leftovers = Leftovers(self.registry)
         self.start()
-        self._guard = guard
+        self._leftovers = leftovers
         return self
 
     def __exit__(
@@ -358,13 +358,13 @@ class Chaos:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        assert self._guard is not None
+        assert self._leftovers is not None
         problems = []
         try:
             problems += self.finish()
         finally:
             around = [rule for other in _active for rule in other.rules]
-            problems += self._guard.problems(around)
+            problems += self._leftovers.problems(around)
         text = "\n".join([*problems, f"repeat it with CHAOSPOINT_SEED={self.seed}"])
         if error is not None and (problems or self._armed):
             error.add_note(text)

@@ -19,7 +19,7 @@ import pytest
 
 from chaospoint._registry import default_registry
 from chaospoint.errors import ChaosError
-from chaospoint.testing._guard import Guard, disarm_left, enable_again, take_bugs
+from chaospoint.testing._leftovers import Leftovers, disarm_left, enable_again, take_bugs
 from chaospoint.testing.plugin.seeding import repeat_command, seed_of
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ __all__ = ["add_options", "chaos", "configure"]
 
 _INI = "chaos_must_fire"
 _kit = pytest.StashKey["Chaos"]()
-_guard = pytest.StashKey[Guard]()
+_leftovers = pytest.StashKey[Leftovers]()
 _problems = pytest.StashKey[list[str]]()
-_KEYS: tuple[pytest.StashKey[Any], ...] = (_kit, _guard, _problems)
+_KEYS: tuple[pytest.StashKey[Any], ...] = (_kit, _leftovers, _problems)
 _SHOWN = 20  # injections, in the report of a failure
 
 
@@ -94,7 +94,7 @@ class _Checks:
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
         """Note what is armed before the test."""
         take_bugs()  # of what runs on between tests: of no test, and in the log
-        item.stash[_guard] = Guard(default_registry())
+        item.stash[_leftovers] = Leftovers(default_registry())
         self._item = item
         try:
             return (yield)
@@ -185,7 +185,7 @@ class _Checks:
         _end(item)  # of a test whose setup failed, which is not to blame for what never fired
         left, self._left = self._left, []
         off = any(owned.disabled for owned in self._owners.values())
-        found = item.stash[_guard].problems(self._rules(), disabled_by_owner=off)
+        found = item.stash[_leftovers].problems(self._rules(), disabled_by_owner=off)
         return [*left, *found, *self._taken()]
 
     def _taken(self) -> Iterator[str]:

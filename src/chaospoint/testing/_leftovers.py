@@ -1,7 +1,7 @@
 """What other code left behind: rules, a switch that is off, and errors of chaospoint's own.
 
-A guard notes what is armed when it is made; looked at later it says what was left since, and puts
-it in order, so that the next test begins as this one did.
+What is armed is noted at the beginning; looked at later, what was left since is said and put in
+order, so that the next test begins as this one did.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from chaospoint._epoch import ArmedRule
     from chaospoint._registry import Registry
 
-__all__ = ["Guard", "disarm_left", "enable_again", "take_bugs"]
+__all__ = ["Leftovers", "disarm_left", "enable_again", "take_bugs"]
 
 _FROM_OUTSIDE = ("env", "file")
 _CODE = ("code", "test")
 
 
-class Guard:
+class Leftovers:
     """Looks after one registry, on one thread; makes and loads nothing where nothing is armed."""
 
     def __init__(self, registry: Registry) -> None:
