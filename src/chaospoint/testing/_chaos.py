@@ -21,8 +21,8 @@ from chaospoint.arming import arm_from, plan_of
 from chaospoint.errors import ChaosError, UnknownPoint
 from chaospoint.models.shorthand import SHORT_KEYS
 from chaospoint.testing._block import Block
-from chaospoint.testing._leftovers import Leftovers
 from chaospoint.testing._held_until import HeldUntil
+from chaospoint.testing._leftovers import Leftovers
 from chaospoint.testing._limit import Limit, check_seconds
 from chaospoint.testing._skipping_clock import SkippingClock, skipping
 from chaospoint.testing._verdict import by_chance, fired, held, nearest_of, reached, unfired
