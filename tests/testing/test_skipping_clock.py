@@ -7,6 +7,8 @@ import threading
 import time
 from asyncio import BaseEventLoop
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any, cast
 
 import anyio
@@ -15,7 +17,7 @@ from helpers import PATIENCE, Boom, Threads, python, tick
 
 from chaospoint import ChaosError, Plan, Registry, Rule, arm
 from chaospoint.arming import install_plan
-from chaospoint.testing import FakeClock, SkippingClock, _pacer
+from chaospoint.testing import FakeClock, SkippingClock, _loop_time, _pacer
 from chaospoint.testing._skipping_clock import skipping
 
 QUICK = 2.0
@@ -149,6 +151,31 @@ def test_the_processor_is_kept_busy_for_its_real_time(shop: Shop, within: Any) -
     with skipping(shop.registry) as clock:
         assert within(shop.charge) == "charged"
     assert (clock.waits, clock.skipped) == ((), 0.0)
+
+
+def test_other_threads_have_their_turn_before_time_is_skipped(shop: Shop, within: Any) -> None:
+    """Two milliseconds of it, so that who is on the way to a shorter wait is not overtaken."""
+    shop.arm("charge", latency="30s")
+    with skipping(shop.registry):
+        began = time.monotonic()
+        within(lambda: [shop.charge() for _ in range(10)])
+        assert time.monotonic() - began >= 0.02
+
+
+def test_nothing_is_skipped_until_who_was_woken_goes_on(
+    shop: Shop, pool: Threads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the machine takes for that."""
+    monkeypatch.setattr(_pacer, "_PATIENCE", PATIENCE)
+    shop.arm("charge", latency="30s")
+    with skipping(shop.registry) as clock:
+        woken = threading.Event()
+        with clock._waits.going_on(1, woken, None):
+            job = pool.submit(shop.charge)
+            assert woken.wait(PATIENCE)
+            with pytest.raises(TimeoutError):
+                job.result(0.05)
+        assert job.result(PATIENCE) == "charged"
 
 
 def test_giving_up_the_turn_skips_nothing(shop: Shop, within: Any) -> None:
@@ -309,8 +336,10 @@ def test_retries_each_meet_their_own_timeout(shop: Shop, within: Any) -> None:
 
 
 def test_a_latency_in_a_worker_thread_meets_the_timeout_of_the_loop(
-    shop: Shop, within: Any
+    shop: Shop, within: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A thread that is made to wait is not at work."""
+    monkeypatch.setattr(_pacer, "_PATIENCE", PATIENCE)
     shop.arm("charge", latency="60s")
 
     async def main() -> None:
@@ -345,7 +374,11 @@ def test_a_loop_on_another_thread_meets_its_own_timeout(
         assert job.result(PATIENCE) == about(30)
 
 
-def test_a_latency_that_blocks_the_loop_passes_beyond_its_timers(shop: Shop, within: Any) -> None:
+def test_a_latency_that_blocks_the_loop_passes_beyond_its_timers(
+    shop: Shop, within: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And beyond the tasks there that were woken: nobody is patient with who cannot go on."""
+    monkeypatch.setattr(_pacer, "_PATIENCE", PATIENCE)
     shop.arm("charge", latency="30s")
     shop.arm("acharge", latency="10s")
     due: list[str] = []
@@ -422,6 +455,136 @@ def test_a_loop_that_is_never_idle_does_not_stop_time(shop: Shop, within: Any) -
 
     clock = within(lambda: around_run(main, shop.registry))
     assert clock.skipped == pytest.approx(30, abs=QUICK)
+
+
+def test_the_timers_of_a_loop_that_is_never_idle_are_kept_to(shop: Shop, within: Any) -> None:
+    """However slow it is, as long as it goes on."""
+    shop.arm("acharge", latency="30s")
+
+    async def main() -> None:
+        task = asyncio.ensure_future(asyncio.wait_for(shop.acharge(), 5))
+        while not task.done():
+            time.sleep(0.03)
+            await asyncio.sleep(0)
+        assert isinstance(task.exception(), TimeoutError)
+
+    within(lambda: around_run(main, shop.registry))
+
+
+def test_a_task_that_never_waits_for_long_is_not_overtaken(shop: Shop, within: Any) -> None:
+    """However often it gives up its turn."""
+    shop.arm("acharge", latency="10s")
+
+    async def busy() -> str:
+        async with asyncio.timeout(5):
+            for _ in range(3000):
+                await asyncio.sleep(0)
+        return "done"
+
+    async def main() -> None:
+        assert await asyncio.gather(shop.acharge(), busy()) == ["charged", "done"]
+
+    within(lambda: around_run(main, shop.registry))
+
+
+def test_work_in_the_default_executor_is_not_overtaken(shop: Shop, within: Any) -> None:
+    shop.arm("acharge", latency="10s")
+
+    async def work() -> str:
+        async with asyncio.timeout(5):
+            for _ in range(3):
+                await asyncio.to_thread(time.sleep, 0.02)
+        return "done"
+
+    async def main() -> None:
+        began = time.monotonic()
+        assert await asyncio.gather(shop.acharge(), work()) == ["charged", "done"]
+        assert time.monotonic() - began >= 0.06
+
+    within(lambda: around_run(main, shop.registry))
+
+
+def test_work_that_waits_for_a_fault_is_waited_for_once_only(shop: Shop, within: Any) -> None:
+    """Or each skip behind it would take as long as the patience does."""
+    shop.arm("acharge", latency="10s", times=20)
+    ended = threading.Event()
+
+    async def main() -> None:
+        began = time.monotonic()
+        server = asyncio.ensure_future(asyncio.to_thread(ended.wait, PATIENCE))
+        for _ in range(20):
+            await shop.acharge()
+            await asyncio.to_thread(int)
+        assert not server.done()
+        assert time.monotonic() - began < QUICK
+        ended.set()
+        await server
+
+    assert within(lambda: around_run(main, shop.registry)).skipped == pytest.approx(200, abs=QUICK)
+
+
+def test_work_is_waited_for_as_long_as_patience_lasts_each_time_anew() -> None:
+    work, ends = _loop_time._Work(), [threading.Event() for _ in range(4)]
+    with ThreadPoolExecutor() as executor:
+        loop = cast("asyncio.AbstractEventLoop", SimpleNamespace(_default_executor=executor))
+
+        def goes_on(patience: float) -> bool:
+            return work.goes_on(loop, tuple, patience)
+
+        def begin(number: int) -> None:
+            executor.submit(ends[number].wait, PATIENCE)
+
+        def end(*numbers: int) -> None:
+            for number in numbers:
+                ends[number].set()
+            until(lambda: executor._idle_semaphore._value == len(executor._threads))
+            assert not goes_on(PATIENCE)
+
+        assert not goes_on(PATIENCE)
+        begin(0)
+        assert goes_on(PATIENCE)
+        assert not goes_on(0)
+        assert not goes_on(PATIENCE)  # it was given up, and what comes later is not
+        begin(1)
+        assert goes_on(PATIENCE)
+        end(0, 1)
+        begin(2)
+        assert goes_on(PATIENCE)
+        began = time.monotonic()
+        end(2)
+        until(lambda: time.monotonic() > began + 0.02)
+        begin(3)
+        assert goes_on(0.02)
+        end(3)
+
+
+def test_a_timer_that_shows_no_callback_stands_in_nobodys_way(shop: Shop, within: Any) -> None:
+    """It is not public what a timer calls."""
+    shop.arm("acharge", latency="30s")
+
+    async def main() -> None:
+        timer = asyncio.get_running_loop().call_later(60, int)
+        del timer._callback  # type: ignore[attr-defined]
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(5):
+                await shop.acharge()
+        timer.cancel()
+
+    assert within(lambda: around_run(main, shop.registry)).skipped == pytest.approx(5, abs=QUICK)
+
+
+@pytest.mark.usefixtures("expected_bugs")
+def test_a_loop_that_cannot_be_looked_at_is_not_waited_for(
+    shop: Shop, within: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_pacer, "_PATIENCE", PATIENCE)
+    monkeypatch.setattr(_loop_time._Work, "goes_on", lambda *_: 1 // 0)
+    shop.arm("acharge", latency="30s")
+
+    async def main() -> None:
+        assert await shop.acharge() == "charged"
+
+    within(lambda: around_run(main, shop.registry))
 
 
 def test_what_is_ready_runs_before_time_is_skipped(shop: Shop, within: Any) -> None:
@@ -505,6 +668,56 @@ def test_a_call_that_the_test_holds_lets_no_time_pass(shop: Shop, within: Any) -
     clock = within(lambda: around_run(main, shop.registry))
     assert clock.skipped == pytest.approx(5, abs=QUICK)
     assert clock.waits == (None, 5.0)
+
+
+def test_a_call_on_a_thread_that_the_test_holds_lets_no_time_pass(
+    shop: Shop, pool: Threads, within: Any
+) -> None:
+    paused = shop.arm("charge", faults=[{"kind": "pause"}])
+    with skipping(shop.registry) as clock:
+        held = pool.submit(shop.charge)
+        paused.wait_until_paused()
+        until(lambda: None in clock.waiting)
+        within(lambda: asyncio.run(tick(0.02)))
+        assert clock.skipped == 0.0
+        paused.release()
+        assert held.result(PATIENCE) == "charged"
+
+
+def test_a_hang_passes_though_calls_are_held_from_before_the_block(
+    shop: Shop, pool: Threads, within: Any
+) -> None:
+    """They wait by the machine's time, and are none of those that wait by the clock."""
+    paused = shop.arm("charge", faults=[{"kind": "pause"}])
+    shop.arm("acharge", hang=True)
+    held = pool.submit(shop.charge)
+    paused.wait_until_paused()
+
+    async def main() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(30):
+                await shop.acharge()
+
+    clock = within(lambda: around_run(main, shop.registry))
+    assert clock.skipped == pytest.approx(30, abs=QUICK)
+    paused.release()
+    assert held.result(PATIENCE) == "charged"
+
+
+def test_a_hang_passes_though_a_loop_left_behind_a_call_that_is_held(
+    shop: Shop, within: Any
+) -> None:
+    paused = shop.arm("acharge", faults=[{"kind": "pause"}])
+    shop.arm("charge", hang=True, expires_after=30)
+    loop = asyncio.new_event_loop()
+    with skipping(shop.registry) as clock:
+        held = loop.create_task(shop.acharge())
+        loop.run_until_complete(tick())
+        assert within(shop.charge) == "charged"
+        assert clock.skipped == pytest.approx(30, abs=QUICK)
+    paused.release()
+    assert loop.run_until_complete(held) == "charged"
+    loop.close()
 
 
 def test_the_waits_of_the_test_itself_go_by_real_time(shop: Shop, within: Any) -> None:
@@ -702,6 +915,38 @@ def test_the_time_of_a_loop_never_goes_back(shop: Shop, within: Any) -> None:
         assert [one - times[0] for one in times[1:]] == [*map(about, [100, 100, 100, 130])]
 
     within(lambda: asyncio.run(main()))
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_time_that_somebody_else_gave_all_loops_is_left_to_him(
+    shop: Shop, within: Any, monkeypatch: pytest.MonkeyPatch, wrapped: bool
+) -> None:
+    """Also if he put back ours after the block, or goes on with it."""
+    shop.arm("acharge", latency="30s")
+
+    async def main() -> None:
+        assert await shop.acharge() == "charged"
+
+    async def outside() -> None:
+        await tick()
+        assert "time" not in vars(asyncio.get_running_loop())
+
+    with monkeypatch.context() as patched:
+        with skipping(shop.registry):
+            ours = BaseEventLoop.time
+            theirs = (lambda loop: ours(loop)) if wrapped else ours
+            patched.setattr(BaseEventLoop, "time", theirs)
+        if not wrapped:
+            patched.undo()
+        assert BaseEventLoop.time is theirs
+        within(lambda: asyncio.run(outside()))
+        clock = within(lambda: around_run(main, shop.registry))
+        assert clock.skipped == pytest.approx(30, abs=QUICK)
+        if wrapped:
+            assert BaseEventLoop.time is theirs
+    if wrapped:
+        with skipping(shop.registry):
+            pass
 
 
 def test_a_loop_for_which_nothing_was_skipped_has_its_own_time_again(shop: Shop) -> None:

@@ -3,7 +3,8 @@
 A loop that asks for its own time while a skipping clock is in use gets a time of its own: the
 machine's, and what was skipped since. It keeps that for as long as it lives, so its time never
 goes back, and what was set while seconds were skipped comes when it is due. A loop that is no
-`asyncio.BaseEventLoop`, or has a time of its own already, is left alone.
+`asyncio.BaseEventLoop`, or has a time of its own already, is left alone; so are all of them where
+somebody else has replaced `BaseEventLoop.time`.
 """
 
 from __future__ import annotations
@@ -16,12 +17,15 @@ from math import inf
 from threading import Event
 from weakref import WeakKeyDictionary, ref
 
+from chaospoint import _bug
 from chaospoint._clock import settle
 
 __all__ = ["LoopTime", "loop_time"]
 
-_ROUNDS = 50  # of a loop that is never idle, after which it counts as idle
+_Blocked = Callable[[], Collection[object]]
+
 _SLICE = 0.01
+_own_time = BaseEventLoop.time
 
 
 class LoopTime:
@@ -29,22 +33,22 @@ class LoopTime:
 
     def __init__(self) -> None:
         self.skipped = 0.0  # seconds, ever; the pacer adds to it
-        self._own: Callable[[BaseEventLoop], float] | None = None  # asyncio's, while it is replaced
+        self._in_use = False
         self._seen: dict[int, ref[BaseEventLoop]] = {}  # changed in single steps, so without a lock
         self._looks: WeakKeyDictionary[BaseEventLoop, _Look] = WeakKeyDictionary()
 
     def start(self) -> None:
         """See every loop that asks for its time from now on, and the one that runs here."""
-        if self._own is None:
-            self._own = BaseEventLoop.time
+        self._in_use = True
+        if BaseEventLoop.time is _own_time:
             BaseEventLoop.time = _first_time  # type: ignore[assignment, method-assign]
         self.see(asyncio._get_running_loop())
 
     def stop(self) -> None:
         """See no further loops; those for which nothing was skipped get their own time back."""
-        if self._own is not None:
-            BaseEventLoop.time = self._own  # type: ignore[assignment, method-assign]
-            self._own = None
+        self._in_use = False
+        if BaseEventLoop.time is _first_time:
+            BaseEventLoop.time = _own_time  # type: ignore[method-assign]
         for key, seen in list(self._seen.items()):
             loop = seen()
             kept = None if loop is None else vars(loop).get("time")
@@ -58,13 +62,9 @@ class LoopTime:
         """Have the time of ``loop`` go on with what is skipped, if that can be."""
         if not isinstance(loop, BaseEventLoop) or type(loop).time is not _first_time:
             return
-        if self._own is not None and "time" not in vars(loop):
-            vars(loop)["time"] = _Time(loop, self._own, self.skipped)
+        if self._in_use and "time" not in vars(loop):
+            vars(loop)["time"] = _Time(loop, self.skipped)
             self._seen[id(loop)] = ref(loop)
-
-    def own(self, loop: BaseEventLoop) -> float:
-        """Return what the loop's time is without us."""
-        return time.monotonic() if self._own is None else self._own(loop)
 
     def wake(self) -> None:
         """Have the loops look at their timers."""
@@ -72,28 +72,36 @@ class LoopTime:
             _call(loop, _nothing)
 
     def next_timer(
-        self, blocked: Collection[object], patience: float, moot: Callable[[], bool]
-    ) -> float:
+        self, blocked: _Blocked, patience: float, moot: Callable[[], bool]
+    ) -> float | None:
         """Wait until nothing is ready on any loop; return the seconds to the first timer of all.
 
-        Loops that are ``blocked`` are not asked. One that has not answered ``patience`` seconds
-        after it was asked is passed over until it has. Nobody is waited for once it is ``moot``.
+        None if work is under way in the default executor of a loop. Loops that are ``blocked`` are
+        not asked, and threads that are do no work. What is still ready or under way after
+        ``patience`` seconds is waited for no longer, and a loop that shows nothing for so long is
+        passed over until it does. Nobody is waited for once it is ``moot``.
         """
         asked: list[tuple[BaseEventLoop, _Look]] = []
+        passed = blocked()
         for loop in self._running():
-            if loop in blocked:
+            if loop in passed:
                 continue
             look = self._looks.get(loop)
-            if look is None or look.done.is_set():
+            if look is None:
                 look = self._looks[loop] = _Look()
+            if look.done.is_set():
+                look.begin(blocked, patience)
                 _call(loop, look)
             asked.append((loop, look))
         for loop, look in asked:
             while not look.done.wait(_SLICE):
-                late = time.monotonic() > look.asked + patience
+                late = time.monotonic() > look.shown + patience
                 if late or not loop.is_running() or moot():
                     break
-        return min((look.left for _, look in asked if look.done.is_set()), default=inf)
+        answers = [look for _, look in asked if look.done.is_set()]
+        if any(look.working for look in answers):
+            return None
+        return min((look.left for look in answers), default=inf)
 
     def renew(self) -> None:
         """Ask anew, in a forked child."""
@@ -109,47 +117,92 @@ class LoopTime:
 class _Time:
     """The time of one loop."""
 
-    def __init__(
-        self, loop: BaseEventLoop, own: Callable[[BaseEventLoop], float], began: float
-    ) -> None:
+    def __init__(self, loop: BaseEventLoop, began: float) -> None:
         self._loop = ref(loop)  # or the loop would hold itself
-        self._own = own
         self.began = began
 
     def __call__(self) -> float:
         loop = self._loop()
-        own = time.monotonic() if loop is None else self._own(loop)
+        own = time.monotonic() if loop is None else _own_time(loop)
         return own + loop_time.skipped - self.began
 
 
 class _Look:
-    """Looks, on the thread of a loop, for its first timer, once nothing is ready there."""
+    """Looks, on the thread of one loop, for its first timer, once nothing is ready there."""
 
     def __init__(self) -> None:
-        self.asked = time.monotonic()
         self.done = Event()
-        self.left = inf
-        self._rounds = 0
+        self.done.set()
+        self._work = _Work()
+
+    def begin(self, blocked: _Blocked, patience: float) -> None:
+        """Make ready to be called on the loop, again and again until it is ``done``."""
+        self.done.clear()
+        self.left, self.working = inf, False
+        self.shown = time.monotonic()  # when the loop last showed that it goes on
+        self._blocked, self._patience = blocked, patience
+        self._until = self.shown + patience
 
     def __call__(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._rounds += 1
-        if getattr(loop, "_ready", ()) and self._rounds < _ROUNDS:
-            loop.call_soon(self)
-            return
+        loop, again = asyncio.get_running_loop(), False
+        try:
+            again = self._look(loop)
+        except Exception:
+            _bug.report("looking at an event loop", "its timers are not seen when time is skipped")
+        finally:
+            if again:
+                loop.call_soon(self)
+            else:
+                self.done.set()
+
+    def _look(self, loop: AbstractEventLoop) -> bool:
+        """Look; return whether to come again."""
+        self.shown = time.monotonic()
+        ready, patient = getattr(loop, "_ready", ()), self.shown < self._until
+        if not (ready and patient):  # work that ends has made something ready before
+            self.working = self._work.goes_on(loop, self._blocked, self._patience)
+        if ready and patient:
+            return True
         now = loop.time()
         for timer in getattr(loop, "_scheduled", ()):
             # Our own waits, which have ends elsewhere or go by the machine's time.
-            if not timer.cancelled() and timer._callback is not settle:
+            if not timer.cancelled() and getattr(timer, "_callback", None) is not settle:
                 self.left = min(self.left, timer.when() - now)
-        self.done.set()
+        return False
+
+
+class _Work:
+    """What is under way in the default executor of one loop, as far as that can be known."""
+
+    def __init__(self) -> None:
+        self._given_up = 0.0  # threads that have gone on for too long, such as a server's
+        self._since: float | None = None  # when there was more than that
+
+    def goes_on(self, loop: AbstractEventLoop, blocked: _Blocked, patience: float) -> bool:
+        """Return whether any thread works that is not ``blocked``, for ``patience`` seconds."""
+        executor = getattr(loop, "_default_executor", None)
+        idle = getattr(getattr(executor, "_idle_semaphore", None), "_value", inf)
+        waiting = blocked()  # after `idle`, so that nobody counts as both
+        threads = [one for one in list(getattr(executor, "_threads", ())) if one not in waiting]
+        busy = max(0.0, len(threads) - idle)
+        self._given_up = min(self._given_up, busy)
+        if busy == self._given_up:
+            self._since = None
+            return False
+        now = time.monotonic()
+        if self._since is None:
+            self._since = now
+        if now < self._since + patience:
+            return True
+        self._given_up, self._since = busy, None
+        return False
 
 
 def _first_time(loop: BaseEventLoop) -> float:
     """Stand in for `BaseEventLoop.time` until the loop has a time of its own."""
     loop_time.see(loop)
     kept = vars(loop).get("time")
-    return loop_time.own(loop) if kept is None else kept()
+    return _own_time(loop) if kept is None else kept()
 
 
 def _nothing() -> None:

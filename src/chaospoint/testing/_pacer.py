@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["GRAIN", "Paced", "Pacer", "pacer"]
 
 _SLICES, _SLICE = 4, 0.0005  # each lets threads that wait for the GIL come to it
-_PATIENCE = 0.2  # seconds for whoever was woken to show it
+_PATIENCE = 0.2  # seconds for whoever was woken to show it, and for work that is under way
 GRAIN = 1e-6  # so that no rounding of floats leaves anything just before its time
 
 
@@ -42,7 +42,7 @@ class Paced(Protocol):
         """Return whether somebody was woken who can go on, and has not yet."""
 
     def blocked(self) -> Collection[object]:
-        """Return the loops whose thread waits."""
+        """Return the threads that wait, and the loops on them."""
 
     def left(self) -> float:
         """Return the seconds to what comes next; 0 or less for what is due."""
@@ -135,10 +135,10 @@ class Pacer:
                     continue
                 if any(changed.wait(_SLICE) for _ in range(_SLICES)):
                     continue
-                blocked = {loop for clock in clocks for loop in clock.blocked()}
-                left = loop_time.next_timer(blocked, _PATIENCE, changed.is_set)
-                if changed.is_set():
+                left = loop_time.next_timer(self._blocked, _PATIENCE, changed.is_set)
+                if left is None or changed.is_set():
                     continue
+                blocked = self._blocked()
                 if time.monotonic() < patient_until and any(
                     clock.awaited(blocked) for clock in clocks
                 ):
@@ -149,6 +149,9 @@ class Pacer:
                     patient_until = time.monotonic() + _PATIENCE
         except Exception:
             _bug.report("skipping time", "what waits goes on waiting in real time")
+
+    def _blocked(self) -> set[object]:
+        return {what for clock in self._clocks for what in clock.blocked()}
 
     # -- around a fork --------------------------------------------------------------------
 

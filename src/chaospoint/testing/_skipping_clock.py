@@ -8,6 +8,10 @@ While a call is made to wait, time passes for every timer of every asyncio loop 
 While none is, nothing is skipped: a real call under a timeout has its real time. A call that a
 ``pause`` holds is held by the test and not by time. `time.monotonic`, `time.sleep` and the timers
 of loops other than asyncio's know nothing of what is skipped.
+
+Real work beside a wait is waited for where it can be seen: what is ready on a loop, and what runs
+in a loop's default executor (`asyncio.to_thread`), each for 0.2 s at a stretch. Work of more than
+some 2 ms in another thread or process, or on a socket, is overtaken by the time that is skipped.
 """
 
 from __future__ import annotations
@@ -83,8 +87,8 @@ class SkippingClock:
 
     def wait(self, woken: Event, seconds: float | None) -> None:
         """Wait on this thread until ``woken`` is set or ``seconds`` have passed or were skipped."""
-        loop = asyncio._get_running_loop()
-        with self._waits.going_on(seconds, woken, loop, blocks=loop is not None):
+        loop = asyncio._get_running_loop()  # which it blocks
+        with self._waits.going_on(seconds, woken, loop):
             _SYSTEM.wait(woken, seconds)
 
     async def await_(self, woken: Future[None], seconds: float | None) -> None:

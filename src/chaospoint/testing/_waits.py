@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
 from operator import itemgetter
-from threading import Event, local
+from threading import Event, Thread, current_thread, local
 from typing import TYPE_CHECKING
 
 from chaospoint._clock import settle
@@ -19,6 +19,7 @@ from chaospoint.testing._pacer import GRAIN, pacer
 if TYPE_CHECKING:
     from chaospoint._board import Board
     from chaospoint._clock import Clock
+    from chaospoint._epoch import Pause
 
 __all__ = ["DIGITS", "Waits"]
 
@@ -27,13 +28,14 @@ DIGITS = 6  # floats cannot tell less apart on a machine that runs for months
 
 @dataclass(slots=True, eq=False)
 class _Wait:
-    """One wait that is going on: how long, until when, how to end it, and on which loop."""
+    """One wait that is going on: how long, until when, how to end it, and where."""
 
     seconds: float | None
     until: float | None
     woken: Event | Future[None]
     loop: AbstractEventLoop | None
-    blocks: bool  # the loop itself, whose thread it is that waits
+    thread: Thread | None  # the one that waits, and the loop with it; a task lets it go on
+    held: bool  # by a pause, and so by the test and not by time
     ended: bool = False
 
     @property
@@ -127,7 +129,6 @@ class Waits:
         left: float | None,
         woken: Event | Future[None],
         loop: AbstractEventLoop | None,
-        blocks: bool = False,
     ) -> Iterator[None]:
         """Record a wait for as long as it goes on.
 
@@ -147,7 +148,8 @@ class Waits:
             return
         if left is None or len(reads) != 1:
             self.asked.append(seconds)
-        one = _Wait(seconds, until, woken, loop, blocks)
+        thread = current_thread() if isinstance(woken, Event) else None
+        one = _Wait(seconds, until, woken, loop, thread, self._held(woken))
         try:
             self.going[one] = None
             if self.entered:
@@ -163,19 +165,17 @@ class Waits:
 
     def makes_wait(self) -> bool:
         """Return whether anybody waits for time to pass: not for a test that holds him."""
-        going = self._waiting()
-        if any(one.until is not None for one in going):
-            return True
-        return bool(going) and len(going) > sum(len(rule.paused) for rule in self.board.rules())
+        return any(not one.held for one in self._waiting())
 
     def awaited(self, blocked: Collection[object]) -> bool:
         """Return whether anybody was woken who can go on, and has not yet."""
-        able = [one for one in self._live() if one.blocks or one.loop not in blocked]
+        able = [one for one in self._live() if one.thread or one.loop not in blocked]
         return any(one.over for one in able)
 
     def blocked(self) -> set[object]:
-        """Return the loops whose thread waits."""
-        return {one.loop for one in list(self.going) if one.blocks}
+        """Return the threads that wait, and the loops on them."""
+        waiting = [one for one in list(self.going) if one.thread is not None]
+        return {what for one in waiting for what in (one.thread, one.loop)}
 
     def left(self) -> float:
         """Return the seconds to the next end of a wait or deadline of a rule."""
@@ -199,9 +199,25 @@ class Waits:
     def _waiting(self) -> list[_Wait]:
         return [one for one in self._live() if not one.over]
 
+    def _held(self, woken: Event | Future[None]) -> bool:
+        return any(
+            _wakes(pause, woken) for rule in self.board.rules() for pause in rule.paused.copy()
+        )
+
     def _end_due(self) -> None:
         now = self.now()
         due = [(one.until, one) for one in list(self.going) if one.until is not None]
         for until, one in sorted(due, key=itemgetter(0)):
             if until <= now:
                 one.end()
+
+
+def _wakes(pause: Pause, woken: Event | Future[None]) -> bool:
+    """Return whether it is ``woken`` that ends this pause.
+
+    On a thread the pause has the method of the event; in a task a function around the future.
+    """
+    cells = getattr(pause.wake, "__closure__", None) or ()
+    return getattr(pause.wake, "__self__", None) is woken or any(
+        cell.cell_contents is woken for cell in cells
+    )
