@@ -59,6 +59,7 @@ EPOCH = (ArmedRule, Tally, BoundedTally, Slot, Pause, Aim, Searches)
 """What dies with an armed rule."""
 
 pytestmark = [
+    pytest.mark.alone,
     pytest.mark.usefixtures("restless"),
     pytest.mark.filterwarnings("ignore::chaospoint.errors.ChaosWarning"),
     pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning"),  # by fork, from 3.12
