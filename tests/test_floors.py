@@ -84,8 +84,9 @@ FLOORS = (
     "testing._exploration",
     "testing._striking",
     "testing._explore",
-    "testing.plugin.phases testing.plugin.progress testing.plugin.shares",
-    "testing.plugin.covering testing.plugin.seeding",
+    "testing.plugin.phases testing.plugin.progress testing.plugin.shares testing.plugin.typed",
+    "testing.plugin.case_reports testing.plugin.covering testing.plugin.gathered"
+    " testing.plugin.seeding",
     "testing.plugin.asked",
     "testing.plugin.exploring_tests",
     "testing.plugin.explored",

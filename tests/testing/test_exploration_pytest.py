@@ -182,7 +182,10 @@ def test_what_was_found_is_the_same_alone_and_on_workers(project: pytest.Pyteste
     on_workers, same = run(project, "--chaos-explore", "--tb=short", "-n2")
     assert on_workers.ret == result.ret
     assert without_waits(same) == without_waits(found)
-    assert "repeat it: pytest 'test_shop.py::test_fails_by_itself' --" in on_workers.stdout.str()
+    assert (
+        "repeat it: python -m pytest 'test_shop.py::test_fails_by_itself' --"
+        in on_workers.stdout.str()
+    )
     # Each share runs its test; it is counted once, unless it fails by itself.
     on_workers.assert_outcomes(passed=9, failed=9, skipped=1, xfailed=1)
 
@@ -193,7 +196,7 @@ def test_what_was_found_is_the_same_alone_and_on_workers(project: pytest.Pyteste
         if one["test"].endswith("[it's]") and one["case"].startswith("bank.charge#1 after")
     )
     assert finding["repeat"] in result.stdout.str()
-    command = f"{shlex.quote(sys.executable)} -m {finding['repeat']} --tb=no"
+    command = f"{shlex.quote(sys.executable)} {finding['repeat'].removeprefix('python ')} --tb=no"
     again = subprocess.run(
         f"{command} --chaos-explore-json=again.json",
         shell=True,
@@ -260,7 +263,7 @@ def test_fixtures_of_the_function_are_fresh_and_others_stay(project: pytest.Pyte
         [
             "*test_row [[]db.insert#1 raise(InjectedFault)] _*",
             "*the row is gone, while it was torn down*",
-            "  pytest *test_row --chaos-explore '--chaos-explore-case=db.insert#1 raise("
+            "  python -m pytest *test_row --chaos-explore '--chaos-explore-case=db.insert#1 raise("
             "InjectedFault)' --chaos-explore-latency=none --chaospoint-seed=7",
         ]
     )
@@ -338,7 +341,7 @@ def test_a_run_that_is_stopped_says_what_it_did_not_come_to(project: pytest.Pyte
     assert found["exhaustive"] is False
     typo, _ = run(project, "--chaos-explore=bnk.*")
     assert typo.ret == pytest.ExitCode.TESTS_FAILED
-    typo.stdout.fnmatch_lines("no test reached a point that 'bnk.[*]' matches")
+    typo.stdout.fnmatch_lines("no test reached a point that 'bnk.[*]' matches; the nearest: bank")
 
 
 def test_a_terminal_shows_a_bar_in_place_of_letters(project: pytest.Pytester) -> None:
@@ -401,7 +404,7 @@ def test_an_exception_that_is_not_there_is_refused_once_tests_are_collected(
     project.makepyfile("def test(): pass")
     result, _ = run(project, "--chaos-explore", "--chaos-explore-exception=nowhere.Error")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines("ERROR: --chaos-explore-exception: *nowhere*")
+    result.stderr.fnmatch_lines("ERROR: --chaos-explore-exception=nowhere.Error: *nowhere*")
 
 
 def test_without_rich_the_cure_is_said(

@@ -252,7 +252,7 @@ def test_the_printed_command_repeats_a_failure(
     (seed,) = {found[0] for found in seeds if found}
     assert f"chaospoint: --chaospoint-seed={seed}" in first.outlines
     # All that was said of single tests, as one command that a shell reads.
-    words = [command.removeprefix("pytest ").rpartition(" ")[0] for command in commands]
+    words = [command.removeprefix("python -m pytest ").rpartition(" ")[0] for command in commands]
     options = " ".join([*ALWAYS, *FEW, "-p no:randomly", f"--chaospoint-seed={seed}"])
     again = pytester.run("sh", "-c", f"pytest {' '.join(words)} {options}")
     again.assert_outcomes(failed=4)

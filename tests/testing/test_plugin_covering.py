@@ -97,16 +97,18 @@ def test_without_the_options_nothing_of_it_is_imported_or_shown(suite: pytest.Py
     result.stdout.no_fnmatch_line("*fault coverage*")
 
 
+@pytest.mark.once
 def test_workers_add_up_to_the_same_json(suite: pytest.Pytester) -> None:
-    alone, together = suite.path / "alone.json", suite.path / "new" / "together.json"
+    alone, together = suite.path / "alone.json", suite.path / "together.json"
     assert run(suite, f"--chaos-cov-json={alone}").ret == 0
-    result = run(suite, "--chaos-cov-json=new/together.json", "-p", "xdist", "-n2")
+    result = run(suite, "--chaos-cov-json=together.json", "-p", "xdist", "-n2")
     assert result.ret == 0
     result.stdout.fnmatch_lines(TABLE, consecutive=True)
     assert together.read_text() == alone.read_text()
     assert json.loads(alone.read_text())["points"] == COUNTS
 
 
+@pytest.mark.once
 def test_what_ran_in_a_worker_that_died_is_said_to_be_missing(suite: pytest.Pytester) -> None:
     """The share may be high enough, and is not believed."""
     suite.makepyfile(
@@ -163,6 +165,13 @@ def test_only_points_of_the_glob_are_shown(suite: pytest.Pytester) -> None:
         (["--chaos-cov-fail-under=nan"], "*'nan' is no percentage*"),
         (["--chaos-cov-fail-under=most"], "*'most' is no percentage*"),
         (["--chaos-cov", "test_app.py"], "*put the option behind the paths*"),
+        (
+            ["--chaos-cov-json=no/such/c.json"],
+            "*c.json: there is no directory *such: make it first*",
+        ),
+        (["--chaos-cov-json=app.py/c.json"], "*--chaos-cov-json=app.py/c.json: there is no *"),
+        (["--chaos-cov-json="], "*--chaos-cov-json=: write the path of a file*"),
+        (["--chaos-cov-json=."], "*--chaos-cov-json=.: write the path of a file*"),
         (["--chaos-cov=Pay.*"], "*uppercase letters are not allowed; write 'pay.[*]'*"),
     ],
 )
@@ -211,7 +220,24 @@ def test_a_run_that_ends_early_shows_what_it_has(
     assert result.ret == status
 
 
-def test_json_that_cannot_be_written_fails_the_run(suite: pytest.Pytester) -> None:
-    result = run(suite, "--chaos-cov-json=app.py/c.json")
-    result.stdout.fnmatch_lines([*TABLE, "ERROR: --chaos-cov-json=app.py/c.json cannot be *"])
+def test_a_directory_with_the_name_of_a_point_is_no_path_behind_an_equals_sign(
+    suite: pytest.Pytester,
+) -> None:
+    (suite.path / "stock.take").mkdir()
+    result = run(suite, "--chaos-cov=stock.take")
+    result.stdout.fnmatch_lines(["a fault fired at 0 of 1 points: 0.0%"])
+    assert result.ret == 0
+
+
+def test_json_that_can_no_more_be_written_fails_the_run(suite: pytest.Pytester) -> None:
+    suite.makeconftest(
+        """
+        import pathlib
+
+        def pytest_collection_finish():
+            pathlib.Path("c.json").mkdir()
+        """
+    )
+    result = run(suite, "--chaos-cov-json=c.json")
+    result.stdout.fnmatch_lines([*TABLE, "ERROR: --chaos-cov-json=*c.json cannot be written: *"])
     assert result.ret == 1

@@ -90,6 +90,7 @@ def test_the_simplest_plan_is_none_at_all_then_one_rule_that_fires_once() -> Non
     assert one == Plan(rules=[Rule(point="a.function", exception=TimeoutError, times=1)], seed=0)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "wanted",
     [
@@ -158,7 +159,6 @@ def test_points_are_looked_up_when_something_is_drawn(data: st.DataObject) -> No
     ("keys", "said"),
     [
         ({"points": "stock.*"}, r"no point matches 'stock.\*'.*import the modules"),
-        ({"points": []}, "there is nothing to draw rules for"),
         ({"points": "b.*", "kinds": ["return"], "returns": [1]}, "'b.*' can express 'return'"),
     ],
 )
@@ -181,6 +181,7 @@ def test_where_nothing_can_be_drawn_the_cure_is_said(keys: dict[str, Any], said:
         ({"returns": [iter(())]}, InvalidPlan, "bare iterator"),
         ({"max_latency": "soon"}, InvalidPlan, "max_latency"),
         ({"points": "Pay.*"}, InvalidPlan, "uppercase"),
+        ({"points": []}, ChaosError, "an empty list, so there is nothing to draw rules for"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused_at_once(
@@ -189,6 +190,20 @@ def test_what_cannot_be_drawn_is_refused_at_once(
     for strategy in (rules, plans):
         with pytest.raises(error, match=said):
             strategy(registry=REGISTRY, **keys)
+
+
+@pytest.mark.parametrize("many", [-1, True, 1.5, None])
+def test_a_number_of_rules_that_is_none_is_refused_at_once(many: Any) -> None:
+    with pytest.raises(ChaosError, match=r"max_rules=.*: write a whole number from 0"):
+        plans(registry=REGISTRY, max_rules=many)
+    assert find(plans(registry=REGISTRY, max_rules=0), lambda plan: True).rules == ()
+
+
+@QUICK
+@given(rules(["a.nowhere", "b.said"], kinds=ALL, returns=[7], registry=REGISTRY))
+def test_what_may_be_a_statement_has_no_end_to_act_after(rule: Rule) -> None:
+    assert rule.when == "before"
+    assert not isinstance(rule.faults[-1], Return)
 
 
 def test_one_kind_may_be_given_as_a_word() -> None:

@@ -7,16 +7,24 @@ from io import StringIO
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from rich.console import Console, Group
-from rich.table import Table
-from rich.text import Text
+from chaospoint.errors import ChaosError
+
+try:
+    from rich.console import Console, Group
+    from rich.table import Table
+    from rich.text import Text
+except ModuleNotFoundError:
+    raise ChaosError(
+        "the table of an exploration needs rich, which is not installed: "
+        "pip install 'chaospoint[testing]'"
+    ) from None
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from chaospoint.testing._exploration import Exploration, Outcome, Result
 
-__all__ = ["drawn", "summary", "table", "waited_out"]
+__all__ = ["drawn", "patience", "summary", "table", "waited_out"]
 
 _WIDTH = 100
 
@@ -71,28 +79,46 @@ def summary(explorations: Iterable[Exploration]) -> str:
     findings = sum(case.finding for case in cases)
     left_out = sum(len(one.left_out) for one in every)
     reaches = sum(len(one.reaches()) for one in every)
-    whole = "exhaustive" if not left_out else f"not exhaustive: {left_out} left out"
+    whole = "exhaustive" if cases else "nothing was tried"
+    if left_out:
+        whole = f"not exhaustive: {left_out} left out"
     return f"{len(cases)} cases at {reaches} reaches, {findings} not handled; {whole}"
 
 
 def waited_out(explorations: Iterable[Exploration]) -> list[str]:
     """Return the points at which a late answer was waited for to the end, by name."""
-    return sorted(
-        {
-            case.point
-            for one in explorations
-            for case in one.cases
-            if case.waited is not None and case.late is not None and case.waited >= case.late
-        }
-    )
+    return sorted({case.point for case in _patient(explorations)})
+
+
+def patience(explorations: Iterable[Exploration]) -> Iterator[str]:
+    """Yield what is to be said of late answers that were waited for to the end."""
+    every = [*explorations]
+    told = "late answers were waited for to the end at"
+    if waited := sorted({case.point for case in _patient(every) if not _in_thread(case)}):
+        yield f"{told} {', '.join(waited)}: is there no timeout?"
+    if threads := sorted({case.point for case in _patient(every) if _in_thread(case)}):
+        yield (
+            f"{told} {', '.join(threads)}, in a thread, where only chaospoint's own waits see the "
+            "skipped time"
+        )
+
+
+def _patient(explorations: Iterable[Exploration]) -> Iterator[Result]:
+    for one in explorations:
+        for case in one.cases:
+            if case.waited is not None and case.late is not None and case.waited >= case.late:
+                yield case
+
+
+def _in_thread(case: Result) -> bool:
+    return bool(getattr(case, "in_thread", False))
 
 
 def drawn(exploration: Exploration) -> str:
     """Return one exploration as text: the table, the findings, what was left out."""
     parts: list[RenderableType] = [table([exploration]), Text(summary([exploration]))]
     parts += [Text(f"NOT HANDLED {one}") for one in exploration.findings]
-    if patient := waited_out([exploration]):
-        parts.append(Text(f"no timeout cut a late answer short at {', '.join(patient)}"))
+    parts += [Text(said) for said in patience([exploration])]
     parts += [Text(f"left out: {one}") for one in exploration.left_out]
     out = StringIO()
     Console(file=out, width=_WIDTH, color_system=None).print(Group(*parts), crop=False)

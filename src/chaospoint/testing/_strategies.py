@@ -1,7 +1,8 @@
 """Hypothesis strategies that draw what a test arms: `rules` and `plans`.
 
-What is drawn can be armed as it stands at the points that there are, without an error or a
-warning, and repeats itself by its own seed. Of all modules only this one imports hypothesis.
+What is drawn can be armed as it stands, and the placements that a point has when it is drawn can
+express it, so arming warns of nothing; a placement that comes later may express less, and says so.
+It repeats itself by its own seed. Of all modules only this one imports hypothesis.
 """
 
 from __future__ import annotations
@@ -36,6 +37,14 @@ __all__ = ["plans", "rules"]
 KINDS: Final = ("exception", "latency", "return", "hang", "off", "yield")
 _HURT: Final = KINDS[:4]
 _OUTCOMES: Final = ("exception", "return", "hang")
+# One fault of each kind that all placements express or refuse alike, whatever it does.
+_ANY: Final[Mapping[str, FaultModel]] = {
+    "exception": Failure(),
+    "latency": Latency(seconds=0),
+    "hang": Hang(seconds=0),
+    "off": Off(),
+    "yield": Yield(),
+}
 _MOST_LATENCY: Final = 0.01
 _STEPS: Final = 100  # of a latency, so that it is short to read
 _SEEDS: Final = st.integers(0, 2**32 - 1)
@@ -75,9 +84,11 @@ def rules(
     ``max_latency``: seconds or a duration such as ``"200ms"``, the bound of latencies and hangs
     alike, 10 ms if not given. They really take that long, unless the test has a clock of its own.
 
-    ``when``, ``times`` and one of ``skip``, ``every`` and ``probability`` are drawn too, as far as
-    the point can express them. Raises `InvalidPlan` for an exception that cannot be armed, and
-    `ChaosError` for a kind that is none; drawing raises `ChaosError` where there is no point.
+    ``when``, ``times`` and one of ``skip``, ``every`` and ``probability`` are drawn too;
+    ``when="after"`` only where all that a point is used as has an end, so at decorated functions
+    alone: what is not decorated may be a statement. Raises `InvalidPlan` for an exception that
+    cannot be armed, and `ChaosError` for a kind that is none; drawing raises `ChaosError` where
+    there is no point.
     """
     drawn = _Drawn(points, kinds, exceptions, returns, max_latency, registry)
     return st.composite(lambda draw, /: drawn.rule(draw, seed=draw(_SEEDS)))()
@@ -98,6 +109,8 @@ def plans(
     Examples shrink to a plan without rules, then to one rule that fires once. A rule that another
     one of the plan would hide for ever is not drawn.
     """
+    if isinstance(max_rules, bool) or not isinstance(max_rules, int) or max_rules < 0:
+        raise ChaosError(f"max_rules={max_rules!r}: write a whole number from 0")
     drawn = _Drawn(points, kinds, exceptions, returns, max_latency, registry)
     several = st.lists(st.composite(drawn.rule)(), max_size=max_rules)
     return st.composite(lambda draw: drawn.plan(draw, several))()
@@ -116,6 +129,11 @@ class _Drawn:
         registry: Registry | None,
     ) -> None:
         self._patterns = (points,) if isinstance(points, str) else tuple(points)
+        if not self._patterns:
+            raise ChaosError(
+                "points: an empty list, so there is nothing to draw rules for: write names or "
+                "globs, such as ['payment.charge']"
+            )
         self._registry = Registry.default() if registry is None else registry
         self._exceptions = None if exceptions is None else tuple(exceptions)
         self._returns = tuple(returns)
@@ -187,21 +205,30 @@ class _Drawn:
 
     def _can(self, name: str, *, after: bool) -> list[str]:
         """Return the kinds that can be drawn at a point."""
-        given = [kind for kind in self._kinds if kind != "return"]
-        if "return" in self._kinds and self._returnable(name, after=after):
-            given.append("return")
-        return given
+        return [
+            kind
+            for kind in self._kinds
+            if (
+                self._returnable(name, after=after)
+                if kind == "return"
+                else self._expresses(_ANY[kind], name, after=after)
+            )
+        ]
 
     def _returnable(self, name: str, *, after: bool) -> list[object]:
         """Return the values that every placement of the point can return."""
-        if self._registry.find(name) is None:
-            return list(self._returns)
-        kinds = self._registry.board.kinds(name)
         return [
             value
             for value in self._returns
-            if all(refusal(Return(value=value), kind, after) is None for kind in kinds)
+            if self._expresses(Return(value=value), name, after=after)
         ]
+
+    def _expresses(self, fault: FaultModel, name: str, *, after: bool) -> bool:
+        """Whether every placement of the point can express a fault; one that is not there can."""
+        if self._registry.find(name) is None:
+            return True
+        kinds = self._registry.board.kinds(name)
+        return all(refusal(fault, kind, after) is None for kind in kinds)
 
     def _names(self) -> list[str]:
         """Return the points that something can be drawn for, in order."""
@@ -214,7 +241,7 @@ class _Drawn:
                 found.append(pattern)
         asked = ", ".join(map(repr, self._patterns))
         if not found:
-            close = nearest(self._patterns[0], known) if self._patterns else ()
+            close = nearest(self._patterns[0], known)
             hint = f" (the nearest: {', '.join(close)})" if close else ""
             raise ChaosError(
                 f"there is nothing to draw rules for: no point matches {asked}{hint}; import the "

@@ -10,12 +10,15 @@ from __future__ import annotations
 import json
 from argparse import ArgumentTypeError
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from chaospoint.testing.plugin.typed import json_path, took_a_path
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from chaospoint.testing._coverage import FaultCoverage
 
 __all__ = ["add_options", "configure"]
@@ -32,8 +35,8 @@ def add_options(parser: pytest.Parser, group: pytest.OptionGroup) -> None:
         const="*",
         default=None,
         metavar="GLOB",
-        help="show which points were reached, and which kinds of faults fired there; "
-        "GLOB: of these points only",
+        help="show which points were reached, and which kinds of faults fired there, those of "
+        "--chaos-explore too; GLOB: of these points only; write GLOB after '='",
     )
     group.addoption(
         "--chaos-cov-json",
@@ -68,23 +71,25 @@ def configure(config: pytest.Config) -> None:
         return
     glob = "*" if option.chaos_cov is None else option.chaos_cov
     worker = hasattr(config, "workerinput")
+    path = None
     if not worker:
-        _check(glob)
+        _check(config, glob)
+        path = json_path(config, "--chaos-cov-json", option.chaos_cov_json)
     from chaospoint.testing._coverage import FaultCoverage
 
     coverage = FaultCoverage(glob)
     if worker or getattr(option, "dist", "no") == "no":  # the controller of workers runs no test
         config.pluginmanager.register(_Counting(config, coverage), "chaospoint-counting")
     if not worker:
-        config.pluginmanager.register(_Covering(config, coverage), "chaospoint-covering")
+        config.pluginmanager.register(_Covering(config, coverage, path), "chaospoint-covering")
 
 
-def _check(glob: str) -> None:
+def _check(config: pytest.Config, glob: str) -> None:
     """Refuse what cannot be shown, also the path of tests that the option swallowed."""
     from chaospoint.models.point_pattern import point_pattern
     from chaospoint.models.refusal import Refusal
 
-    if Path(glob).exists():
+    if took_a_path(config, "--chaos-cov", glob):
         raise pytest.UsageError(
             f"--chaos-cov took {glob!r} for a glob of points, and that is a path: write "
             f"--chaos-cov='*' {glob}, or put the option behind the paths"
@@ -123,9 +128,10 @@ class _Counting:
 class _Covering:
     """Tells of the coverage at the end of the run, in the process that the user started."""
 
-    def __init__(self, config: pytest.Config, coverage: FaultCoverage) -> None:
+    def __init__(self, config: pytest.Config, coverage: FaultCoverage, path: Path | None) -> None:
         self._config = config
         self._coverage = coverage
+        self._path = path  # of the JSON
         self._expected: set[str] = set()
         self._reported: set[str] = set()
         self._problems: list[str] = []
@@ -190,15 +196,13 @@ class _Covering:
 
     def _write(self) -> list[str]:
         """Write the JSON; say why it cannot be written."""
-        if (given := self._config.option.chaos_cov_json) is None:
+        if self._path is None:
             return []
         data = self._coverage.as_data()
         if missing := self._missing():
             data["missing"] = missing
-        path = self._config.invocation_params.dir / given
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+            self._path.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
         except OSError as error:
-            return [f"--chaos-cov-json={given} cannot be written: {error}"]
+            return [f"--chaos-cov-json={self._path} cannot be written: {error}"]
         return []

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from rich.console import Console
 
+from chaospoint._names import nearest
+from chaospoint._registry import default_registry
 from chaospoint.testing._exploration import Exploration, Result
-from chaospoint.testing._exploration_table import summary, table, waited_out
+from chaospoint.testing._exploration_table import patience, summary, table, waited_out
+from chaospoint.testing.plugin.case_reports import QUIET, as_case, as_test, junit, silence
 from chaospoint.testing.plugin.exploring_tests import CASE, LEARNT, SHARE
+from chaospoint.testing.plugin.gathered import Gathered
 from chaospoint.testing.plugin.progress import Bar
 from chaospoint.testing.plugin.shares import plain
 
 if TYPE_CHECKING:
     from chaospoint.testing.plugin.asked import Asked
 
-__all__ = ["Explored"]
+__all__ = ["POINTS", "Explored"]
+
+POINTS = "chaospoint_explored_points"
+"""Under which a process of pytest-xdist hands over the names of its points."""
 
 
 class Explored:
@@ -28,9 +34,8 @@ class Explored:
     def __init__(self, config: pytest.Config, asked: Asked) -> None:
         self._config = config
         self._asked = asked
-        self._expected: Counter[str] = Counter()
-        self._left_out: dict[str, dict[str, None]] = {}
-        self._results: dict[str, dict[str, Result]] = {}
+        self._tests: dict[str, Gathered] = {}
+        self._points: set[str] = set()  # that workers know
         self._begun = False
         self._bar: Bar | None = None
         self._unwritten = ""
@@ -47,7 +52,7 @@ class Explored:
             if getattr(report, SHARE, 0):
                 return "", "", ""  # the first share is counted
             if self._bar is not None and report.passed and not hasattr(report, "wasxfail"):
-                return ("passed" if report.when == "call" else ""), "", ""
+                return ("passed" if report.when in ("call", QUIET) else ""), "", ""
             return None
         outcome = case["outcome"]
         if outcome == "left out":
@@ -60,27 +65,44 @@ class Explored:
         verbose = self._config.get_verbosity() > 0
         return category, letter, outcome.upper() + (f" {case['case']}" if verbose else "")
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Gather what a report brings."""
-        learnt = getattr(report, LEARNT, None)
-        if learnt is not None:
-            test = learnt["test"]
-            self._expected[test] += learnt["cases"]
-            left_out = self._left_out.setdefault(test, {})
-            left_out.update(dict.fromkeys(learnt["left_out"]))
-            if self._bar is not None:
-                self._bar.learnt(test, learnt["cases"])
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> Iterator[None]:
+        """Gather what a report brings, and have others see the test or the case that it is of."""
         case = getattr(report, CASE, None)
         if case is not None:
-            data = dict(case)
-            test = data.pop("test")
-            result = Result(**data)
-            self._results.setdefault(test, {})[result.case] = result
+            result = self._gather_case(report, dict(case))
+            as_case(report, result)
+            silent = result.reason if result.outcome == "left out" else ""
+            with junit(self._config, report, result.case, silent):
+                return (yield)
+        share = getattr(report, SHARE, None)
+        if share is not None:
+            as_test(report)
+        self._gather_test(report)
+        known = self._tests.get(report.nodeid)
+        if report.passed and report.when == "call" and (share or (known and known.found)):
+            silence(self._config, report)
+        return (yield)
+
+    def _gather_test(self, report: pytest.TestReport) -> None:
+        learnt = getattr(report, LEARNT, None)
+        if learnt is not None:
+            self._test(learnt["test"]).learn(learnt, _process(report))
             if self._bar is not None:
-                self._bar.tried(test, result)
-        elif report.failed and self._bar is not None:
+                self._bar.learnt(learnt["test"], learnt["cases"])
+        if report.failed and self._bar is not None:
             self._bar.say(f"{report.nodeid} failed without any fault ({report.when})")
+
+    def _gather_case(self, report: pytest.TestReport, data: dict[str, Any]) -> Result:
+        test = data.pop("test")
+        result = Result(**data)
+        self._test(test).add(result, _process(report))
+        if self._bar is not None:
+            self._bar.tried(test, result)
+        return result
+
+    def _test(self, name: str) -> Gathered:
+        return self._tests.setdefault(name, Gathered(name))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logstart(self, nodeid: str) -> None:
@@ -105,15 +127,12 @@ class Explored:
 
     def explorations(self) -> list[Exploration]:
         """Return what was found, by test."""
-        found = []
-        for test in sorted({*self._left_out, *self._results}):
-            results = self._results.get(test, {})
-            left_out = [*self._left_out.get(test, ())]
-            missing = self._expected[test] - len(results)
-            if missing > 0:
-                left_out.append(f"{missing} cases that were not run, for the run was ended before")
-            found.append(Exploration.of(test, results.values(), left_out))
-        return found
+        return [self._tests[name].exploration() for name in sorted(self._tests)]
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take the names of the points that a process of pytest-xdist knows."""
+        self._points.update(getattr(node, "workeroutput", {}).get(POINTS, ()))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -125,18 +144,28 @@ class Explored:
                 self._asked.json.write_text(json.dumps(self._data(found), indent=2) + "\n")
             except OSError as error:
                 self._unwritten = f"--chaos-explore-json={self._asked.json}: {error}"
-        if (missed or self._unwritten) and session.exitstatus == pytest.ExitCode.OK:
+        in_vain = missed and (self._asked.case is not None or self._asked.points != "*")
+        if (in_vain or self._unwritten) and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _missed(self) -> str:
-        """Say what was asked for by name and did not come."""
-        if any(self._results.values()) or self._config.option.collectonly:
+        """Say why nothing was tried, where that is so; empty if something was."""
+        if self._config.option.collectonly or any(one.tried for one in self._tests.values()):
             return ""
-        if self._asked.case is not None:
-            return f"no test has the case {self._asked.case!r}"
-        if self._asked.points != "*":
-            return f"no test reached a point that {self._asked.points!r} matches"
-        return ""
+        asked = self._asked
+        if asked.case is not None:
+            silent = [one.reason for test in self._tests.values() for one in test.results]
+            if silent:
+                return f"the case {asked.case!r} was not tried: {silent[0]}"
+            return f"no test has the case {asked.case!r}"
+        if any(one.expected.total() for one in self._tests.values()):
+            return "no case was tried"
+        if asked.points == "*":
+            return "no test reached a point"
+        known = {*self._points, *(point.name for point in default_registry().points())}
+        close = ", ".join(nearest(asked.points, sorted(known)))
+        hint = f"; the nearest: {close}" if close else ""
+        return f"no test reached a point that {asked.points!r} matches{hint}"
 
     def _data(self, found: list[Exploration]) -> dict[str, Any]:
         return {
@@ -153,6 +182,7 @@ class Explored:
                 for one in found
                 for case in one.findings
             ],
+            "waited_to_the_end": waited_out(found),
             "tests": [one.as_data() for one in found],
         }
 
@@ -179,11 +209,17 @@ class Explored:
         for one in found:
             for why in one.left_out:
                 out.write_line(f"left out of {one.test}: {why}", yellow=True)
-        if patient := waited_out(found):
-            out.write_line(f"no timeout cut a late answer short at {', '.join(patient)}")
+            for why in getattr(one, "beyond", ()):
+                out.write_line(f"not failed in {one.test}: {why}")
+        for said in patience(found):
+            out.write_line(said)
         for wrong in filter(None, (self._missed(), self._unwritten)):
             out.write_line(wrong, red=True)
         out.write_line(summary(found), bold=True)
+
+
+def _process(report: pytest.TestReport) -> str:
+    return str(getattr(report, "worker_id", ""))
 
 
 def _console(out: pytest.TerminalReporter) -> Console:

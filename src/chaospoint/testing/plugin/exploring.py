@@ -6,9 +6,11 @@ from importlib.util import find_spec
 
 import pytest
 
+from chaospoint._registry import default_registry
+
 __all__ = ["add_options", "configure"]
 
-_OTHERS = ("max", "exception", "latency", "case", "json")
+_OTHERS = ("max", "exception", "latency", "limit", "case", "json")
 
 
 def add_options(parser: pytest.Parser, group: pytest.OptionGroup) -> None:
@@ -42,6 +44,12 @@ def add_options(parser: pytest.Parser, group: pytest.OptionGroup) -> None:
         "(10m)",
     )
     group.addoption(
+        "--chaos-explore-limit",
+        metavar="DURATION",
+        help="the real time after which a run with a fault hung (20 times what the test takes "
+        "without one, 5s at least)",
+    )
+    group.addoption(
         "--chaos-explore-case", metavar="ID", help="run only this case, as a finding names it"
     )
     group.addoption(
@@ -64,10 +72,25 @@ def configure(config: pytest.Config) -> None:
             "pip install 'chaospoint[testing]'"
         )
     from chaospoint.testing.plugin.asked import Asked
-    from chaospoint.testing.plugin.explored import Explored
+    from chaospoint.testing.plugin.explored import POINTS, Explored
     from chaospoint.testing.plugin.exploring_tests import Exploring
 
     asked = Asked.of(config)
     config.pluginmanager.register(Exploring(config, asked), "chaospoint-exploring")
-    if not hasattr(config, "workerinput"):
+    if hasattr(config, "workerinput"):
+        config.pluginmanager.register(_Names(config, POINTS), "chaospoint-explored-points")
+    else:
         config.pluginmanager.register(Explored(config, asked), "chaospoint-explored")
+
+
+class _Names:
+    """Hands the names of the points to the controller, which imports no code under test."""
+
+    def __init__(self, config: pytest.Config, key: str) -> None:
+        self._config = config
+        self._key = key
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self) -> None:
+        names = [point.name for point in default_registry().points()]
+        getattr(self._config, "workeroutput")[self._key] = names  # noqa: B009

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,12 +13,22 @@ import pytest
 from chaospoint._draw import derive, draw_seed
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
 
-__all__ = ["add_options", "configure", "repeat_command", "seed_of", "seed_options"]
+__all__ = [
+    "add_options",
+    "configure",
+    "repeat_command",
+    "seed_of",
+    "seed_options",
+    "started_with",
+]
 
 _VARIABLE = "CHAOSPOINT_SEED"
 _TOLD = "chaospoint_seed"  # to processes of pytest-xdist
+# What was typed and decides how tests run: the configuration, warnings, plugins.
+_SHORT = ("-c", "-W", "-o", "-p")
+_LONG = ("--config-file", "--override-ini", "--pythonwarnings", "--rootdir")
 
 
 def add_options(parser: pytest.Parser, group: pytest.OptionGroup) -> None:
@@ -92,7 +104,30 @@ def repeat_command(item: pytest.Item) -> str:
     config = item.config
     path, *names = item.nodeid.split("::")
     here = os.path.relpath(config.rootpath / path, config.invocation_params.dir)
-    return shlex.join(["pytest", "::".join([here, *names]), *seed_options(config)])
+    return shlex.join([*started_with(config), "::".join([here, *names]), *seed_options(config)])
+
+
+def started_with(config: pytest.Config) -> list[str]:
+    """Return the words that start pytest as this run was started: the program and its settings.
+
+    ``python -m pytest`` also puts the working directory on ``sys.path``, so it is not ``pytest``.
+    """
+    typed = getattr(config, "workerinput", {}).get("mainargv", sys.argv)
+    program = Path(typed[0] if typed else "")
+    as_module = program.name == "-m" or program.parts[-2:] == ("pytest", "__main__.py")
+    return [*(["python", "-m"] if as_module else []), "pytest", *_settings(config)]
+
+
+def _settings(config: pytest.Config) -> Iterator[str]:
+    words = iter(map(str, config.invocation_params.args))
+    for word in words:
+        if word in _SHORT or word in _LONG:
+            yield word
+            yield from [next(words, "")]
+        elif word == "--":
+            return
+        elif word.partition("=")[0] in _LONG or (word[:2] in _SHORT and word[:2] != "--"):
+            yield word
 
 
 def seed_options(config: pytest.Config) -> tuple[str, ...]:
