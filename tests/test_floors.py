@@ -80,7 +80,7 @@ FLOORS = (
     "testing._skipping_clock",
     "testing._chaos",
     # ... and exploration.
-    "testing._cases testing._exploration_table testing._time_limit",
+    "testing._cases testing._exploration_table testing._time_limit testing._unhandled",
     "testing._exploration",
     "testing._striking",
     "testing._explore",

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -46,7 +47,7 @@ def test_each_call_is_failed_in_turn(registry: Registry) -> None:
                 ran[-1].append("failed" if injection_of(error) else "?")
 
     found = explore(pay, latency=None, after=False, registry=registry)
-    assert ran == [["charged", "charged"], ["failed", "charged"], ["charged", "failed"]]
+    assert ran == [*[["charged", "charged"]] * 2, ["failed", "charged"], ["charged", "failed"]]
     assert outcomes(found) == {
         "bank.charge#1 raise(InjectedFault)": "handled",
         "bank.charge#2 raise(InjectedFault)": "handled",
@@ -121,7 +122,7 @@ def test_coroutines_have_a_loop_of_their_own_each_time(registry: Registry) -> No
 
     found = explore(pay, registry=registry)
     assert set(outcomes(found).values()) == {"handled"}
-    assert len({id(loop) for loop in loops}) == len(loops) == 4
+    assert len({id(loop) for loop in loops}) == len(loops) == 5
     assert found.cases[-1].waited == 30.0  # the timeout cut the ten minutes short
 
 
@@ -132,17 +133,15 @@ def test_reaches_in_other_threads_and_on_statements_count(registry: Registry) ->
         thread.join()
         registry.point("audit").hit()
 
-    before = threading.excepthook
-    threading.excepthook = lambda _: None  # the thread is to die of the fault
-    try:
-        found = explore(pay, registry=registry, latency=None)
-    finally:
-        threading.excepthook = before
+    before = threading.excepthook, sys.unraisablehook
+    found = explore(pay, registry=registry, latency=None)
+    assert (threading.excepthook, sys.unraisablehook) == before
     assert outcomes(found) == {
-        "bank.charge#1 raise(InjectedFault)": "handled",
+        "bank.charge#1 raise(InjectedFault)": "failed",
         "audit#1 raise(InjectedFault)": "failed",
-        "bank.charge#1 after raise(InjectedFault)": "handled",
+        "bank.charge#1 after raise(InjectedFault)": "failed",
     }
+    assert "unhandled in thread 'Thread (" in str(found.findings[0])
 
 
 @pytest.mark.parametrize(
@@ -270,7 +269,10 @@ def test_a_reach_that_does_not_come_again_is_left_out(registry: Registry) -> Non
 
     found = explore(read, registry=registry, latency=None)
     assert found.cases == ()
-    assert found.left_out == ("cache.fill#1 raise(InjectedFault): not reached again",)
+    assert found.left_out == (
+        "its reaches differ from run to run, without any fault",
+        "cache.fill#1 raise(InjectedFault): not reached again",
+    )
 
 
 def test_what_fails_before_its_fault_says_so(registry: Registry) -> None:
@@ -278,13 +280,30 @@ def test_what_fails_before_its_fault_says_so(registry: Registry) -> None:
 
     def read() -> None:
         ran.append(1)
-        assert len(ran) == 1, "not fresh"
+        assert len(ran) <= 2, "not fresh"
         registry.point("db").hit()
 
     found = explore(read, registry=registry, latency=None)
     assert found.left_out == (
         "db#1 raise(InjectedFault): not reached again: AssertionError: not fresh came before",
     )
+
+
+def test_what_passes_only_once_is_not_explored(registry: Registry) -> None:
+    """Each failure with a fault would be taken for a finding."""
+    ran: list[int] = []
+
+    def read() -> None:
+        registry.point("db").hit()
+        ran.append(1)
+        assert len(ran) == 1, "not fresh"
+
+    found = explore(read, registry=registry)
+    assert (found.cases, found.left_out) == (
+        (),
+        ("not explored: it passes only once, then AssertionError: not fresh",),
+    )
+    assert len(ran) == 2
 
 
 def test_a_late_answer_is_left_out_where_the_test_has_a_clock_of_its_own(

@@ -112,11 +112,13 @@ class Faults:
 
 def _given(exception: ExceptionForm) -> Failure:
     failure = Failure(exception=exception)
-    if (why := _unbuildable(failure)) is not None:
+    cure = ": give an instance, or {type: ..., args: [...]}"
+    why = _unbuildable(failure)
+    if why is None and _ends(failure):
+        why, cure = _ENDS, ""
+    if why is not None:
         raise InvalidPlan(
-            f"exceptions: {exception!r} {why}: give an instance, or {{type: ..., args: [...]}}",
-            field="exceptions",
-            value=exception,
+            f"exceptions: {exception!r} {why}{cure}", field="exceptions", value=exception
         )
     return failure
 
@@ -127,6 +129,16 @@ def _unbuildable(failure: Failure) -> str | None:
     except Refusal as refusal:
         return refusal.problem
     return None
+
+
+_ENDS = "is no Exception: it ends a program or a task, and no call fails with it"
+
+
+def _ends(failure: Failure) -> bool:
+    """Whether it raises what ends a program, and with it the run that explores."""
+    bound = failure.resolve("code")
+    raised = getattr(bound, "raised")  # noqa: B009
+    return not all(isinstance(one.build(), Exception) for _, one in raised)
 
 
 class _Possible(NamedTuple):
@@ -181,14 +193,17 @@ class _Making:
         for nth, place, reach in self._counted(reaches):
             for rank, failure in enumerate(self._of(reach)):
                 # The answer that is lost, and the one that is late, come after the first failure.
-                yield _Possible(rank and rank + 2, nth, place, reach.point, "before", failure)
+                yield _Possible(rank and 2 * rank + 1, nth, place, reach.point, "before", failure)
             if self._faults.latency is not None:
                 yield _Possible(2, nth, place, reach.point, "before", self._faults.latency)
 
     def after(self, ends: Sequence[Reach]) -> Iterator[_Possible]:
         """Yield the cases of calls that did their work and whose answer is lost."""
         for nth, place, end in self._counted(ends):
-            yield _Possible(1, nth, place, end.point, "after", self._of(end)[0])
+            for rank, failure in enumerate(self._of(end)):
+                yield _Possible(
+                    2 * rank + 2 if rank else 1, nth, place, end.point, "after", failure
+                )
 
     def _counted(self, reaches: Sequence[Reach]) -> Iterator[tuple[int, int, Reach]]:
         counts: Counter[str] = Counter()
@@ -206,15 +221,18 @@ class _Making:
         return found
 
     def _built(self, reach: Reach, declared: type[BaseException]) -> Failure | None:
-        if (given := self._faults.built.get(declared)) is not None:
-            return given
-        try:
-            failure = Failure(exception=declared)
-            why = _unbuildable(failure)
-        except InvalidPlan as error:
-            why = str(error)
-        if why is None:
-            return failure
+        why: str | None = _ENDS
+        if issubclass(declared, Exception):
+            if (given := self._faults.built.get(declared)) is not None:
+                return given
+            try:
+                failure = Failure(exception=declared)
+                why = _unbuildable(failure)
+            except InvalidPlan as error:
+                why = str(error)
+            if why is None:
+                return failure
+            why += "; explore(exceptions=[an instance of it]) says how"
         self.left_out[
             f"{declared.__module__}.{declared.__qualname__}, which {reach.point!r} declares: {why}"
         ] = None

@@ -21,8 +21,10 @@ class Result:
 
     ``escaped``: type and first line of what came out of the run. ``injected``: whether that is the
     injected exception, or was raised because of it. ``late``: how many seconds late an answer
-    came, and ``waited``: for how many the program waited. ``reason``: why it hung, or why the case
-    says nothing. ``beyond``: the points that were reached in this run and not without the fault.
+    came, and ``waited``: for how many the program waited; ``in_thread``: in a plain thread, where
+    no timer can cut it short. ``reason``: why it hung, or why the case says nothing. ``beyond``:
+    the points that were reached more often in this run than without a fault, with the reaches
+    without it and those in this run. ``unbounded``: a hang of this run could not have been ended.
     """
 
     case: str
@@ -36,8 +38,10 @@ class Result:
     injected: bool = False
     late: float | None = None
     waited: float | None = None
+    in_thread: bool = False
     reason: str = ""
-    beyond: tuple[str, ...] = ()
+    beyond: tuple[tuple[str, int, int], ...] = ()
+    unbounded: bool = False
 
     @property
     def finding(self) -> bool:
@@ -57,12 +61,17 @@ class Result:
 class Exploration:
     """All cases of one test, or of one function, and what became of them.
 
-    ``left_out``: what was not tried, and why; `exhaustive` if there is nothing.
+    ``left_out``: what was not tried, and why; `exhaustive` if there is nothing. ``beyond``: the
+    calls that came only under a fault, such as retries, by point: they were not failed themselves.
+    `exhaustive` is about single faults, so about the calls that come without any. ``calls_beyond``:
+    how many they are.
     """
 
     test: str
     cases: tuple[Result, ...] = ()
     left_out: tuple[str, ...] = ()
+    beyond: tuple[str, ...] = ()
+    calls_beyond: int = 0
 
     @property
     def findings(self) -> tuple[Result, ...]:
@@ -80,12 +89,15 @@ class Exploration:
         cases = sorted(results, key=lambda one: one.order)
         silent = [f"{one.case}: {one.reason}" for one in cases if one.outcome == "left out"]
         kept = tuple(one for one in cases if one.outcome != "left out")
-        first = {point: one.case for one in reversed(kept) for point in one.beyond}
-        fallbacks = [
-            f"{point}: reached only under a fault, first that of {case}; it was not failed itself"
-            for point, case in sorted(first.items())
-        ]
-        return cls(test, kept, (*dict.fromkeys((*left_out, *silent, *fallbacks)),))
+        fallbacks, retries, calls = _beyond(kept)
+        unbounded = [one.case for one in kept if one.unbounded]
+        if unbounded:
+            fallbacks.append(
+                f"hangs of {len(unbounded)} cases, first {unbounded[0]}: what ran took the alarm "
+                "(SIGALRM) that would have ended it"
+            )
+        said = dict.fromkeys((*left_out, *silent, *fallbacks))
+        return cls(test, kept, (*said,), (*retries,), calls)
 
     def reaches(self) -> Mapping[str, tuple[Result, ...]]:
         """Return the cases by their reach, ``payment.charge#2``, in the order of the points."""
@@ -100,6 +112,7 @@ class Exploration:
             "test": self.test,
             "exhaustive": self.exhaustive,
             "left_out": [*self.left_out],
+            "beyond": [*self.beyond],
             "findings": len(self.findings),
             "reaches": {
                 reach: [_plain(one) for one in results] for reach, results in self.reaches().items()
@@ -127,8 +140,34 @@ class Exploration:
         return drawn(self)
 
 
+def _beyond(cases: Iterable[Result]) -> tuple[list[str], list[str], int]:
+    """Say which points came only under a fault, which came more often, and how many calls."""
+    first: dict[str, str] = {}
+    most: dict[str, tuple[int, int]] = {}
+    for one in cases:
+        for point, without, reached in one.beyond:
+            first.setdefault(point, one.case)
+            most[point] = (without, max(reached, most.get(point, (0, 0))[1]))
+    fallbacks, retries = [], []
+    for point, (without, reached) in sorted(most.items()):
+        if without:
+            span = f"#{without + 1}" + (f" to #{reached}" if reached > without + 1 else "")
+            retries.append(
+                f"{point}{span}: reached only under a fault, first that of {first[point]}; not "
+                "failed in turn"
+            )
+        else:
+            fallbacks.append(
+                f"{point}: reached only under a fault, first that of {first[point]}; it was not "
+                "failed itself"
+            )
+    return fallbacks, retries, sum(reached - without for without, reached in most.values())
+
+
 def _plain(result: Result) -> dict[str, Any]:
     data = asdict(result)
-    for name in ("point", "nth", "order", "late", "beyond"):
+    for name in ("point", "nth", "order", "late", "beyond", "unbounded"):
         del data[name]
+    if not data["in_thread"]:
+        del data["in_thread"]
     return {name: value for name, value in data.items() if value not in ("", None)}

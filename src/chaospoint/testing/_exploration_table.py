@@ -82,6 +82,9 @@ def summary(explorations: Iterable[Exploration]) -> str:
     whole = "exhaustive" if cases else "nothing was tried"
     if left_out:
         whole = f"not exhaustive: {left_out} left out"
+    if beyond := sum(one.calls_beyond for one in every):
+        calls, were = ("call", "was") if beyond == 1 else ("calls", "were")
+        whole += f"; {beyond} {calls} came only under a fault and {were} not failed in turn"
     return f"{len(cases)} cases at {reaches} reaches, {findings} not handled; {whole}"
 
 
@@ -120,6 +123,7 @@ def drawn(exploration: Exploration) -> str:
     parts += [Text(f"NOT HANDLED {one}") for one in exploration.findings]
     parts += [Text(said) for said in patience([exploration])]
     parts += [Text(f"left out: {one}") for one in exploration.left_out]
+    parts += [Text(f"not failed: {one}") for one in exploration.beyond]
     out = StringIO()
     Console(file=out, width=_WIDTH, color_system=None).print(Group(*parts), crop=False)
     return out.getvalue().rstrip()

@@ -8,9 +8,11 @@ also comes out of a worker process.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+import gc
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,13 +22,14 @@ from chaospoint._registry import default_registry
 from chaospoint.errors import ChaosError
 from chaospoint.testing._cases import Case, Cases, Faults, cases_of
 from chaospoint.testing._striking import (
+    ControlRun,
     Learnt,
     Strike,
-    cannot_be_seen,
     learning,
+    none_reached,
     result_of,
 )
-from chaospoint.testing.plugin.phases import Phase, Phases
+from chaospoint.testing.plugin.phases import SILENT, Phase, Phases
 from chaospoint.testing.plugin.shares import Share, multiply, plain
 
 if TYPE_CHECKING:
@@ -37,7 +40,9 @@ if TYPE_CHECKING:
 __all__ = ["CASE", "LEARNT", "SHARE", "Exploring"]
 
 LEARNT = "chaos_learnt"
-"""The attribute of a report that says of a test: ``test``, ``cases`` (how many), ``left_out``."""
+"""The attribute of a report that says of a test: ``test``, ``cases`` (how many fall to this share),
+``left_out``; ``of`` (how many cases all shares have), ``hash`` (of their ids, alike in all shares
+that learnt alike), ``none_reached`` (why there are none, where no point was reached)."""
 SHARE = "chaos_share"
 """The attribute of a report that says which share of its test made it, from 0."""
 CASE = "chaos_case"
@@ -52,6 +57,7 @@ class Exploring:
         self._faults: Faults | None = None
         self.phases = Phases()
         self.repeat = asked.repeat
+        self._config = config
         config.pluginmanager.register(self.phases, "chaospoint-phases")
 
     @pytest.hookimpl(trylast=True)
@@ -68,7 +74,7 @@ class Exploring:
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> object:
         """Run a test, and explore it."""
         if not isinstance(item, pytest.Function):
-            return None
+            return None  # pytest runs it, and `pytest_runtest_makereport` says so
         where = {"nodeid": item.nodeid, "location": item.location}
         item.ihook.pytest_runtest_logstart(**where)
         try:
@@ -76,6 +82,34 @@ class Exploring:
         finally:
             item.ihook.pytest_runtest_logfinish(**where)
         return True
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Say of what is no test function that it is not explored."""
+        report = yield
+        if call.when == "teardown" and not isinstance(item, pytest.Function):
+            why = "not explored: it is not a test function"
+            setattr(report, LEARNT, _said(item.nodeid, (), (), [why], []))
+        return report
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
+        """Show no subtest of a case."""
+        return ("", "", "") if hasattr(report, SILENT) else None
+
+    def uncaptured(self) -> None:
+        """Give what is written its real way out, before this process ends."""
+        capture = self._config.pluginmanager.get_plugin("capturemanager")
+        if capture is not None:
+            capture.suspend(in_=True)
+
+    @property
+    def limit(self) -> float | None:
+        """The seconds of real time after which a case hung; None to go by its first run."""
+        given: float | None = getattr(self._asked, "limit", None)
+        return given
 
     def cases(self, learnt: Learnt) -> Cases:
         """Return the cases that a run has, by what was asked for."""
@@ -86,6 +120,28 @@ class Exploring:
         if asked.case is None:
             return found
         return Cases((found.only(asked.case),), (f"all cases but {asked.case}",))
+
+    def none_reached(self, learnt: Learnt) -> list[str]:
+        """Say so if no point was reached that was asked for."""
+        return none_reached(default_registry(), self._asked.points, learnt)
+
+
+def _said(
+    test: str,
+    every: Iterable[Case],
+    mine: Iterable[Case],
+    left_out: list[str],
+    none: list[str],
+) -> dict[str, object]:
+    ids = [case.id for case in every]
+    return {
+        "test": test,
+        "cases": len([*mine]),
+        "left_out": left_out,
+        "of": len(ids),
+        "hash": sha256("\n".join(ids).encode()).hexdigest(),
+        "none_reached": none,
+    }
 
 
 class _Exploration:
@@ -100,7 +156,9 @@ class _Exploration:
         self._again = copy.copy(item)  # a sibling, so that what lives longer than a test stays
         self._share = Share.named(item)
         self._test = plain(item.nodeid)
+        self._cases: tuple[Case, ...] = ()
         self._todo: list[Case] = []
+        self._none_reached: list[str] = []
         self._left_out: list[str] = []
         self._learnt = Learnt()
         self._arms = _Arms()
@@ -111,14 +169,21 @@ class _Exploration:
         for phase in learnt:
             setattr(phase.report, SHARE, self._share.nth)
             self._unshare(phase.report)
-        said = {"test": self._test, "cases": len(self._todo), "left_out": self._left_out}
+        if why := self._why_not(learnt):  # its teardown is known only now
+            self._cases, self._todo, self._left_out = (), [], [why]
+        if self._todo and not self._stopped():
+            self._control()
+        said = _said(self._test, self._cases, self._todo, self._left_out, self._none_reached)
         setattr(learnt[-1].report, LEARNT, said)
         for phase in learnt:
             self._log(phase.report)
-        while self._todo:
-            if self._item.session.shouldstop or self._item.session.shouldfail:
-                return  # who reads the reports sees that cases are missing
+        # Who reads the reports of a run that is stopped sees that cases are missing.
+        while self._todo and not self._stopped():
             self._try(self._todo.pop(0))
+        self._finish()
+
+    def _stopped(self) -> bool:
+        return bool(self._item.session.shouldstop or self._item.session.shouldfail)
 
     def _unshare(self, report: pytest.TestReport) -> None:
         """Have commands name the test, for no other run has this share of it."""
@@ -150,9 +215,33 @@ class _Exploration:
         except Exception as error:  # a bug of ours is not to lose the report of the test
             self._left_out.append(f"not explored: {type(error).__name__}: {error}")
             return self._nextitem
-        self._left_out += [*cases.left_out, *cannot_be_seen()]
+        self._left_out += cases.left_out
+        self._none_reached = self._home.none_reached(self._learnt)
+        self._cases = cases.cases
         self._todo = [one for one in cases.cases if self._share.takes(one.id)]
-        return self._next()
+        return self._again if self._todo else self._nextitem
+
+    def _control(self) -> None:
+        """Run it once more without faults; its reports are of nothing that was asked for."""
+        control = ControlRun(default_registry(), self._learnt)
+        control.limit.before_end = self._home.uncaptured
+
+        done = self._home.phases.run(self._item, control, lambda _: self._again)
+        shown = next((one for one in done if not one.report.passed), None)
+        failed = shown is not None or bool(self._home.phases.subtests)
+        raised = [*([] if shown is None else [shown.raised]), *self._home.phases.subtests, None]
+        if why := control.why_not(failed, raised[0]):
+            self._cases, self._todo, self._left_out = (), [], [why]
+        else:
+            self._left_out += control.left_out()
+
+    def _finish(self) -> None:
+        """Tear down what outlived the runs: that it fails is of no case."""
+        state = self._item.session._setupstate
+        following = None if self._stopped() else self._nextitem
+        call = pytest.CallInfo.from_call(lambda: state.teardown_exact(following), "teardown")
+        if call.excinfo is not None:
+            self._log(pytest.TestReport.from_item_and_call(self._item, call))
 
     def _why_not(self, done: list[Phase]) -> str:
         last = done[-1].report
@@ -160,7 +249,7 @@ class _Exploration:
             return "not explored: it is expected to fail"
         if last.skipped:
             return "not explored: it is skipped"
-        if last.failed:
+        if any(one.report.failed for one in done) or self._home.phases.subtests:
             return "not explored: it fails without any fault"
         if getattr(self._item.function, "is_hypothesis_test", False):
             return "not explored: hypothesis draws its examples, so no run is like the one before"
@@ -171,23 +260,33 @@ class _Exploration:
             )
         return ""
 
-    def _next(self, _: object = None) -> pytest.Item | None:
-        return self._again if self._todo else self._nextitem
-
     def _try(self, case: Case) -> None:
-        strike = Strike(default_registry(), case, self._learnt)
+        strike = Strike(default_registry(), case, self._learnt, self._home.limit)
+        strike.limit.before_end = self._home.uncaptured
+        phases = self._home.phases
         try:
-            done = self._home.phases.run(self._item, strike, self._next)
+            with strike.unhandled:
+                done = phases.run(self._item, strike, lambda _: self._again)
         finally:
             strike.close()
-        self._log(_report(done, strike, self._test, self._home.repeat))
+        report = _report(done, strike, self._test, self._home.repeat, phases.subtests)
+        self._log(report)
+        if report.failed:
+            # What a run left halfway is ended here, and not in the middle of what comes later.
+            del done, strike
+            phases.forget()
+            gc.collect()
 
     def _log(self, report: pytest.TestReport) -> None:
         self._item.ihook.pytest_runtest_logreport(report=report)
 
 
 def _report(
-    done: list[Phase], strike: Strike, test: str, repeat: Callable[[str, str], str]
+    done: list[Phase],
+    strike: Strike,
+    test: str,
+    repeat: Callable[[str, str], str],
+    subtests: list[BaseException],
 ) -> pytest.TestReport:
     """Return the one report of a case: of its call, or of the phase in which it failed."""
     shown = next((phase for phase in done if not phase.report.passed), done[min(1, len(done) - 1)])
@@ -201,13 +300,15 @@ def _report(
     if report.failed and escaped is None:
         escaped = AssertionError(report.longreprtext.strip().rpartition("\n")[2])
     where = "while it was torn down" if report.when == "teardown" else ""
+    if escaped is None and subtests:
+        escaped, where = subtests[0], "in a subtest"
     result = result_of(strike, escaped, where)
     path, line, domain = report.location
     report.location = (path, line, f"{domain} [{strike.case.id}]")
     report.when = "call"
     if result.finding:
         report.outcome = "failed"
-        report.longrepr = report.longrepr or result.reason
+        report.longrepr = report.longrepr or str(result)
         # What else is said there of repeating is about the test, and not about this case.
         report.sections = [one for one in report.sections if one[0] != "chaospoint"]
         report.sections.append(("chaospoint", f"repeat it: {repeat(test, result.case)}"))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chaospoint._draw import derive, draw_seed
+from chaospoint.testing.plugin.shares import plain
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -95,7 +96,7 @@ def seed_of(item: pytest.Item) -> int:
 
     Of its file the name alone, for the folders before it depend on what pytest was started with.
     """
-    name = item.nodeid.partition("::")[2]
+    name = plain(item.nodeid).partition("::")[2]  # the same in each share of it
     return derive(item.config.option.chaospoint_seed, item.path.name, name, 1) >> 10
 
 
