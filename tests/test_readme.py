@@ -52,7 +52,13 @@ def wait_for_answer(process: subprocess.Popen[bytes], port: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::chaospoint.errors.ChaosWarning")
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=page.name, marks=[pytest.mark.once] * (page.name == "testing.md"))
+        for page in PAGES
+    ],
+)
 def test_the_blocks_of_the_page_run(page: Path, tmp_path: Path) -> None:
     names: dict[str, Any] = {"__name__": "readme"}
     port = free_port()

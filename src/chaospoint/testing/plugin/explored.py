@@ -209,7 +209,7 @@ class Explored:
         for one in found:
             for why in one.left_out:
                 out.write_line(f"left out of {one.test}: {why}", yellow=True)
-            for why in getattr(one, "beyond", ()):
+            for why in one.beyond:
                 out.write_line(f"not failed in {one.test}: {why}")
         for said in patience(found):
             out.write_line(said)

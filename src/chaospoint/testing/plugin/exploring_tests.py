@@ -108,7 +108,7 @@ class Exploring:
     @property
     def limit(self) -> float | None:
         """The seconds of real time after which a case hung; None to go by its first run."""
-        given: float | None = getattr(self._asked, "limit", None)
+        given: float | None = self._asked.limit
         return given
 
     def cases(self, learnt: Learnt) -> Cases:
