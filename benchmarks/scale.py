@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -47,7 +47,7 @@ def rows() -> Iterator[Row]:
         group,
         "arm and disarm the glob, garbage collector on",
         GLOB,
-        _Cycles("bench.*", keep=nullcontext).both,
+        _Cycles("bench.*", keep=_apart).both,
     )
     for rules in (1_000, 10_000):
         yield Row(
@@ -107,6 +107,17 @@ def _placed(registry: chaospoint.Registry, count: int) -> list[Callable[[], int]
     return [_method(one) if nth % 2 else one(_function()) for nth, one in enumerate(points)]
 
 
+@contextmanager
+def _apart() -> Iterator[None]:
+    """Leave the garbage collector on, and out of its sight what other rows left in the process."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
 class _Cycles:
     """Arms and disarms, and has both, taken together and each for itself."""
 
@@ -119,12 +130,12 @@ class _Cycles:
 
     def both(self, effort: Effort) -> Sequence[Part]:
         """Measure anew."""
-        registry = chaospoint.Registry()
-        placed = _placed(registry, _POINTS)
-        cycle = partial(_cycle, self._target, placed[_POINTS // 2], registry)
         rounds = effort.few(4, 15) if "*" in self._target else effort.few(100, 1_000)
-        cycle()  # the first one imports what arming needs
         with self._keep():
+            registry = chaospoint.Registry()
+            placed = _placed(registry, _POINTS)
+            cycle = partial(_cycle, self._target, placed[_POINTS // 2], registry)
+            cycle()  # the first one imports what arming needs
             self._taken = [cycle() for _ in range(2 * rounds)]
         return _halves([arming + disarming for arming, disarming in self._taken])
 
