@@ -145,6 +145,7 @@ def _write(file: Path, machine: Machine, options: Namespace, results: Sequence[R
                 "figure": result.figure and asdict(result.figure),
                 "verdict": result.verdict,
                 "tries": result.tries,
+                "slowness": result.slowness,
                 "error": result.error,
             }
             for result in results

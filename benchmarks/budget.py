@@ -1,5 +1,8 @@
 """A budget says how far a figure may go, and of which kind the figure is; it is never made looser.
 
+A limit in time is one of a machine on which a plain call takes what `pace` says, and is stretched
+for one that is slower at the moment.
+
 A figure is worked out round by round, from values that were measured next to each other, and its
 median stands for it.  The same sum over control and base gives the noise: how far that median lies
 from what equal things would give, and how far it could lie, going by how the builds differ.
@@ -8,7 +11,7 @@ from what equal things would give, and how far it could lie, going by how the bu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import sqrt
 from operator import sub, truediv
@@ -45,6 +48,10 @@ class Budget:
     kind: Kind
     limit: float | None = None
     at_least: bool = False
+
+    def stretched(self, times: float) -> Budget:
+        """Return the same for a machine that is slower at the moment."""
+        return self if self.limit is None else replace(self, limit=self.limit * times)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,18 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from benchmarks.budget import Budget, Figure, Spread, Verdict, figure_of, spread, verdict_on
+from benchmarks.budget import (
+    Budget,
+    Figure,
+    Kind,
+    Spread,
+    Verdict,
+    figure_of,
+    spread,
+    verdict_on,
+)
 from benchmarks.measure import Effort, Part
+from benchmarks.pace import slowness
 
 __all__ = ["TRIES", "Result", "Row", "Unit", "judge", "measured"]
 
@@ -55,19 +65,26 @@ class Result:
     figure: Figure | None = None
     tries: int = 1
     error: str = ""
+    slowness: float = 1.0
+    """By how much its limit is stretched, if that is one of time."""
 
 
 def measured(row: Row, effort: Effort) -> Result:
     """Measure once."""
     try:
+        before = slowness()
         parts = row.sample(effort)
+        slow = (before + slowness()) / 2
         figure = figure_of(row.budget.kind, parts)
         ours = spread(value for part in parts for value in part.ours)
         base = spread(value for part in parts for value in part.base)
     except Exception as error:  # of a peer, of a count that is wrong, of what is not installed
         text = " ".join(str(error).split())
         return Result(row, Verdict.FAILED, error=f"{type(error).__name__}: {text}")
-    return Result(row, verdict_on(row.budget, figure), ours, base, figure)
+    in_time = row.unit is Unit.NANOSECONDS and row.budget.kind in (Kind.EXTRA, Kind.VALUE)
+    stretched = slow if in_time and row.budget.limit is not None else 1.0
+    verdict = verdict_on(row.budget.stretched(stretched), figure)
+    return Result(row, verdict, ours, base, figure, slowness=stretched)
 
 
 def judge(

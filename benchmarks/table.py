@@ -12,6 +12,8 @@ from benchmarks.row import Result, Unit
 
 __all__ = ["COLUMNS", "cells", "duration", "markdown", "table"]
 
+_TOLD = 1.05  # less is noise
+
 COLUMNS = ("", "ours", "base", "figure", "half of the rounds", "A/A noise", "budget", "verdict")
 
 _COLOURS = {
@@ -78,6 +80,8 @@ def _limit(result: Result) -> str:
         limit = f"{budget.limit:g} x"
     else:
         limit = amount(budget.limit, unit, "+" if budget.kind is Kind.EXTRA else "")
+    if result.slowness >= _TOLD:
+        limit += f" x {result.slowness:.1f}"
     return f"{'at least' if budget.at_least else 'at most'} {limit}"
 
 

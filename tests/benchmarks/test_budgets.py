@@ -16,7 +16,8 @@ from benchmarks import __main__ as command
 from benchmarks import disarmed
 from benchmarks.budget import Budget, Kind, Verdict, figure_of, verdict_on
 from benchmarks.measure import Effort, Part
-from benchmarks.row import Row, judge
+from benchmarks.pace import slowness
+from benchmarks.row import Row, Unit, judge
 from benchmarks.threads import check_counts
 from chaospoint._decide import Schedule
 
@@ -173,6 +174,29 @@ def test_without_check_nothing_is_tried_again_and_the_exit_code_is_zero() -> Non
     row = Row("scripted", "row", RATIO, scripted)
     assert command.main([], [lambda: [row]]) == 0
     assert scripted.left == [110]
+
+
+@pytest.mark.parametrize(
+    ("kind", "unit", "verdict"),
+    [
+        (Kind.EXTRA, Unit.NANOSECONDS, Verdict.MET),
+        (Kind.VALUE, Unit.NANOSECONDS, Verdict.MET),
+        (Kind.VALUE, Unit.BYTES, Verdict.MISSED),
+        (Kind.RATIO, Unit.NANOSECONDS, Verdict.MISSED),
+    ],
+)
+def test_a_slow_machine_stretches_limits_in_time_alone(
+    monkeypatch: pytest.MonkeyPatch, kind: Kind, unit: Unit, verdict: Verdict
+) -> None:
+    monkeypatch.setattr("benchmarks.row.slowness", lambda: 2.0)
+    limit = {Kind.EXTRA: 60.0, Kind.VALUE: 130.0, Kind.RATIO: 1.5}[kind]
+    (result,) = judge([Row("a", "row", Budget(kind, limit), Scripted(200), unit)], EFFORT)
+    assert result.verdict is verdict
+    assert result.slowness == (2.0 if verdict is Verdict.MET else 1.0)
+
+
+def test_a_plain_call_is_timed() -> None:
+    assert 1.0 <= slowness() < 100.0
 
 
 def test_only_what_missed_is_tried_again_and_after_all_else() -> None:
