@@ -262,8 +262,9 @@ def test_the_command_sees_a_wrapper_in_the_place_of_ours(tmp_path: Path) -> None
     """The real command, measuring for real, finds that a wrapper is no disarmed function."""
     file = tmp_path / "result.json"
     program = (
-        "import sys; from benchmarks.__main__ import main; from test_budgets import wrapped_rows;"
-        "sys.exit(main(sys.argv[1:], [wrapped_rows]))"
+        "import sys; from benchmarks import __main__ as command;"
+        "from test_budgets import wrapped_rows; command.REST_SECONDS = 0;"
+        "sys.exit(command.main(sys.argv[1:], [wrapped_rows]))"
     )
     words = ["--check", "--quick", "--only", "disarmed: staticmethod", "--json", str(file)]
     environment = {"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}:{Path(__file__).parent}", "PATH": ""}
