@@ -18,6 +18,7 @@ from chaospoint import ChaosError, Plan, Registry, _bug
 from chaospoint.arming import install_plan
 from chaospoint.errors import ChaosWarning, InvalidPlan, NotPermitted, UnknownPoint
 from chaospoint.testing import Chaos
+from chaospoint.testing._held_until import HeldUntil
 
 
 def seen(error: BaseException) -> str:
@@ -447,3 +448,17 @@ def test_a_forked_child_is_not_paused(registry: Registry) -> None:
             point.hit()
             os._exit(7)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+def test_who_is_waited_for_may_come_while_the_order_is_made(registry: Registry) -> None:
+    read, write = registry.point("a.read"), registry.point("a.write")
+
+    def pause() -> chaospoint.Armed:
+        write.hit()
+        return chaospoint.arm("a.read", faults=[{"kind": "pause"}], registry=registry)
+
+    order = HeldUntil(registry, pause, "a.read", "a.write", 5)
+    assert registry.rules() == ()
+    read.hit()
+    order.stop()
+    assert list(order.problems(lambda name: "")) == []
