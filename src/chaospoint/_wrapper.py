@@ -25,10 +25,14 @@ if TYPE_CHECKING:
     from chaospoint._aim import GoOn, Kind, Search
     from chaospoint._point import Point
 
+    _FunctionWrapper = wrapt.FunctionWrapper[..., Any]
+else:
+    _FunctionWrapper = wrapt.FunctionWrapper  # before wrapt 2.2.1 it has no subscript
+
 __all__ = ["Wrapper", "wrap"]
 
 
-class _Proxy(wrapt.FunctionWrapper[..., Any]):
+class _Proxy(_FunctionWrapper):
     """A wrapped callable that pickles by its name, as functions do, and is copied as itself."""
 
     def __reduce_ex__(self, protocol: Any) -> str:
