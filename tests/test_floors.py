@@ -33,9 +33,9 @@ FLOORS = (
     "_board",
     "_registry",
     # The models: pydantic lives here. They compile to what the kernel runs.
-    "models models.refusal models.strict_json",
+    "models models.nesting models.refusal",
     "models.durations models.lookup models.model models.plain_data models.point_pattern"
-    " models.quantities models.yaml_text",
+    " models.quantities models.strict_json models.yaml_text",
     "models.condition models.document models.exception_spec models.fault_model models.placements",
     "models.exception_choice models.verbs",
     "faults",

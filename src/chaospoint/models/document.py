@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Final
 
+from chaospoint.models.nesting import TOO_DEEP, deep_at, is_deep
 from chaospoint.models.refusal import Refusal
 from chaospoint.models.yaml_text import rule_lines, yaml_data
 
@@ -78,16 +79,23 @@ def rule_line(text: str, suffix: str, nth: int) -> int | None:
 
 def _toml(text: str) -> object:
     try:
-        return tomllib.loads(text)
+        data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         found = _TOML_LINE.search(str(error))
         line = int(found[1]) if found else None
         raise Refusal(f"not TOML: {error}", "correct the text", line=line) from None
-    except (RecursionError, ValueError) as error:
+    except RecursionError:
+        raise _too_deep() from None
+    except ValueError as error:
         raise Refusal(f"not TOML: {error}", "correct the text") from None
+    if is_deep(data):
+        raise _too_deep()
+    return data
 
 
 def _json(text: str) -> object:
+    if (place := deep_at(text)) is not None:
+        raise _too_deep(text.count("\n", 0, place) + 1)
     try:
         return json.loads(text, object_pairs_hook=_unique)
     except json.JSONDecodeError as error:
@@ -96,8 +104,12 @@ def _json(text: str) -> object:
         # The JSON parser does not tell where; the YAML reader refuses the same and does.
         yaml_data(_as_yaml(text))
         raise refusal from None
-    except (RecursionError, ValueError) as error:
+    except ValueError as error:
         raise Refusal(f"not JSON: {error}", "correct the text") from None
+
+
+def _too_deep(line: int | None = None) -> Refusal:
+    return Refusal(TOO_DEEP, "write it flatter", line=line)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

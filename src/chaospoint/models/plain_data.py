@@ -7,6 +7,7 @@ import re
 from math import isfinite
 from typing import Final
 
+from chaospoint.models.nesting import VALUE_DEPTH
 from chaospoint.models.refusal import Refusal
 
 __all__ = ["CODE_ONLY", "HALF", "check_plain", "check_written", "is_plain", "quoted"]
@@ -17,12 +18,11 @@ CODE_ONLY: Final = "<code only>"
 HALF: Final = re.compile("[\ud800-\udfff]")
 """Half a character, as invalid UTF-8 leaves behind: no JSON holds it."""
 
-_DEPTH = 50
 _MOST = 10**600
 
 
-def is_plain(value: object, depth: int = _DEPTH) -> bool:
-    """Tell whether the value is JSON data that reads back equal, nested 50 deep at most.
+def is_plain(value: object, depth: int = VALUE_DEPTH) -> bool:
+    """Tell whether the value is JSON data that reads back equal, nested `VALUE_DEPTH` deep at most.
 
     Subclasses are not: an enum member or a named tuple would come back as something else.
     """
@@ -53,7 +53,8 @@ def check_plain(value: object) -> None:
         raise Refusal(
             "not plain data",
             "write null, true, false, a finite number, text in quotes, a list, or a mapping with"
-            " text keys, nested 50 deep at most; in code, give the value to arm(...) or Rule(...)",
+            f" text keys, nested {VALUE_DEPTH} deep at most; in code, give the value to arm(...) or"
+            " Rule(...)",
             value=value,
         )
 

@@ -12,9 +12,9 @@ import math
 from collections import Counter
 from typing import NoReturn
 
-__all__ = ["MAX_DEPTH", "first", "loads"]
+from chaospoint.models.nesting import TOO_DEEP, deep_at
 
-MAX_DEPTH = 64
+__all__ = ["first", "loads"]
 
 
 def loads(text: str | bytes) -> object:
@@ -22,14 +22,13 @@ def loads(text: str | bytes) -> object:
     try:
         if isinstance(text, bytes):
             text = text.removeprefix(codecs.BOM_UTF8).decode()
+        _check_nesting(text, 0)
         value: object = _decoder.decode(text)
     except UnicodeDecodeError as error:
         raise ValueError(f"it is not UTF-8: {error.reason} at byte {error.start}") from None
-    except RecursionError:
-        raise ValueError(_TOO_DEEP) from None
     except json.JSONDecodeError as error:
         raise ValueError(f"{error.msg} at line {error.lineno} column {error.colno}") from None
-    _inspect(value, 1)
+    _inspect(value)
     return value
 
 
@@ -38,16 +37,19 @@ def first(text: str, start: int) -> tuple[object, int]:
 
     It is a `json.JSONDecodeError` where the place of the mistake is known.
     """
-    try:
-        value, end = _decoder.raw_decode(text, start)
-    except RecursionError:
-        raise ValueError(_TOO_DEEP) from None
-    _inspect(value, 1)
+    _check_nesting(text, start)
+    value, end = _decoder.raw_decode(text, start)
+    _inspect(value)
     return value, end
 
 
 _DIGITS = 601  # what every interpreter can write, too
-_TOO_DEEP = f"it is nested deeper than {MAX_DEPTH} levels"
+
+
+def _check_nesting(text: str, start: int) -> None:
+    # Before the parser, which recurses.
+    if (place := deep_at(text, start)) is not None:
+        raise json.JSONDecodeError(f"it is {TOO_DEEP}", text, place)
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -75,20 +77,18 @@ def _whole(digits: str) -> int:
     return int(digits)
 
 
-def _inspect(value: object, depth: int) -> None:
+def _inspect(value: object) -> None:
     if isinstance(value, str):
         try:
             value.encode()
         except UnicodeEncodeError:
             raise ValueError(f"half a surrogate pair in {value[:40]!r}") from None
     elif isinstance(value, dict | list):
-        if depth > MAX_DEPTH:
-            raise ValueError(_TOO_DEEP)
         for part in value:
-            _inspect(part, depth + 1)
+            _inspect(part)
         if isinstance(value, dict):
             for part in value.values():
-                _inspect(part, depth + 1)
+                _inspect(part)
 
 
 _decoder = json.JSONDecoder(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 import yaml
 
+from chaospoint.models.nesting import MAX_DEPTH, TOO_DEEP
 from chaospoint.models.refusal import Refusal
 
 __all__ = ["rule_lines", "yaml_data"]
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 else:
     _Base = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-_DEPTH: Final = 100
 _MOST: Final = 1_000_000
 _CURE: Final = "correct the text"
+_FLOW: Final = re.compile(r"[\[{]")
 _TAG: Final = "tag:yaml.org,2002:"
 
 
@@ -105,15 +106,23 @@ def rule_lines(text: str) -> list[int]:
 
 def _compose(text: str) -> yaml.Node | None:
     """Return the tree of the text, checked; raises `Refusal` or a YAML error."""
-    depth = 0
-    # The C composer recurses without a guard and kills the process where this one raises.
-    for event in yaml.parse(text, Loader=_Loader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        if depth > _DEPTH:
-            raise _too_deep(event.start_mark)
+    depth = read = 0
+    try:
+        # The C composer recurses without a guard and kills the process where this one raises.
+        for event in yaml.parse(text, Loader=_Loader):
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+            if depth > MAX_DEPTH:
+                raise _too_deep(event.start_mark)
+            read = event.end_mark.index if event.end_mark else read
+    except yaml.MarkedYAMLError as error:
+        # The scanner reads ahead of the events, and may have a limit of its own.
+        mark = error.problem_mark
+        if mark and depth + len(_FLOW.findall(text, read, mark.index + 1)) > MAX_DEPTH:
+            raise _too_deep(mark) from None
+        raise
     root: yaml.Node | None = yaml.compose(text, Loader=_Loader)
     if root is not None and _weigh(root, 0, {})[0] > _MOST:
         raise Refusal("its aliases unfold to more than a million values", "write fewer aliases")
@@ -123,7 +132,7 @@ def _compose(text: str) -> yaml.Node | None:
 def _weigh(node: yaml.Node, depth: int, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
     """Return how many values the node unfolds to and how deep, refusing keys that stand twice."""
     size, height = known.get(id(node), (0, 0))
-    if depth + height > _DEPTH:
+    if depth + height > MAX_DEPTH:
         raise _too_deep(node.start_mark)
     if size or isinstance(node, yaml.ScalarNode):
         return size or 1, height
@@ -157,4 +166,4 @@ def _check_keys(node: yaml.MappingNode) -> None:
 
 def _too_deep(mark: _Mark | None) -> Refusal:
     line = mark.line + 1 if mark else None
-    return Refusal("nested more than 100 deep", "write it flatter", line=line)
+    return Refusal(TOO_DEEP, "write it flatter", line=line)
