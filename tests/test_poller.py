@@ -49,6 +49,22 @@ def test_a_file_is_loaded_once_for_each_change(path: Path, loads: Loads) -> None
     assert loads.told == [(True, ""), (True, "")]
 
 
+def test_a_file_written_in_place_is_seen_though_its_size_and_time_are_as_before(
+    path: Path, loads: Loads
+) -> None:
+    """As `rsync --inplace -t` writes it."""
+    path.write_text("one")
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+    loads.poller.poll()
+    before = path.stat()
+    while path.stat().st_ctime_ns == before.st_ctime_ns:  # the clock of the file system ticks
+        path.write_text("two")
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+    assert (path.stat().st_mtime_ns, path.stat().st_size) == (before.st_mtime_ns, 3)
+    assert [loads.poller.poll() for _ in range(2)] == [True, False]
+    assert loads.texts == ["one", "two"]
+
+
 def test_a_replaced_file_of_the_same_size_and_time_is_seen(path: Path, loads: Loads) -> None:
     path.write_text("one")
     loads.poller.poll()

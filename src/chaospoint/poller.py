@@ -21,11 +21,16 @@ _log = logging.getLogger("chaospoint")
 
 
 class Signature(NamedTuple):
-    """What changes when a file does: written in place, replaced, or behind a moved symlink."""
+    """What changes when a file does: written in place, replaced, or behind a moved symlink.
+
+    A copy may keep size and modification time; no program can set the time of the last change.
+    """
 
     realpath: str
+    device: int
     inode: int
     mtime_ns: int
+    ctime_ns: int
     size: int
 
 
@@ -36,7 +41,9 @@ def look(path: Path) -> Signature | None:
         stat = os.stat(realpath)
     except (OSError, ValueError):
         return None
-    return Signature(realpath, stat.st_ino, stat.st_mtime_ns, stat.st_size)
+    return Signature(
+        realpath, stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size
+    )
 
 
 class Poller:

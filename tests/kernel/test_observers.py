@@ -13,7 +13,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client import REGISTRY, CollectorRegistry, Gauge, generate_latest
 
 import chaospoint
 from chaospoint import Registry
@@ -43,6 +43,64 @@ def hit(registry: Registry, name: str = "p") -> None:
         registry.point(name).hit()
     except Boom:
         pass
+
+
+# -- the loggers ---------------------------------------------------------------------------
+
+
+_CONFIGURED = {
+    "dictConfig": """
+        logging.config.dictConfig({"version": 1})
+        """,
+    "fileConfig": """
+        from io import StringIO
+        logging.config.fileConfig(StringIO(
+            "[loggers]\\nkeys=root\\n[handlers]\\nkeys=\\n[formatters]\\nkeys=\\n"
+            "[logger_root]\\nhandlers=\\n"
+        ))
+        """,
+}
+
+
+@pytest.mark.parametrize("how", _CONFIGURED)
+def test_a_logging_configuration_that_does_not_name_our_loggers_leaves_them_enabled(
+    how: str,
+) -> None:
+    done = python(
+        f"""
+        import logging, logging.config
+        import chaospoint
+
+        call = chaospoint.point("p")(lambda: 7)
+        {_CONFIGURED[how]}
+        chaospoint.arm("p", returns=8)
+        assert call() == 8
+        assert not logging.getLogger("chaospoint").disabled
+        import chaospoint.control.audit
+        assert not logging.getLogger("chaospoint.audit").disabled
+        """
+    )
+    assert done.stderr.startswith("injected return at p: reach 1 of p=return(8)")
+
+
+def test_a_logger_of_a_class_of_the_host_stays_of_that_class() -> None:
+    python(
+        """
+        import logging
+
+        class Theirs(logging.Logger):
+            marked = True
+
+        logging.setLoggerClass(Theirs)
+        import chaospoint
+
+        found = logging.getLogger("chaospoint")
+        found.disabled = True
+        assert isinstance(found, Theirs) and found.marked and not found.disabled
+        found.setLevel(logging.CRITICAL)
+        assert not found.isEnabledFor(logging.WARNING), "a level silences it"
+        """
+    )
 
 
 # -- Prometheus ----------------------------------------------------------------------------
@@ -108,6 +166,39 @@ def test_an_injection_is_there_for_who_looks_right_after_it(
         assert exposed(metrics) == times
         hit(registry)
         assert value(metrics, INJECTIONS, point="p", fault="exception") == times + 1
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "count"),
+    [
+        (INJECTIONS, {"point": "p", "fault": "exception"}, 2),
+        ("chaospoint_reaches_total", {"point": "p"}, 4),
+        ("chaospoint_overflow_total", {"point": "p"}, 1),
+    ],
+)
+def test_a_metric_that_is_scraped_alone_by_its_name_has_all_counts(
+    registry: Registry,
+    metrics: CollectorRegistry,
+    name: str,
+    labels: dict[str, str],
+    count: int,
+) -> None:
+    """As `GET /metrics?name[]=...` of prometheus_client does."""
+    arm(registry, rule("p", raises(), max_active=1))
+    (armed,) = registry.rules()
+    slot = armed.tally.take(next(armed.tally.ordinals))
+    hit(registry)  # it passes, for the one slot is taken
+    assert slot is not None
+    slot.release()
+    hit(registry)
+    hit(registry)
+    (alone,) = metrics.restricted_registry([name]).collect()
+    found = {
+        tuple(sample.labels.items()): sample.value
+        for sample in alone.samples
+        if sample.name == name
+    }
+    assert found == {tuple(labels.items()): count}
 
 
 def test_counts_are_exact_with_many_threads_while_one_looks(
@@ -177,6 +268,48 @@ def test_a_forked_child_goes_on_from_what_it_inherited() -> None:
         "-W",
         "ignore::DeprecationWarning",
     )
+
+
+def test_a_second_copy_of_the_package_takes_the_metrics_over_and_says_so() -> None:
+    done = python(
+        """
+        import sys
+        import chaospoint
+        from prometheus_client import REGISTRY
+
+        first = chaospoint.point("p")(lambda: 7)
+        chaospoint.arm("p", returns=8)
+        assert first() == 8
+        for name in [name for name in sys.modules if name.partition(".")[0] == "chaospoint"]:
+            del sys.modules[name]
+
+        import chaospoint as again
+        assert again is not chaospoint
+
+        second = again.point("p")(lambda: 7)
+        with again.armed("p", returns=9) as armed:
+            assert [second(), second()] == [9, 9]
+        labels = {"point": "p", "fault": "return"}
+        assert REGISTRY.get_sample_value("chaospoint_injections_total", labels) == 2
+        assert REGISTRY.get_sample_value("chaospoint_reaches_total", {"point": "p"}) == 2
+        """
+    )
+    assert done.stderr.count("chaospoint was imported a second time in this process") == 1
+
+
+def test_a_metric_of_the_host_that_has_one_of_our_names_stays_and_arming_goes_on(
+    registry: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    collector = CollectorRegistry()
+    theirs = Gauge("chaospoint_enabled", "the host's", registry=collector)
+    theirs.set(7)
+    registry.add_observer(Prometheus(collector))
+    arm(registry, rule("p", raises()))
+    hit(registry)
+    assert value(collector, INJECTIONS, point="p", fault="exception") == 1
+    assert value(collector, "chaospoint_enabled") == 7
+    (said,) = [one.getMessage() for one in caplog.records if "not exported" in one.getMessage()]
+    assert "chaospoint_enabled" in said
 
 
 def test_in_multiprocess_mode_each_injection_is_in_the_files_at_once(tmp_path: Path) -> None:

@@ -7,15 +7,18 @@ files, each injection is handed over at once, so all of it works there too.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter as Counts
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import cache
 from threading import RLock
 from time import time
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from chaospoint._fork import boards, guards
 from chaospoint._injection import Injection
@@ -31,10 +34,12 @@ from chaospoint._notice import (
     Standing,
     Switched,
 )
+from chaospoint._say import say
 from chaospoint._tally import counted, counter
 
 __all__ = ["Prometheus"]
 
+_OURS = "_chaospoint_metrics"
 _LATENCY_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
@@ -45,8 +50,8 @@ class _Tallies(dict[tuple[str, str], Iterator[int]]):
         return self.setdefault(key, counter())  # of two threads that come here, one wins
 
 
-class _Injections(Counter):
-    """A counter that is brought up to date before it is read."""
+class _CountedElsewhere(Counter):
+    """A counter that is brought up to date before it is read, also where it is read alone."""
 
     update: Callable[[], None] | None = None
 
@@ -57,68 +62,81 @@ class _Injections(Counter):
 
 
 class _Metrics:
-    """The metrics in one collector registry: two of one name cannot be."""
+    """The metrics in one collector registry, which holds only one of each name."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.tallies = _Tallies()
         self._told: Counts[tuple[str, str]] = Counts()
-        self.injections = _Injections(
+        self.injections = _CountedElsewhere(
             "chaospoint_injections",
             "Injections, by point and by what acted.",
             ["point", "fault"],
-            registry=registry,
+            registry=None,
         )
-        self.injections.update = self.hand_over
         self.latency = Histogram(
             "chaospoint_injected_latency_seconds",
             "Injected latency as asked for, in seconds.",
             ["point"],
             buckets=_LATENCY_BUCKETS,
-            registry=registry,
+            registry=None,
         )
-        self.reaches = Counter(
+        self.reaches = _CountedElsewhere(
             "chaospoint_reaches",
             "Calls that reached an armed rule and matched it; point is the rule's name or glob.",
             ["point"],
-            registry=registry,
+            registry=None,
         )
         self.armed = Gauge(
             "chaospoint_armed_rules",
             "Rules that are armed now, by who armed them.",
             ["source"],
             multiprocess_mode="livesum",
-            registry=registry,
+            registry=None,
         )
         self.enabled = Gauge(
             "chaospoint_enabled",
             "1 while arming is allowed, 0 while the master switch is off.",
             multiprocess_mode="livemin",
-            registry=registry,
+            registry=None,
         )
         self.enabled.set(1)
-        self.overflow = Counter(
+        self.overflow = _CountedElsewhere(
             "chaospoint_overflow",
             "Firings that passed because max_active injections were going on; point as above.",
             ["point"],
-            registry=registry,
+            registry=None,
         )
         self.expired = Counter(
             "chaospoint_expired",
             "Rules that disarmed themselves at their deadline; point is the rule's name or glob.",
             ["point"],
-            registry=registry,
+            registry=None,
         )
         self.reloads = Counter(
             "chaospoint_plan_reloads",
             "Readings of a plan, by source and result.",
             ["source", "result"],
-            registry=registry,
+            registry=None,
         )
         self.reloaded = Gauge(
             "chaospoint_plan_last_reload_success_timestamp_seconds",
             "When a plan was last read with success, in seconds since the epoch.",
             multiprocess_mode="livemax",
-            registry=registry,
+            registry=None,
+        )
+        for metric in (self.injections, self.reaches, self.overflow):
+            metric.update = self.hand_over
+        _register(
+            registry,
+            self.injections,
+            self.latency,
+            self.reaches,
+            self.armed,
+            self.enabled,
+            self.overflow,
+            self.expired,
+            self.reloads,
+            self.reloaded,
         )
 
     def hand_over(self) -> None:
@@ -135,6 +153,37 @@ class _Metrics:
 
 
 metrics_in = cache(_Metrics)
+
+
+def _register(registry: CollectorRegistry, *metrics: Collector) -> None:
+    """Add the metrics to the registry; those of an earlier copy of this module leave it.
+
+    A program that empties `sys.modules` imports this module again, and goes on with that copy.
+    """
+    earlier: Iterable[Collector] = getattr(registry, _OURS, ())
+    for metric in earlier:
+        with suppress(KeyError):  # the program has taken it out
+            registry.unregister(metric)
+    taken = []
+    for metric in metrics:
+        try:
+            registry.register(metric)
+        except ValueError as error:
+            taken.append(str(error))
+    setattr(registry, _OURS, metrics)
+    if earlier:
+        say(
+            logging.WARNING,
+            "chaospoint was imported a second time in this process: its metrics begin again, and "
+            "count what is armed through the second copy",
+        )
+    for why in taken:
+        say(
+            logging.WARNING,
+            "a metric of chaospoint is not exported, because another one has its name (%s): "
+            "rename the other one",
+            why,
+        )
 
 
 class _Counting:
