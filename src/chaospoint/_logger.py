@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 
-__all__ = ["LOGGER"]
+__all__ = ["AUDIT", "LOGGER"]
 
 
 class _Enabled(logging.Logger):
@@ -38,4 +38,4 @@ def _enabled(name: str) -> logging.Logger:
 
 
 LOGGER = _enabled("chaospoint")
-_enabled("chaospoint.audit")
+AUDIT = _enabled("chaospoint.audit")

@@ -5,13 +5,15 @@ A handler of the host's is foreign code: it may reach points, and wait for other
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 
 from chaospoint._inside import transparent
 from chaospoint._lock import arming
-from chaospoint._logger import LOGGER
 
 __all__ = ["say"]
+
+_log = logging.getLogger("chaospoint")
 
 
 def say(level: int, message: str, *values: object, error: BaseException | None = None) -> None:
@@ -24,6 +26,6 @@ def _write(
 ) -> None:
     try:
         with transparent():
-            LOGGER.log(level, message, *values, exc_info=error)
+            _log.log(level, message, *values, exc_info=error)
     except Exception:
         pass  # it would break the call on whose way we are

@@ -20,6 +20,7 @@ from time import monotonic, time
 # The kernel, and reading a file, import these late; no thread of ours may be the one to do it.
 from chaospoint import _armed, _board, _calls, _drive, _remark  # noqa: F401
 from chaospoint._inside import transparent
+from chaospoint._logger import LOGGER
 from chaospoint._registry import Registry, default_registry
 from chaospoint._version import __version__
 from chaospoint.control.door import Door
@@ -41,7 +42,6 @@ from chaospoint.stores.store import Store
 
 __all__ = ["Permission", "Settings", "permission", "read_settings", "start", "stop"]
 
-_log = logging.getLogger("chaospoint")
 _WAIT_SECONDS = 10.0
 _SETTLED_SECONDS = 1.0  # a child that lives shorter need not have the port,
 _SILENT_SECONDS = 3.0  # nor one that was not heard of for so long
@@ -62,7 +62,7 @@ def start(settings: Settings | None = None, *, registry: Registry | None = None)
         try:
             _start(settings, registry)
         except Exception:
-            _log.exception(_BROKEN)
+            LOGGER.exception(_BROKEN)
 
 
 def _start(settings: Settings | None, registry: Registry | None) -> None:
@@ -74,7 +74,7 @@ def _start(settings: Settings | None, registry: Registry | None) -> None:
     allowed = permission(wanted)
     if not allowed.allowed:
         level = logging.WARNING if wanted.enabled else logging.INFO
-        _log.log(level, "chaospoint is not started: %s", allowed.why)
+        LOGGER.log(level, "chaospoint is not started: %s", allowed.why)
         return
     made = _Running(wanted, default_registry() if registry is None else registry)
     with _guard:
@@ -91,9 +91,9 @@ def _start(settings: Settings | None, registry: Registry | None) -> None:
 def _join(running: _Running, settings: Settings | None, registry: Registry | None) -> None:
     running.wait_until_started()
     if registry is not None and registry is not running.registry:
-        _log.warning("chaospoint runs already, for another registry: call stop() before start()")
+        LOGGER.warning("chaospoint runs already, for another registry: call stop() before start()")
     elif settings is not None and settings != running.settings:
-        _log.warning("chaospoint runs already, with other settings: call stop() before start()")
+        LOGGER.warning("chaospoint runs already, with other settings: call stop() before start()")
 
 
 def stop() -> None:
@@ -157,7 +157,7 @@ class _Running:
             self._start_threads()
             self._say([words for words in read if words is not None])
         except Exception:
-            _log.exception(_BROKEN)
+            LOGGER.exception(_BROKEN)
         finally:
             self._started.set()
 
@@ -175,7 +175,7 @@ class _Running:
             forget(self.registry, self._reconciler)
             self._reconciler.leave()
         self._sources.clear()
-        _log.info("chaospoint stopped: pid %d", os.getpid())
+        LOGGER.info("chaospoint stopped: pid %d", os.getpid())
 
     def disown(self) -> None:
         """Close in a forked child what a parent that is stopping still has open."""
@@ -238,7 +238,7 @@ class _Running:
         elif self._server.url is not None:
             self._without_port_since = None
         elif self._server.open(taken=None):
-            _log.info("the admin endpoint is served here now: %s", self._server.url)
+            LOGGER.info("the admin endpoint is served here now: %s", self._server.url)
             self._reconciler.report()
         else:
             self._look_for_a_stranger()
@@ -251,7 +251,7 @@ class _Running:
         elif store.shared and not self._strange and monotonic() - since > _SILENT_SECONDS:
             self._strange = not any(one.admin for one in store.workers())
             if self._strange:
-                _log.warning(
+                LOGGER.warning(
                     "the port %s is held by a process of another store, or of none: what is sent "
                     "there does not reach this service; give each service a CHAOSPOINT_ADMIN of "
                     "its own, or use chaospoint --store %s",
@@ -271,7 +271,7 @@ class _Running:
         settings, url = self.settings, self._server and self._server.url
         unset = "" if "environment" in settings.model_fields_set else " (not set)"
         seed = "" if settings.seed is None else f"; seed {settings.seed}"
-        _log.info(
+        LOGGER.info(
             "chaospoint %s started%s: pid %d; environment %s%s; %s; %s%s%s",
             __version__,
             "" if self.registry.enabled else ", disabled until it is enabled again",
@@ -305,7 +305,7 @@ def _store(settings: Settings, registry: Registry) -> Store:
         try:
             return open_store(settings.store)
         except StoreError as error:
-            _log.warning("this process follows no store: %s", error)
+            LOGGER.warning("this process follows no store: %s", error)
     return reconciler_of(registry).store
 
 

@@ -7,7 +7,6 @@ never shown.  Reading settings does nothing else.
 
 from __future__ import annotations
 
-import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from chaospoint._logger import LOGGER
 from chaospoint.limits import Limits
 from chaospoint.models.durations import Lifetime
 from chaospoint.models.variables import (
@@ -57,7 +57,6 @@ _LIMITS = (
     "forbidden_points",
     "forbidden_kinds",
 )
-_log = logging.getLogger("chaospoint")
 
 
 class _Environ(PydanticBaseSettingsSource):
@@ -79,7 +78,7 @@ class _Environ(PydanticBaseSettingsSource):
             try:
                 values[name] = TypeAdapter(field.rebuild_annotation()).validate_python(raw)
             except ValidationError:
-                _log.warning(
+                LOGGER.warning(
                     "%s%s%s counts as unset%s: %s",
                     PREFIX,
                     name.upper(),
@@ -168,7 +167,7 @@ class Settings(BaseSettings):
     def _not_the_same(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         if value is None or value != info.data.get("admin_token"):
             return value
-        _log.warning(
+        LOGGER.warning(
             "CHAOSPOINT_ADMIN_READ_TOKEN (not shown) counts as unset, for it is "
             "CHAOSPOINT_ADMIN_TOKEN: who may only read needs another secret than who controls"
         )
@@ -206,7 +205,7 @@ def read_settings() -> Settings:
     Each bad variable, and each ``CHAOSPOINT_*`` variable that means nothing, is one WARNING.
     """
     for variable in unknown():
-        _log.warning("%s means nothing to chaospoint: %s", variable, hint(variable))
+        LOGGER.warning("%s means nothing to chaospoint: %s", variable, hint(variable))
     return Settings()
 
 

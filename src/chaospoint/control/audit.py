@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from chaospoint._logger import AUDIT, LOGGER
 from chaospoint.plan import Rule, shown
 from chaospoint.settings import Settings
 
@@ -32,8 +33,6 @@ _FLAGS = (
     | getattr(os, "O_CLOEXEC", 0)
     | getattr(os, "O_NONBLOCK", 0)  # of a pipe that nobody reads
 )
-_log = logging.getLogger("chaospoint")
-_audit_log = logging.getLogger("chaospoint.audit")
 
 
 class Audit:
@@ -90,7 +89,7 @@ class Audit:
             entry["rules"] = _fitting(map(shown, rules), len(rules), MAX_LINE - len(_line(entry)))
         line = _line(entry)
         with suppress(Exception):  # a handler of the host's
-            _audit_log.info("%s", line)
+            AUDIT.info("%s", line)
         if self._path is not None and not strange:
             self._append(self._path, line)
 
@@ -104,7 +103,7 @@ class Audit:
             level = logging.DEBUG if reason in self._said else logging.ERROR
             self._said.add(reason)
             with suppress(Exception):
-                _log.log(
+                LOGGER.log(
                     level,
                     "the audit log %s cannot be written (%s): mend that, or unset "
                     "CHAOSPOINT_AUDIT_LOG; the entry is %s",
@@ -117,7 +116,7 @@ class Audit:
             missing, self._missing = self._missing, 0
             self._said.clear()
             with suppress(Exception):
-                _log.warning(
+                LOGGER.warning(
                     "the audit log %s is written again; entries that it lacks: %d", path, missing
                 )
 

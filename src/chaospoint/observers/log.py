@@ -9,6 +9,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from chaospoint._injection import Injection
+from chaospoint._logger import LOGGER
 from chaospoint._notice import (
     Notice,
     Overflowed,
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Log"]
 
-_log = logging.getLogger("chaospoint")
-
 
 class Log:
     """Writes what happens to the log."""
@@ -37,16 +36,16 @@ class Log:
 
     def observe(self, injection: Injection) -> None:
         """Log one injection."""
-        if _log.isEnabledFor(logging.DEBUG):
+        if LOGGER.isEnabledFor(logging.DEBUG):
             _write(logging.DEBUG, injection)
 
     def notice(self, notice: Notice) -> None:
         """Log what happened to a rule or to the switch."""
-        if not (isinstance(notice, RuleDisarmed) or _log.isEnabledFor(logging.INFO)):
+        if not (isinstance(notice, RuleDisarmed) or LOGGER.isEnabledFor(logging.INFO)):
             return
         match notice:
             case RuleArmed(rule):
-                _log.info(
+                LOGGER.info(
                     "armed %s (source %s%s, seed %d%s)",
                     rule.shown,
                     rule.source,
@@ -55,24 +54,24 @@ class Log:
                     "" if rule.seconds_left is None else f", for {rule.seconds_left:g} s",
                 )
             case RuleDisarmed(rule, "failed", _, reason):
-                _log.error("disarmed %s (source %s): %s", rule.shown, rule.source, reason)
+                LOGGER.error("disarmed %s (source %s): %s", rule.shown, rule.source, reason)
             case RuleDisarmed(rule, why):
                 never = rule.reaches == 0 and why in ("disarmed", "expired")
                 # What a store holds is armed in every process, and need not be reached in each.
                 level = logging.WARNING if never and rule.source != "store" else logging.INFO
-                if _log.isEnabledFor(level):
+                if LOGGER.isEnabledFor(level):
                     _write_end(level, notice, never)
             case Switched(enabled, by):
-                _log.info("chaospoint %s by %s", "enabled" if enabled else "disabled", by)
+                LOGGER.info("chaospoint %s by %s", "enabled" if enabled else "disabled", by)
             case Reloaded(source, True):
-                _log.info("read the plan of source %s", source)
+                LOGGER.info("read the plan of source %s", source)
             case Reloaded() | Reached() | Overflowed() | Standing():
                 pass  # a refusal is logged by who refused, with the cure
 
 
 def _write_end(level: int, ended: RuleDisarmed, never: bool) -> None:
     rule = ended.rule
-    _log.log(
+    LOGGER.log(
         level,
         "%s %s (source %s%s): %d injections in %d reaches, %d woken early%s%s",
         ended.why,
@@ -94,7 +93,7 @@ def _never(rule: ArmedRule) -> str:
 
 
 def _write(level: int, injection: Injection, more: str = "") -> None:
-    _log.log(
+    LOGGER.log(
         level,
         "injected %s at %s: reach %d of %s (%s)%s",
         injection.fault,
