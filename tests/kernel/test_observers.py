@@ -94,6 +94,7 @@ def test_a_logger_of_a_class_of_the_host_stays_of_that_class() -> None:
         logging.setLoggerClass(Theirs)
         import chaospoint
 
+        chaospoint.arm("p", returns=8, registry=chaospoint.Registry())
         found = logging.getLogger("chaospoint")
         found.disabled = True
         assert isinstance(found, Theirs) and found.marked and not found.disabled
