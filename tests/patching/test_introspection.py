@@ -46,7 +46,7 @@ def look(call: Any) -> list[object]:
             inspect.iscoroutinefunction(thing),
             inspect.isgeneratorfunction(thing),
             inspect.isasyncgenfunction(thing),
-            asyncio.iscoroutinefunction(thing),
+            sys.version_info < (3, 14) and asyncio.iscoroutinefunction(thing),  # then deprecated
             thing.__name__,
             thing.__qualname__,
             thing.__module__,

@@ -10,8 +10,8 @@ import os
 import posixpath
 import re
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
-from urllib.parse import unquote, urlsplit
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import SecretStr
 
@@ -114,7 +114,7 @@ def store_url(value: object) -> object:
     directory = "/" + posixpath.normpath(path).lstrip("/")
     if directory == "/" or directory.startswith("/~") or not directory.isprintable():
         raise ValueError("no directory")
-    return PurePosixPath(directory).as_uri()
+    return f"file://{quote(directory)}"
 
 
 def some_text(value: object) -> object:
