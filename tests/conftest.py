@@ -13,6 +13,8 @@ from chaospoint import Registry, _bug, _drive
 from chaospoint._registry import default_registry
 from chaospoint.testing import FakeClock
 
+pytest_plugins = "parallel"
+
 
 @pytest.fixture(autouse=True)
 def _nothing_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:

@@ -80,6 +80,7 @@ needs_forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system ha
 
 
 @needs_forks
+@pytest.mark.ci
 def test_nothing_goes_wrong_when_everything_happens_at_once() -> None:
     tracemalloc.start()
     try:
