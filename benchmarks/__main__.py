@@ -84,7 +84,7 @@ def _options(arguments: Sequence[str] | None) -> Namespace:
         nargs="?",
         const=_DOCS,
         metavar="FOLDER",
-        help="write table and picture into the page benchmarks.md, of docs/ unless told otherwise",
+        help="write table and picture of this Python into benchmarks.md, of docs/ unless given",
     )
     options = parser.parse_args(arguments)
     if options.docs is not None and (options.check or options.only):

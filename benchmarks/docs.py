@@ -1,7 +1,8 @@
-"""The page of the figures: what stands between its two markers is written by the run itself."""
+"""The page of the figures: a run writes the section of the Python that it ran on."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,25 +11,51 @@ from benchmarks.picture import draw
 from benchmarks.row import Result
 from benchmarks.table import markdown
 
-__all__ = ["BEGIN", "END", "PAGE", "PICTURE", "write"]
+__all__ = ["BEGIN", "END", "PAGE", "picture", "write"]
 
 BEGIN = "<!-- measured: begin; written by python -m benchmarks --docs -->"
 END = "<!-- measured: end -->"
-PAGE, PICTURE = "benchmarks.md", "benchmarks.svg"
+PAGE = "benchmarks.md"
+_HEADING = re.compile(r"### \S+ (\d+)\.(\d+)\n")
+
+Minor = tuple[int, int]
+
+
+def picture(minor: Minor) -> str:
+    """Return the name of the picture of a version."""
+    return "benchmarks-{}.{}.svg".format(*minor)
 
 
 def write(results: Sequence[Result], machine: Machine, folder: Path, said: str = "") -> None:
     """Write table and machine into the page in ``folder``, and the picture beside it.
 
+    They replace those of the same version of Python; the sections of other versions stay.
     ``said``: what is to be said of the run.
     """
     page = folder / PAGE
     text = page.read_text(encoding="utf-8")
     before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    inside, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"{PAGE} lacks the line {BEGIN!r} or {END!r}: put both back")
+    sections = _sections(inside)
+    sections[machine.minor] = _section(results, machine, said)
+    made = "\n\n".join(sections[minor] for minor in sorted(sections))
+    page.write_text(f"{before}{BEGIN}\n\n{made}\n\n{END}{after}", encoding="utf-8")
+    draw(results, f"chaospoint beside others. {machine}", folder / picture(machine.minor))
+
+
+def _sections(inside: str) -> dict[Minor, str]:
+    return {
+        (int(heading[1]), int(heading[2])): section.strip()
+        for section in re.split("^(?=### )", inside, flags=re.MULTILINE)
+        if (heading := _HEADING.match(section))
+    }
+
+
+def _section(results: Sequence[Result], machine: Machine, said: str) -> str:
+    major, minor = machine.minor
     told = f"{machine}. {said[:1].upper()}{said[1:]}." if said else f"{machine}."
-    made = f"{told}\n\n{markdown(results)}"
-    page.write_text(f"{before}{BEGIN}\n\n{made}\n{END}{after}", encoding="utf-8")
-    draw(results, f"chaospoint beside others. {machine}", folder / PICTURE)
+    shown = f"![The cost of a call beside others, and injected latency]({picture(machine.minor)})"
+    name = machine.python.split()[0]
+    return f"### {name} {major}.{minor}\n\n{told}\n\n{markdown(results).strip()}\n\n{shown}"

@@ -37,6 +37,12 @@ class Machine:
             packages={name: found for name in _PACKAGES if (found := _version(name))},
         )
 
+    @property
+    def minor(self) -> tuple[int, int]:
+        """The version of the interpreter, without its patch release."""
+        major, minor, *_ = self.python.split()[-1].split(".")
+        return int(major), int(minor)
+
     def __str__(self) -> str:
         packages = ", ".join(f"{name} {number}" for name, number in self.packages.items())
         return (

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -160,7 +162,7 @@ def test_the_docs_are_written_between_the_markers_and_the_picture_is_xml(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.getloadavg", lambda: (0.0, 0.0, 0.0), raising=False)
-    page, picture = tmp_path / docs.PAGE, tmp_path / docs.PICTURE
+    page, picture = tmp_path / docs.PAGE, tmp_path / docs.picture(sys.version_info[:2])
     page.write_text(PAGE)
     assert command.main(["--docs", str(tmp_path)], [rows]) == 0
     text, drawn = page.read_text(), picture.read_text()
@@ -173,6 +175,26 @@ def test_the_docs_are_written_between_the_markers_and_the_picture_is_xml(
     assert "dc:date" not in drawn
     command.main(["--docs", str(tmp_path)], [rows])
     assert (page.read_text(), picture.read_text()) == (text, drawn)
+
+
+def test_each_version_of_python_has_a_section_of_its_own(tmp_path: Path) -> None:
+    page = tmp_path / docs.PAGE
+    page.write_text(PAGE)
+    this = Machine.this()
+    for version in ("3.15.2", "3.9.1", "3.11.7", "3.15.3"):
+        docs.write(results(), replace(this, python=f"CPython {version}"), tmp_path)
+    text = page.read_text()
+    assert re.findall("^### (.*)", text, re.MULTILINE) == [
+        "CPython 3.9",
+        "CPython 3.11",
+        "CPython 3.15",
+    ]
+    assert text.count(markdown(results())) == 3
+    assert "CPython 3.15.3" in text
+    assert "CPython 3.15.2" not in text
+    for shown in re.findall(r"\]\((.*)\)", text):
+        assert (tmp_path / shown).is_file()
+    assert len(list(tmp_path.glob("*.svg"))) == 3
 
 
 def test_a_page_without_markers_is_refused(tmp_path: Path) -> None:
