@@ -63,7 +63,7 @@ FLOORS = (
     "control control.answers control.bodies control.guesses control.journal control.messages"
     " control.metrics control.reconciler control.replies poller reminder",
     "control.dry_run control.operations control.problem control.state settings",
-    "control.audit control.body control.door control.openapi control.query sources",
+    "control.audit control.body control.door control.openapi control.query control.reason sources",
     "control.changes control.views",
     "control.service",
     "control.listener",

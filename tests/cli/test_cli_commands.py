@@ -11,6 +11,7 @@ from cli_kit import Cli, Spy, complaint, said, told
 from chaospoint._registry import Registry
 from chaospoint.arming import arm
 from chaospoint.control.messages import reply
+from chaospoint.stores.store import Store
 
 
 def test_a_fault_is_armed_seen_and_disarmed(
@@ -167,3 +168,15 @@ def test_options_may_stand_before_the_command(cli: Cli, url: str) -> None:
     assert told(cli("--json", "--url", url, "points")) == told(
         cli("points", "--json", "--url", url)
     )
+
+
+@pytest.mark.parametrize("target", ["--url", "--store"])
+def test_the_reason_of_disable_is_shown_until_enable(
+    cli: Cli, url: str, store: Store, target: str
+) -> None:
+    where = [target, url if target == "--url" else store.url]
+    said(cli("disable", "--reason", "checkout is down", *where))
+    assert "checkout is down" in said(cli("status", *where))
+    assert told(cli("status", "--json", *where))["reason"] == "checkout is down"
+    said(cli("enable", *where))
+    assert "checkout is down" not in said(cli("status", *where))

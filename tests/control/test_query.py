@@ -96,7 +96,6 @@ def test_a_number_is_whole_and_within_bounds(word: str) -> None:
         ("DELETE", "/v1/points/payment.charge"),
         ("DELETE", "/v1/points"),
         ("POST", "/v1/points/payment.charge/release"),
-        ("POST", "/v1/disable"),
         ("POST", "/v1/enable"),
     ],
 )

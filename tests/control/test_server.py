@@ -16,6 +16,7 @@ import pytest
 
 from chaospoint._inside import inside
 from chaospoint._registry import Registry
+from chaospoint.control import listener
 from chaospoint.control.listener import Listener
 from chaospoint.control.messages import MAX_BODY, Request
 from chaospoint.control.reconciler import reconciler_of
@@ -99,6 +100,19 @@ def test_two_host_headers_are_refused(server: AdminServer) -> None:
     sent = b"GET /v1/status HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n"
     status, _, document = talk(server, sent)
     assert status == document["status"] == 403
+
+
+def test_a_body_that_never_comes_keeps_nobody_from_disabling(
+    service: Service, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "STOP_SECONDS", 0.05)
+    server = AdminServer(service, "127.0.0.1", 0, token=False, timeout_seconds=60)
+    assert server.open()
+    with closing(server):
+        head = b"POST /v1/disable HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"
+        status, _, document = talk(server, head)
+    assert (status, document["enabled"], document["generation"]) == (200, False, 1)
+    assert not registry.enabled
 
 
 def test_a_slow_client_is_cut_off(server: AdminServer) -> None:

@@ -377,7 +377,6 @@ def test_a_fault_that_the_point_cannot_express_is_422(service: Service) -> None:
 def test_keys_where_none_mean_anything_are_422(service: Service, registry: Registry) -> None:
     for method, path in (
         ("POST", "/v1/enable"),
-        ("POST", "/v1/disable"),
         ("DELETE", "/v1/points"),
         ("DELETE", "/v1/points/db.query"),
     ):
@@ -390,7 +389,7 @@ def test_keys_where_none_mean_anything_are_422(service: Service, registry: Regis
 def test_a_body_of_another_type_is_415(media: str, service: Service) -> None:
     for method, path in (
         ("PUT", "/v1/points/db.query"),
-        ("POST", "/v1/disable"),
+        ("POST", "/v1/enable"),
         ("DELETE", "/v1/points"),
     ):
         response = ask(service, method, path, b"{}", {"content-type": media})

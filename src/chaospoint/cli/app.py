@@ -183,6 +183,7 @@ def _switch(told: Json) -> Table:
             ("generation", told.get("generation")),
             ("refused", told.get("refusal") or None),
             ("changed", by),
+            ("reason", told.get("reason") or None),
             *(("source", one) for one in sources),
             ("points", told.get("points")),
             ("counts", told.get("counts")),

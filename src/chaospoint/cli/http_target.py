@@ -95,9 +95,9 @@ class HttpTarget:
         """Turn the switch on."""
         return self._ask("POST", "/v1/enable")[0]
 
-    def disable(self) -> Json:
+    def disable(self, reason: str) -> Json:
         """Turn the switch off."""
-        return self._ask("POST", "/v1/disable")[0]
+        return self._ask("POST", "/v1/disable", body={"reason": reason} if reason else None)[0]
 
     def close(self) -> None:
         """Close the connection."""

@@ -17,6 +17,7 @@ from chaospoint.cli.target import HeldPlan, Json
 from chaospoint.control.audit import Audit
 from chaospoint.control.changes import EXPIRES_AFTER_SECONDS
 from chaospoint.control.problem import problem_of
+from chaospoint.control.reason import one_line
 from chaospoint.control.state import state_of_worker, state_of_write
 from chaospoint.errors import ChaosError, InvalidPlan, StoreError, UnknownPoint
 from chaospoint.plan import Plan, Rule, parse_rules, seeds
@@ -138,10 +139,14 @@ class StoreTarget:
         )
         return self._status(desired) | told
 
-    def disable(self) -> Json:
+    def disable(self, reason: str) -> Json:
         """Turn the switch off, whatever the store holds and whoever can read it."""
+        reason = one_line(reason)
         desired, told = self._write(
-            "disable", lambda desired: desired.disable(by=_by(), now=time.time()), whatever=True
+            "disable",
+            lambda desired: desired.disable(by=_by(), now=time.time(), reason=reason),
+            whatever=True,
+            reason=reason,
         )
         return self._status(desired) | told
 
@@ -149,9 +154,17 @@ class StoreTarget:
         """Do nothing: a store keeps nothing open for a reader."""
 
     def _write(
-        self, what: str, edit: Edit, *, rules: Sequence[Rule] = (), whatever: bool = False
+        self,
+        what: str,
+        edit: Edit,
+        *,
+        rules: Sequence[Rule] = (),
+        whatever: bool = False,
+        reason: str = "",
     ) -> tuple[Desired, Json]:
-        record = partial(self._audit.record, what, rules=rules, who=_by(), client="shell")
+        record = partial(
+            self._audit.record, what, rules=rules, who=_by(), client="shell", reason=reason
+        )
         try:
             desired = waited_for(updated(self._store, edit, whatever=whatever))
         except ChaosError as error:

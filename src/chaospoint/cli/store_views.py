@@ -45,6 +45,7 @@ def status_of(desired: Desired, *, store: str, points: int, now: float) -> Json:
         "refusal": None,
         "store": store,
         "by": desired.by,
+        "reason": desired.reason,
         "changed_at": instant(desired.at) if desired.generation else None,
         "sources": [],
         "points": points,

@@ -67,8 +67,8 @@ class Target(Protocol):
     def enable(self) -> Json:
         """Turn the switch on."""
 
-    def disable(self) -> Json:
-        """Turn the switch off."""
+    def disable(self, reason: str) -> Json:
+        """Turn the switch off; the reason, if there is one, is kept."""
 
     def close(self) -> None:
         """Let go of what was opened."""

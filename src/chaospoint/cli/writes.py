@@ -143,6 +143,7 @@ def enable(
 
 def disable(
     context: typer.Context,
+    reason: Annotated[str, typer.Option(help="Why; it is kept and shown until `enable`.")] = "",
     url: UrlOption = None,
     store: StoreOption = None,
     json: JsonOption = False,
@@ -152,5 +153,5 @@ def disable(
     It stops every effect and disarms everything; nothing can be armed until `enable`.
     """
     with session(context, url, store, json) as here:
-        answer = here.target.disable()
+        answer = here.target.disable(reason)
         here.written(answer, Text(f"disabled, {tables.acknowledged(answer)}"))

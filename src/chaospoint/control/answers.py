@@ -97,6 +97,7 @@ class Status(Answer):
     generation: Whole
     refusal: str = Field(description="why this process is not as the store says, or empty")
     by: str = Field(description="who made the latest change")
+    reason: str = Field(description="why it was disabled, if somebody said so, or empty")
     changed_at: Instant | None
     sources: list[EnvReport | FileReport]
     points: Whole

@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 from chaospoint._inside import transparent
 from chaospoint.config import start
-from chaospoint.control.messages import MAX_BODY, Request, Response, fold
+from chaospoint.control.messages import MAX_BODY, STOP_SECONDS, Request, Response, fold
 from chaospoint.control.service import Service, Steps
 from chaospoint.settings import read_settings
 
@@ -50,13 +51,6 @@ def app(service: Service | None = None) -> App:
 
 
 async def _http(service: Service, scope: Message, receive: Receive, send: Send) -> None:
-    body, more = b"", True
-    while more and len(body) <= MAX_BODY:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
     path, root = scope["path"], scope.get("root_path", "").rstrip("/")
     if root and path.startswith(root + "/"):  # a mounted app sees the whole path
         path = path[len(root) :]
@@ -66,7 +60,15 @@ async def _http(service: Service, scope: Message, receive: Receive, send: Send) 
     headers.pop("transfer-encoding", None)  # the server has undone it
     client = scope.get("client") or ("", 0)
     query = scope.get("query_string", b"").decode("latin-1")
-    request = Request(scope["method"], path, headers, body, str(client[0]), query)
+    request = Request(scope["method"], path, headers, b"", str(client[0]), query)
+    if service.stop_first(request):
+        try:
+            body = await asyncio.wait_for(_body(receive), STOP_SECONDS)
+        except TimeoutError:
+            body = None
+    elif (body := await _body(receive)) is None:
+        return
+    request = replace(request, body=body or b"")
     response = await _driven(service.steps(request))
     if response.delay_seconds:
         await asyncio.sleep(response.delay_seconds)
@@ -78,6 +80,18 @@ async def _http(service: Service, scope: Message, receive: Receive, send: Send) 
         }
     )
     await send({"type": "http.response.body", "body": response.body})
+
+
+async def _body(receive: Receive) -> bytes | None:
+    """Return the body, or somewhat more than its limit; None if the client has gone."""
+    body, more = b"", True
+    while more and len(body) <= MAX_BODY:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    return body
 
 
 async def _driven(steps: Steps) -> Response:

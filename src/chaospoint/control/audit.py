@@ -39,8 +39,9 @@ class Audit:
     """The audit log at ``path``; without one each entry is a line of the logger alone.
 
     An entry is an INFO line of the logger ``chaospoint.audit`` and a line of JSON in the file:
-    ``at`` (UTC), ``who``, ``from``, ``what``, ``status``, ``generation``, ``rules`` or ``detail``
-    where there are any, and ``pid``. Safe from any thread and process; raises nothing.
+    ``at`` (UTC), ``who``, ``from``, ``what``, ``status``, ``generation``, ``rules``, ``detail``
+    or ``reason`` where there are any, and ``pid``. Safe from any thread and process; raises
+    nothing.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -65,14 +66,15 @@ class Audit:
         generation: int | None = None,
         rules: Sequence[Rule] = (),
         detail: str = "",
+        reason: str = "",
         strange: bool = False,
     ) -> None:
         """Write down that ``who`` asked from ``client`` for ``what``, and how it was answered.
 
         ``status`` is None if nobody waited for the answer.
         ``what``: method and path. ``rules``: those put, of which the values of ``where`` are not
-        shown. ``detail``: why it was refused. ``strange``: who asked was not let in, so the file
-        is spared: anybody could fill the disk.
+        shown. ``detail``: why it was refused. ``reason``: why somebody disabled. ``strange``: the
+        client was not let in, so the file is spared: anybody could fill the disk.
         """
         entry: dict[str, object] = {
             "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -85,6 +87,8 @@ class Audit:
         }
         if detail:
             entry["detail"] = _short(detail)
+        if reason:
+            entry["reason"] = _short(reason)
         if rules:
             entry["rules"] = _fitting(map(shown, rules), len(rules), MAX_LINE - len(_line(entry)))
         line = _line(entry)

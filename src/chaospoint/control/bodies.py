@@ -20,13 +20,16 @@ from chaospoint.models.exception_spec import NAME_SCHEMA
 from chaospoint.models.kinds import kinds, verbs
 from chaospoint.plan import Plan, Rule
 
-__all__ = ["PLAN", "RULE", "body_schemas", "ref", "schemas_of"]
+__all__ = ["ANYTHING", "PLAN", "RULE", "body_schemas", "ref", "schemas_of"]
 
 Schema = dict[str, Any]
 
 PLAN: Final = "Plan"
 RULE: Final = "PointRule"
 """The names of the schemas of the two bodies."""
+
+ANYTHING: Final = "Anything"
+"""The name of the body that is never refused."""
 
 _FROM_CODE = ("call",)  # a kind that no data can say
 _SPACE = r"[\s\x1c-\x1f\x85]*"
@@ -109,7 +112,13 @@ def body_schemas() -> dict[str, Schema]:
         "ExceptionName": NAME_SCHEMA,
     }
     shared = {name: _shared(schema, named) for name, schema in told.items()}
-    return {**named, **shared, "Exception": _shared(CHOICE_SCHEMA, {"ExceptionName": NAME_SCHEMA})}
+    anything = {"description": "Whatever it is, the request is carried out."}
+    return {
+        **named,
+        **shared,
+        ANYTHING: anything,
+        "Exception": _shared(CHOICE_SCHEMA, {"ExceptionName": NAME_SCHEMA}),
+    }
 
 
 def _name(kind: str) -> str:

@@ -12,6 +12,7 @@ from functools import partial
 from time import time
 from typing import TYPE_CHECKING
 
+from chaospoint._logger import LOGGER
 from chaospoint._registry import Registry
 from chaospoint.control.problem import Problem
 from chaospoint.control.reconciler import Reconciler, reconciler_of
@@ -142,16 +143,19 @@ class Changes:
         """Turn the master switch on, in every process."""
         return (yield from self._write(lambda desired: desired.enable(by=by, now=time())))
 
-    def disable(self, *, by: str) -> Written:
+    def disable(self, *, by: str, reason: str = "") -> Written:
         """Turn the master switch off, in every process, whatever else is broken.
 
         Here it is off before anything else is tried.
         """
         self._registry.disable(by=by)
+        if reason:
+            LOGGER.info("chaospoint was disabled by %s: %s", by, reason)
         try:
             return (
                 yield from self._write(
-                    lambda desired: desired.disable(by=by, now=time()), whatever=True
+                    lambda desired: desired.disable(by=by, now=time(), reason=reason),
+                    whatever=True,
                 )
             )
         except StoreError as error:

@@ -22,7 +22,7 @@ from chaospoint.settings import Permission, Settings, permission, split_address
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-__all__ = ["OPEN_ENVIRONMENTS", "READS", "Caller", "Door", "is_loopback"]
+__all__ = ["DISABLE", "OPEN_ENVIRONMENTS", "READS", "Caller", "Door", "is_loopback"]
 
 OPEN_ENVIRONMENTS = frozenset({"local", "dev", "development", "test", "ci"})
 """Where a client without a token may write."""
@@ -40,10 +40,9 @@ _FORWARDED = (
 )
 _EVERYWHERE = frozenset({"0.0.0.0", "::"})  # addresses to bind, never the name of a machine
 _TOKEN_CURE = "set CHAOSPOINT_ADMIN_TOKEN in the service and send 'Authorization: Bearer ...'"
-_DISABLE = (
-    "POST",
-    "/v1/disable",
-)  # who has the token may stop what code armed where nothing may arm
+
+DISABLE = ("POST", "/v1/disable")
+"""The request that stops everything; the control token allows it also where nothing may arm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +94,7 @@ class Door:
         elif caller.name in ("wrong token", "no token"):
             raise self._unknown(caller)
         if request.method not in READS:
-            self._may_write(caller, stops=(request.method, request.path) == _DISABLE)
+            self._may_write(caller, stops=(request.method, request.path) == DISABLE)
         return caller
 
     def caller(self, request: Request) -> Caller:

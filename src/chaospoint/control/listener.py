@@ -12,6 +12,7 @@ import os
 import selectors
 import socket
 import sys
+from dataclasses import replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from socketserver import TCPServer, ThreadingMixIn
@@ -21,7 +22,14 @@ from typing import Any
 from urllib.parse import unquote
 
 from chaospoint._inside import transparent
-from chaospoint.control.messages import MAX_BODY, Request, Response, bytes_to_read, fold
+from chaospoint.control.messages import (
+    MAX_BODY,
+    STOP_SECONDS,
+    Request,
+    Response,
+    bytes_to_read,
+    fold,
+)
 from chaospoint.control.problem import Problem
 from chaospoint.control.replies import Replies
 from chaospoint.control.service import Service
@@ -206,17 +214,26 @@ class _Handler(BaseHTTPRequestHandler):
         headers = fold(self.headers.items())
         size = bytes_to_read(headers)
         path, _, query = self.path.partition("?")
-        request = Request(
-            self.command,
-            unquote(path),
-            headers,
-            self.rfile.read(size) if size else b"",
-            str(self.client_address[0]),
-            query,
-        )
+        client = str(self.client_address[0])
+        request = Request(self.command, unquote(path), headers, b"", client, query)
+        stops = self.server.service.stop_first(request)
+        body = self._read(size, stops) if size else b""
         self.server.heard(self.connection)
-        self._answer(request)
-        self._drain(headers.get("content-length", ""), len(request.body))
+        self._answer(replace(request, body=b"" if body is None else body))
+        if body is not None:
+            self._drain(headers.get("content-length", ""), len(body))
+
+    def _read(self, size: int, stops: bool) -> bytes | None:
+        """Return the body; None if it does not come in time with a request that stops all."""
+        if not stops:
+            return self.rfile.read(size)
+        self.connection.settimeout(STOP_SECONDS)
+        try:
+            return self.rfile.read(size)
+        except OSError:
+            return None
+        finally:
+            self.connection.settimeout(self.server.timeout_seconds)
 
     do_HEAD = do_PUT = do_DELETE = do_POST = do_GET  # noqa: N815
     # These mean nothing anywhere here, which the service is to say.

@@ -22,7 +22,7 @@ from chaospoint.control.answers import (
     WrittenPlan,
     WrittenRelease,
 )
-from chaospoint.control.bodies import PLAN, RULE
+from chaospoint.control.bodies import ANYTHING, PLAN, RULE
 from chaospoint.control.journal import SIZE
 from chaospoint.models.point_pattern import PATTERN
 
@@ -53,6 +53,11 @@ PARAMETERS: Final[dict[str, Object]] = {
         "in": "query",
         "description": "how many injections at most",
         "schema": {"type": "integer", "minimum": 1, "maximum": SIZE, "default": 100},
+    },
+    "reason": {
+        "in": "query",
+        "description": "why; it may stand in the body as well, under `reason`",
+        "schema": {"type": "string"},
     },
     "If-Match": {
         "in": "header",
@@ -185,7 +190,9 @@ OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
             "disable",
             "Turn the master switch off, and disarm everything.",
             (Switched,),
-            refusals=(*_BODY, 503),
+            ("reason",),
+            (503,),
+            ANYTHING,
         )
     },
     "/v1/injections": {

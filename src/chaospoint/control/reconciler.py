@@ -173,7 +173,7 @@ class Reconciler:
         except StoreError:
             return  # the first round says it
         if not desired.enabled:
-            self._registry.disable(by=desired.by)
+            self._registry.disable(by=desired.disabled_by)
 
     def _make_round(self) -> None:
         if self._left:
@@ -222,7 +222,9 @@ class Reconciler:
         if last.enabled:
             return
         try:
-            self.store.update(lambda desired: desired.disable(by=last.by, now=time()))
+            self.store.update(
+                lambda desired: desired.disable(by=last.by, now=time(), reason=last.reason)
+            )
         except StoreError as error:
             _log.warning("the store %s cannot be told that it is off: %s", self.store.url, error)
 
@@ -234,7 +236,7 @@ class Reconciler:
         """
         registry = self._registry
         if not desired.enabled:
-            registry.disable(by=desired.by)
+            registry.disable(by=desired.disabled_by)
         since = min((one.started_at for one in self.store.workers()), default=time())
         for order in desired.orders:
             if order.what == "disarm" and order.at >= since:
@@ -252,7 +254,7 @@ class Reconciler:
             registry.replace((), source=self.source, by=desired.by)
             self._in_force = {}
         if desired.disabled > known:
-            registry.disable(by=desired.by)
+            registry.disable(by=desired.disabled_by)
         if desired.enabled and desired.switched > known:
             registry.enable(by=desired.by)
         for order in desired.orders:

@@ -18,7 +18,7 @@ from chaospoint._registry import Registry, default_registry
 from chaospoint.control.audit import Audit
 from chaospoint.control.body import no_keys, plan_keys, rule_keys
 from chaospoint.control.changes import Changes, Written
-from chaospoint.control.door import READS, Door
+from chaospoint.control.door import DISABLE, READS, Door
 from chaospoint.control.dry_run import preview
 from chaospoint.control.journal import SIZE
 from chaospoint.control.messages import Request, Response, reply
@@ -26,6 +26,7 @@ from chaospoint.control.metrics import scrape
 from chaospoint.control.openapi import document
 from chaospoint.control.problem import Problem, problem_of
 from chaospoint.control.query import flag, number, parameters
+from chaospoint.control.reason import reason_of
 from chaospoint.control.reconciler import reconciler_of
 from chaospoint.control.views import Views
 from chaospoint.errors import ChaosError
@@ -51,6 +52,7 @@ class _Change:
     generation: int | None = None
     rules: Sequence[Rule] = ()
     detail: str = ""
+    reason: str = ""
     let_in: bool = False
 
 
@@ -94,10 +96,11 @@ class _Call:
 
 @dataclass(frozen=True, slots=True)
 class _Route:
-    """Who answers, and the parameters there are; a write says what it changes."""
+    """What answers, and the parameters it takes; ``lenient``: others are no error."""
 
     answer: Callable[[_Call], Response | Steps]
     parameters: frozenset[str] = field(default=frozenset())
+    lenient: bool = False
 
 
 class Service:
@@ -131,7 +134,7 @@ class Service:
             },
             f"{_POINTS}{{name}}/release": {"POST": _Route(self._release)},
             "/v1/enable": {"POST": _Route(self._enable)},
-            "/v1/disable": {"POST": _Route(self._disable)},
+            "/v1/disable": {"POST": _Route(self._disable, frozenset({"reason"}), lenient=True)},
             "/v1/injections": {
                 "GET": _Route(self._injections, frozenset({"point", "limit"})),
             },
@@ -150,6 +153,21 @@ class Service:
             limits=settings.limits,
             audit=Audit.of(settings),
         )
+
+    def stop_first(self, request: Request) -> bool:
+        """Disable this process if the request asks for that, before its body is there.
+
+        Return whether it does: then the body is not worth waiting for. `steps` does the rest.
+        """
+        if (request.method, request.path) != DISABLE:
+            return False
+        with transparent():
+            try:
+                self._door.check(request)
+            except Problem:
+                return False  # the answer tells why
+            self._registry.disable(by=f"http {request.client or 'local'}")
+        return True
 
     def answer(self, request: Request) -> Response:
         """Return the answer to ``request``; waits on this thread for the other workers."""
@@ -188,6 +206,7 @@ class Service:
             generation=change.generation,
             rules=change.rules,
             detail=change.detail,
+            reason=change.reason,
             strange=not change.let_in and caller.name in ("wrong token", "no token"),
         )
 
@@ -213,7 +232,8 @@ class Service:
                 f"{request.method} means nothing at {request.path!r}; there are {allow}",
                 headers={"allow": allow},
             )
-        call = _Call(request, name, parameters(request, route.parameters), change)
+        query = {} if route.lenient else parameters(request, route.parameters)
+        call = _Call(request, name, query, change)
         answer = route.answer(call)
         if isinstance(answer, Response):
             return answer
@@ -309,13 +329,15 @@ class Service:
         return reply(200, (yield from call.written(change)))
 
     def _enable(self, call: _Call) -> Steps:
+        no_keys(call.request)
         return self._switch(call, self._changes.enable(by=call.by))
 
     def _disable(self, call: _Call) -> Steps:
-        return self._switch(call, self._changes.disable(by=call.by))
+        """Disable, whatever the body holds; a reason in it is kept."""
+        call.change.reason = reason = reason_of(call.request)
+        return self._switch(call, self._changes.disable(by=call.by, reason=reason))
 
     def _switch(self, call: _Call, change: Written) -> Steps:
-        no_keys(call.request)
         done = yield from call.written(change)
         return reply(200, {**self._views.status(), **done})
 

@@ -60,11 +60,12 @@ class Views:
             "environment": self._door.environment,
             "allowed": permission.allowed,
             "may_arm": registry.enabled and permission.allowed,
-            "why": _why(permission, registry.enabled),
+            "why": _why(permission, registry.enabled, desired.reason),
             "store": reconciler.store.url,
             "generation": desired.generation,
             "refusal": reconciler.refusal,
             "by": desired.by,
+            "reason": desired.reason,
             "changed_at": instant(desired.at) if desired.generation else None,
             "sources": reports(registry),
             "points": len(registry.points()),
@@ -151,9 +152,10 @@ class Views:
         return state_of_rules(self._registry.board, rules, point)
 
 
-def _why(permission: Permission, enabled: bool) -> str:
+def _why(permission: Permission, enabled: bool, reason: str) -> str:
     if enabled:
         return permission.why
+    off = f"the master switch is off ({reason})" if reason else "the master switch is off"
     if not permission.allowed:
-        return f"{permission.why}; and the master switch is off"
-    return f"the master switch is off; POST /v1/enable ends that ({permission.why})"
+        return f"{permission.why}; and {off}"
+    return f"{off}; POST /v1/enable ends that ({permission.why})"

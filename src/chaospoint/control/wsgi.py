@@ -7,6 +7,7 @@ believed.  A wrong token is refused at once: holding that back would take a thre
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,15 @@ def app(service: Service | None = None) -> WSGIApplication:
 
     def admin(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         with transparent():
-            response = home.answer(_request(environ))
+            request, size = _request(environ)
+            stops = home.stop_first(request)
+            try:
+                body = environ["wsgi.input"].read(size) if size else b""
+            except OSError:
+                if not stops:
+                    raise
+                body = b""
+            response = home.answer(replace(request, body=body))
             phrase = HTTPStatus(response.status).phrase
             start_response(f"{response.status} {phrase}", list(response.headers.items()))
         return [response.body]
@@ -42,21 +51,23 @@ def app(service: Service | None = None) -> WSGIApplication:
     return admin
 
 
-def _request(environ: WSGIEnvironment) -> Request:
+def _request(environ: WSGIEnvironment) -> tuple[Request, int]:
+    """Return the request without its body, and how many bytes of that are to be read."""
     headers = fold(_headers(environ))
     size = bytes_to_read(headers)
     if "content-length" not in headers and environ.get("wsgi.input_terminated"):
         # The server has undone the transfer encoding, and marks where the body ends.
         headers.pop("transfer-encoding", None)
         size = MAX_BODY + 1
-    return Request(
+    request = Request(
         environ["REQUEST_METHOD"],
         environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace"),
         headers,
-        environ["wsgi.input"].read(size) if size else b"",
+        b"",
         environ.get("REMOTE_ADDR", ""),
         environ.get("QUERY_STRING", ""),
     )
+    return request, size
 
 
 def _headers(environ: WSGIEnvironment) -> Iterator[tuple[str, str]]:

@@ -146,7 +146,8 @@ class Desired(Model):
     the master switch, ``switched`` the generation in which it was turned last, and
     ``disabled`` that in which it was turned off last.
     ``entries`` are in the order in which they are tried. ``orders`` are the latest ones, the
-    oldest first. ``by`` and ``at`` tell of the latest change.
+    oldest first. ``by`` and ``at`` tell of the latest change. ``reason``: why it was disabled, if
+    somebody said so.
     """
 
     version: Literal[1] = VERSION
@@ -159,6 +160,7 @@ class Desired(Model):
     orders: Annotated[tuple[Order, ...], _models(Order)] = ()
     by: Text = ""
     at: Instant = 0.0
+    reason: Text = ""
 
     def _is_set(self, name: str) -> bool:
         return name == "version" or super()._is_set(name)
@@ -251,14 +253,20 @@ class Desired(Model):
         """Order every process to let go of the calls that a pause holds there."""
         return self._order("release", pattern, by, now)
 
-    def disable(self, *, by: str, now: float) -> Self:
+    def disable(self, *, by: str, now: float, reason: str = "") -> Self:
         """Turn the switch off, and empty the plan."""
         after = self.generation + 1
-        return self._next(by, now, enabled=False, switched=after, disabled=after, entries=())
+        off = {"enabled": False, "switched": after, "disabled": after, "reason": reason}
+        return self._next(by, now, entries=(), **off)
 
     def enable(self, *, by: str, now: float) -> Self:
         """Turn the switch on."""
-        return self._next(by, now, enabled=True, switched=self.generation + 1)
+        return self._next(by, now, enabled=True, switched=self.generation + 1, reason="")
+
+    @property
+    def disabled_by(self) -> str:
+        """Who disabled, with the reason."""
+        return f"{self.by}: {self.reason}" if self.reason else self.by
 
     def _order(
         self, what: Literal["disarm", "release"], pattern: str, by: str, now: float, **more: Any
