@@ -292,6 +292,21 @@ class Board:
             for text in remarks:
                 say(logging.WARNING, "%s (armed by %s)", text, rule.source)
 
+    def renew(self, source: Source, key: str, seconds: float) -> bool:
+        """Have the rule of a source that has this key expire after so many seconds from now.
+
+        Its counts stay. Return False if its old deadline came first.
+        """
+        deadline = self.clock.monotonic() + seconds
+        with arming:
+            found = [rule for rule in self._plans[source] if rule.terms.key == key]
+            if any(rule.why == "expired" for rule in found):
+                return False
+            for rule in found:
+                rule.deadline = deadline
+            arming.later(partial(self.keeper.start, deadline))
+        return True
+
     def expire(self) -> None:
         """Disarm the rules whose time has come."""
         now = self.clock.monotonic()

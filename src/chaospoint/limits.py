@@ -61,11 +61,14 @@ class Limits:
                 )
         self._check_spans(rule, name)
 
-    def _check_spans(self, rule: Rule, name: str) -> None:
-        stays = rule.expires_after
-        if stays is not None and _passes(stays, self.max_expires_after):
-            what = f"expires_after={written(stays)}"
+    def check_lifetime(self, seconds: float | None, name: str) -> None:
+        """Raise `LimitExceeded` for a rule that stays armed for too long."""
+        if seconds is not None and _passes(seconds, self.max_expires_after):
+            what = f"expires_after={written(seconds)}"
             raise LimitExceeded(_beyond(name, what, "MAX_EXPIRES_AFTER", self.max_expires_after))
+
+    def _check_spans(self, rule: Rule, name: str) -> None:
+        self.check_lifetime(rule.expires_after, name)
         spans = [_stated(fault) for fault in rule.faults]
         delay = _sum(delay for delay, _ in spans)
         if _passes(delay, self.max_latency):

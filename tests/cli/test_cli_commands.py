@@ -180,3 +180,21 @@ def test_the_reason_of_disable_is_shown_until_enable(
     assert told(cli("status", "--json", *where))["reason"] == "checkout is down"
     said(cli("enable", *where))
     assert "checkout is down" not in said(cli("status", *where))
+
+
+@pytest.mark.parametrize("target", ["--url", "--store"])
+def test_renew_moves_the_deadline_of_what_stands(
+    cli: Cli, url: str, store: Store, target: str
+) -> None:
+    where = [target, url if target == "--url" else store.url]
+    message = complaint(cli("renew", "db.query", *where), 1)
+    assert "has not expired" in message
+    said(cli("arm", "db.query", "latency(1s)", "--expires-after", "1m", *where))
+    done = told(cli("renew", "db.*", "--expires-after", "1h", "--json", *where))
+    assert done["renewed"] == 1
+    assert 3590 < done["rules"][0]["seconds_left"] <= 3600
+    text = said(cli("renew", "db.query", *where))
+    assert text.startswith("db.query: 1 renewed, in force in")
+    assert "not a duration" in complaint(
+        cli("renew", "db.query", "--expires-after", "soon", *where), 1
+    )

@@ -17,7 +17,7 @@ from chaospoint.cli.rule_keys import read_pattern
 from chaospoint.cli.session import Common, JsonOption, StoreOption, UrlOption, session
 from chaospoint.cli.target import Json
 from chaospoint.cli.watching import watch as watch_target
-from chaospoint.cli.writes import arm, disable, disarm, enable, release
+from chaospoint.cli.writes import arm, disable, disarm, enable, release, renew
 from chaospoint.launch import launch
 from chaospoint.plan import load_plan
 
@@ -120,6 +120,7 @@ def injections(
 app.command()(arm)
 app.command()(disarm)
 app.command()(release)
+app.command()(renew)
 app.command()(disable)
 app.command()(enable)
 

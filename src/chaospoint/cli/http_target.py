@@ -91,6 +91,11 @@ class HttpTarget:
         """Release."""
         return self._ask("POST", f"/v1/points/{pattern}/release")[0]
 
+    def renew(self, pattern: str, expires_after: str | None) -> Json:
+        """Renew."""
+        body = None if expires_after is None else {"expires_after": expires_after}
+        return self._ask("POST", f"/v1/points/{pattern}/renew", body=body)[0]
+
     def enable(self) -> Json:
         """Turn the switch on."""
         return self._ask("POST", "/v1/enable")[0]

@@ -9,12 +9,14 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from getpass import getuser
+from typing import Any
 
 from chaospoint._names import matches, nearest
 from chaospoint.cli.failure import ExitCode, Failure, refused
 from chaospoint.cli.store_views import live, points_of, rules_of, status_of
 from chaospoint.cli.target import HeldPlan, Json
 from chaospoint.control.audit import Audit
+from chaospoint.control.bodies import Renewal
 from chaospoint.control.changes import EXPIRES_AFTER_SECONDS
 from chaospoint.control.problem import problem_of
 from chaospoint.control.reason import one_line
@@ -132,6 +134,22 @@ class StoreTarget:
         )
         return told | {"released": None, "remarks": _remarks(unknown)}
 
+    def renew(self, pattern: str, expires_after: str | None) -> Json:
+        """Renew what stands there."""
+        keys: dict[str, Any] = {"expires_after": expires_after}
+        seconds = Renewal(**keys).expires_after
+
+        def edit(desired: Desired) -> Desired:
+            now = time.time()
+            if not desired.live(pattern, now):
+                raise _nothing_to_renew(pattern)
+            return desired.renew(pattern, seconds, by=_by(), now=now)
+
+        desired, told = self._write(f"renew {pattern}", edit)
+        now = time.time()
+        rules = rules_of(desired.live(pattern, now), now)
+        return told | {"renewed": len(rules), "rules": rules}
+
     def enable(self) -> Json:
         """Turn the switch on."""
         desired, told = self._write(
@@ -220,6 +238,17 @@ def _stale(tag: str, generation: int) -> Failure:
         "detail": f"the plan was changed meanwhile: generation {tag} was read, and there is "
         f"{generation}",
         "cure": "look at it again with `chaospoint plan diff`, or apply with --force",
+    }
+    return Failure(ExitCode.REFUSED, document)
+
+
+def _nothing_to_renew(pattern: str) -> Failure:
+    document = {
+        "type": "urn:chaospoint:problem:nothing-to-renew",
+        "title": "Nothing to renew",
+        "status": 404,
+        "detail": f"no rule stands in the store at {pattern!r} that has not expired",
+        "cure": "arm it again with `chaospoint arm`; `chaospoint plan show` lists what stands",
     }
     return Failure(ExitCode.REFUSED, document)
 

@@ -64,6 +64,9 @@ class Target(Protocol):
     def release(self, pattern: str) -> Json:
         """Let go of the calls that a pause holds there."""
 
+    def renew(self, pattern: str, expires_after: str | None) -> Json:
+        """Move the deadlines of the rules put on what ``pattern`` matches."""
+
     def enable(self) -> Json:
         """Turn the switch on."""
 

@@ -12,7 +12,7 @@ from chaospoint.cli.output import plain
 from chaospoint.cli.rule_keys import read_pattern, read_rule
 from chaospoint.cli.session import JsonOption, StoreOption, UrlOption, session
 
-__all__ = ["arm", "disable", "disarm", "enable", "release"]
+__all__ = ["arm", "disable", "disarm", "enable", "release", "renew"]
 
 PatternArgument = Annotated[
     str, typer.Argument(metavar="PATTERN", help="The name of a point, or a glob: db.*")
@@ -127,6 +127,26 @@ def release(
         count = answer.get("released")
         released = "released" if count is None else f"{count} released"
         here.written(answer, Text(plain(f"{pattern}: {released}, {tables.acknowledged(answer)}")))
+
+
+def renew(
+    context: typer.Context,
+    pattern: PatternArgument,
+    expires_after: Annotated[
+        str | None, typer.Option(help="From now; as long as it was armed for if not given.")
+    ] = None,
+    url: UrlOption = None,
+    store: StoreOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Move the deadline of a rule; its counts stay.
+
+    chaospoint renew payment.charge --expires-after 30m
+    """
+    with session(context, url, store, json) as here:
+        answer = here.target.renew(read_pattern(pattern), expires_after)
+        what = f"{pattern}: {answer.get('renewed')} renewed, {tables.acknowledged(answer)}"
+        here.written(answer, Text(plain(what)), tables.rules(answer.get("rules") or ()))
 
 
 def enable(

@@ -25,6 +25,7 @@ __all__ = [
     "WrittenDisarm",
     "WrittenPlan",
     "WrittenRelease",
+    "WrittenRenewal",
 ]
 
 Instant = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
@@ -204,6 +205,13 @@ class WrittenRelease(Written):
     released: Whole = Field(description="how many calls of this process that were")
 
 
+class WrittenRenewal(Written):
+    """Deadlines are moved."""
+
+    renewed: Whole = Field(description="how many rules of the store that are")
+    rules: list[RuleState] = Field(description="how they stand in the process that answers")
+
+
 class Switched(Written, Status):
     """The master switch was turned."""
 
@@ -284,5 +292,6 @@ ANSWERS: tuple[type[BaseModel], ...] = (
     WrittenDisarm,
     WrittenPlan,
     WrittenRelease,
+    WrittenRenewal,
 )
 """Those that stand alone, and hold the others."""

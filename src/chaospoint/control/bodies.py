@@ -15,12 +15,14 @@ import pydantic.type_adapter  # noqa: F401 - or pydantic imports it at the first
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
 
+from chaospoint.models.durations import Lifetime
 from chaospoint.models.exception_choice import CHOICE_SCHEMA
 from chaospoint.models.exception_spec import NAME_SCHEMA
 from chaospoint.models.kinds import kinds, verbs
+from chaospoint.models.model import Model
 from chaospoint.plan import Plan, Rule
 
-__all__ = ["ANYTHING", "PLAN", "RULE", "body_schemas", "ref", "schemas_of"]
+__all__ = ["ANYTHING", "PLAN", "RENEWAL", "RULE", "Renewal", "body_schemas", "ref", "schemas_of"]
 
 Schema = dict[str, Any]
 
@@ -28,12 +30,21 @@ PLAN: Final = "Plan"
 RULE: Final = "PointRule"
 """The names of the schemas of the two bodies."""
 
+RENEWAL: Final = "Renewal"
+"""The name of the body that moves deadlines; it may be left out."""
+
 ANYTHING: Final = "Anything"
 """The name of the body that is never refused."""
 
 _FROM_CODE = ("call",)  # a kind that no data can say
 _SPACE = r"[\s\x1c-\x1f\x85]*"
 _PREFIX = rf"(([0-9]+(\.[0-9]*)?|\.[0-9]+){_SPACE}[%*]{_SPACE})*"
+
+
+class Renewal(Model):
+    """A new deadline, counted from now; if it is left out, as long as the rule was armed for."""
+
+    expires_after: Lifetime = None
 
 
 class _Plain(GenerateJsonSchema):
@@ -70,7 +81,7 @@ def body_schemas() -> dict[str, Schema]:
     """Return the schemas of a plan, of what is put on one name, and of all that is in them."""
     known = {kind: model for kind, model in kinds().items() if kind not in _FROM_CODE}
     own = {kind: model for kind, model in known.items() if model is not None}
-    models = schemas_of([*own.values(), Rule, Plan], "validation")
+    models = schemas_of([*own.values(), Rule, Plan, Renewal], "validation")
     faults = {_name(kind): _fault(models[model.__name__]) for kind, model in own.items()}
     added = [
         {"type": "object", "properties": {"kind": {"const": kind}}, "required": ["kind"]}
@@ -104,6 +115,7 @@ def body_schemas() -> dict[str, Schema]:
         "Rule": {**rule, "description": "A rule as it is kept; it can be put as it is."},
         RULE: {"anyOf": _rules(keys, _short_keys(models))},
         "PlanRule": {"anyOf": [*_rules(keys, _short_keys(models), "point"), line]},
+        RENEWAL: models[RENEWAL],
         PLAN: {**plan, "description": "All rules that are to be in force."},
     }
     named = {

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from chaospoint.control.bodies import Renewal
 from chaospoint.control.messages import MAX_BODY, Request
 from chaospoint.control.problem import Problem
 from chaospoint.models import strict_json
 
-__all__ = ["no_keys", "plan_keys", "rule_keys"]
-
+__all__ = ["lifetime", "no_keys", "plan_keys", "rule_keys"]
 
 _CURE = 'send the keys of a rule, such as {"latency": "200ms"}, or {"rule": "latency(200ms)"}'
 
@@ -41,6 +43,13 @@ def plan_keys(request: Request) -> dict[str, object]:
     if not request.body:
         raise Problem(400, "empty-plan", "the plan is missing", cure='send {"rules": [...]}')
     return keys
+
+
+def lifetime(request: Request) -> float | None:
+    """Return the seconds under ``expires_after``; None without them. Raise the `Problem` or
+    `InvalidPlan` of the body."""
+    keys: dict[str, Any] = _keys(request)
+    return Renewal(**keys).expires_after
 
 
 def no_keys(request: Request) -> None:

@@ -128,6 +128,36 @@ class Changes:
 
         return (yield from self._write(edit, count="disarmed"))
 
+    def renew(
+        self, pattern: str, seconds: float | None, *, by: str, expected: int | None = None
+    ) -> Written:
+        """Move the deadlines of the rules on what ``pattern`` matches, in every process.
+
+        They expire ``seconds`` from now; None: each as long as it was armed for. Says how many
+        rules that are. Raises `Problem` (404) if there is none, `LimitExceeded` beyond a limit.
+        """
+        self._limits.check_lifetime(seconds, repr(pattern))
+        renewed = 0
+
+        def edit(desired: Desired) -> Desired:
+            nonlocal renewed
+            _expect(desired, expected)
+            now = time()
+            renewed = len(desired.live(pattern, now))
+            if not renewed:
+                raise Problem(
+                    404,
+                    "nothing-to-renew",
+                    f"no rule stands at {pattern!r} that came over HTTP or a store and has not "
+                    "expired",
+                    name=pattern,
+                    cure=f"PUT /v1/points/{pattern} arms one; other sources keep their deadlines",
+                )
+            return desired.renew(pattern, seconds, by=by, now=now)
+
+        done = yield from self._write(edit)
+        return done | {"renewed": renewed}
+
     def release(self, pattern: str, *, by: str) -> Written:
         """Let go of the calls that a pause holds at the matching points, in every process.
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from chaospoint._version import __version__
 from chaospoint.control.answers import ANSWERS, ProblemDocument
-from chaospoint.control.bodies import ANYTHING, body_schemas, ref, schemas_of
+from chaospoint.control.bodies import PLAN, RULE, body_schemas, ref, schemas_of
 from chaospoint.control.operations import (
     HEADERS,
     OPERATIONS,
@@ -83,7 +83,7 @@ def _operation(one: Operation, tokens: list[str]) -> Object:
         told["parameters"] = [{"name": name, **PARAMETERS[name]} for name in one.parameters]
     if one.body:
         content = {"application/json": {"schema": ref(one.body)}}
-        told["requestBody"] = {"required": one.body != ANYTHING, "content": content}
+        told["requestBody"] = {"required": one.body in (PLAN, RULE), "content": content}
     refusals = {400, 403, *one.refusals, *((401,) if tokens else ())}
     told["responses"] = {
         "200": _answer(one),

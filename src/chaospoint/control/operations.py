@@ -21,8 +21,9 @@ from chaospoint.control.answers import (
     WrittenDisarm,
     WrittenPlan,
     WrittenRelease,
+    WrittenRenewal,
 )
-from chaospoint.control.bodies import ANYTHING, PLAN, RULE
+from chaospoint.control.bodies import ANYTHING, PLAN, RENEWAL, RULE
 from chaospoint.control.journal import SIZE
 from chaospoint.models.point_pattern import PATTERN
 
@@ -178,6 +179,16 @@ OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
             (WrittenRelease,),
             (_NAME,),
             (404, *_BODY, 503),
+        )
+    },
+    "/v1/points/{name}/renew": {
+        "post": Operation(
+            "renew",
+            "Move the deadlines of rules that came over HTTP or a store; their counts stay.",
+            (WrittenRenewal,),
+            (_NAME, "If-Match"),
+            (404, 412, *_BODY, 503),
+            RENEWAL,
         )
     },
     "/v1/enable": {

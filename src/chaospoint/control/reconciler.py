@@ -110,6 +110,7 @@ class Reconciler:
         self._seen: Desired | None = None
         self._changed_at = monotonic()
         self._in_force: dict[str, Terms] = {}  # which entries are, by their ids
+        self._lifetimes: dict[str, tuple[float, float]] = {}  # theirs
         self._tried_at = self._changed_at  # when that was to be changed last
         self._touched: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED)
         self._said = ""  # what was said last, to say it once
@@ -282,6 +283,7 @@ class Reconciler:
         try:
             registry.replace(list(standing.values()), source=self.source, by=desired.by)
             self._in_force = standing
+            self._lifetimes = {one.id: one.lifetime for one in desired.entries}
         except Exception as error:  # the points have changed meanwhile
             whys.append(self._why(f"generation {desired.generation}", error))
         if standing and desired.enabled and not registry.enabled:
@@ -306,14 +308,25 @@ class Reconciler:
         # What is in force has its deadline on the clock of this process.
         now = time()
         made = {
-            one.id: self._in_force.get(one.id) or self._compile(one, now)
+            one.id: self._kept(one, now) or self._compile(one, now)
             for one in entries
             if one.id in self._in_force or self._seconds_left(one, now) > 0
         }
-        fresh = [terms for key, terms in made.items() if key not in self._in_force]
+        fresh = [terms for key, terms in made.items() if terms is not self._in_force.get(key)]
         if fresh and self._registry.enabled:
             self._registry.board.tried(fresh, self.source)
         return made
+
+    def _kept(self, entry: Entry, now: float) -> Terms | None:
+        """Return what the entry is in force as; None if it is not, or no longer.
+
+        A renewed entry has its deadline moved. Where the old deadline came first, it is armed anew.
+        """
+        terms = self._in_force.get(entry.id)
+        if terms is None or entry.lifetime == self._lifetimes.get(entry.id):
+            return terms
+        seconds = self._seconds_left(entry, now)
+        return terms if self._registry.board.renew(self.source, terms.key, seconds) else None
 
     def _seconds_left(self, entry: Entry, now: float) -> float:
         most = self._limits.lifetime(entry.expires_after) or entry.expires_after
@@ -327,7 +340,7 @@ class Reconciler:
             terms = terms._replace(schedule=schedule, seed_drawn=False)
         return terms._replace(
             expires_after=self._seconds_left(entry, now),
-            key=entry.id,
+            key=f"{entry.id}/{entry.lifetime}",
             excluded=(*terms.excluded, *entry.excluded),
         )
 

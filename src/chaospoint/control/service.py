@@ -16,7 +16,7 @@ from functools import partial
 from chaospoint._inside import transparent
 from chaospoint._registry import Registry, default_registry
 from chaospoint.control.audit import Audit
-from chaospoint.control.body import no_keys, plan_keys, rule_keys
+from chaospoint.control.body import lifetime, no_keys, plan_keys, rule_keys
 from chaospoint.control.changes import Changes, Written
 from chaospoint.control.door import DISABLE, READS, Door
 from chaospoint.control.dry_run import preview
@@ -133,6 +133,7 @@ class Service:
                 "DELETE": _Route(self._disarm),
             },
             f"{_POINTS}{{name}}/release": {"POST": _Route(self._release)},
+            f"{_POINTS}{{name}}/renew": {"POST": _Route(self._renew)},
             "/v1/enable": {"POST": _Route(self._enable)},
             "/v1/disable": {"POST": _Route(self._disable, frozenset({"reason"}), lenient=True)},
             "/v1/injections": {
@@ -327,6 +328,13 @@ class Service:
         self._views.something_there(call.name)
         change = self._changes.release(call.name, by=call.by)
         return reply(200, (yield from call.written(change)))
+
+    def _renew(self, call: _Call) -> Steps:
+        seconds = lifetime(call.request)
+        self._views.something_there(call.name)
+        change = self._changes.renew(call.name, seconds, by=call.by, expected=call.expected)
+        done = yield from call.written(change)
+        return reply(200, {**done, "rules": self._views.renewed(call.name)})
 
     def _enable(self, call: _Call) -> Steps:
         no_keys(call.request)

@@ -104,6 +104,12 @@ class Views:
         rules = [*board.rules(name), *gone_from(board, name)]
         return {**self._of_point(point), "rules": self._rules(rules, point)}
 
+    def renewed(self, pattern: str) -> list[dict[str, object]]:
+        """Return the rules on what ``pattern`` matches that came over HTTP or a store."""
+        source = self._reconciler.source
+        found = (rule for rule in self._registry.rules() if rule.source == source)
+        return self._rules([rule for rule in found if matches(pattern, rule.pattern)])
+
     def injections(self, pattern: str, limit: int) -> dict[str, object]:
         """Return the latest injections at the points that ``pattern`` matches, the newest first."""
         found = (one for one in self._journal.latest() if matches(pattern, one[1].point))

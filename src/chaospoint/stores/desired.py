@@ -81,7 +81,8 @@ class Entry(Model):
 
     ``id`` tells it from every other that ever stood there. ``seed``: what its plan's seed makes of
     it, None if each process draws its own. ``excluded``: what was disarmed out of its glob.
-    ``armed_at``: seconds since 1970; ``expires_after``: seconds from then.
+    ``armed_at``: when it was armed or renewed, in seconds since 1970; ``expires_after``: seconds
+    from then.
     """
 
     id: Text
@@ -103,6 +104,11 @@ class Entry(Model):
     def change(self) -> str:
         """The generation that put it there."""
         return self.id.partition(".")[0]
+
+    @property
+    def lifetime(self) -> tuple[float, float]:
+        """When it was armed or renewed, and for how long."""
+        return self.armed_at, self.expires_after
 
     def seconds_left(self, now: float) -> float:
         """Return for how long it is still to act; never more than when it was armed."""
@@ -248,6 +254,25 @@ class Desired(Model):
                 one = one.model_copy(update={"excluded": (*wider, pattern)})
             kept.append(one)
         return self._order("disarm", pattern, by, now, entries=tuple(kept))
+
+    def renew(self, pattern: str, seconds: float | None, *, by: str, now: float) -> Self:
+        """Move the deadlines of the rules that ``pattern`` matches, and nothing else of them.
+
+        They expire ``seconds`` from now; if that is None, each as long as it was armed for.
+        """
+        renewed = {one.id for one in self.live(pattern, now)}
+        entries = []
+        for one in self.entries:
+            if one.id in renewed:
+                lasts = seconds or one.expires_after
+                one = one.model_copy(update={"armed_at": now, "expires_after": lasts})
+            entries.append(one)
+        return self._next(by, now, entries=tuple(entries))
+
+    def live(self, pattern: str, now: float) -> list[Entry]:
+        """Return the entries on what ``pattern`` matches that still act."""
+        named = (one for one in self.entries if matches(pattern, one.rule.point))
+        return [one for one in named if one.seconds_left(now) > 0]
 
     def release(self, pattern: str, *, by: str, now: float) -> Self:
         """Order every process to let go of the calls that a pause holds there."""
