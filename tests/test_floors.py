@@ -17,9 +17,9 @@ HOUSE = Path(chaospoint.__file__).parent
 FLOORS = (
     # The kernel. Values, chance, time, and what may go wrong.
     "_version errors",
-    "_clock _draw _decide _effects _environ _injection _inside _names _scope",
-    "_lock _logger _notice _remark _terms _trampoline _where effects",
-    "_fork _say",
+    "_draw _decide _effects _environ _host_error _injection _inside _names _scope",
+    "_bell _lock _logger _notice _remark _terms _trampoline _where effects",
+    "_clock _ending _fork _say",
     "_bug _tally",
     # What lives while something is armed, and the handle of it.
     "_aim _armed _epoch _keeper",
@@ -220,4 +220,4 @@ def _statements(node: ast.AST) -> int:
 def test_the_kernel_is_small_enough_to_be_read() -> None:
     """Small enough for a day's reading."""
     sizes = {name: _statements(_tree(path)) for name, path in KERNEL.items()}
-    assert sum(sizes.values()) < 2400, sizes
+    assert sum(sizes.values()) < 2_700, sizes

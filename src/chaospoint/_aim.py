@@ -39,6 +39,7 @@ __all__ = [
     "say_left_out",
     "search",
     "take",
+    "waits",
 ]
 
 Kind = Literal[
@@ -112,13 +113,19 @@ class Aim:
             return act
         return self._work_out(Draws(rule.seed, ordinal))
 
-    def _work_out(self, draws: Draws) -> Act:
+    def act_without_waits(self, ordinal: int) -> Act:
+        """Return what this firing does where nothing can wait: faults that would are left out."""
+        return self._work_out(Draws(self.rule.seed, ordinal), can_wait=False)
+
+    def _work_out(self, draws: Draws, *, can_wait: bool = True) -> Act:
         kinds: list[str] = []
         steps: list[Step] = []
         latency: float | None = None
         for index in self._faults:
             fault = self.rule.faults[index]
             effects = [one for one in fault.effects(draws) if self._can(fault, one)]
+            if not can_wait and any(map(waits, effects)):
+                continue
             if effects:
                 kinds.append(fault.kind)
             for effect in effects:
@@ -140,6 +147,11 @@ class Aim:
             self._said |= {fault.kind}
             say(logging.WARNING, _LEFT_OUT, fault.kind, self.point, why, self.rule.shown)
         return why is None
+
+
+def waits(effect: Effect) -> bool:
+    """Whether the driver has to wait for this effect, without keeping the processor busy."""
+    return isinstance(effect, Hold) or (isinstance(effect, Sleep) and not effect.busy)
 
 
 class Act(NamedTuple):
@@ -274,21 +286,23 @@ def search(aims: tuple[Aim, ...]) -> Search:
     """
     if len(aims) == 1 and aims[0].test is None:
         return _search_one(aims[0])
-    tried = tuple((aim, aim.tally, aim.test) for aim in aims)
+    tried = tuple((aim, aim.tally, aim.test, place) for place, aim in enumerate(aims, 1))
 
     def reach(values: Any = None) -> Firing | None:
         if inside.get():
             return None
-        for place, (aim, tally, test) in enumerate(tried):
+        for aim, tally, test, place in tried:
             if test is not None and not test(values):
-                next(aim.rule.misses)
+                for _ in aim.rule.misses:
+                    break
                 continue
             for ordinal in tally.ordinals:  # noqa: B007 - takes one, cheaper than next()
                 break
             if ordinal >= tally.due and (firing := take(aim, ordinal)) is not None:
-                for shaded, _, test_too in tried[place + 1 :]:
-                    if test_too is None or test_too(values):
-                        next(shaded.rule.shades)
+                for other in aims[place:]:
+                    if other.test is None or other.test(values):
+                        for _ in other.rule.shades:
+                            break
                 return firing
         return None
 
@@ -313,12 +327,15 @@ def take(aim: Aim, ordinal: int) -> Firing | None:
     """Return the firing that this reach is due, if any; raises nothing."""
     rule = aim.rule
     try:
+        inside.set(True)  # it was False, or there would have been no reach
         if rule.why is not None or (rule.resolve is not None and not looked_up(rule)):
             return None
         slot = rule.tally.take(ordinal)
     except Exception:
         _bug.report(f"deciding at {aim.point!r}")
         return None
+    finally:
+        inside.set(False)
     return None if slot is None else (aim, ordinal, slot)
 
 

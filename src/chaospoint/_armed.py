@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from threading import Event
 from typing import TYPE_CHECKING, NamedTuple
 
-from chaospoint._clock import settle
+from chaospoint._bell import Bell, TaskBell
 
 if TYPE_CHECKING:
     from chaospoint._board import Board
@@ -95,29 +94,25 @@ class Armed:
         return _Goal(f"{wanted} paused calls", lambda: self.paused >= wanted)
 
     def _wait(self, goal: _Goal, timeout: float) -> None:
-        clock, changed = self._board.timer, Event()
+        clock, changed = self._board.timer, Bell()
         deadline = clock.monotonic() + timeout
         with _Watch(self.rules, changed.set) as watch:
-            while not self._there(goal, deadline, timeout):
+            while not self._there(goal, deadline, clock.monotonic(), timeout):
                 clock.wait(changed, deadline - clock.monotonic())
                 changed.clear()
                 watch.renew()
 
     async def _await(self, goal: _Goal, timeout: float) -> None:
         clock, loop = self._board.timer, asyncio.get_running_loop()
-        changed: asyncio.Future[None] = loop.create_future()
-
-        def wake() -> None:
-            loop.call_soon_threadsafe(settle, changed)
-
-        deadline = clock.monotonic() + timeout
-        with _Watch(self.rules, wake) as watch:
-            while not self._there(goal, deadline, timeout):
-                await clock.await_(changed, deadline - clock.monotonic())
-                changed = loop.create_future()
+        changed = TaskBell(loop)
+        deadline = clock.time_in(loop) + timeout
+        with _Watch(self.rules, changed.set) as watch:
+            while not self._there(goal, deadline, clock.time_in(loop), timeout):
+                await clock.await_(changed, deadline - clock.time_in(loop))
+                changed.clear()
                 watch.renew()
 
-    def _there(self, goal: _Goal, deadline: float, timeout: float) -> bool:
+    def _there(self, goal: _Goal, deadline: float, now: float, timeout: float) -> bool:
         if goal.reached():
             return True
         seen = f"{self.injections} injections in {self.reaches} reaches"
@@ -127,7 +122,7 @@ class Armed:
         if all(rule.why is not None for rule in self.rules):
             ends = ", ".join(sorted({str(rule.why) for rule in self.rules}))
             raise TimeoutError(f"waited for {goal.what} of {texts}: {ends} with {seen}")
-        if self._board.timer.monotonic() >= deadline:
+        if now >= deadline:
             raise TimeoutError(f"waited {timeout:g} s for {goal.what} of {texts}: saw {seen}")
         return False
 

@@ -20,10 +20,17 @@ _OURS = "the call goes through without chaos; this is a bug in chaospoint: pleas
 
 
 def report(where: str, cure: str = _OURS) -> None:
-    """Log the exception being handled, at ERROR and once for each place and type."""
+    """Log the exception being handled, at ERROR and once for each place and type.
+
+    A time limit of the host that came in the middle of our code is raised again.
+    """
+    from chaospoint._host_error import is_of_host  # seldom needed
+
     error = sys.exception()
     if error is None:
         return
+    if is_of_host(error):
+        raise error
     if isinstance(error, RecursionError) and _deep():
         cure = _STACK  # the program's own came to its end in our code
     else:

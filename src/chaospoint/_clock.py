@@ -1,13 +1,19 @@
-"""Time as an input: whoever waits or looks at the clock does it through one of these."""
+"""Time as an input: all code that waits or looks at the clock does it through one of these."""
 
 from __future__ import annotations
 
+import _thread
 import time
-from asyncio import Future
-from threading import Event
-from typing import Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
-__all__ = ["Clock", "SystemClock"]
+from chaospoint._bell import Bell, TaskBell, settle
+from chaospoint._inside import transparent
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+__all__ = ["Clock", "SystemClock", "monotonic"]
 
 
 class Clock(Protocol):
@@ -20,42 +26,96 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Return seconds that never go backwards; their origin means nothing."""
 
-    def wait(self, woken: Event, seconds: float | None) -> None:
+    def time_in(self, loop: AbstractEventLoop) -> float:
+        """Return the time by which tasks of ``loop`` wait; its origin means nothing."""
+
+    def wait(self, woken: Bell, seconds: float | None) -> None:
         """Wait on this thread until ``woken`` is set or ``seconds`` have passed."""
 
-    async def await_(self, woken: Future[None], seconds: float | None) -> None:
-        """Wait in this task until ``woken`` is done or ``seconds`` have passed."""
+    async def await_(self, woken: TaskBell, seconds: float | None) -> None:
+        """Wait in this task until ``woken`` is set or ``seconds`` have passed."""
+
+
+def _machine_time() -> partial[float]:
+    """Return a function that reads the clock of `time.monotonic`.
+
+    Test libraries that freeze time replace `time.monotonic` itself, in every module that refers to
+    it; they leave `time.clock_gettime` of a monotonic clock alone.
+    """
+    if not hasattr(time, "clock_gettime"):  # Windows
+        return partial(time.monotonic)
+    which: int = getattr(time, "CLOCK_UPTIME_RAW", time.CLOCK_MONOTONIC)  # the first on macOS
+    return partial(time.clock_gettime, which)
+
+
+monotonic = _machine_time()
+"""Return the seconds of the machine's monotonic clock, which nothing freezes."""
+
+_A_TURN = 1e-6  # seconds; a lock does not give up the turn for 0
+_MACHINE_TIME = ("asyncio.base_events", "chaospoint.testing._loop_time")
+_ASTRAY = 1.0  # seconds between the machine's time and the time of a loop that is frozen
 
 
 class SystemClock:
-    """The machine's monotonic clock."""
+    """The machine's monotonic clock; in tasks the time and timers of their loop."""
 
     __slots__ = ()
 
     def monotonic(self) -> float:
-        """Return `time.monotonic`."""
-        return time.monotonic()
+        """Return `monotonic`."""
+        return monotonic()
 
-    def wait(self, woken: Event, seconds: float | None) -> None:
-        """Wait on ``woken``, which Ctrl-C interrupts."""
-        if seconds == 0.0:
-            time.sleep(0)  # an event would be looked at without letting go of the GIL
-        else:
-            woken.wait(seconds)
+    def time_in(self, loop: AbstractEventLoop) -> float:
+        """Return the loop's own time, for a simulated one may differ from the machine's."""
+        return monotonic() if _keeps_machine_time(loop) else loop.time()
 
-    async def await_(self, woken: Future[None], seconds: float | None) -> None:
-        """Wait on ``woken`` and a timer of its own loop."""
+    def wait(self, woken: Bell, seconds: float | None) -> None:
+        """Wait for ``woken``; signal handlers that raise interrupt it."""
+        woken.wait(_A_TURN if seconds == 0.0 else seconds)
+
+    async def await_(self, woken: TaskBell, seconds: float | None) -> None:
+        """Wait for ``woken`` and a timer of its own loop."""
         if seconds is None:
-            await woken
+            await woken.future
             return
-        timer = woken.get_loop().call_later(seconds, settle, woken)
+        loop, call_off = woken.loop, None
+        with transparent():
+            timer = loop.call_later(seconds, settle, woken.future)
+            if _keeps_machine_time(loop) and abs(loop.time() - monotonic()) > _ASTRAY:
+                call_off = _set_later(woken, seconds)
         try:
-            await woken
+            await woken.future
         finally:
-            timer.cancel()
+            with transparent():
+                timer.cancel()
+            if call_off is not None:
+                call_off.set()
 
 
-def settle(woken: Future[None]) -> None:
-    """Finish ``woken`` unless it is finished or cancelled already."""
-    if not woken.done():
-        woken.set_result(None)
+def _keeps_machine_time(loop: AbstractEventLoop) -> bool:
+    """Whether the time of ``loop`` is that of `time.monotonic`, if nobody freezes it."""
+    if getattr(type(loop).time, "__module__", None) not in _MACHINE_TIME:
+        return False
+    own = vars(loop).get("time")
+    return own is None or type(own).__module__ in _MACHINE_TIME
+
+
+def _set_later(bell: TaskBell, seconds: float) -> Bell:
+    """Set ``bell`` after ``seconds`` from a thread; return a bell that calls this off.
+
+    The timers of a loop come never due where a test library freezes its time.
+    """
+    call_off = Bell()
+
+    def run() -> None:
+        if not call_off.wait(seconds):
+            try:
+                bell.set()
+            except RuntimeError:
+                pass  # the loop is closed
+
+    try:
+        _thread.start_new_thread(run, ())
+    except RuntimeError:
+        pass  # no thread can be had: the loop's own timer remains
+    return call_off

@@ -1,7 +1,8 @@
 """The two drivers: the only places that sleep or raise, and they differ only by ``await``.
 
-Both tell the observers first and act after that.  They raise what was asked for, and let Ctrl-C
-and cancellation pass; a bug of ours ends in the call going through.  No lock is held anywhere
+Both tell the observers first and act after that.  They raise what was asked for, and let Ctrl-C,
+cancellation and time limits of the host pass; a bug of ours ends in the call going through.  So
+the code that waits stands outside of the code that catches our bugs.  No lock is held anywhere
 here.
 """
 
@@ -9,15 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from copy import deepcopy
-from threading import Event
 from typing import TYPE_CHECKING, cast
 
 from chaospoint import _bug
-from chaospoint._aim import looked_up
-from chaospoint._clock import settle
+from chaospoint._aim import looked_up, waits
+from chaospoint._bell import Bell, TaskBell
 from chaospoint._effects import Hold, Raise, Return, Run, Sleep
+from chaospoint._ending import ending
 from chaospoint._epoch import Pause
 from chaospoint._injection import Injection, mark
 from chaospoint._inside import inside
@@ -25,7 +26,9 @@ from chaospoint._say import say
 from chaospoint._tally import OPEN, Slot
 
 if TYPE_CHECKING:
-    from chaospoint._aim import Aim
+    from asyncio import AbstractEventLoop
+
+    from chaospoint._aim import Act, Aim
     from chaospoint._effects import Step
 
 __all__ = ["Answer", "adrive", "drive"]
@@ -41,19 +44,19 @@ def drive(aim: Aim, ordinal: int, slot: Slot | None = None) -> Answer | None:
 
     Without a ``slot`` it takes one, and nothing happens if there is none for this ordinal.
     """
-    injection, slot, steps, outcome = _prepare(aim, ordinal, slot)
+    injection, slot, steps, error, answer = _prepare(aim, ordinal, slot)
     try:
         for step in steps:
-            if isinstance(step, Run):
+            if type(step) is Run:
                 _run(step, injection)
             elif not _rest(aim, step):
                 return None
-        if outcome is None or isinstance(outcome, tuple):
-            return outcome
+        if error is None:
+            return answer
         try:
-            raise outcome
+            raise error
         finally:
-            del outcome  # or this frame and the traceback would hold each other
+            del error  # or this frame and the traceback would hold each other
     finally:
         if slot is not OPEN:
             slot.release()
@@ -61,29 +64,29 @@ def drive(aim: Aim, ordinal: int, slot: Slot | None = None) -> Answer | None:
 
 async def adrive(aim: Aim, ordinal: int, slot: Slot | None = None) -> Answer | None:
     """Act on a firing in this task; else as `drive`."""
-    injection, slot, steps, outcome = _prepare(aim, ordinal, slot)
+    injection, slot, steps, error, answer = _prepare(aim, ordinal, slot, in_task=True)
     try:
         for step in steps:
-            if isinstance(step, Run):
+            if type(step) is Run:
                 await _arun(step, injection)
             elif not await _arest(aim, step):
                 return None
-        if outcome is None or isinstance(outcome, tuple):
-            return outcome
+        if error is None:
+            return answer
         try:
-            raise outcome
+            raise error
         finally:
-            del outcome
+            del error
     finally:
         if slot is not OPEN:
             slot.release()
 
 
-_Prepared = tuple[Injection, Slot, tuple["Step", ...], BaseException | Answer | None]
+_Prepared = tuple[Injection, Slot, tuple["Step", ...], BaseException | None, Answer | None]
 _NO_INJECTION = Injection("", "", "", 0, "", None, None)
 
 
-def _prepare(aim: Aim, ordinal: int, slot: Slot | None) -> _Prepared:
+def _prepare(aim: Aim, ordinal: int, slot: Slot | None, *, in_task: bool = False) -> _Prepared:
     """Make the outcome, count the injection, tell the observers; what is left is to act.
 
     All of our own code that a firing runs is in here, so that a bug of it cannot be taken for
@@ -99,17 +102,20 @@ def _prepare(aim: Aim, ordinal: int, slot: Slot | None) -> _Prepared:
             if (slot := rule.tally.take(ordinal)) is None:
                 return _nothing(slot)
         fault, latency, exception, steps, effect = aim.constant or aim.act(ordinal)
+        if in_task and any(map(waits, steps)) and asyncio._get_running_loop() is None:
+            fault, latency, exception, steps, effect = _without_waits(aim, ordinal)
         if not fault:
             return _nothing(slot)
-        outcome: BaseException | Answer | None = None
+        error: BaseException | None = None
+        answer: Answer | None = None
         if effect is not None:
             try:
                 if type(effect) is Raise:
-                    outcome = effect.build()
-                    if type(outcome) is not aim.raised:
-                        exception = _name(outcome, effect, aim)
+                    error = effect.build()
+                    if type(error) is not aim.raised:
+                        exception = _name(error, effect, aim)
                 else:
-                    outcome = _answer(effect)
+                    answer = _answer(effect)
             except Exception:
                 _bug.report(f"making what {point!r} is to raise or return", _UNMADE)
                 return _nothing(slot)
@@ -118,8 +124,8 @@ def _prepare(aim: Aim, ordinal: int, slot: Slot | None) -> _Prepared:
         injection = _new(
             Injection, (point, fault, aim.shown, ordinal, rule.source, latency, exception)
         )
-        if isinstance(outcome, BaseException):
-            mark(outcome, injection, aim.note)
+        if error is not None:
+            mark(error, injection, aim.note)
         rule.latest = ordinal
         for nth in rule.tally.fired:  # noqa: B007 - takes one, cheaper than next()
             break
@@ -133,20 +139,20 @@ def _prepare(aim: Aim, ordinal: int, slot: Slot | None) -> _Prepared:
                 _bug.report(f"an observer at {point!r}", _UNTOLD)
         if rule.watchers:
             rule.watched()
-        return injection, slot, steps, outcome
-    except Exception:
+        return injection, slot, steps, error, answer
+    except BaseException as failure:
+        if slot is not None and slot is not OPEN:
+            slot.release()
+        if not isinstance(failure, Exception):
+            raise  # Ctrl-C
         _bug.report(f"injecting at {point!r}")
         return _nothing(slot)
-    except BaseException:  # Ctrl-C
-        if slot is not None:
-            slot.release()
-        raise
     finally:
         inside.set(before)
 
 
 def _nothing(slot: Slot | None) -> _Prepared:
-    return _NO_INJECTION, OPEN if slot is None else slot, (), None
+    return _NO_INJECTION, OPEN if slot is None else slot, (), None, None
 
 
 _new = tuple.__new__  # what the class makes of it costs thrice as much
@@ -183,103 +189,176 @@ async def _arun(step: Run, injection: Injection) -> None:
 
 def _rest(aim: Aim, step: Sleep | Hold) -> bool:
     """Sleep on this thread; return False if the rule was disarmed here before the end."""
-    rule, clock, woken = aim.rule, aim.rule.home.clock, Event()
-    seconds, busy = step.seconds, isinstance(step, Sleep) and step.busy
-    pause: Pause | None = None
+    bell = Bell()
+    stay = _Stay(aim, step, bell, None)
+    busy, clock = type(step) is Sleep and step.busy, stay.clock
     try:
-        pause = _pause(aim, step, woken.set)
-        if isinstance(step, Hold) and seconds == 0.0:
-            clock.wait(woken, 0.0)
-        elif not busy and asyncio._get_running_loop() is not None:
+        while stay.goes_on():
+            if busy:
+                for _ in _SPIN:
+                    pass
+            else:
+                clock.wait(bell, stay.left)
+    finally:
+        stay.end()
+    return stay.completed
+
+
+async def _arest(aim: Aim, step: Sleep | Hold) -> bool:
+    """Sleep in this task; return False if the rule was disarmed here before the end."""
+    if type(step) is Sleep and step.busy:
+        return _rest(aim, step)
+    loop = asyncio.get_running_loop()
+    bell = TaskBell(loop)
+    stay = _Stay(aim, step, bell, loop)
+    clock = stay.clock
+    try:
+        while stay.goes_on():
+            await clock.await_(bell, stay.left)
+    finally:
+        stay.end()
+    return stay.completed
+
+
+_SPIN = range(2_000)  # some tens of microseconds
+
+
+class _Stay:
+    """One call that is made to wait: what may end that, and when it is over.
+
+    It looks and does not wait, so a bug in it can be caught: the call then goes on.
+    """
+
+    __slots__ = (
+        "_aim",
+        "_begun",
+        "_bell",
+        "_deadline",
+        "_late",
+        "_loop",
+        "_pause",
+        "_step",
+        "clock",
+        "completed",
+        "left",
+    )
+
+    def __init__(
+        self, aim: Aim, step: Sleep | Hold, bell: Bell | TaskBell, loop: AbstractEventLoop | None
+    ) -> None:
+        self._aim = aim
+        self._step = step
+        self._bell = bell
+        self.clock = aim.rule.home.clock  # the board's may change in the middle
+        self._loop = loop
+        self._pause: Pause | None = None
+        self._deadline: float | None = None
+        self._begun = False
+        self._late = ending.has_begun
+        self.left: float | None = None  # seconds to wait from now; None: without end
+        self.completed = False  # it lasted as long as asked
+
+    def goes_on(self) -> bool:
+        """Look whether to wait, once more and for `left`."""
+        before = inside.get()
+        try:
+            inside.set(True)
+            return self._look()
+        except Exception:
+            _bug.report(f"waiting at {self._aim.point!r}")
+            return False
+        finally:
+            inside.set(before)
+
+    def end(self) -> None:
+        """Need no waking any more."""
+        self._aim.rule.sleepers.discard(self._bell.set)
+        ending.discard(self._bell.set)
+        if self._pause is not None:
+            self._aim.rule.paused.discard(self._pause)
+
+    def _look(self) -> bool:
+        rule, point, step = self._aim.rule, self._aim.point, self._step
+        turn = False
+        if self._begun:
+            self._bell.clear()
+        else:
+            self._begun = True
+            turn = self._begin()
+        rule.sleepers.add(self._bell.set)  # first: disarming from here on wakes this call
+        if self._pause is not None and self._pause.released:
+            self.completed = True  # also if it was disarmed since: the rest acts
+            return False
+        if not rule.acts_at(point) or (ending.has_begun and self._is_cut_off()):
+            next(rule.interruptions)
+            return False
+        if turn:
+            self.left = 0.0
+            return True
+        if self._deadline is not None:
+            self.left = self._deadline - self._now()
+            self.completed = self.left <= 0
+        elif step.seconds is not None:  # the turn was given up
+            self.completed = True
+        return not self.completed
+
+    def _begin(self) -> bool:
+        """Note down when it ends; return whether it only gives up the turn once."""
+        aim, step = self._aim, self._step
+        ending.add(self._bell.set)
+        if type(step) is Hold and step.releasable:
+            self._pause = Pause(aim.point, self._bell.set)
+            aim.rule.paused.add(self._pause)
+            aim.rule.watched()
+        if type(step) is Hold and step.seconds == 0.0:
+            return True
+        if step.seconds is not None:
+            self._deadline = self._now() + step.seconds
+        busy = type(step) is Sleep and step.busy
+        if self._loop is None and not busy and asyncio._get_running_loop() is not None:
             _say_once(
                 aim.point,
                 "%r delays a thread that runs an event loop, and so every task of it: "
                 "decorate a coroutine, or use 'async with' or 'ahit'",
             )
-        deadline = None if seconds is None else clock.monotonic() + seconds
-        while True:
-            rule.sleepers.add(woken.set)  # first: who disarms after the next line wakes us
-            if pause is not None and pause.released:
-                return True  # also if it was disarmed since: the rest acts
-            if not rule.acts_at(aim.point):
-                next(rule.interruptions)
-                return False
-            left = None if deadline is None else deadline - clock.monotonic()
-            if left is not None and left <= 0:
-                return True
-            if not busy:
-                clock.wait(woken, left)
-                woken.clear()
-    except Exception:
-        _bug.report(f"waiting at {aim.point!r}")
         return False
-    finally:
-        rule.sleepers.discard(woken.set)
-        if pause is not None:
-            rule.paused.discard(pause)
 
+    def _now(self) -> float:
+        clock, loop = self.clock, self._loop
+        return clock.monotonic() if loop is None else clock.time_in(loop)
 
-async def _arest(aim: Aim, step: Sleep | Hold) -> bool:
-    """Sleep in this task; return False if the rule was disarmed here before the end."""
-    if isinstance(step, Sleep) and step.busy:
-        return _rest(aim, step)
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
-        _bug.report(
-            f"waiting at {aim.point!r}",
-            "the call goes through: only asyncio's event loop is supported for latency and hangs",
+    def _is_cut_off(self) -> bool:
+        """Whether the end of the program ends this wait: a later one only if it is a hold."""
+        if not self._late:
+            return True
+        if type(self._step) is Sleep:
+            return False
+        _say_once(
+            self._aim.point,
+            "%r holds no call any more: the main thread has ended, and the process ends when its "
+            "other threads do",
         )
-        return False
-    rule, clock = aim.rule, aim.rule.home.clock
-    woken: asyncio.Future[None] = loop.create_future()
+        return True
 
-    def wake() -> None:
-        loop.call_soon_threadsafe(settle, woken)
 
-    seconds = step.seconds
-    pause: Pause | None = None
+def _without_waits(aim: Aim, ordinal: int) -> Act:
+    """Return what of a firing can act in a coroutine that asyncio does not run; say what cannot."""
     try:
-        pause = _pause(aim, step, wake)
-        if isinstance(step, Hold) and seconds == 0.0:
-            await clock.await_(woken, 0.0)
-            woken = loop.create_future()
-        deadline = None if seconds is None else clock.monotonic() + seconds
-        while True:
-            rule.sleepers.add(wake)
-            if pause is not None and pause.released:
-                return True  # also if it was disarmed since: the rest acts
-            if not rule.acts_at(aim.point):
-                next(rule.interruptions)
-                return False
-            left = None if deadline is None else deadline - clock.monotonic()
-            if left is not None and left <= 0:
-                return True
-            await clock.await_(woken, left)
-            woken = loop.create_future()
-    except Exception:
-        _bug.report(f"waiting at {aim.point!r}")
-        return False
-    finally:
-        rule.sleepers.discard(wake)
-        if pause is not None:
-            rule.paused.discard(pause)
+        asyncio.get_running_loop()
+    except RuntimeError:
+        _bug.report(f"waiting at {aim.point!r}", _NO_LOOP)
+    return aim.act_without_waits(ordinal)
 
 
-def _pause(aim: Aim, step: Sleep | Hold, wake: Callable[[], None]) -> Pause | None:
-    """Note down a call that is to be held until it is released."""
-    if not (isinstance(step, Hold) and step.releasable):
-        return None
-    pause = Pause(aim.point, wake)
-    aim.rule.paused.add(pause)
-    aim.rule.watched()
-    return pause
+_NO_LOOP = (
+    "latency and holds act only in tasks of asyncio's event loop, so the call goes through without "
+    "them and they are not counted: run the code under asyncio, or arm an exception or a `delay`"
+)
 
-
-_said: set[str] = set()
+_said: set[tuple[str, str]] = set()
 
 
 def _say_once(point: str, message: str) -> None:
-    if point not in _said:
-        _said.add(point)
+    if (point, message) not in _said:
+        _said.add((point, message))
         say(logging.WARNING, message, point)

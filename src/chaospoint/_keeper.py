@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 from math import inf
-from threading import Event, RLock, Thread, current_thread
+from threading import RLock, Thread, current_thread
 from typing import TYPE_CHECKING
 
 from chaospoint import _bug
+from chaospoint._bell import Bell
 from chaospoint._say import say
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Keeper:
     def __init__(self, board: Board) -> None:
         self._board = board
         self._lock = RLock()  # a signal handler that arms may come in the middle
-        self._look = Event()
+        self._look = Bell()
         self._thread: Thread | None = None
         self._last: Thread | None = None  # what was started last, whether it runs or not
         self._stopping = False
@@ -76,7 +77,7 @@ class Keeper:
 
     def renew(self) -> None:
         """Forget thread and locks, in a forked child; `resume` starts a thread again."""
-        self._lock, self._look = RLock(), Event()
+        self._lock, self._look = RLock(), Bell()
         self._thread = self._last = None
 
     def _run(self) -> None:

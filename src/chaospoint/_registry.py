@@ -7,10 +7,11 @@ armed: the board, and with it all that only arming needs, is made then.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from threading import Event
 from typing import TYPE_CHECKING
 
 from chaospoint import _bug
+from chaospoint._bell import Bell
+from chaospoint._clock import SystemClock  # early: somebody may freeze or patch `time` later
 from chaospoint._inside import inside, transparent
 from chaospoint._lock import arming
 from chaospoint._names import check_name, nearest
@@ -117,7 +118,6 @@ class Registry:
         """What is armed; made when first asked for."""
         if self._made is None:
             from chaospoint._board import Board
-            from chaospoint._clock import SystemClock
 
             with arming:
                 if self._made is None:
@@ -204,7 +204,7 @@ def default_registry() -> Registry:
 
 
 _before_first_point: list[Callable[[], None]] = []
-_started = Event()
+_started = Bell()
 _SECONDS_TO_WAIT = 5.0
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Event, Lock, Thread, current_thread
+from threading import Lock, Thread, current_thread
 
+from chaospoint._bell import Bell
 from chaospoint._inside import transparent
 
 __all__ = ["Rounds"]
@@ -26,10 +27,10 @@ class Rounds:
 
     def start(self) -> None:
         """Start the thread, unless it runs."""
-        with self._guard:
+        with transparent(), self._guard:
             if self._thread is None:
-                # A thread that was abandoned, or lost in a fork, keeps the event it was given.
-                self._stop = Event()
+                # A thread that was abandoned, or lost in a fork, keeps the bell it was given.
+                self._stop = Bell()
                 self._thread = Thread(
                     target=self._run, args=(self._stop,), name=self._name, daemon=True
                 )
@@ -41,15 +42,16 @@ class Rounds:
             thread, self._thread = self._thread, None
             self._stop.set()
         if thread is not None and thread is not current_thread():
-            thread.join(timeout_seconds)
+            with transparent():
+                thread.join(timeout_seconds)
 
     def renew(self) -> None:
         """Forget the thread and make the lock anew, in a forked child."""
         self._guard = Lock()
-        self._stop = Event()
+        self._stop = Bell()
         self._thread = None
 
-    def _run(self, stop: Event) -> None:
+    def _run(self, stop: Bell) -> None:
         with transparent():
             while not stop.wait(self._interval()):
                 self._act()

@@ -603,20 +603,30 @@ def test_a_plain_call_on_a_thread_with_a_loop_waits_and_says_once_what_to_use(
     assert "use 'async with' or 'ahit'" in said
 
 
-def test_under_another_event_loop_one_clear_error_and_the_call_goes_through(
+def test_under_another_event_loop_what_waits_is_left_out_and_not_counted(
     registry: Registry,
     coroutine: Callable[[], Any],
     bugs: deque[BaseException],
+    witness: Witness,
     log: pytest.LogCaptureFixture,
 ) -> None:
-    handle = arm(registry, rule("p", sleeps(30), raises()))
+    late = Does("hang", (Hold(30), Raise(TimeoutError, "TimeoutError")))
+    handle = arm(registry, *(rule("p", one, times=1) for one in (sleeps(30), hangs(), late)))
     for _ in range(3):
         assert run_coroutine(coroutine()) == "own"  # run by hand, as by trio
+    assert (handle.injections, witness.injections) == (0, [])
     errors = [one.getMessage() for one in log.records if one.levelname == "ERROR"]
     assert len(errors) == 1
-    assert "only asyncio's event loop is supported" in errors[0]
-    assert "the call goes through" in errors[0]
-    assert handle.rules[0].sleepers == set()
+    assert "act only in tasks of asyncio's event loop" in errors[0]
+    assert "run the code under asyncio, or arm an exception" in errors[0]
+    assert not any(one.sleepers for one in handle.rules)
+    handle.disarm()
+    handle = arm(registry, rule("p", sleeps(30), raises()))
+    with pytest.raises(Boom):
+        run_coroutine(coroutine())
+    assert handle.injections == 1
+    (seen,) = witness.injections
+    assert (seen.fault, seen.latency) == ("exception", None)
     bugs.clear()
 
 
@@ -640,7 +650,8 @@ def test_the_two_drivers_differ_only_by_await() -> None:
         assert isinstance(tree, ast.FunctionDef | ast.AsyncFunctionDef)
         tree.body = tree.body[1:]  # the docstring
         text = "\n".join(map(ast.unparse, tree.body))
-        return text.replace("await _arest", "_rest").replace("await _arun", "_run")
+        text = text.replace("await _arest", "_rest").replace("await _arun", "_run")
+        return text.replace(", in_task=True", "")
 
     assert plain(_drive.drive) == plain(_drive.adrive)
 

@@ -121,4 +121,4 @@ def test_law_03_under_another_loop_the_call_goes_through(
     assert _without_asyncio(call()) == 7
     errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert len(errors) == 1
-    assert "only asyncio's event loop is supported" in errors[0]
+    assert "act only in tasks of asyncio's event loop" in errors[0]

@@ -77,7 +77,7 @@ def _in_the_clock(registry: Registry) -> None:
     clock = registry.board.clock
     arm("bank.charge", latency=30, registry=registry)
     registry.board.keeper.stop()
-    clock.wait = clock.await_ = _cannot_be_built  # type: ignore[method-assign, assignment]
+    clock.monotonic = clock.time_in = _cannot_be_built  # type: ignore[method-assign, assignment]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-from asyncio import Future
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import count, product
-from threading import Event
 from typing import Any
 
 import pytest
@@ -18,6 +16,7 @@ from hypothesis import strategies as st
 from plain_model import MANY, Line, PlainRegistry, PlainRule, Refused
 
 from chaospoint import Plan, Registry, Rule
+from chaospoint._bell import Bell, TaskBell
 from chaospoint.errors import ChaosError
 from chaospoint.faults import Off
 from chaospoint.plan import compile_plan
@@ -62,12 +61,12 @@ class Clock(FakeClock):
             self.look()
             yield
 
-    def wait(self, woken: Event, seconds: float | None) -> None:
+    def wait(self, woken: Bell, seconds: float | None) -> None:
         for _ in self._pass(woken.is_set, seconds):
             pass
 
-    async def await_(self, woken: Future[None], seconds: float | None) -> None:
-        for _ in self._pass(woken.done, seconds):
+    async def await_(self, woken: TaskBell, seconds: float | None) -> None:
+        for _ in self._pass(woken.is_set, seconds):
             await tick()
 
 

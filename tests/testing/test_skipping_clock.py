@@ -16,6 +16,7 @@ import pytest
 from helpers import PATIENCE, Boom, Threads, python, tick
 
 from chaospoint import ChaosError, Plan, Registry, Rule, arm
+from chaospoint._bell import Bell
 from chaospoint.arming import install_plan
 from chaospoint.testing import FakeClock, SkippingClock, _loop_time, _pacer
 from chaospoint.testing._skipping_clock import skipping
@@ -169,7 +170,7 @@ def test_nothing_is_skipped_until_who_was_woken_goes_on(
     monkeypatch.setattr(_pacer, "_PATIENCE", PATIENCE)
     shop.arm("charge", latency="30s")
     with skipping(shop.registry) as clock:
-        woken = threading.Event()
+        woken = Bell()
         with clock._waits.going_on(1, woken, None):
             job = pool.submit(shop.charge)
             assert woken.wait(PATIENCE)

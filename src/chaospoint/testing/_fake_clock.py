@@ -7,15 +7,15 @@ for is recorded: a test says ``clock.advance(30)`` and looks at ``clock.waits``.
 from __future__ import annotations
 
 import asyncio
-from asyncio import Future
+from asyncio import AbstractEventLoop
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from math import ceil
-from threading import Condition, Event, local
+from threading import Condition, local
 
-from chaospoint._clock import settle
+from chaospoint._bell import Bell, TaskBell
+from chaospoint._inside import transparent
 
 __all__ = ["FakeClock"]
 
@@ -52,6 +52,11 @@ class FakeClock:
         self._read.at = now = self._now
         return now
 
+    def time_in(self, loop: AbstractEventLoop) -> float:
+        """Return the same time in tasks."""
+        del loop
+        return self.monotonic()
+
     def advance(self, seconds: float) -> None:
         """Let ``seconds`` pass, and wake all whose time has come; does not wait for them."""
         if seconds < 0.0:
@@ -79,22 +84,21 @@ class FakeClock:
         Advance the clock after that, or a sleeper that is late begins its wait at the later time.
         Raises `TimeoutError` that says what was seen, after ``timeout`` real seconds.
         """
-        with self._changed:
+        with transparent(), self._changed:
             if not self._changed.wait_for(lambda: self.waiting.count(seconds) >= count, timeout):
                 raise TimeoutError(f"waited for {count} waits of {seconds} s: {self.waiting}")
 
-    def wait(self, woken: Event, seconds: float | None) -> None:
+    def wait(self, woken: Bell, seconds: float | None) -> None:
         """Wait on this thread until ``woken`` is set or the clock was advanced by ``seconds``."""
         with self._entered(seconds, woken.set) as ahead:
             if ahead:
                 woken.wait()
 
-    async def await_(self, woken: Future[None], seconds: float | None) -> None:
+    async def await_(self, woken: TaskBell, seconds: float | None) -> None:
         """Wait in this task until ``woken`` is done or the clock was advanced by ``seconds``."""
-        wake = partial(woken.get_loop().call_soon_threadsafe, settle, woken)
-        with self._entered(seconds, wake) as ahead:
+        with self._entered(seconds, woken.set) as ahead:
             if ahead:
-                await woken
+                await woken.future
             else:
                 await asyncio.sleep(0)
 

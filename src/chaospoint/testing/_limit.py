@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from threading import TIMEOUT_MAX, RLock, Timer
 from typing import TYPE_CHECKING
 
+from chaospoint._clock import monotonic
 from chaospoint._fork import guards
+from chaospoint._inside import transparent
 from chaospoint.errors import ChaosError
 
 if TYPE_CHECKING:
@@ -58,19 +59,20 @@ class Limit:
         for rule in self._handle.rules:
             rule.watchers.add(self._look)
         with self._lock:
-            now = time.monotonic()
+            now = monotonic()
             held = [pause for rule in self._handle.rules for pause in rule.paused.copy()]
             self._held = {pause: self._held.get(pause, now) for pause in held}
             if self._held and self._timer is None and not self._stopped:
                 first = min(self._held.values())
-                self._timer = Timer(max(0.0, first + self._seconds - now), self._run_out)
+                self._timer = _Timer(max(0.0, first + self._seconds - now), self._run_out)
                 self._timer.daemon = True
-                self._timer.start()
+                with transparent():
+                    self._timer.start()
 
     def _run_out(self) -> None:
         with self._lock:
             self._timer = None
-            due = time.monotonic() - self._seconds
+            due = monotonic() - self._seconds
             late = {pause.point for pause, since in self._held.items() if since <= due}
         held = {pause.point for rule in self._handle.rules for pause in rule.paused.copy()}
         if late & held and not self._stopped:
@@ -90,3 +92,11 @@ class Limit:
         """Disarm the rules, in a forked child."""
         self._lock, self._timer, self._stopped = RLock(), None, True
         self._handle.disarm()
+
+
+class _Timer(Timer):
+    """A timer in whose thread no point acts."""
+
+    def run(self) -> None:
+        with transparent():
+            super().run()

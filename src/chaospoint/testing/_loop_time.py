@@ -10,7 +10,6 @@ somebody else has replaced `BaseEventLoop.time`.
 from __future__ import annotations
 
 import asyncio
-import time
 from asyncio import AbstractEventLoop, BaseEventLoop
 from collections.abc import Callable, Collection, Iterator
 from math import inf
@@ -18,7 +17,8 @@ from threading import Event
 from weakref import WeakKeyDictionary, ref
 
 from chaospoint import _bug
-from chaospoint._clock import settle
+from chaospoint._bell import settle
+from chaospoint._clock import monotonic
 
 __all__ = ["LoopTime", "loop_time"]
 
@@ -95,7 +95,7 @@ class LoopTime:
             asked.append((loop, look))
         for loop, look in asked:
             while not look.done.wait(_SLICE):
-                late = time.monotonic() > look.shown + patience
+                late = monotonic() > look.shown + patience
                 if late or not loop.is_running() or moot():
                     break
         answers = [look for _, look in asked if look.done.is_set()]
@@ -123,7 +123,7 @@ class _Time:
 
     def __call__(self) -> float:
         loop = self._loop()
-        own = time.monotonic() if loop is None else _own_time(loop)
+        own = monotonic() if loop is None else _own_time(loop)
         return own + loop_time.skipped - self.began
 
 
@@ -139,7 +139,7 @@ class _Look:
         """Make ready to be called on the loop, again and again until it is ``done``."""
         self.done.clear()
         self.left, self.working = inf, False
-        self.shown = time.monotonic()  # when the loop last showed that it goes on
+        self.shown = monotonic()  # when the loop last showed that it goes on
         self._blocked, self._patience = blocked, patience
         self._until = self.shown + patience
 
@@ -157,7 +157,7 @@ class _Look:
 
     def _look(self, loop: AbstractEventLoop) -> bool:
         """Look; return whether to come again."""
-        self.shown = time.monotonic()
+        self.shown = monotonic()
         ready, patient = getattr(loop, "_ready", ()), self.shown < self._until
         if not (ready and patient):  # work that ends has made something ready before
             self.working = self._work.goes_on(loop, self._blocked, self._patience)
@@ -189,7 +189,7 @@ class _Work:
         if busy == self._given_up:
             self._since = None
             return False
-        now = time.monotonic()
+        now = monotonic()
         if self._since is None:
             self._since = now
         if now < self._since + patience:

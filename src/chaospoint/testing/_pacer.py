@@ -6,15 +6,17 @@ with the first wait, and ends with the last clock. Without it every wait ends in
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection
 from functools import partial
 from math import inf
-from threading import Event, RLock, Thread, current_thread
+from threading import RLock, Thread, current_thread
 from typing import TYPE_CHECKING, Protocol
 
 from chaospoint import _bug
+from chaospoint._bell import Bell
+from chaospoint._clock import monotonic
 from chaospoint._fork import guards
+from chaospoint._inside import transparent
 from chaospoint._lock import arming
 from chaospoint.testing._loop_time import loop_time
 
@@ -61,7 +63,7 @@ class Pacer:
         self._lock = RLock()
         self._clocks: tuple[Paced, ...] = ()
         self._thread: Thread | None = None
-        self._changed = Event()  # of this thread: an older one must not clear it
+        self._changed = Bell()  # of this thread: an older one must not clear it
 
     @property
     def skipped(self) -> float:
@@ -115,16 +117,21 @@ class Pacer:
         with self._lock:
             if self._thread is not None or not self._clocks:
                 return
-            self._changed = changed = Event()
+            self._changed = changed = Bell()
             self._thread = Thread(
                 target=self._run, args=(changed,), name="chaospoint-pacer", daemon=True
             )
             try:
-                self._thread.start()
+                with transparent():
+                    self._thread.start()
             except RuntimeError:
                 self._thread = None  # no thread can be had, and time is not skipped
 
-    def _run(self, changed: Event) -> None:
+    def _run(self, changed: Bell) -> None:
+        with transparent():
+            self._skip_while_in_use(changed)
+
+    def _skip_while_in_use(self, changed: Bell) -> None:
         me, patient_until = current_thread(), 0.0
         try:
             while self._thread is me:
@@ -139,14 +146,12 @@ class Pacer:
                 if left is None or changed.is_set():
                     continue
                 blocked = self._blocked()
-                if time.monotonic() < patient_until and any(
-                    clock.awaited(blocked) for clock in clocks
-                ):
+                if monotonic() < patient_until and any(clock.awaited(blocked) for clock in clocks):
                     continue
                 left = min([left, *(clock.left() for clock in clocks)])
                 if left < inf:
                     self.skip(max(left, 0.0) + GRAIN, thread=me)
-                    patient_until = time.monotonic() + _PATIENCE
+                    patient_until = monotonic() + _PATIENCE
         except Exception:
             _bug.report("skipping time", "what waits goes on waiting in real time")
 
@@ -163,7 +168,7 @@ class Pacer:
 
     def renew(self) -> None:
         """Forget lock and thread, in a forked child; a wait starts a thread again."""
-        self._lock, self._thread, self._changed = RLock(), None, Event()
+        self._lock, self._thread, self._changed = RLock(), None, Bell()
         loop_time.renew()
         for clock in self._clocks:
             clock.renew()

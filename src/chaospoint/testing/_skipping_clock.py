@@ -17,11 +17,9 @@ some 2 ms in another thread or process, or on a socket, is overtaken by the time
 from __future__ import annotations
 
 import asyncio
-from asyncio import Future
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import isfinite
-from threading import Event
 from typing import TYPE_CHECKING
 
 from chaospoint._clock import SystemClock
@@ -31,6 +29,9 @@ from chaospoint.testing._pacer import pacer
 from chaospoint.testing._waits import DIGITS, Waits
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+    from chaospoint._bell import Bell, TaskBell
     from chaospoint._board import Board
     from chaospoint._registry import Registry
 
@@ -71,6 +72,11 @@ class SkippingClock:
         """Return the time of the clock that this one stands before, and what was skipped."""
         return self._waits.read()
 
+    def time_in(self, loop: AbstractEventLoop) -> float:
+        """Return the same time in tasks."""
+        del loop
+        return self._waits.read()
+
     def advance(self, seconds: float) -> None:
         """Let ``seconds`` pass now, in all threads and loops; does not wait for who is woken.
 
@@ -85,15 +91,15 @@ class SkippingClock:
             raise ChaosError("the clock is not in use: its `with` block has ended")
         pacer.skip(seconds)
 
-    def wait(self, woken: Event, seconds: float | None) -> None:
+    def wait(self, woken: Bell, seconds: float | None) -> None:
         """Wait on this thread until ``woken`` is set or ``seconds`` have passed or were skipped."""
         loop = asyncio._get_running_loop()  # which it blocks
         with self._waits.going_on(seconds, woken, loop):
             _SYSTEM.wait(woken, seconds)
 
-    async def await_(self, woken: Future[None], seconds: float | None) -> None:
+    async def await_(self, woken: TaskBell, seconds: float | None) -> None:
         """Wait in this task until ``woken`` is done or ``seconds`` have passed or were skipped."""
-        loop = woken.get_loop()
+        loop = woken.loop
         loop_time.see(loop)
         with self._waits.going_on(seconds, woken, loop):
             await _SYSTEM.await_(woken, seconds)

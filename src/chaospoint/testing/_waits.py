@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from asyncio import AbstractEventLoop, Future
+from asyncio import AbstractEventLoop
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
 from operator import itemgetter
-from threading import Event, Thread, current_thread, local
+from threading import Thread, current_thread, local
 from typing import TYPE_CHECKING
 
-from chaospoint._clock import settle
+from chaospoint._bell import Bell, TaskBell
 from chaospoint._lock import arming
 from chaospoint.errors import ChaosError
 from chaospoint.testing._pacer import GRAIN, pacer
@@ -19,7 +19,6 @@ from chaospoint.testing._pacer import GRAIN, pacer
 if TYPE_CHECKING:
     from chaospoint._board import Board
     from chaospoint._clock import Clock
-    from chaospoint._epoch import Pause
 
 __all__ = ["DIGITS", "Waits"]
 
@@ -32,7 +31,7 @@ class _Wait:
 
     seconds: float | None
     until: float | None
-    woken: Event | Future[None]
+    woken: Bell | TaskBell
     loop: AbstractEventLoop | None
     thread: Thread | None  # the one that waits, and the loop with it; a task lets it go on
     held: bool  # by a pause, and so by the test and not by time
@@ -41,18 +40,13 @@ class _Wait:
     @property
     def over(self) -> bool:
         """Whether who waits was woken, though he may not have gone on yet."""
-        if self.ended:
-            return True
-        return self.woken.is_set() if isinstance(self.woken, Event) else self.woken.done()
+        return self.ended or self.woken.is_set()
 
     def end(self) -> None:
         """Wake who waits."""
         self.ended = True
-        if isinstance(self.woken, Event):
-            self.woken.set()
-            return
         try:
-            self.woken.get_loop().call_soon_threadsafe(settle, self.woken)
+            self.woken.set()
         except RuntimeError:
             pass  # the loop is closed, and with it whoever waited there
 
@@ -127,7 +121,7 @@ class Waits:
     def going_on(
         self,
         left: float | None,
-        woken: Event | Future[None],
+        woken: Bell | TaskBell,
         loop: AbstractEventLoop | None,
     ) -> Iterator[None]:
         """Record a wait for as long as it goes on.
@@ -148,7 +142,7 @@ class Waits:
             return
         if left is None or len(reads) != 1:
             self.asked.append(seconds)
-        thread = current_thread() if isinstance(woken, Event) else None
+        thread = current_thread() if isinstance(woken, Bell) else None
         one = _Wait(seconds, until, woken, loop, thread, self._held(woken))
         try:
             self.going[one] = None
@@ -199,9 +193,11 @@ class Waits:
     def _waiting(self) -> list[_Wait]:
         return [one for one in self._live() if not one.over]
 
-    def _held(self, woken: Event | Future[None]) -> bool:
+    def _held(self, woken: Bell | TaskBell) -> bool:
         return any(
-            _wakes(pause, woken) for rule in self.board.rules() for pause in rule.paused.copy()
+            getattr(pause.wake, "__self__", None) is woken
+            for rule in self.board.rules()
+            for pause in rule.paused.copy()
         )
 
     def _end_due(self) -> None:
@@ -210,14 +206,3 @@ class Waits:
         for until, one in sorted(due, key=itemgetter(0)):
             if until <= now:
                 one.end()
-
-
-def _wakes(pause: Pause, woken: Event | Future[None]) -> bool:
-    """Return whether it is ``woken`` that ends this pause.
-
-    On a thread the pause has the method of the event; in a task a function around the future.
-    """
-    cells = getattr(pause.wake, "__closure__", None) or ()
-    return getattr(pause.wake, "__self__", None) is woken or any(
-        cell.cell_contents is woken for cell in cells
-    )

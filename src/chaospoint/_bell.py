@@ -1,0 +1,95 @@
+"""What chaospoint waits with: a thread waits for a `Bell`, a task for a `TaskBell`.
+
+Both are made of primitives that no point, patch or frozen clock reaches.  Setting a bell takes no
+lock, so a signal handler, a finalizer or an observer may do it at any moment, also in the middle
+of its own thread's wait.
+"""
+
+from __future__ import annotations
+
+import _thread
+from typing import TYPE_CHECKING
+
+from chaospoint._inside import transparent
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop, Future
+
+__all__ = ["Bell", "TaskBell", "settle"]
+
+_LONGEST = _thread.TIMEOUT_MAX
+
+
+class Bell:
+    """An event for one waiting thread: a lock that is held until somebody sets the bell.
+
+    Under gevent's patches the lock is gevent's, so waiting lets other greenlets run.  Ctrl-C and
+    other exceptions of signal handlers end a wait.
+    """
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        with transparent():  # looked up here, because gevent may patch it late
+            self._lock = _thread.allocate_lock()
+            self._lock.acquire()
+
+    def set(self) -> None:
+        """Wake the thread that waits, or that comes to wait before `clear`."""
+        try:
+            self._lock.release()
+        except RuntimeError:
+            pass  # it is set already
+
+    def is_set(self) -> bool:
+        """Whether somebody set it since the last `clear`."""
+        return not self._lock.locked()
+
+    def clear(self) -> None:
+        """Have the next wait last until somebody sets it again."""
+        self._lock.acquire(False)
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until it is set, or for ``seconds``; return whether it is set."""
+        limit = -1.0
+        if seconds is not None:
+            limit = 0.0 if seconds < 0.0 else seconds if seconds < _LONGEST else _LONGEST
+        if not self._lock.acquire(True, limit):
+            return False
+        self.set()
+        return True
+
+
+class TaskBell:
+    """An event for one waiting task of ``loop``; `set` may be called on any thread."""
+
+    __slots__ = ("future", "loop")
+
+    def __init__(self, loop: AbstractEventLoop) -> None:
+        self.loop = loop
+        with transparent():
+            self.future: Future[None] = loop.create_future()
+
+    def set(self) -> None:
+        """Wake the task that waits, or that comes to wait before `clear`.
+
+        Raises `RuntimeError` if the loop is closed.
+        """
+        with transparent():
+            self.loop.call_soon_threadsafe(settle, self.future)
+
+    def is_set(self) -> bool:
+        """Whether somebody set it since the last `clear`."""
+        return self.future.done()
+
+    def clear(self) -> None:
+        """Have the next wait last until somebody sets it again; call it in the task."""
+        if self.future.done():
+            with transparent():
+                self.future = self.loop.create_future()
+
+
+def settle(future: Future[None]) -> None:
+    """Finish ``future`` unless it is finished or cancelled already."""
+    if not future.done():
+        future.set_result(None)

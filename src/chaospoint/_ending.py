@@ -1,0 +1,64 @@
+"""The end of the program: a call that is held must not keep the process alive.
+
+Python joins threads and executors before it runs `atexit` functions.  Before it does so, all calls
+that wait here are woken, and from then on none is held.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures.thread  # noqa: F401 - see below
+import threading
+from collections.abc import Callable
+
+from chaospoint._inside import transparent
+
+__all__ = ["Ending", "ending"]
+
+
+class Ending:
+    """What has to be woken when the main thread ends, and whether it has ended."""
+
+    __slots__ = ("_waiting", "has_begun")
+
+    def __init__(self) -> None:
+        self.has_begun = False
+        self._waiting: set[Callable[[], None]] = set()  # changed in single steps
+
+    def add(self, wake: Callable[[], None]) -> None:
+        """Have ``wake`` called when the main thread ends."""
+        self._waiting.add(wake)
+
+    def discard(self, wake: Callable[[], None]) -> None:
+        """Forget ``wake``."""
+        self._waiting.discard(wake)
+
+    def begin(self) -> None:
+        """Wake all that wait."""
+        self.has_begun = True
+        with transparent():
+            for wake in self._waiting.copy():
+                try:
+                    wake()
+                except RuntimeError:
+                    pass  # its event loop is closed
+
+
+ending = Ending()
+
+
+def _register() -> None:
+    """Have `Ending.begin` called before Python joins threads.
+
+    What is registered last is called first, and executors join their threads in what
+    `concurrent.futures` registers when it is imported: so it is imported above.
+    """
+    register = getattr(threading, "_register_atexit", None)
+    if register is None:
+        return
+    try:
+        register(ending.begin)
+    except RuntimeError:  # the threads are being joined already
+        ending.has_begun = True
+
+
+_register()
