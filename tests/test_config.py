@@ -24,12 +24,14 @@ from chaospoint._injection import Injection
 from chaospoint._inside import inside
 from chaospoint._notice import Notice, Reloaded, RuleArmed
 from chaospoint._registry import Registry
+from chaospoint.arming import arm
 from chaospoint.control.reconciler import reconciler_of
 from chaospoint.settings import Settings
 from chaospoint.sources import reports
 from chaospoint.stores import open_store
 from chaospoint.stores.directory import DirectoryStore
 from chaospoint.stores.store import Worker
+from chaospoint.testing import FakeClock
 
 
 @pytest.fixture(autouse=True)
@@ -683,3 +685,53 @@ def test_a_child_closes_what_a_parent_that_is_stopping_has_open(
     config._after_fork_in_child()
     stopping.disown.assert_called_once_with()
     assert config._stopping is None
+
+
+@pytest.mark.parametrize("where", ["audit_log", "store"])
+def test_a_rule_from_outside_that_expires_is_in_the_audit_log_with_its_counts(
+    where: str, tmp_path: Path
+) -> None:
+    clock = FakeClock()
+    registry = Registry(clock=clock)
+    log = tmp_path / "audit.jsonl"
+    place = {"audit_log": log} if where == "audit_log" else {"store": tmp_path.as_uri()}
+    tmp_path.chmod(0o700)
+
+    @registry.point("db.query")
+    def query() -> int:
+        return 1
+
+    config.start(
+        Settings(
+            enabled=True,
+            environment="ci",
+            config=_plan(tmp_path, "rules: [{point: db.query, returns: 2, expires_after: 60}]"),
+            **place,  # type: ignore[arg-type]
+        ),
+        registry=registry,
+    )
+    arm("db.query", returns=3, skip=9, expires_after=30, registry=registry)
+    assert [query(), query()] == [2, 2]
+    clock.advance(61.0)
+    registry.board.expire()
+    (line,) = map(json.loads, log.read_text().splitlines())
+    assert line | {"at": "", "pid": 0} == {
+        "at": "",
+        "who": "chaospoint",
+        "from": "",
+        "what": "expired",
+        "status": None,
+        "generation": None,
+        "pid": 0,
+        "rules": [line["rules"][0]],
+        "source": "file",
+        "reaches": 2,
+        "injections": 2,
+    }
+    assert "db.query" in line["rules"][0]
+
+
+def _plan(folder: Path, text: str) -> Path:
+    path = folder / "plan.yaml"
+    path.write_text(text)
+    return path

@@ -23,6 +23,7 @@ from chaospoint._inside import transparent
 from chaospoint._logger import LOGGER
 from chaospoint._registry import Registry, default_registry
 from chaospoint._version import __version__
+from chaospoint.control.audit import Audit, AuditedExpiry
 from chaospoint.control.door import Door
 from chaospoint.control.reconciler import Reconciler, forget, reconciler_of, use
 from chaospoint.control.server import AdminServer
@@ -132,6 +133,7 @@ class _Running:
             admin=lambda: (self._server and self._server.url) or "",
         )
         self._server = _server(settings, registry, shared=self._reconciler.store.shared)
+        self._expiry = AuditedExpiry(Audit.of(settings))
         self._forked = False
         self._without_port_since: float | None = None
         self._strange = False  # somebody of another store has the port, and that was said
@@ -148,6 +150,8 @@ class _Running:
     def start(self) -> None:
         try:
             add_defaults(self.registry)  # they are to hear of a refusal, too
+            self.registry.remove_observer(self._expiry)  # a child that starts again has it
+            self.registry.add_observer(self._expiry)
             self._reconciler.heed_switch()
             file = self._sources.read_file()  # first, for it may place points
             read = [self._sources.read_env(), file]
@@ -175,6 +179,7 @@ class _Running:
             forget(self.registry, self._reconciler)
             self._reconciler.leave()
         self._sources.clear()
+        self.registry.remove_observer(self._expiry)
         LOGGER.info("chaospoint stopped: pid %d", os.getpid())
 
     def disown(self) -> None:

@@ -1,4 +1,5 @@
-"""Every change that somebody asked for over the admin endpoint is a line that stays.
+"""Every change that somebody asked for over the admin endpoint is a line that stays, and so is the
+expiry of a rule.
 
 A line is written at once and whole, so several processes may share a file; the file is opened for
 each, so that it may be rotated.  Nothing here keeps a change from happening.
@@ -14,13 +15,19 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from chaospoint._injection import Injection
 from chaospoint._logger import AUDIT, LOGGER
+from chaospoint._notice import Notice, RuleDisarmed
 from chaospoint.plan import Rule, shown
 from chaospoint.settings import Settings
 
-__all__ = ["MAX_LINE", "Audit"]
+if TYPE_CHECKING:
+    from chaospoint._epoch import ArmedRule
+
+__all__ = ["MAX_LINE", "Audit", "AuditedExpiry"]
 
 MAX_LINE = 8 * 1024
 """The longest line, in bytes."""
@@ -76,21 +83,28 @@ class Audit:
         shown. ``detail``: why it was refused. ``reason``: why somebody disabled. ``strange``: the
         client was not let in, so the file is spared: anybody could fill the disk.
         """
-        entry: dict[str, object] = {
-            "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            "who": _short(who),
-            "from": _short(client),
-            "what": _short(what),
-            "status": status,
-            "generation": generation,
-            "pid": os.getpid(),
-        }
+        entry = _begun(who=who, client=client, what=what, status=status, generation=generation)
         if detail:
             entry["detail"] = _short(detail)
         if reason:
             entry["reason"] = _short(reason)
         if rules:
             entry["rules"] = _fitting(map(shown, rules), len(rules), MAX_LINE - len(_line(entry)))
+        self._write(entry, strange=strange)
+
+    def expired(self, rule: ArmedRule) -> None:
+        """Write down that a rule came to its deadline here, and what it did in this process."""
+        self._write(
+            {
+                **_begun(who="chaospoint", client="", what="expired"),
+                "rules": [_short(rule.shown)],
+                "source": rule.source,
+                "reaches": rule.reaches,
+                "injections": rule.injections,
+            }
+        )
+
+    def _write(self, entry: dict[str, object], *, strange: bool = False) -> None:
         line = _line(entry)
         with suppress(Exception):  # a handler of the host's
             AUDIT.info("%s", line)
@@ -123,6 +137,45 @@ class Audit:
                 LOGGER.warning(
                     "the audit log %s is written again; entries that it lacks: %d", path, missing
                 )
+
+
+class AuditedExpiry:
+    """An observer that writes down which rules from outside expire in this process.
+
+    Each worker of a store has counts of its own, and so a line of its own.
+    """
+
+    def __init__(self, audit: Audit) -> None:
+        self._audit = audit
+
+    def observe(self, injection: Injection) -> None:
+        """Do nothing: injections are counted, and no change."""
+
+    def notice(self, notice: Notice) -> None:
+        """Write down an expiry."""
+        if not isinstance(notice, RuleDisarmed) or notice.why != "expired":
+            return
+        if notice.rule.source not in ("code", "test"):
+            self._audit.expired(notice.rule)
+
+
+def _begun(
+    *,
+    who: str,
+    client: str,
+    what: str,
+    status: int | None = None,
+    generation: int | None = None,
+) -> dict[str, object]:
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "who": _short(who),
+        "from": _short(client),
+        "what": _short(what),
+        "status": status,
+        "generation": generation,
+        "pid": os.getpid(),
+    }
 
 
 def _append(path: Path, line: bytes) -> None:
