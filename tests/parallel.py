@@ -2,10 +2,15 @@
 
 A run of everything uses all cores, if pytest-xdist is there; a run of a file, a folder or a single
 test stays in one process. ``-n 0`` keeps a run of everything in one process, too.
+
+Many tests start Python processes. Each would compile all modules anew where the environment forbids
+to write bytecode next to the source, so a run keeps its bytecode in pytest's cache there.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -44,6 +49,17 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 def _names_everything(config: pytest.Config) -> bool:
     return any(TESTS.is_relative_to(config.invocation_params.dir / one) for one in config.args)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Have this process and its children read and write bytecode, but not next to the source."""
+    if sys.dont_write_bytecode:
+        sys.dont_write_bytecode = False
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        if sys.pycache_prefix is None:
+            sys.pycache_prefix = str(config.rootpath / ".pytest_cache" / "bytecode")
+            os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
 
 
 @pytest.hookimpl(trylast=True)
