@@ -59,6 +59,10 @@ class Witness:
     def notice(self, notice: Any) -> None:
         self.notices.append(notice)
 
+    def of(self, kind: type) -> list[Any]:
+        """Return the notices of a kind."""
+        return [notice for notice in self.notices if isinstance(notice, kind)]
+
 
 class Threads:
     """Runs calls in threads of their own, which do not keep a failed test from ending."""

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import json
 import threading
-import time
 import traceback
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import nullcontext
-from pathlib import Path
-from typing import Any
 
 import pytest
 from helpers import (
@@ -24,49 +20,14 @@ from helpers import (
     Witness,
     finish,
     place,
-    places,
-    python,
-    run,
-    tick,
 )
 
-from chaospoint import Injection, Plan, Registry, arm, armed, disable, enable, start, stop
+from chaospoint import Injection, Registry, arm, armed, disable, enable, start, stop
 from chaospoint.control.messages import Request
 from chaospoint.control.service import Service
-from chaospoint.errors import ChaosWarning, InvalidPlan, NotPermitted, UnsupportedFault
+from chaospoint.errors import ChaosWarning, NotPermitted
 from chaospoint.settings import Settings
 from chaospoint.testing import FakeClock
-
-
-def test_a_lock_held_while_sleeping_made_n_callers_queue_n_sleeps(
-    still: Registry, clock: FakeClock, pool: Threads
-) -> None:
-    """All callers sleep side by side: one latency later all of them are through."""
-    call = place(still.point("db.query"), "function")
-    arm("db.query", latency=30, registry=still)
-    sleepers = [pool.submit(call) for _ in range(20)]
-    clock.until_waiting(30, count=20)
-    clock.advance(30)
-    assert [sleeper.result(PATIENCE) for sleeper in sleepers] == [7] * 20
-
-
-def test_disarming_blocked_behind_a_sleep(still: Registry, clock: FakeClock, pool: Threads) -> None:
-    """Disarming returns while the sleeper has not even been given a chance to wake."""
-    point = still.point("db.query")
-    handle = arm("db.query", latency=30, registry=still)
-    left = threading.Event()
-
-    def held() -> None:
-        point.hit()
-        left.set()
-
-    sleeper = pool.submit(held)
-    clock.until_waiting(30)
-    before = time.monotonic()
-    handle.disarm()
-    assert time.monotonic() - before < 1
-    assert left.wait(PATIENCE)
-    sleeper.result(PATIENCE)
 
 
 def test_a_hang_plus_disable_plus_enable_deadlocked(
@@ -145,20 +106,6 @@ def test_a_reach_that_did_not_count_used_up_times(registry: Registry) -> None:
     assert (handle.injections, handle.reaches) == (2, 3)
 
 
-@pytest.mark.parametrize("kind", PLACES)
-def test_skip_and_times_could_not_be_combined(kind: str, registry: Registry) -> None:
-    """The first three pass, then every second fires, twice."""
-    call = place(registry.point("bank.charge"), kind)
-    arm("bank.charge", exception=Boom, skip=3, every=2, times=2, registry=registry)
-    fired = []
-    for ordinal in range(1, 13):
-        try:
-            finish(call())
-        except Boom:
-            fired.append(ordinal)
-    assert fired == [5, 7]
-
-
 def test_background_work_of_the_library_ate_times_1(still: Registry, clock: FakeClock) -> None:
     """What our own thread calls, through an observer, is no reach of the one rule meant for you."""
     point = still.point("db.query")
@@ -190,24 +137,6 @@ def _having(registry: Registry, name: str) -> Registry:
     return registry
 
 
-def test_counters_counted_only_what_did_not_raise(registry: Registry) -> None:
-    """Every injection is one count, whether it delays, answers or raises."""
-    call = place(registry.point("bank.charge"), "function")
-    counts = {}
-    for keys in ({"latency": 0}, {"returns": 8}, {"exception": Boom}, {"exception": SystemExit}):
-        witness = Witness()
-        registry.add_observer(witness)
-        with armed("bank.charge", registry=registry, **keys) as handle:
-            for _ in range(3):
-                try:
-                    call()
-                except (Boom, SystemExit):
-                    pass
-        registry.remove_observer(witness)
-        counts[str(keys)] = (handle.injections, handle.reaches, len(witness.injections))
-    assert set(counts.values()) == {(3, 3, 3)}
-
-
 @pytest.mark.parametrize("way_out", [None, Boom, KeyboardInterrupt, SystemExit, GeneratorExit])
 def test_a_fault_armed_in_one_test_leaked_into_the_next(
     way_out: type[BaseException] | None, registry: Registry
@@ -232,87 +161,6 @@ def test_a_fault_armed_in_one_test_leaked_from_a_block_that_was_never_entered(
     ):
         raise AssertionError("entered")
     assert registry.rules() == ()
-
-
-def test_the_armed_point_was_never_reached_and_the_test_passed(
-    still: Registry, clock: FakeClock, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Waiting for an injection says what was seen instead, and disarming says so in the log."""
-    still.point("bank.charge")
-    with armed("bank.charge", exception=Boom, registry=still) as handle:
-        clock.advance(1)
-        with pytest.raises(TimeoutError, match=r"1 injections.*saw 0 injections in 0 reaches"):
-            handle.wait_for(timeout=0)
-    with pytest.raises(TimeoutError, match=r"disarmed with 0 injections in 0 reaches"):
-        handle.wait_for(timeout=PATIENCE)
-    assert "never reached" in caplog.text
-
-
-def test_batch_updates_were_applied_by_half(registry: Registry) -> None:
-    """A plan that cannot be armed whole is not armed at all."""
-    call = place(registry.point("bank.charge"), "function")
-    registry.point("db.query")
-    good = {"point": "bank.charge", "returns": 8}
-    with pytest.raises(UnsupportedFault, match=r"db\.query"):
-        arm(Plan(rules=[good, {"point": "db.query", "returns": 8}, good]), registry=registry)
-    bad = {"point": "bank.charge", "exception": "no.such.Error"}
-    with pytest.raises(InvalidPlan, match=r"no\.such\.Error"):
-        arm(Plan(rules=[good, bad]), registry=registry)
-    with pytest.raises(InvalidPlan, match="latency"):
-        Plan(rules=[good, {"point": "bank.charge", "latency": -1}])
-    assert registry.rules() == ()
-    assert call() == 7
-
-
-@pytest.mark.parametrize(
-    "keys",
-    [{"exception": Boom, "probability": 0}, {"exception": Boom, "failure_rate": 0}],
-    ids=["probability", "failure rate"],
-)
-@pytest.mark.filterwarnings("ignore:.*can never fire:chaospoint.errors.ChaosWarning")
-def test_toxicity_0_still_bit(keys: dict[str, Any], registry: Registry) -> None:
-    """A probability or a rate of nought means never, over many seeds and calls."""
-    point = registry.point("bank.charge")
-    for seed in range(100):
-        with armed("bank.charge", seed=seed, registry=registry, **keys) as handle:
-            for _ in range(100):
-                point.hit()
-        assert (handle.injections, handle.reaches) == (0, 100)
-
-
-def test_a_failure_rate_of_0_beside_a_latency_still_bit(registry: Registry) -> None:
-    """The latency hits all, the exception nobody, and the record names what acted."""
-    point = registry.point("bank.charge")
-    witness = Witness()
-    registry.add_observer(witness)
-    with armed("bank.charge", latency=0, exception=Boom, failure_rate=0, registry=registry):
-        for _ in range(100):
-            point.hit()
-    assert {(one.fault, one.exception) for one in witness.injections} == {("latency", None)}
-
-
-@pytest.mark.parametrize("value", ["false", "False", "no", "off", "0", "", "  "])
-def test_an_environment_variable_that_says_false_enabled_the_library(value: str) -> None:
-    """A process in which the switch says no is as quiet as if chaospoint were not there."""
-    program = """
-        import sys, threading
-        import chaospoint
-
-        @chaospoint.point("payment.charge")
-        def charge():
-            return 7
-
-        chaospoint.start()
-        assert charge() == 7
-        assert threading.active_count() == 1
-        assert not any(rule for rule in chaospoint.point("a.b").core.rules)
-    """
-    python(
-        program,
-        CHAOSPOINT_ENABLED=value,
-        CHAOSPOINT_POINTS='[{"point": "*", "exception": "TimeoutError"}]',
-        CHAOSPOINT_ADMIN="127.0.0.1:0",
-    )
 
 
 def test_an_equals_sign_inside_a_value_broke_the_parser(registry: Registry) -> None:
@@ -393,59 +241,3 @@ def test_a_chaos_run_that_was_killed_left_the_fault_armed(
     still.board.expire()
     assert rule.why == "expired"
     assert call() == 7
-
-
-def test_an_http_toggle_reached_one_of_four_workers_and_nobody_could_tell(
-    registry: Registry,
-) -> None:
-    """Until a store reaches them all, the status says whose counts it shows."""
-    request = Request("GET", "/v1/status", {"host": "localhost"}, b"", "127.0.0.1")
-    status = json.loads(Service.of(Settings(enabled=True), registry).answer(request).body)
-    assert status["counts"] == "of this process alone"
-    assert status["pid"] > 0
-
-
-def test_a_latency_on_a_busy_point_starved_the_others(registry: Registry) -> None:
-    """A delayed task holds up its own request and no other one on the loop."""
-    calls = places(registry.point("bank.charge"))
-    arm("bank.charge", latency=30, times=1, registry=registry)
-
-    async def main() -> None:
-        slow = asyncio.ensure_future(calls["coroutine"]())
-        await tick()
-        assert [await calls["coroutine"]() for _ in range(100)] == [7] * 100
-        assert not slow.done()
-        registry.disarm()
-        assert await slow == 7
-
-    run(main())
-
-
-def test_a_file_that_was_half_written_disarmed_everything(
-    registry: Registry, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A missing, empty or broken file leaves in force what the last good one said."""
-    call = place(registry.point("bank.charge"), "function")
-    path = tmp_path / "plan.json"
-    good = json.dumps([{"point": "bank.charge", "returns": 8}])
-    path.write_text(good)
-    try:
-        start(Settings(enabled=True, config=path), registry=registry)
-        assert call() == 8
-        from chaospoint import config
-
-        running = config._running
-        assert running is not None
-        poller = running._sources.poller
-        assert poller is not None
-        poller.rounds.stop()
-        for bad in ("", good[:-3], "{}", '[{"point": "bank.charge"}]', None):
-            path.unlink() if bad is None else path.write_text(bad)
-            assert poller.poll() is False
-            assert call() == 8
-        assert caplog.text.count("is refused whole") == 5
-        path.write_text("[]")
-        assert poller.poll() is True
-        assert call() == 7
-    finally:
-        stop()

@@ -1,4 +1,4 @@
-"""What the tests of the kernel stand on: faults that do as they are told, and a witness."""
+"""What the tests of the kernel stand on: faults that do as they are told."""
 
 from __future__ import annotations
 
@@ -10,18 +10,14 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
+from helpers import PATIENCE as PATIENCE
+from helpers import Boom as Boom
+from helpers import Witness as Witness
+
 from chaospoint._decide import Schedule
 from chaospoint._effects import Effect, Hold, Raise, Return, Run, Sleep
 from chaospoint._injection import Injection
-from chaospoint._notice import Notice
 from chaospoint._terms import Terms
-
-PATIENCE = 10.0
-"""Seconds after which a test that waits for something gives up."""
-
-
-class Boom(Exception):
-    """What the tests inject."""
 
 
 @dataclass(frozen=True)
@@ -112,23 +108,6 @@ def off() -> Does:
 def answers(value: object, *, copy: bool = False) -> Does:
     """Return a fault that answers in place of the call."""
     return Does("return", (Return(value, copy),))
-
-
-class Witness:
-    """An observer that remembers."""
-
-    def __init__(self) -> None:
-        self.injections: list[Injection] = []
-        self.notices: list[Notice] = []
-
-    def observe(self, injection: Injection) -> None:
-        self.injections.append(injection)
-
-    def notice(self, notice: Notice) -> None:
-        self.notices.append(notice)
-
-    def of(self, kind: type) -> list[Any]:
-        return [notice for notice in self.notices if isinstance(notice, kind)]
 
 
 def run(made: Any, kind: str) -> Any:

@@ -5,14 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
+from helpers import Boom
 
 from chaospoint._injection import Injection, injection_of, mark
 
 INJECTION = Injection("p", "exception", "the rule", 3, "test", None, "Boom")
-
-
-class Boom(Exception):
-    pass
 
 
 def marked(error: BaseException | None = None) -> BaseException:

@@ -106,36 +106,6 @@ def test_the_bound_holds_at_every_moment_and_times_is_exact(
     assert 300 + handle.overflow <= handle.reaches
 
 
-def test_what_passes_uses_up_no_times(
-    registry: Registry, function: Callable[[], str], pool: Threads
-) -> None:
-    handle = arm(registry, bounded(pauses(), raises(), times=2))
-    for nth in (1, 2):
-        job = pool.submit(function)
-        handle.wait_until_paused()
-        assert [function() for _ in range(5)] == ["own"] * 5
-        assert (handle.injections, handle.overflow) == (nth, 5), "the last has no overflow"
-        handle.release()
-        with pytest.raises(Boom):
-            job.result(PATIENCE)
-    assert handle.rules[0].state == "spent"
-    assert function() == "own"
-    assert handle.overflow == 5
-    assert handle.reaches == 13
-
-
-def test_what_passes_meets_the_next_rule(
-    registry: Registry, function: Callable[[], str], pool: Threads
-) -> None:
-    handle = arm(registry, bounded(pauses()), rule("p", answers("next")))
-    job = pool.submit(function)
-    handle.wait_until_paused()
-    assert function() == "next"
-    assert handle.rules[1].shadowed == 1
-    handle.release()
-    assert job.result(PATIENCE) == "own"
-
-
 def test_ordinals_go_on_and_the_draws_are_those_of_an_unbounded_rule() -> None:
     schedule = Schedule(7, skip=3, every=2, probability=0.4, times=9)
     tally = BoundedTally(schedule, 1)
@@ -147,29 +117,6 @@ def test_ordinals_go_on_and_the_draws_are_those_of_an_unbounded_rule() -> None:
     assert tally.overflow == free.overflow == 0
     assert tally.spent
     assert tally.upcoming is None
-
-
-def test_one_rule_over_several_points_has_one_bound(registry: Registry, pool: Threads) -> None:
-    one, two = registry.point("a.one"), registry.point("a.two")
-    handle = arm(registry, rule("a.*", pauses(), max_active=1))
-    job = pool.submit(one.hit)
-    handle.wait_until_paused()
-    two.hit()
-    assert handle.overflow == 1
-    handle.release()
-    job.result(PATIENCE)
-
-
-def test_before_and_after_are_bounded_alike(
-    registry: Registry, function: Callable[[], str], pool: Threads
-) -> None:
-    handle = arm(registry, bounded(pauses(), answers("other"), after=True))
-    job = pool.submit(function)
-    handle.wait_until_paused()
-    assert function() == "own"
-    assert handle.overflow == 1
-    handle.release()
-    assert job.result(PATIENCE) == "other"
 
 
 def test_a_call_in_a_call_is_one_more(registry: Registry) -> None:
@@ -266,20 +213,6 @@ def test_after_cancelling(registry: Registry, coroutine: Callable[[], Any]) -> N
 
     asyncio.run(main())
     assert (handle.injections, handle.overflow) == (3, 0)
-
-
-def test_after_disarming_a_part(registry: Registry, pool: Threads) -> None:
-    one, two = registry.point("a.one"), registry.point("a.two")
-    handle = arm(registry, rule("a.*", pauses(), max_active=1))
-    job = pool.submit(one.hit)
-    handle.wait_until_paused()
-    registry.disarm("a.one")
-    job.result(PATIENCE)
-    job = pool.submit(two.hit)
-    handle.wait_until_paused()
-    handle.release()
-    job.result(PATIENCE)
-    assert (handle.injections, handle.overflow) == (2, 0)
 
 
 def test_after_disabling_and_enabling(
