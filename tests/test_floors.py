@@ -17,9 +17,9 @@ HOUSE = Path(chaospoint.__file__).parent
 FLOORS = (
     # The kernel. Values, chance, time, and what may go wrong.
     "_version errors",
-    "_draw _decide _effects _environ _host_error _injection _inside _names _scope",
+    "_draw _decide _effects _environ _host_error _injection _inside _names _scope _unwrap",
     "_bell _lock _logger _notice _remark _terms _trampoline _where effects",
-    "_clock _ending _fork _say",
+    "_clock _ending _fork _say _signature",
     "_bug _tally",
     # What lives while something is armed, and the handle of it.
     "_aim _armed _epoch _keeper",
