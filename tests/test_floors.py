@@ -36,8 +36,9 @@ FLOORS = (
     "models models.nesting models.refusal",
     "models.durations models.lookup models.model models.plain_data models.point_pattern"
     " models.quantities models.strict_json models.yaml_text",
-    "models.condition models.document models.exception_spec models.fault_model models.placements",
-    "models.exception_choice models.verbs",
+    "models.condition models.cursor models.document models.exception_spec models.fault_model"
+    " models.placements",
+    "models.exception_choice models.tail models.verbs",
     "faults",
     "models.kinds",
     "models.shorthand models.variables",

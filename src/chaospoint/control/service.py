@@ -32,7 +32,7 @@ from chaospoint.control.state import state_of_taken
 from chaospoint.control.views import Views
 from chaospoint.errors import ChaosError
 from chaospoint.limits import NO_LIMITS, Limits
-from chaospoint.plan import Plan, Rule, parse_plan, parse_rules
+from chaospoint.plan import Plan, Rule, parse_plan, parse_rules, unseeded
 from chaospoint.settings import Settings
 from chaospoint.stores.desired import Desired, Entry
 from chaospoint.stores.writing import waited_for
@@ -313,7 +313,7 @@ class Service:
                 "dry_run": True,
                 "generation": desired.generation,
                 "rules": preview(self._registry.board, plan.rules, rules),
-                "replaces": [str(rule) for rule in replaced],
+                "replaces": [unseeded(rule) for rule in replaced],
                 "takes_away": [state_of_taken(one, call.by) for one in taken],
                 "remarks": remarks,
             },

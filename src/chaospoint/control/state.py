@@ -88,7 +88,7 @@ def state_of_write(done: Acknowledged) -> dict[str, object]:
 def state_of_taken(entry: Entry, by: str) -> dict[str, object]:
     """Return what a plan takes away, who armed it and when, and whether that is ``by``."""
     return {
-        "rule": str(entry.rule),
+        "rule": unseeded(entry.rule),
         "by": entry.by,
         "armed_at": instant(entry.armed_at),
         "own": entry.by == by,
