@@ -55,7 +55,8 @@ BITS = r"""
     ('x')  (1e999)  0  5  007  1.5  .5  1e3  -1  NaN  Infinity  200ms  2 m  fast  null  true  None
     OSError  no.such.Thing  "text"  "a;b->c"  "<code only>"  {"a": 1}  [1, 2]  ("\ud800")
     [every=2]  [to=db  , x=(a, b)]  [when=]  every=  where.  jitter=1  [seed=-1]  [point=b]
-    [evry=2]  {"point": "a", "hang": true}  {"rules": []}  {"seed": 7, "rules": ["a=off"]}  {"point":
+    {"point": "a", "hang": true}  {"rules": []}  {"seed": 7, "rules": ["a=off"]}  {"point":
+    [evry=2]
 """
 
 

@@ -100,8 +100,8 @@ def read_keys(keys: Mapping[str, Any]) -> list[Keys]:
     for key, value in beside.items():
         if key in SHORT_KEYS:
             cure = "write it into the text, joined with '+', or leave `rule` out"
-            if key == "failure_rate":
-                cure = "write it into the text: [failure_rate=30%]"
+            if key == "failure_rate" and any(map(_raises, rules)):
+                cure = "write it into the text: raise(...) [failure_rate=30%]"
             raise Refusal("the text in `rule` holds all the faults", cure, field=key, value=value)
         if any(key in rule for rule in rules):
             cure = "say it in the text alone, or leave `rule` out"
@@ -148,8 +148,7 @@ def _rule(cursor: Cursor) -> Keys:
     while cursor.takes("+"):
         faults.append(_fault(cursor))
     if cursor.takes("["):
-        raises = any(isinstance(fault, Failure) for fault in faults)
-        keys |= read_tail(cursor, keys, raises=raises)
+        keys |= read_tail(cursor, keys, raises=_raises({"faults": faults}))
         if cursor.sees("+") or cursor.sees("["):
             cure = "write all faults before the '[', and all keys in one pair of brackets"
             cursor.refuse("expected '->', ';' or the end", cure=cure)
@@ -157,6 +156,10 @@ def _rule(cursor: Cursor) -> Keys:
             rate = keys.pop("failure_rate")
             faults = [_at_rate(fault, rate) for fault in faults]
     return {**keys, "faults": faults}
+
+
+def _raises(rule: Keys) -> bool:
+    return any(isinstance(fault, Failure) for fault in rule["faults"])
 
 
 def _at_rate(fault: FaultModel, rate: float) -> FaultModel:
