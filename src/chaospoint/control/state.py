@@ -11,6 +11,7 @@ from chaospoint._epoch import ArmedRule
 from chaospoint._explain import states
 from chaospoint._injection import Injection
 from chaospoint._point import Point
+from chaospoint.plan import unseeded
 from chaospoint.stores.desired import Entry
 from chaospoint.stores.store import Worker
 from chaospoint.stores.writing import Acknowledged
