@@ -16,10 +16,11 @@ HOUSE = Path(chaospoint.__file__).parent
 
 FLOORS = (
     # The kernel. Values, chance, time, and what may go wrong.
-    "_version errors",
-    "_draw _decide _effects _environ _host_error _injection _inside _names _scope _unwrap",
+    "_version _inside",
+    "errors",
+    "_draw _decide _effects _environ _host_error _injection _names _scope",
     "_bell _lock _logger _notice _remark _terms _trampoline _where effects",
-    "_clock _ending _fork _say _signature",
+    "_clock _ending _fork _say",
     "_bug _tally",
     # What lives while something is armed, and the handle of it.
     "_aim _armed _epoch _keeper",
@@ -35,10 +36,12 @@ FLOORS = (
     # The models: pydantic lives here. They compile to what the kernel runs.
     "models models.nesting models.refusal",
     "models.durations models.lookup models.model models.plain_data models.point_pattern"
-    " models.quantities models.strict_json models.yaml_text",
-    "models.condition models.cursor models.document models.exception_spec models.fault_model"
-    " models.placements",
-    "models.exception_choice models.tail models.verbs",
+    " models.quantities models.signatures"
+    " models.strict_json models.yaml_text",
+    "models.condition models.default_message models.document models.enum_member"
+    " models.exception_arguments models.exception_pattern models.fault_model models.placements",
+    "models.exception_spec",
+    "models.exception_choice models.verbs",
     "faults",
     "models.kinds",
     "models.shorthand models.variables",
@@ -96,7 +99,7 @@ FLOORS = (
     "testing.plugin",
     "",
     # The command line, which nothing imports.
-    "cli.failure cli.output cli.rule_keys cli.target cli.user",
+    "cli.failure cli.output cli.rule_keys cli.target",
     "cli.http_target cli.store_views cli.tables",
     "cli.store_target cli.watching",
     "cli.choose",

@@ -20,6 +20,10 @@
 
 from __future__ import annotations
 
+from typing import Any, Self, TypeVar
+
+from chaospoint._inside import transparent
+
 __all__ = [
     "ChaosError",
     "ChaosWarning",
@@ -35,8 +39,47 @@ __all__ = [
 ]
 
 
+_E = TypeVar("_E", bound="ChaosError")
+
+
 class ChaosError(Exception):
-    """The root of every error that is about chaospoint and not an injected fault."""
+    """The root of every error that is about chaospoint and not an injected fault.
+
+    It pickles and copies as it stands, with all of its attributes; a value that cannot be pickled
+    comes back as its `repr`.
+    """
+
+    # The arguments of a constructor differ from the message, which is all that `Exception` keeps.
+    def __reduce__(self) -> tuple[object, ...]:
+        state = {name: _portable(value) for name, value in vars(self).items()}
+        return _restored, (type(self), self.args), state
+
+    def __copy__(self) -> Self:
+        made = _restored(type(self), self.args)
+        vars(made).update(vars(self))
+        return made
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self.__copy__()  # the attributes are what was given: they are not ours to copy
+
+
+def _restored(kind: type[_E], args: tuple[object, ...]) -> _E:
+    return kind.__new__(kind, *args)
+
+
+def _portable(value: object) -> object:
+    """Return the value if it survives pickling, or else its `repr`."""
+    import pickle  # which costs 2 ms, for a thing that seldom happens
+
+    with transparent():
+        try:
+            pickle.loads(pickle.dumps(value))
+        except Exception:  # the value is foreign code, and may raise anything
+            try:
+                return repr(value)
+            except Exception:
+                return f"<{type(value).__name__}>"
+    return value
 
 
 class InvalidPlan(ChaosError):
