@@ -6,8 +6,9 @@ All that can be known before a firing is made ready at the first one.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
+from types import FunctionType, MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from chaospoint import _bug, _scope
@@ -26,16 +27,20 @@ if TYPE_CHECKING:
     from chaospoint._where import Reads, Test
 
 __all__ = [
+    "NO_ARGUMENTS",
     "STATEMENTS",
     "Aim",
     "Firing",
+    "Given",
     "GoOn",
+    "Hands",
     "Kind",
     "Search",
     "aims_at",
     "expressible",
     "looked_up",
     "refusal",
+    "returned_function",
     "say_left_out",
     "search",
     "take",
@@ -56,6 +61,12 @@ Kind = Literal[
 STATEMENTS: tuple[Kind, ...] = ("block", "async block", "statement", "async statement")
 """What a point may be used as without anyone knowing before it is."""
 
+Given = tuple[tuple[Any, ...], Mapping[str, Any]]
+"""The arguments of a call, as they are handed to functions of the program."""
+Hands = Callable[[Any], Given]
+"""How a placement gets them from what its search is given."""
+NO_ARGUMENTS: Given = ((), MappingProxyType({}))
+
 _AWAITS: tuple[Kind, ...] = ("coroutine", "async generator", "async block", "async statement")
 
 
@@ -64,13 +75,15 @@ class Aim:
 
     Faults that the placement cannot express are left out.  What draws nothing is worked out at
     the first firing, and once.  ``test`` says whether a reach matches; None if all do.
+    ``hands``: how it gets the arguments of the call; None if no function of the rule asks for them.
     """
 
     __slots__ = (
         "_faults",
-        "_kind",
         "_said",
         "constant",
+        "hands",
+        "kind",
         "note",
         "point",
         "raised",
@@ -80,14 +93,23 @@ class Aim:
         "test",
     )
 
-    def __init__(self, rule: ArmedRule, point: Point, kind: Kind, test: Test | None = None) -> None:
+    def __init__(
+        self,
+        rule: ArmedRule,
+        point: Point,
+        kind: Kind,
+        test: Test | None = None,
+        hands: Hands = lambda _: NO_ARGUMENTS,
+    ) -> None:
         self.rule = rule
         self.point = point.name
         self.tally = rule.tally_at(point, kind)
         self.test = test
-        self._kind: Kind = kind
+        self.kind: Kind = kind
         self._said: frozenset[str] = frozenset()
         self._faults = expressible(rule, kind)
+        asks = any(getattr(fault, "with_arguments", False) for fault in rule.faults)
+        self.hands = hands if asks else None
         self.constant: Act | Literal[False] | None = None  # False: it differs by the firing
         self.raised: type | None = None  # of which type the latest exception was
         self.shown = self.note = ""
@@ -142,7 +164,7 @@ class Aim:
 
     def _can(self, fault: Fault, effect: Effect) -> bool:
         # Faults whose effects differ by the draw show only here what a placement cannot express.
-        why = _refused(effect, self._kind, self.rule.terms.after)
+        why = _refused(effect, self.kind, self.rule.terms.after)
         if why is not None and fault.kind not in self._said:
             self._said |= {fault.kind}
             say(logging.WARNING, _LEFT_OUT, fault.kind, self.point, why, self.rule.shown)
@@ -171,11 +193,12 @@ def aims_at(
     *,
     after: bool = False,
     reads: Reads = itemgetter,
+    hands: Hands = lambda _: NO_ARGUMENTS,
 ) -> tuple[Aim, ...]:
     """Return the rules that act before, or after, the calls at one placement of a point.
 
-    ``reads``: how labels and arguments are read there.  What the placement cannot express, and
-    what can never match there, is left out.
+    ``reads``: how labels and arguments are read there; ``hands``: how all arguments are handed
+    on.  What the placement cannot express, and what can never match there, is left out.
     """
     aims = []
     for rule in rules:
@@ -190,7 +213,7 @@ def aims_at(
             test = _in_scope(rule, test)
         if after:
             test = _in_force(rule, point.name, test)
-        aim = Aim(rule, point, kind, test)
+        aim = Aim(rule, point, kind, test, hands)
         if not aim.empty:
             aims.append(aim)
     return tuple(aims)
@@ -235,6 +258,16 @@ def refusal(fault: Fault, kind: Kind, after: bool = False) -> str | None:
     return next((why for one in effects if (why := _refused(one, kind, after))), None)
 
 
+def returned_function(fault: Fault) -> str | None:
+    """Return the name of the Python function that ``fault`` gives as an answer, if it gives one."""
+    try:
+        effects = fault.effects(_Probe(0, 0))
+    except Exception:
+        return None  # as in `refusal`
+    given = [one.value for one in effects if isinstance(one, Return)]
+    return next((one.__name__ for one in given if type(one) is FunctionType), None)
+
+
 def expressible(rule: ArmedRule, kind: Kind) -> tuple[int, ...]:
     """Return which of the rule's faults a placement of this kind can express, by their index."""
     found = rule.expressible.get(kind)
@@ -254,14 +287,18 @@ def say_left_out(rules: Iterable[ArmedRule], point: str, kind: Kind) -> None:
 
 
 def _refused(effect: Effect, kind: Kind, after: bool) -> str | None:
-    if isinstance(effect, Run) and effect.needs_await and kind not in _AWAITS:
+    if isinstance(effect, Run | Return) and effect.needs_await and kind not in _AWAITS:
         return "a coroutine function can be awaited at asynchronous placements only"
+    if isinstance(effect, Run | Raise) and effect.needs_arguments and kind in STATEMENTS:
+        return "a block or a statement has no arguments to give: let the function need none"
     if not isinstance(effect, Return) or kind in ("function", "coroutine"):
         return None
     if kind in STATEMENTS:
         return "a block or a statement has no value to return: decorate a function"
     if after:
         return "what a generator has yielded cannot be replaced: leave `when` out"
+    if effect.make is not None:
+        return None
     given = type(effect.value)
     if not hasattr(given, "__iter__"):
         return f"a generator needs an iterable to yield from, not {given.__name__!r}"
@@ -272,7 +309,7 @@ def _refused(effect: Effect, kind: Kind, after: bool) -> str | None:
 
 _LEFT_OUT = "%r is left out at %r: %s (%s)"
 
-Firing = tuple[Aim, int, "Slot"]
+Firing = tuple[Aim, int, "Slot"] | tuple[Aim, int, "Slot", Given]
 Search = Callable[[Any], Firing | None]
 """One reach, given the labels or arguments of the call where the rules ask for them."""
 GoOn = Callable[[Firing | None, Callable[[], Any], Callable[[], Firing | None] | None], Any]
@@ -284,6 +321,24 @@ def search(aims: tuple[Aim, ...]) -> Search:
 
     It raises nothing: a bug of ours lets the call through.
     """
+    if any(aim.hands for aim in aims):
+        return _handing(_search(aims))
+    return _search(aims)
+
+
+def _handing(reach: Search) -> Search:
+    """Return the search with which a firing has the arguments of its call, if it needs them."""
+
+    def reach_and_hand(values: Any) -> Firing | None:
+        firing = reach(values)
+        if firing is None or (hands := firing[0].hands) is None:
+            return firing
+        return (*firing[:3], hands(values))
+
+    return reach_and_hand
+
+
+def _search(aims: tuple[Aim, ...]) -> Search:
     if len(aims) == 1 and aims[0].test is None:
         return _search_one(aims[0])
     tried = tuple((aim, aim.tally, aim.test, place) for place, aim in enumerate(aims, 1))

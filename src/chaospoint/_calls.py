@@ -10,7 +10,15 @@ callable's own.
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterable
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterable,
+)
 from types import FunctionType
 from typing import Any, cast
 
@@ -69,6 +77,10 @@ async def _async_generator(
     after: _After | None = None,
 ) -> AsyncGenerator[object, object]:
     if firing is not None and (answer := await adrive(*firing)) is not None:
+        if isinstance(answer[0], AsyncIterable):
+            async for item in answer[0]:
+                yield item
+            return
         for item in cast(Iterable[object], answer[0]):
             yield item
         return

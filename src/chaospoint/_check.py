@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
 from typing import TYPE_CHECKING
 
-from chaospoint._aim import STATEMENTS, Kind, expressible, refusal
+from chaospoint._aim import STATEMENTS, Kind, expressible, refusal, returned_function
 from chaospoint._names import is_glob, matches, nearest
 from chaospoint.errors import UnknownPoint, UnsupportedFault
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from chaospoint._epoch import ArmedRule
     from chaospoint._point import Point
 
-__all__ = ["check", "discarded", "unplaced", "waiting"]
+__all__ = ["check", "unplaced", "waiting"]
 
 _LOOKED_THROUGH = 100  # globs that hide others
 _HINTS = 10  # looking for near names is slow, and nobody reads a thousand of them
@@ -66,11 +66,6 @@ def check(
                 "times or where"
             )
         placed = [points[name] for name in matched]
-        remarks += [
-            discarded(point)
-            for point in placed
-            if point.core.discarded and all(site.gone for site in point.core.sites)
-        ]
         remarks += _left_out(rule, placed)
         asks = rule.terms.where is not None
         lost = [(one.name, name) for one in placed for name in unplaced(rule, one)] if asks else []
@@ -80,7 +75,6 @@ def check(
                 f"`where` of {rule.shown} asks for: correct the name, unless a block has such a "
                 "label"
             )
-        remarks += [text for point in placed for text in _unsigned(rule, point)] if asks else []
     return remarks
 
 
@@ -101,26 +95,6 @@ def waiting(rule: ArmedRule, close: Sequence[str]) -> str:
     return f"no point is named {rule.pattern!r} so far: the rule waits for one{hint}"
 
 
-def _unsigned(rule: ArmedRule, point: Point) -> list[str]:
-    where = rule.terms.where or {}
-    return [
-        f"{site} shows no signature, so `where` of {rule.shown} sees only the arguments that are "
-        "passed to it by keyword: give the placement a label, or decorate a function that calls it"
-        for site in point.core.sites
-        if site.unsigned and not site.gone and where.keys() - site.points[0].labels.keys()
-    ]
-
-
-def discarded(point: Point) -> str:
-    """Say that the wrapper made for a point was thrown away, and what to do."""
-    return (
-        f"{point.core.discarded} was decorated with {point.name!r}, and the wrapper that this "
-        "returned was thrown away, so nothing acts there: use it in place of what it wraps, as in "
-        f"`module.name = chaospoint.point({point.name!r})(module.name)`, or name the function "
-        "under `placements` in a plan file"
-    )
-
-
 def _left_out(rule: ArmedRule, points: Sequence[Point]) -> list[str]:
     remarks: list[str] = []
     after = rule.terms.after
@@ -130,6 +104,12 @@ def _left_out(rule: ArmedRule, points: Sequence[Point]) -> list[str]:
     for nth, fault in enumerate(rule.faults):
         if nth in block:
             continue  # what a block can express, every decorated function can
+        if (function := returned_function(fault)) is not None:
+            remarks.append(
+                f"{rule.shown} returns the function {function!r} itself, and does not call it: "
+                f"write returns_from={function} to have it make each answer, or "
+                f"returns_from=lambda: {function} to return the function"
+            )
         refused: list[str] = []
         for point in points:
             kinds: set[Kind] = {site.kind for site in point.core.sites if not site.gone}

@@ -15,7 +15,7 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, cast
 
 from chaospoint import _bug
-from chaospoint._aim import looked_up, waits
+from chaospoint._aim import NO_ARGUMENTS, looked_up, waits
 from chaospoint._bell import Bell, TaskBell
 from chaospoint._effects import Hold, Raise, Return, Run, Sleep
 from chaospoint._ending import ending
@@ -28,7 +28,7 @@ from chaospoint._tally import OPEN, Slot
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-    from chaospoint._aim import Act, Aim
+    from chaospoint._aim import Act, Aim, Given
     from chaospoint._effects import Step
 
 __all__ = ["Answer", "adrive", "drive"]
@@ -39,20 +39,23 @@ Answer = tuple[object]
 """What the call is to return instead of being made."""
 
 
-def drive(aim: Aim, ordinal: int, slot: Slot | None = None) -> Answer | None:
+def drive(
+    aim: Aim, ordinal: int, slot: Slot | None = None, given: Given | None = None
+) -> Answer | None:
     """Act on a firing in this thread; return an answer that replaces the call, or None.
 
     Without a ``slot`` it takes one, and nothing happens if there is none for this ordinal.
+    ``given``: the arguments of the call, if a function of the rule asks for them.
     """
-    injection, slot, steps, error, answer = _prepare(aim, ordinal, slot)
+    injection, slot, steps, error, answer = _prepare(aim, ordinal, slot, given)
     try:
         for step in steps:
             if type(step) is Run:
-                _run(step, injection)
+                _run(step, injection, given)
             elif not _rest(aim, step):
                 return None
         if error is None:
-            return answer
+            return _asked(aim, answer, given) if type(answer) is Return else answer
         try:
             raise error
         finally:
@@ -62,17 +65,19 @@ def drive(aim: Aim, ordinal: int, slot: Slot | None = None) -> Answer | None:
             slot.release()
 
 
-async def adrive(aim: Aim, ordinal: int, slot: Slot | None = None) -> Answer | None:
+async def adrive(
+    aim: Aim, ordinal: int, slot: Slot | None = None, given: Given | None = None
+) -> Answer | None:
     """Act on a firing in this task; else as `drive`."""
-    injection, slot, steps, error, answer = _prepare(aim, ordinal, slot, in_task=True)
+    injection, slot, steps, error, answer = _prepare(aim, ordinal, slot, given, in_task=True)
     try:
         for step in steps:
             if type(step) is Run:
-                await _arun(step, injection)
+                await _arun(step, injection, given)
             elif not await _arest(aim, step):
                 return None
         if error is None:
-            return answer
+            return await _aasked(aim, answer, given) if type(answer) is Return else answer
         try:
             raise error
         finally:
@@ -82,11 +87,13 @@ async def adrive(aim: Aim, ordinal: int, slot: Slot | None = None) -> Answer | N
             slot.release()
 
 
-_Prepared = tuple[Injection, Slot, tuple["Step", ...], BaseException | None, Answer | None]
+_Prepared = tuple[Injection, Slot, tuple["Step", ...], BaseException | None, Answer | Return | None]
 _NO_INJECTION = Injection("", "", "", 0, "", None, None)
 
 
-def _prepare(aim: Aim, ordinal: int, slot: Slot | None, *, in_task: bool = False) -> _Prepared:
+def _prepare(
+    aim: Aim, ordinal: int, slot: Slot | None, given: Given | None, *, in_task: bool = False
+) -> _Prepared:
     """Make the outcome, count the injection, tell the observers; what is left is to act.
 
     All of our own code that a firing runs is in here, so that a bug of it cannot be taken for
@@ -107,11 +114,11 @@ def _prepare(aim: Aim, ordinal: int, slot: Slot | None, *, in_task: bool = False
         if not fault:
             return _nothing(slot)
         error: BaseException | None = None
-        answer: Answer | None = None
+        answer: Answer | Return | None = None
         if effect is not None:
             try:
                 if type(effect) is Raise:
-                    error = effect.build()
+                    error = effect.build() if given is None else _built(effect, given)
                     if type(error) is not aim.raised:
                         exception = _name(error, effect, aim)
                 else:
@@ -173,16 +180,67 @@ def _name(made: object, effect: Raise, aim: Aim) -> str:
     return kind.__name__
 
 
-def _answer(effect: Return) -> Answer:
+def _built(effect: Raise, given: Given) -> BaseException:
+    args, kwargs = given if effect.with_arguments else NO_ARGUMENTS
+    return effect.build(*args, **kwargs)
+
+
+def _answer(effect: Return) -> Answer | Return:
+    if effect.make is not None:
+        return effect  # it is asked when all delays are over
     return (deepcopy(effect.value) if effect.copy else effect.value,)
 
 
-def _run(step: Run, injection: Injection) -> None:
-    step.call(injection)
+def _asked(aim: Aim, effect: Return, given: Given | None) -> Answer:
+    """Ask the rule's own function for the answer.
+
+    Points are transparent in it: what it asks the patched function itself is the real answer.
+    """
+    before = inside.get()
+    try:
+        inside.set(True)
+        return _fitting(aim, _ask(effect, given))
+    finally:
+        inside.set(before)
 
 
-async def _arun(step: Run, injection: Injection) -> None:
-    ran = step.call(injection)
+async def _aasked(aim: Aim, effect: Return, given: Given | None) -> Answer:
+    before = inside.get()
+    try:
+        inside.set(True)
+        answer = _ask(effect, given)
+        return _fitting(aim, await answer if isinstance(answer, Awaitable) else answer)
+    finally:
+        inside.set(before)
+
+
+def _ask(effect: Return, given: Given | None) -> object:
+    assert effect.make is not None
+    args, kwargs = given if given is not None and effect.with_arguments else NO_ARGUMENTS
+    return effect.make(*args, **kwargs)
+
+
+def _fitting(aim: Aim, answer: object) -> Answer:
+    needed = _ITERABLE.get(aim.kind, ())
+    if needed and not any(hasattr(type(answer), name) for name in needed):
+        raise TypeError(
+            f"the function of {aim.shown} returned {answer!r}, and {aim.point!r} is at a "
+            f"{aim.kind}: return an iterable, whose items are yielded"
+        )
+    return (answer,)
+
+
+_ITERABLE = {"generator": ("__iter__",), "async generator": ("__iter__", "__aiter__")}
+
+
+def _run(step: Run, injection: Injection, given: Given | None) -> None:
+    args, kwargs = given if given is not None and step.with_arguments else NO_ARGUMENTS
+    step.call(injection, *args, **kwargs)
+
+
+async def _arun(step: Run, injection: Injection, given: Given | None) -> None:
+    args, kwargs = given if given is not None and step.with_arguments else NO_ARGUMENTS
+    ran = step.call(injection, *args, **kwargs)
     if step.needs_await:
         await cast("Awaitable[object]", ran)
 

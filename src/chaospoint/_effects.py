@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Protocol, final
 
 if TYPE_CHECKING:
     from chaospoint._draw import Draws
-    from chaospoint._injection import Injection
 
 __all__ = ["Effect", "Fault", "Hold", "Outcome", "Raise", "Return", "Run", "Sleep", "Step"]
 
@@ -48,19 +47,29 @@ class Run:
     """Run ``call`` with the `Injection`; what it raises reaches the caller.
 
     ``needs_await``: it is a coroutine function, and its coroutine is awaited.
+    ``with_arguments``: the arguments of the call follow the `Injection`; with ``needs_arguments``
+    it cannot do without.
     """
 
-    call: Callable[[Injection], object]
+    call: Callable[..., object]
     needs_await: bool = False
+    with_arguments: bool = False
+    needs_arguments: bool = False
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Raise:
-    """Fail the call with a fresh exception from ``build``; ``name`` is its type's name."""
+    """Fail the call with a fresh exception from ``build``; ``name`` is its type's name.
 
-    build: Callable[[], BaseException]
+    ``with_arguments``: ``build`` is given the arguments of the call; with ``needs_arguments`` it
+    cannot do without.
+    """
+
+    build: Callable[..., BaseException]
     name: str
+    with_arguments: bool = False
+    needs_arguments: bool = False
 
 
 @final
@@ -69,10 +78,16 @@ class Return:
     """Answer with ``value`` instead of making the call; with a deep copy of it if ``copy``.
 
     At a generator the value is an iterable, iterated anew each time, whose items are yielded.
+    ``make``: it is asked for the value at each firing, and what it raises reaches the caller; an
+    awaitable is awaited at asynchronous placements. ``needs_await``: it is a coroutine function.
+    ``with_arguments``: it is given the arguments of the call.
     """
 
-    value: object
+    value: object = None
     copy: bool = False
+    make: Callable[..., object] | None = None
+    needs_await: bool = False
+    with_arguments: bool = False
 
 
 Step = Sleep | Hold | Run
@@ -96,5 +111,6 @@ class Fault(Protocol):
 
         Pure: no clock, no lock, no global, no I/O.  Chance comes from ``draws`` alone; the answer
         of what draws nothing is used for every firing.  It is asked when arming, too, to see which
-        placements can express it.
+        placements can express it.  A fault with an effect that has ``with_arguments`` has an
+        attribute ``with_arguments`` that is true.
         """

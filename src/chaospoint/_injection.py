@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-__all__ = ["Injection", "Observer", "injection_of", "mark"]
+from chaospoint._inside import transparent
+
+__all__ = ["Injection", "Observer", "injection_of", "is_marked", "mark"]
 
 _MARK = "__chaospoint_injection__"
 
@@ -49,12 +51,22 @@ def mark(exception: BaseException, injection: Injection, note: str) -> None:
     state[_MARK] = injection
 
 
+def is_marked(exception: BaseException) -> bool:
+    """Tell whether ``exception`` itself was injected; its last note is ours then."""
+    return _MARK in exception.__dict__
+
+
 def injection_of(exc: BaseException | None) -> Injection | None:
     """Return the `Injection` behind an exception, or None if it was not injected.
 
     Looks through causes, contexts and exception groups, so an injected error that was wrapped
     or replaced on its way is found all the same.
     """
+    with transparent():  # an attribute of a foreign exception may be code
+        return _find(exc)
+
+
+def _find(exc: BaseException | None) -> Injection | None:
     seen: set[int] = set()
     queue = [exc]
     while queue:

@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 from types import FrameType
 
+from chaospoint._inside import transparent
 from chaospoint.errors import ChaosWarning
 
 __all__ = ["remark"]
@@ -18,6 +19,11 @@ _HERE = str(Path(__file__).parent) + os.sep
 
 def remark(text: str, source: str) -> None:
     """Say ``text`` to whoever armed from ``source``."""
+    with transparent():  # handlers, and what shows warnings, are foreign code
+        _say(text, source)
+
+
+def _say(text: str, source: str) -> None:
     if source not in ("code", "test"):
         logging.getLogger("chaospoint").warning("%s (armed by %s)", text, source)
         return

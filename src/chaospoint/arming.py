@@ -39,8 +39,7 @@ __all__ = [
 
 
 def arm(
-    target: str | Point | Rule | Plan,
-    /,
+    point: str | Point | Rule | Plan,
     *,
     registry: Registry | None = None,
     strict: bool = False,
@@ -55,7 +54,7 @@ def arm(
     `UnsupportedFault` for what no placement of the point can express, `NotPermitted` while
     disabled; nothing is armed then. Safe from any thread.
     """
-    return arm_from("code", plan_of(target, keys), registry, seed=_environ.seed(), strict=strict)
+    return arm_from("code", plan_of(point, keys), registry, seed=_environ.seed(), strict=strict)
 
 
 class armed(AbstractContextManager["Armed"]):  # noqa: N801 - used as a function is
@@ -69,14 +68,13 @@ class armed(AbstractContextManager["Armed"]):  # noqa: N801 - used as a function
 
     def __init__(
         self,
-        target: str | Point | Rule | Plan,
-        /,
+        point: str | Point | Rule | Plan,
         *,
         registry: Registry | None = None,
         strict: bool = False,
         **keys: Unpack[Keys],
     ) -> None:
-        self._plan = plan_of(target, keys)
+        self._plan = plan_of(point, keys)
         self._registry = registry
         self._strict = strict
         self._handles: list[Armed] = []
@@ -186,8 +184,6 @@ def plan_of(target: str | Point | Rule | Plan, keys: Keys) -> Plan:
     if isinstance(target, Point):
         target = target.name
     if isinstance(target, str):
-        if "point" in keys:
-            raise InvalidPlan("the point is given twice: leave the key out", field="point")
         if set("=%(") & set(target):
             raise InvalidPlan(
                 f"{target!r} looks like the text of a rule: arm(Rule.parse('point=...')) takes "

@@ -3,7 +3,8 @@
 =========  ==========================  ===========================================
 `Latency`  ``latency``                 the call is delayed
 `Failure`  ``exception``               the call raises
-`Return`   ``returns``                 the call is not made, the caller gets a value
+`Return`   ``returns``,                the call is not made, the caller gets a value, or what a
+           ``returns_from``            function of your own makes for it
 `Hang`     ``hang``                    the call does not come back, or too late
 `Call`     ``call``                    a function of your own runs
 =========  ==========================  ===========================================
@@ -18,7 +19,6 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
-from inspect import iscoroutinefunction
 from math import exp, log, log1p, sqrt
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_args
@@ -31,8 +31,11 @@ from pydantic import (
     WithJsonSchema,
     field_serializer,
 )
+from pydantic.json_schema import SkipJsonSchema
 
 from chaospoint import _effects
+from chaospoint._draw import Draws
+from chaospoint._inside import transparent
 from chaospoint.errors import InjectedFault
 from chaospoint.models.durations import MAX_SECONDS, Duration, OptionalDuration, seconds, written
 from chaospoint.models.exception_choice import CHOICE_SCHEMA, ExceptionChoice
@@ -42,12 +45,11 @@ from chaospoint.models.lookup import Trust
 from chaospoint.models.plain_data import CODE_ONLY, check_plain, check_written, is_plain, quoted
 from chaospoint.models.quantities import share
 from chaospoint.models.refusal import Refusal
+from chaospoint.models.signatures import awaits, needs_arguments, takes_arguments
 from chaospoint.models.verbs import Burn, Off, Pause, Print, Yield
 
 if TYPE_CHECKING:
-    from chaospoint._draw import Draws
-    from chaospoint._injection import Injection
-    from chaospoint.models.cursor import Arguments
+    from chaospoint.models.text import Arguments
 
 __all__ = [
     "Burn",
@@ -67,6 +69,7 @@ __all__ = [
 
 Distribution = Literal["uniform", "normal", "lognormal"]
 _NORMAL = NormalDist()
+_NO_DRAWS = Draws(0, 0)
 
 
 def _distribution(value: object, info: ValidationInfo) -> object:
@@ -111,22 +114,12 @@ class Latency(FaultModel):
 
     @classmethod
     def from_text(cls, arguments: Arguments) -> Self:
-        """Read ``latency(200ms)``, or ``latency(200ms, jitter=50ms, distribution=normal)``."""
-        takes = "latency(200ms, jitter=50ms)" if len(arguments.parts) > 1 else "latency(200ms)"
-        bare, named = arguments.keywords(("jitter", "distribution"), takes)
-        keys: dict[str, object] = {"seconds": bare.only(takes).read(seconds)}
-        if "jitter" in named:
-            keys["jitter"] = named["jitter"].read(seconds)
-        if "distribution" in named:
-            keys["distribution"] = named["distribution"].read(str)
-        return cls.checked(keys)
+        """Read a duration."""
+        return cls(seconds=arguments.only("latency(200ms)").read(seconds))
 
     def to_text(self) -> str | None:
-        """Write the duration, and how it is spread if it is."""
-        spread = f", jitter={written(self.jitter)}" if self.jitter else ""
-        if self.distribution != "uniform":
-            spread += f", distribution={self.distribution}"
-        return f"latency({written(self.seconds)}{spread})"
+        """Write a duration; jitter needs JSON."""
+        return None if self.jitter else f"latency({written(self.seconds)})"
 
     def effects(self, draws: Draws) -> tuple[_effects.Effect, ...]:
         """Sleep."""
@@ -148,7 +141,7 @@ class Latency(FaultModel):
 
 
 ExceptionForm = (
-    type[BaseException] | BaseException | str | Mapping[str, object] | Callable[[], BaseException]
+    type[BaseException] | BaseException | str | Mapping[str, object] | Callable[..., BaseException]
 )
 ExceptionForms = ExceptionForm | Sequence[ExceptionForm]
 
@@ -200,24 +193,23 @@ class Failure(FaultModel):
 
     @classmethod
     def from_text(cls, arguments: Arguments) -> Self:
-        """Read ``raise``, ``raise(Type)``, ``raise(Type, "text", ...)``, ``raise("text")``, or
-        any form of the key in JSON: ``raise([{"type": "OSError", "weight": 3}, "KeyError"])``."""
+        """Read ``raise``, ``raise(Type)``, ``raise(Type, "text", ...)`` or ``raise("text")``."""
         parts = list(arguments.parts)
-        if parts and parts[0].text.startswith(("{", "[")):
-            return cls.from_key(arguments.only('raise({"type": ...})').json())
         kind: object = InjectedFault
         if parts and not parts[0].text.startswith('"'):
             kind = parts.pop(0).read(ExceptionSpec.parse).path
         return cls.from_key({"type": kind, "args": [part.json() for part in parts]})
 
     def to_text(self) -> str | None:
-        """Write the type and its arguments, or JSON; the rate stands in the tail of the rule."""
+        """Write the type and its arguments; a rate or keyword arguments need JSON."""
         spec = self.exception.dump()
+        if self.rate is not None or spec == CODE_ONLY or isinstance(spec, list):
+            return None
         if isinstance(spec, str):
             return "raise" if spec == "InjectedFault" else f"raise({spec})"
-        if isinstance(spec, dict) and spec.keys() == {"type", "args"}:
-            return f"raise({','.join([spec['type'], *map(quoted, spec['args'])])})"
-        return f"raise({quoted(spec)})"
+        if not isinstance(spec, dict) or "kwargs" in spec:
+            return None
+        return f"raise({','.join([spec['type'], *map(quoted, spec['args'])])})"
 
     def effects(self, draws: Draws) -> tuple[_effects.Effect, ...]:
         """Raise `InvalidPlan`: its class was not looked up; what `resolve` returns can be asked."""
@@ -258,6 +250,11 @@ class _Bound:
     raised: tuple[tuple[float, _effects.Raise], ...]
     rate: float | None
 
+    @property
+    def with_arguments(self) -> bool:
+        """Whether a function that builds one of them takes the arguments of the call."""
+        return any(raised.with_arguments for _, raised in self.raised)
+
     def effects(self, draws: Draws) -> tuple[_effects.Effect, ...]:
         """Raise, or nothing where the rate says so."""
         if self.rate is not None and draws.uniform("outcome") >= self.rate:
@@ -268,6 +265,24 @@ class _Bound:
         return (next(raised for upto, raised in self.raised if share < upto),)
 
 
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """A fault that runs a function, whose signature is known."""
+
+    kind: str
+    made: tuple[_effects.Effect, ...]
+
+    @property
+    def with_arguments(self) -> bool:
+        """Whether the function takes the arguments of the call."""
+        return any(getattr(effect, "with_arguments", False) for effect in self.made)
+
+    def effects(self, draws: Draws) -> tuple[_effects.Effect, ...]:
+        """Ask the function."""
+        del draws
+        return self.made
+
+
 def _returned(value: object) -> object:
     if isinstance(value, Iterator | AsyncIterator):
         cure = "write a list, or an object whose iteration starts anew each time"
@@ -276,27 +291,47 @@ def _returned(value: object) -> object:
     return value
 
 
-def _one_value(whole: str) -> str:
-    if '"' in whole or len(whole) > 60:
-        return "one value: a list as return([1, 2]), text that holds commas in quotes"
-    return f"return({quoted(whole)})"
+def _made_from(value: object) -> object:
+    check_written(value)
+    if not callable(value):
+        cure = "give a function that returns the answer; only code can"
+        raise Refusal("not callable", cure, value=value)
+    return value
 
 
 class Return(FaultModel):
     """Answers with ``value`` and does not make the call.
 
     The value itself in code; what was read as data is copied for each injection. At a generator
-    it is an iterable, iterated anew each time.
+    it is an iterable, iterated anew each time. ``value_from``, from code only, is a function that
+    makes the value anew for each injection, given the arguments of the call if it takes any; at
+    asynchronous placements an awaitable that it returns is awaited. What it raises reaches the
+    caller, and points are transparent in it.
     """
 
     kind: Literal["return"] = "return"
     value: Annotated[Any, BeforeValidator(_returned)] = None
+    value_from: Annotated[SkipJsonSchema[Any], BeforeValidator(_made_from)] = None
 
     _copied: bool = PrivateAttr(False)
 
     if TYPE_CHECKING:
 
-        def __init__(self, *, value: object = None) -> None: ...
+        def __init__(
+            self, *, value: object = None, value_from: Callable[..., object] = ...
+        ) -> None: ...
+
+    @classmethod
+    def _canonical(cls, keys: Mapping[str, object]) -> dict[str, object]:
+        if "value_from" in keys and keys.get("value") is not None:
+            cure = "leave one of them out"
+            raise Refusal("a value stands beside it", cure, field="value_from", value=keys["value"])
+        return super()._canonical(keys)
+
+    @classmethod
+    def from_function(cls, value: Any) -> Self:
+        """Take the function that makes the value."""
+        return cls.checked({"value_from": _made_from(value)})
 
     @classmethod
     def from_key(cls, value: Any) -> Self:
@@ -306,22 +341,37 @@ class Return(FaultModel):
     @classmethod
     def from_text(cls, arguments: Arguments) -> Self:
         """Read ``return``, ``return(json)`` or ``return(bare words)``."""
-        parts = arguments.most(1, _one_value(arguments.whole))
+        parts = arguments.most(1, "one value, and text that holds commas in quotes")
         return cls.from_key(parts[0].json() if parts else None)
 
     def to_text(self) -> str | None:
-        """Write plain data."""
-        if not is_plain(self.value):
-            return f"return({CODE_ONLY})"
+        """Write plain data; only code has functions."""
+        if self.value_from is not None or not is_plain(self.value):
+            return None
         return "return" if self.value is None else f"return({quoted(self.value)})"
 
     def effects(self, draws: Draws) -> tuple[_effects.Effect, ...]:
         """Return."""
         del draws
-        return (_effects.Return(self.value, self._copied),)
+        if self.value_from is None:
+            return (_effects.Return(self.value, self._copied),)
+        return (
+            _effects.Return(
+                make=self.value_from,
+                needs_await=awaits(self.value_from),
+                with_arguments=takes_arguments(self.value_from, optional=True),
+            ),
+        )
+
+    def resolve(self, trust: Trust, *, reached: bool = False) -> _effects.Fault:
+        """Read the signature of a function, once."""
+        del trust, reached
+        return self if self.value_from is None else _Settled(self.kind, self.effects(_NO_DRAWS))
 
     def detached(self) -> Self:
-        """Return one that owns its value and gives out copies."""
+        """Return one that owns its value and gives out copies; data holds no function."""
+        if self.value_from is not None:
+            raise Refusal("a function comes from code only", "arm it in code", field="value_from")
         try:
             check_plain(self.value)
         except Refusal as refusal:
@@ -336,9 +386,16 @@ class Return(FaultModel):
     def _dump_value(self, value: object) -> object:
         return value if is_plain(value) else CODE_ONLY
 
+    @field_serializer("value_from", when_used="json")
+    def _dump_function(self, value: object) -> object:
+        return None if value is None else CODE_ONLY
+
     def __eq__(self, other: object) -> bool:
         """Compare the values; whose they are makes no difference."""
-        return isinstance(other, Return) and bool(self.value == other.value)
+        if not isinstance(other, Return) or self.value_from is not other.value_from:
+            return False
+        with transparent():
+            return bool(self.value == other.value)
 
 
 class Hang(FaultModel):
@@ -388,8 +445,9 @@ def _called(value: object) -> object:
 class Call(FaultModel):
     """Runs a function of your own, given the `Injection`; from code only.
 
-    What it returns is ignored, what it raises reaches the caller.  A coroutine function is
-    awaited, so it needs an asynchronous placement.
+    The arguments of the call follow the `Injection` if it needs them, or takes ``*args`` or
+    ``**kwargs``: ``def note(injection, order): ...``.  What it returns is ignored, what it raises
+    reaches the caller.  A coroutine function is awaited, so it needs an asynchronous placement.
     """
 
     outcome: ClassVar[bool] = False
@@ -398,7 +456,7 @@ class Call(FaultModel):
 
     if TYPE_CHECKING:
 
-        def __init__(self, *, call: Callable[[Injection], object]) -> None: ...
+        def __init__(self, *, call: Callable[..., object]) -> None: ...
 
     @classmethod
     def from_key(cls, value: Any) -> Self:
@@ -407,14 +465,18 @@ class Call(FaultModel):
 
     def to_text(self) -> str | None:
         """Only code has functions."""
-        return f"call({CODE_ONLY})"
+        return None
 
     def effects(self, draws: Draws) -> tuple[_effects.Effect, ...]:
         """Run it."""
         del draws
-        own = getattr(type(self.call), "__call__", None)  # noqa: B004 - of a callable object
-        awaited = iscoroutinefunction(self.call) or iscoroutinefunction(own)
-        return (_effects.Run(self.call, needs_await=awaited),)
+        takes, needs = takes_arguments(self.call, after=1), needs_arguments(self.call, after=1)
+        return (_effects.Run(self.call, awaits(self.call), takes, needs),)
+
+    def resolve(self, trust: Trust, *, reached: bool = False) -> _effects.Fault:
+        """Read the signature of the function, once."""
+        del trust, reached
+        return _Settled(self.kind, self.effects(_NO_DRAWS))
 
     def detached(self) -> Self:
         """Refuse: data holds no function."""

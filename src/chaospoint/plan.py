@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field
 from chaospoint._decide import Schedule
 from chaospoint._draw import Draws, derive, draw_seed
 from chaospoint._effects import Effect, Fault
+from chaospoint._inside import transparent
 from chaospoint._terms import Terms
 from chaospoint.limits import NO_LIMITS, Limits
 from chaospoint.models.document import parse_text, read_text, rule_line
@@ -25,7 +26,7 @@ from chaospoint.models.plain_data import quoted
 from chaospoint.models.quantities import Seed
 from chaospoint.models.refusal import Refusal, name_rule
 from chaospoint.models.rule import Keys, Rule, RuleKeys
-from chaospoint.models.text import read_entries, read_keys, read_plan, write_rule
+from chaospoint.models.text import read_entries, read_keys, read_plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +44,6 @@ __all__ = [
     "refuse_placements",
     "seeds",
     "shown",
-    "unseeded",
 ]
 
 
@@ -239,7 +239,7 @@ def compile_plan(
         terms.append(
             Terms(
                 pattern=rule.point,
-                text=unseeded(rule),
+                text=str(rule),
                 faults=faults,
                 schedule=Schedule(own, rule.skip, rule.every, rule.probability, rule.times),
                 seed_drawn=known is None,
@@ -276,13 +276,10 @@ def seeds(plan: Plan, seed: int | None = None) -> tuple[int | None, ...]:
 
 
 def shown(rule: Rule) -> str:
-    """Return the text without the seed and the values of ``where``, which may be personal."""
-    return write_rule(rule, with_seed=False, with_values=False)
-
-
-def unseeded(rule: Rule) -> str:
-    """Return the text without the seed."""
-    return write_rule(rule, with_seed=False)
+    """Return the text without the values of ``where``, which may be personal."""
+    if rule.where is None:
+        return str(rule)
+    return str(rule.model_copy(update={"where": dict.fromkeys(rule.where, "...")}))
 
 
 def _seed_key(rule: Rule) -> str:
@@ -317,7 +314,8 @@ def _look_up(rule: Rule, place: int | None, trust: Trust, limits: Limits) -> tup
 def _try(fault: Fault) -> None:
     """Ask once what the fault does: kinds of other packages may be wrong."""
     try:
-        effects = fault.effects(Draws(0, 1))
+        with transparent():
+            effects = fault.effects(Draws(0, 1))
         wrong: list[object] = [one for one in effects if not isinstance(one, Effect)]
     except Exception as error:
         wrong = [error]

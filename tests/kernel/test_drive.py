@@ -650,7 +650,8 @@ def test_the_two_drivers_differ_only_by_await() -> None:
         assert isinstance(tree, ast.FunctionDef | ast.AsyncFunctionDef)
         tree.body = tree.body[1:]  # the docstring
         text = "\n".join(map(ast.unparse, tree.body))
-        text = text.replace("await _arest", "_rest").replace("await _arun", "_run")
+        for name in ("rest", "run", "asked"):
+            text = text.replace(f"await _a{name}", f"_{name}")
         return text.replace(", in_task=True", "")
 
     assert plain(_drive.drive) == plain(_drive.adrive)

@@ -105,7 +105,11 @@ class _AwaitsLeftOut(ast.NodeTransformer):
         return self.visit(node.value)
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
-        return ast.Name({"_arest": "_rest", "_arun": "_run"}.get(node.id, node.id), node.ctx)
+        names = {"_arest": "_rest", "_arun": "_run", "_aasked": "_asked"}
+        return ast.Name(names.get(node.id, node.id), node.ctx)
+
+    def visit_keyword(self, node: ast.keyword) -> ast.AST | None:
+        return None if node.arg == "in_task" else node
 
 
 def test_law_02_the_drivers_differ_only_by_await() -> None:

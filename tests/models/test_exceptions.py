@@ -26,8 +26,8 @@ class Outer:
 
 
 class Chatty(Exception):
-    def __init__(self, *, reason: str) -> None:
-        super().__init__(reason)
+    def __init__(self, *, order: str) -> None:
+        super().__init__(order)
 
 
 class Quits(Exception):
@@ -83,7 +83,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         ({"type": "OSError", "args": [1, "x"]}, "PermissionError(1, 'x')"),
         ("json.decoder.JSONDecodeError", None),
         (f"{__name__}.Outer.Error", "Error()"),
-        ({"type": f"{__name__}.Chatty", "kwargs": {"reason": "r"}}, "Chatty('r')"),
+        ({"type": f"{__name__}.Chatty", "kwargs": {"order": "r"}}, "Chatty('r')"),
     ],
 )
 def test_builtins_and_imported_classes_are_found_at_once(
@@ -209,10 +209,10 @@ def test_what_is_no_exception_subclass_comes_from_code_only(name: str) -> None:
     [
         ("UnicodeDecodeError", "cannot be built: TypeError"),
         ({"type": "TimeoutError", "kwargs": {"x": 1}}, "cannot be built: TypeError"),
-        (Chatty, "cannot be built: TypeError"),
+        (Chatty, "cannot be built: TypeError.*with what its constructor takes: order"),
         (Quits, "cannot be built: SystemExit"),
         (Liar, "StopIteration means something else to generators"),
-        (NoException, "builds something that is no exception: 3; let it return a fresh"),
+        (NoException, "builds something that is not an exception: 3; let it return a fresh"),
     ],
 )
 def test_wrong_arguments_fail_when_compiling(exception: Any, problem: str) -> None:

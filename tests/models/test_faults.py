@@ -133,7 +133,7 @@ def test_a_failure_raises_a_fresh_exception_each_time() -> None:
     failure = Failure(exception={"type": OSError, "args": [2, "gone"]}).resolve("code")
     (effect,) = failure.effects(Scripted())
     assert isinstance(effect, _effects.Raise)
-    assert effect.name == "OSError"
+    assert effect.name == "FileNotFoundError"
     first, second = effect.build(), effect.build()
     assert first is not second
     assert first.args == second.args == (2, "gone")

@@ -8,22 +8,29 @@ show before anything is armed.
 from __future__ import annotations
 
 import builtins
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from inspect import iscoroutinefunction
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar, cast
 
 from chaospoint._effects import Raise
+from chaospoint._inside import transparent
 from chaospoint.errors import InjectedFault
-from chaospoint.models.lookup import Trust, builtin, can_exist, fetch, is_exception, path_of, peek
+from chaospoint.models.default_message import build_without_arguments, required
+from chaospoint.models.enum_member import EnumMember
+from chaospoint.models.exception_arguments import Composed, Nested, replaced
+from chaospoint.models.exception_pattern import Pattern
+from chaospoint.models.lookup import Trust, builtin, is_exception, look_up, path_of
 from chaospoint.models.plain_data import CODE_ONLY, check_plain, check_written, is_plain
-from chaospoint.models.refusal import Refusal, check_keys, show
+from chaospoint.models.refusal import Refusal, check_keys, describe, show
+from chaospoint.models.signatures import awaits, needs_arguments, takes_arguments
 
 __all__ = ["EXCEPTION_SCHEMA", "NAME_SCHEMA", "ExceptionSpec"]
 
 _REFUSED = (StopIteration, StopAsyncIteration, GeneratorExit)
-_MESSAGE = "injected by chaospoint"
+_KEYS: Final = ("type", "args", "kwargs", "cause")
+_LEVELS: Final = 8
 _CURE = (
     "write an exception class, a builtin's name, a dotted path such as httpx.ConnectTimeout, or"
     " {type: ..., args: [...], kwargs: {...}}"
@@ -51,6 +58,7 @@ EXCEPTION_SCHEMA: Final[dict[str, Any]] = {
                 "type": NAME_SCHEMA,
                 "args": {"type": "array"},
                 "kwargs": {"type": "object"},
+                "cause": {"anyOf": [NAME_SCHEMA, {"type": "object", "required": ["type"]}]},
             },
             "additionalProperties": False,
         },
@@ -59,42 +67,80 @@ EXCEPTION_SCHEMA: Final[dict[str, Any]] = {
 """What data may say of one exception, as JSON schema."""
 
 
+_Arguments = TypeVar("_Arguments", list[object], dict[str, object])
+
+
 @dataclass(frozen=True, slots=True)
 class ExceptionSpec:
     """Which exception to raise.
 
-    ``path``: a builtin's name, a dotted path or ``<code only>``. ``local``: the class that no path
-    leads to. ``known``: the class, where it was given or is a builtin. ``factory``: what makes the
-    exception, in place of all these.
+    ``path``: a builtin's name, a dotted path or ``<code only>``. ``args`` and ``kwargs`` hold
+    specs, and members of enumerations, where they say that such are to be built. ``cause``: what
+    its ``__cause__`` is to be. ``local``: the class that no path leads to. ``known``: the class,
+    where it was given or is a builtin. ``factory``: what makes the exception, in place of all
+    these; ``with_arguments``: it is given the arguments of the call.
     """
 
     path: str
     args: tuple[object, ...] = ()
     kwargs: Mapping[str, object] = field(default_factory=dict)
+    cause: ExceptionSpec | None = None
     local: type[BaseException] | None = None
     known: type[BaseException] | None = field(default=None, compare=False, repr=False)
-    factory: Callable[[], BaseException] | None = None
+    factory: Callable[..., BaseException] | None = None
+    with_arguments: bool = False
 
     @classmethod
-    def parse(cls, value: object) -> Self:
-        """Read any form of the key ``exception``; raises `Refusal` only."""
+    def parse(cls, value: object, *, levels: int = _LEVELS) -> Self:
+        """Read any form of the key ``exception``; raises `Refusal` only.
+
+        ``levels``: how deep exceptions may be nested in it.
+        """
         if isinstance(value, cls):
             return value
         if isinstance(value, BaseException):
             return cls._like(value)
         if callable(value) and not isinstance(value, type):
-            if iscoroutinefunction(value):
+            if awaits(value):
                 cure = "give a plain function that returns a fresh exception"
                 raise Refusal("a coroutine function is not awaited here", cure, value=value)
-            return cls(CODE_ONLY, factory=value)
-        if isinstance(value, Mapping):
-            check_keys(value, ("type", "args", "kwargs"))
-            return cls._named(
-                value.get("type", InjectedFault),
-                args=_args(value.get("args", ())),
-                kwargs=_kwargs(value.get("kwargs", {})),
-            )
-        return cls._named(value)
+            return cls(CODE_ONLY, factory=value, with_arguments=takes_arguments(value))
+        if not isinstance(value, Mapping):
+            return cls._named(value)
+        check_keys(value, _KEYS)
+        if not levels:
+            cure = f"nest {_LEVELS} at most, or give a function that makes it, in code"
+            raise Refusal("exceptions are nested too deep", cure, value=value)
+        return cls._named(
+            value.get("type", InjectedFault),
+            args=tuple(cls._read("args", _args(value.get("args", ())), levels)),
+            kwargs=cls._read("kwargs", _kwargs(value.get("kwargs", {})), levels),
+            cause=cls._read_cause(value["cause"], levels) if "cause" in value else None,
+        )
+
+    @classmethod
+    def _read_cause(cls, value: object, levels: int) -> Self:
+        try:
+            return cls.parse(value, levels=levels - 1)
+        except Refusal as refusal:
+            raise refusal.within("cause", value) from None
+
+    @classmethod
+    def _read(cls, key: str, arguments: _Arguments, levels: int) -> _Arguments:
+        """Return the arguments in which what describes exceptions and members is read."""
+
+        def read(value: object) -> object:
+            if type(value) is dict and value is not cast("object", arguments):
+                if (member := EnumMember.read(value)) is not None:
+                    return member
+                if _describes_exception(value):
+                    return cls.parse(value, levels=levels - 1)
+            return value
+
+        try:
+            return cast("_Arguments", replaced(arguments, read))
+        except Refusal as refusal:
+            raise refusal.within(key) from None
 
     @classmethod
     def _named(cls, named: object, **arguments: Any) -> Self:
@@ -109,22 +155,13 @@ class ExceptionSpec:
         return cls._of(_exception_class(named), **arguments)
 
     @classmethod
-    def _like(cls, pattern: BaseException) -> Self:
-        """Read an instance: rebuilt each time, with what its arguments do not set as well."""
-        known = _exception_class(type(pattern))
-        try:
-            reduced: Any = pattern.__reduce__()
-            kind, args = reduced[:2]
-            complete = kind is known and _state(known(*args)) == _state(pattern)
-        except (Exception, SystemExit) as error:
-            raise Refusal(
-                f"cannot be built again from its arguments: {type(error).__name__}: {error}",
-                f"give a function that makes it: lambda: {known.__name__}(...)",
-                value=pattern,
-            ) from None
-        if complete:
-            return cls._of(known, args=args)
-        return cls(CODE_ONLY, factory=partial(_again, kind, args, _state(pattern)))
+    def _like(cls, instance: BaseException) -> Self:
+        """Read an instance: built anew each time, with all that it keeps."""
+        known = _exception_class(type(instance))
+        pattern = Pattern.of(instance)
+        if pattern.args is not None:
+            return cls._of(known, args=pattern.args)
+        return cls(CODE_ONLY, factory=pattern)
 
     @classmethod
     def _of(cls, known: type[BaseException], **arguments: Any) -> Self:
@@ -135,36 +172,66 @@ class ExceptionSpec:
 
     def dump(self) -> object:
         """Return the shortest form that `parse` reads back."""
+        dumped = self._dumped()
+        if isinstance(dumped, dict) and dumped.keys() == {"type"}:
+            return dumped["type"]
+        return dumped
+
+    def _dumped(self) -> object:
         if self.factory is not None:
             return CODE_ONLY
-        if not self.args and not self.kwargs:
-            return self.path
-        if not is_plain([*self.args]) or not is_plain({**self.kwargs}):
+        args, kwargs = self._plain()
+        cause = None if self.cause is None else self.cause.dump()
+        if CODE_ONLY in (self.path, cause) and (args or kwargs or cause):
             return CODE_ONLY
-        parts = {"type": self.path, "args": [*self.args], "kwargs": {**self.kwargs}}
+        if not is_plain(args) or not is_plain(kwargs):
+            return CODE_ONLY
+        parts = {"type": self.path, "args": args, "kwargs": kwargs, "cause": cause}
         return {name: part for name, part in parts.items() if part}
+
+    def _plain(self) -> tuple[list[object], dict[str, object]]:
+        """Return the arguments as data."""
+        args = [replaced(one, _dumped) for one in self.args]
+        return args, {name: replaced(one, _dumped) for name, one in self.kwargs.items()}
 
     def check_plain(self) -> None:
         """Refuse arguments that are not plain data."""
         if self.factory is not None:
             raise Refusal("a function comes from code only", "arm it in code", value=self.factory)
-        for name, part in (("args", [*self.args]), ("kwargs", {**self.kwargs})):
+        for name, part in zip(("args", "kwargs"), self._plain(), strict=True):
             try:
                 check_plain(part)
             except Refusal as refusal:
                 raise refusal.within(name) from None
+        if self.cause is not None:
+            self.cause.check_plain()
 
     def find(self, trust: Trust, *, reached: bool = False) -> Raise | None:
         """Find the class and build one exception; None if it must wait for the first reach.
 
         ``reached``: that reach has come. Raises `Refusal` only.
         """
+        build = self._bound(trust, reached)
+        if build is None:
+            return None
+        if self.with_arguments:  # it cannot be tried: the calls are still to come
+            return Raise(build, CODE_ONLY, True, needs_arguments(build))
+        return Raise(build, type(self._tried(build)).__name__)
+
+    def _bound(self, trust: Trust, reached: bool) -> Callable[..., BaseException] | None:
+        """Return what builds the exception; None if something that it names has to wait."""
         if self.factory is not None:
-            return Raise(self.factory, type(self._built_by(self.factory)).__name__)
+            return self.factory
         found: object = self.known
         if found is None:
-            found = self._look_up(trust, reached)
-        if found is None:
+            found = look_up(self.path, trust, reached=reached)
+            if found is None and (reached or trust == "code"):
+                raise _no_exception(self.path)  # there is a None
+        bind = _Binding(trust, reached)
+        args = [replaced(one, bind) for one in self.args]
+        kwargs = {name: replaced(one, bind) for name, one in self.kwargs.items()}
+        cause = None if self.cause is None else bind(self.cause)
+        if found is None or bind.waits:
             return None
         known = _exception_class(found, named=self.path)
         if trust != "code" and not issubclass(known, Exception):
@@ -173,82 +240,121 @@ class ExceptionSpec:
                 "write a subclass of Exception",
                 value=self.path,
             )
-        build = partial(known, *self.args, **self.kwargs) if self.args or self.kwargs else known
-        if build is known and (known is InjectedFault or not _takes_nothing(known)):
-            build = partial(known, _MESSAGE)  # as httpx's need one
-        self._built_by(build)
-        return Raise(build, known.__name__)
+        build: Callable[[], BaseException] = known
+        if not args and not kwargs:
+            build = build_without_arguments(known)
+        if isinstance(cause, Nested):
+            return Composed(build, args, kwargs, cause.build)
+        if bind.nested:
+            return Composed(build, args, kwargs, None)
+        return partial(known, *args, **kwargs) if args or kwargs else build
 
-    def _look_up(self, trust: Trust, reached: bool) -> object | None:
-        if trust == "code" or (trust == "deferred" and reached):
-            return _exception_class(fetch(self.path), named=self.path)
-        found = peek(self.path)
-        if trust == "loaded" and found is None:
-            raise Refusal(
-                "not found in the modules that this process has imported",
-                "name a builtin, or a class of a module that the program itself imports",
-                value=self.path,
-            )
-        if found is None and not can_exist(self.path):
-            top = self.path.partition(".")[0]
-            raise Refusal(f"no module is named {top!r}", "correct or install it", value=self.path)
-        return found
-
-    def _built_by(self, build: Callable[[], object]) -> BaseException:
+    def _tried(self, build: Callable[[], object]) -> BaseException:
+        """Build one, and see that the program can show it."""
         value = self.factory or self.dump()
-        try:
-            made = build()
-        except (Exception, SystemExit) as error:
-            cure = "write {type: ..., args: [...], kwargs: {...}} with what its constructor takes"
-            if self.factory:
-                cure = "mend the function; it is called without arguments"
-            problem = f"cannot be built: {type(error).__name__}: {error}"
-            raise Refusal(problem, cure, value=value) from None
-        # A constructor may answer with an object of another class, and a function with anything.
-        if not isinstance(made, BaseException):
-            problem = f"builds something that is no exception: {show(made)}"
-            raise Refusal(problem, "let it return a fresh exception each time", value=value)
-        _exception_class(type(made), named=value)
+        with transparent():
+            try:
+                made = build()
+            except (Exception, SystemExit) as error:
+                problem = f"cannot be built: {describe(error)}"
+                raise Refusal(problem, self._cure(build), value=value) from None
+            # A constructor may answer with an object of another class, and a function with any.
+            if not isinstance(made, BaseException):
+                problem = f"builds something that is not an exception: {show(made)}"
+                raise Refusal(problem, "let it return a fresh exception each time", value=value)
+            _exception_class(type(made), named=value)
+            try:
+                for way in (str, repr, _traced):
+                    way(made)
+            except Exception as error:
+                problem = f"can be built, but not shown: {describe(error)}"
+                raise Refusal(problem, self._cure(build), value=value) from None
         return made
 
-
-def _state(made: BaseException) -> dict[str, object]:
-    """Return the attributes of an exception, without what tracebacks and notes left there."""
-    return {name: value for name, value in vars(made).items() if not name.startswith("__")}
-
-
-def _again(
-    kind: Callable[..., BaseException], args: tuple[object, ...], state: Mapping[str, object]
-) -> BaseException:
-    made = kind(*args)
-    vars(made).update(state)
-    return made
+    def _cure(self, build: Callable[[], object]) -> str:
+        if self.with_arguments or isinstance(self.factory, Pattern):
+            return "give a function that makes another one"
+        if self.factory is not None:
+            return "mend the function; it is called without arguments"
+        cure = "write {type: ..., args: [...], kwargs: {...}} with what its constructor takes"
+        known = build.func if isinstance(build, partial) else build
+        names = required(known) if isinstance(known, type) else ()
+        return f"{cure}: {', '.join(names)}" if names else cure
 
 
-def _takes_nothing(known: type[BaseException]) -> bool:
-    try:
-        known()
-    except TypeError:
+@dataclass(slots=True)
+class _Binding:
+    """Finds what stands in arguments for exceptions and members, under one trust."""
+
+    trust: Trust
+    reached: bool
+    waits: bool = False
+    nested: bool = False
+
+    def __call__(self, value: object) -> object:
+        if isinstance(value, ExceptionSpec):
+            build = value._bound(self.trust, self.reached)
+            self.nested = True
+            if build is not None:
+                return Nested(build)
+            self.waits = True
+        elif isinstance(value, EnumMember):
+            member = value.find(self.trust, reached=self.reached)
+            if member is not None:
+                return member
+            self.waits = True
+        return value
+
+
+def _dumped(value: object) -> object:
+    if isinstance(value, ExceptionSpec):
+        return value._dumped()
+    return value.dump() if isinstance(value, EnumMember) else value
+
+
+def _describes_exception(value: Mapping[object, object]) -> bool:
+    """Tell an exception in arguments from other data that has a ``type``."""
+    named = value.get("type")
+    if not value.keys() <= set(_KEYS) or is_exception(named):
+        return is_exception(named) and value.keys() <= set(_KEYS)
+    if not isinstance(named, str):
         return False
-    except (Exception, SystemExit):
-        return True  # what else is wrong shows when it is tried in earnest
-    return True
+    path = named.removeprefix("builtins.")
+    *before, last = path.split(".")
+    if not before:
+        return path == "InjectedFault" or is_exception(vars(builtins).get(path))
+    if not all(map(str.isidentifier, (*before, last))):
+        return False
+    return len(value) > 1 or last[0].isupper() or before[0] in sys.stdlib_module_names
+
+
+def _traced(made: BaseException) -> str:
+    # The traceback of a builtin shows nothing that its class could have spoilt.
+    if type(made).__module__ == "builtins" and not isinstance(made, SyntaxError):
+        return ""
+    import traceback
+
+    return "".join(traceback.format_exception(made))
+
+
+def _no_exception(value: object) -> Refusal:
+    return Refusal("not an exception class", _CURE, value=value)
 
 
 def _exception_class(found: object, named: object = None) -> type[BaseException]:
     value = named or found
     if not is_exception(found):
-        raise Refusal("not an exception class", _CURE, value=value)
+        raise _no_exception(value)
     if issubclass(found, _REFUSED):
         problem = f"{found.__name__} means something else to generators and cannot be injected"
         raise Refusal(problem, "write another exception", value=value)
     return found
 
 
-def _args(value: object) -> tuple[object, ...]:
+def _args(value: object) -> list[object]:
     if not isinstance(value, list | tuple):
         raise Refusal("not a list", "write the arguments as a list", field="args", value=value)
-    return tuple(value)
+    return [*value]
 
 
 def _kwargs(value: object) -> dict[str, object]:

@@ -26,10 +26,10 @@ from chaospoint.faults import (
 )
 from chaospoint.models.durations import milliseconds
 from chaospoint.models.fault_model import FaultModel
-from chaospoint.models.refusal import Refusal, close_to
+from chaospoint.models.refusal import Refusal, close_to, describe
 
 if TYPE_CHECKING:
-    from chaospoint.models.cursor import Arguments
+    from chaospoint.models.text import Arguments
 
 __all__ = ["VERB", "is_kind", "kind_named", "kinds", "read_faults", "verb_named", "verbs"]
 
@@ -75,7 +75,7 @@ def _loaded(entry: EntryPoint) -> type[FaultModel]:
     try:
         kind = entry.load()
     except (Exception, SystemExit) as error:  # a foreign module may raise anything
-        problem = f"its package cannot be loaded: {type(error).__name__}: {error}"
+        problem = f"its package cannot be loaded: {describe(error)}"
         raise Refusal(problem, f"mend {entry.value}", field="kind", value=entry.name) from error
     if not (isinstance(kind, type) and issubclass(kind, FaultModel)):
         problem = f"{entry.value} is no subclass of chaospoint.faults.FaultModel"

@@ -15,9 +15,9 @@ from types import ModuleType
 from typing import Literal, TypeGuard
 
 from chaospoint.errors import InjectedFault
-from chaospoint.models.refusal import Refusal, close_to
+from chaospoint.models.refusal import Refusal, close_to, describe
 
-__all__ = ["Trust", "builtin", "can_exist", "fetch", "is_exception", "path_of", "peek"]
+__all__ = ["Trust", "builtin", "is_exception", "look_up", "path_of"]
 
 Trust = Literal["code", "deferred", "loaded"]
 """Where a rule came from: code (imports anything), env and files (imports at the first reach),
@@ -52,6 +52,26 @@ def path_of(cls: type) -> str | None:
         found = _static(found, part)
     path = f"{module}.{qualname}"
     return path if found is cls and all(map(str.isidentifier, path.split("."))) else None
+
+
+def look_up(path: str, trust: Trust, *, reached: bool = False) -> object | None:
+    """Return what is at the dotted path, as far as the trust allows; None if it has to wait.
+
+    ``reached``: the rule's first reach has come. Raises `Refusal` only.
+    """
+    if trust == "code" or (trust == "deferred" and reached):
+        return fetch(path)
+    found = peek(path)
+    if trust == "loaded" and found is None:
+        raise Refusal(
+            "not found in the modules that this process has imported",
+            "name a builtin, or a class of a module that the program itself imports",
+            value=path,
+        )
+    if found is None and not can_exist(path):
+        top = path.partition(".")[0]
+        raise Refusal(f"no module is named {top!r}", "correct or install it", value=path)
+    return found
 
 
 def peek(path: str) -> object | None:
@@ -117,7 +137,7 @@ def _import(name: str, path: str) -> object | None:
 
 
 def _failed(doing: str, error: BaseException, path: str) -> Refusal:
-    problem = f"{doing} failed with {type(error).__name__}: {error}"
+    problem = f"{doing} failed with {describe(error)}"
     return Refusal(problem, "make it importable, or name another exception", value=path)
 
 

@@ -14,6 +14,7 @@ from pydantic import (
     model_serializer,
 )
 
+from chaospoint._inside import transparent
 from chaospoint.models.refusal import Refusal, check_keys, first_refusal
 
 __all__ = ["Model", "fields_of"]
@@ -36,7 +37,8 @@ class Model(BaseModel):
 
     def __init__(self, /, **keys: Any) -> None:
         try:
-            self._fill(keys)
+            with transparent():  # values may be foreign code
+                self._fill(keys)
         except Refusal as refusal:
             if refusal.rule is None:
                 refusal.of_rule(self._called(keys))
@@ -66,6 +68,16 @@ class Model(BaseModel):
         """Return what messages call the thing that these keys describe."""
         del keys
         return cls.__name__
+
+    def model_dump(self, **options: Any) -> dict[str, Any]:
+        """Return the fields that are set, as pydantic's models do."""
+        with transparent():
+            return super().model_dump(**options)
+
+    def model_dump_json(self, **options: Any) -> str:
+        """Return the fields that are set as JSON, as pydantic's models do."""
+        with transparent():
+            return super().model_dump_json(**options)
 
     @model_serializer(mode="wrap")
     def _leave_out_unset(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

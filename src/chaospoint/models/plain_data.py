@@ -29,17 +29,17 @@ def is_plain(value: object, depth: int = VALUE_DEPTH) -> bool:
     kind = type(value)
     if value is None or kind is bool:
         return True
-    if isinstance(value, str) and kind is str:
+    if kind is str and isinstance(value, str):
         return HALF.search(value) is None
-    if isinstance(value, int) and kind is int:
+    if kind is int and isinstance(value, int):
         return abs(value) < _MOST
-    if isinstance(value, float) and kind is float:
+    if kind is float and isinstance(value, float):
         return isfinite(value)
     if depth == 0:
         return False
-    if isinstance(value, list) and kind is list:
+    if kind is list and isinstance(value, list):
         return all(is_plain(item, depth - 1) for item in value)
-    if isinstance(value, dict) and kind is dict:
+    if kind is dict and isinstance(value, dict):
         return all(
             type(key) is str and is_plain(key) and is_plain(item, depth - 1)
             for key, item in value.items()

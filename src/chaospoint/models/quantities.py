@@ -9,19 +9,7 @@ from pydantic import BeforeValidator, WithJsonSchema
 
 from chaospoint.models.refusal import Refusal
 
-__all__ = [
-    "Count",
-    "OptionalCount",
-    "Seed",
-    "Share",
-    "Skip",
-    "count",
-    "optional_count",
-    "seed",
-    "share",
-    "skip",
-    "whole",
-]
+__all__ = ["Count", "OptionalCount", "Seed", "Share", "Skip", "share", "whole"]
 
 _MOST = 2**62
 
@@ -51,23 +39,19 @@ def whole(value: object, least: int, most: int = _MOST) -> int:
     return int(value)
 
 
-def skip(value: object) -> int:
-    """Return a whole number from 0; `Refusal` for anything else."""
+def _skip(value: object) -> int:
     return whole(value, 0)
 
 
-def count(value: object) -> int:
-    """Return a whole number from 1; `Refusal` for anything else."""
+def _count(value: object) -> int:
     return whole(value, 1)
 
 
-def optional_count(value: object) -> int | None:
-    """Return a whole number from 1, or None; `Refusal` for anything else."""
+def _times(value: object) -> int | None:
     return None if value is None else whole(value, 1)
 
 
-def seed(value: object) -> int | None:
-    """Return a whole number from 0 to 2**63 - 1, or None; `Refusal` for anything else."""
+def _seed(value: object) -> int | None:
     return None if value is None else whole(value, 0, 2**63 - 1)
 
 
@@ -79,7 +63,7 @@ def _json(least: int, most: int = _MOST, *, optional: bool = False) -> WithJsonS
 Share = Annotated[
     float, BeforeValidator(share), WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1})
 ]
-Skip = Annotated[int, BeforeValidator(skip), _json(0)]
-Count = Annotated[int, BeforeValidator(count), _json(1)]
-OptionalCount = Annotated[int | None, BeforeValidator(optional_count), _json(1, optional=True)]
-Seed = Annotated[int | None, BeforeValidator(seed), _json(0, 2**63 - 1, optional=True)]
+Skip = Annotated[int, BeforeValidator(_skip), _json(0)]
+Count = Annotated[int, BeforeValidator(_count), _json(1)]
+OptionalCount = Annotated[int | None, BeforeValidator(_times), _json(1, optional=True)]
+Seed = Annotated[int | None, BeforeValidator(_seed), _json(0, 2**63 - 1, optional=True)]

@@ -12,9 +12,19 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from chaospoint._inside import transparent
 from chaospoint.errors import InvalidPlan
 
-__all__ = ["Refusal", "check_keys", "close_to", "first_refusal", "name_key", "name_rule", "show"]
+__all__ = [
+    "Refusal",
+    "check_keys",
+    "close_to",
+    "describe",
+    "first_refusal",
+    "name_key",
+    "name_rule",
+    "show",
+]
 
 _WIDTH = 80
 
@@ -136,10 +146,21 @@ def name_rule(point: object = None, nth: int | None = None) -> str:
     return f"rule {nth} ({shown})" if shown else f"rule {nth}"
 
 
+def describe(error: BaseException) -> str:
+    """Return the class and the text of an error, whatever its text does."""
+    name = type(error).__name__
+    try:
+        with transparent():
+            return f"{name}: {error}"
+    except Exception:  # a foreign __str__
+        return name
+
+
 def show(value: object) -> str:
     """Return the value as a message shows it: one line, not long, whatever the value does."""
     try:
-        text = repr(value[: _WIDTH + 1] if isinstance(value, str | bytes) else value)
+        with transparent():
+            text = repr(value[: _WIDTH + 1] if isinstance(value, str | bytes) else value)
     except Exception:  # a foreign __repr__, or an int too long to print
         text = f"<{type(value).__name__}>"
     text = " ".join(text.splitlines())

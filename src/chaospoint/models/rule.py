@@ -22,7 +22,6 @@ from chaospoint.models.text import read_entries, write_rule
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from chaospoint._injection import Injection
     from chaospoint.faults import ExceptionForms
 
 __all__ = ["Keys", "Rule", "RuleKeys"]
@@ -47,8 +46,9 @@ class Keys(TypedDict, total=False):
     exception: ExceptionForms
     failure_rate: float
     returns: Any
+    returns_from: Callable[..., object]
     hang: bool | float | str
-    call: Callable[[Injection], object]
+    call: Callable[..., object]
     faults: Sequence[FaultModel | Mapping[str, object]]
     when: Literal["before", "after"]
     probability: float

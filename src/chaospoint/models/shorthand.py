@@ -19,15 +19,24 @@ __all__ = ["SHORT_KEYS", "expand"]
 
 T = TypeVar("T")
 
-_KINDS: Final[Mapping[str, type[FaultModel]]] = {
-    "latency": Latency,
-    "exception": Failure,
-    "returns": Return,
-    "hang": Hang,
-    "call": Call,
+_READERS: Final[Mapping[str, Callable[[Any], FaultModel]]] = {
+    "latency": Latency.from_key,
+    "exception": Failure.from_key,
+    "returns": Return.from_key,
+    "returns_from": Return.from_function,
+    "hang": Hang.from_key,
+    "call": Call.from_key,
 }
 
-SHORT_KEYS: Final = ("latency", "exception", "failure_rate", "returns", "hang", "call")
+SHORT_KEYS: Final = (
+    "latency",
+    "exception",
+    "failure_rate",
+    "returns",
+    "returns_from",
+    "hang",
+    "call",
+)
 
 
 def expand(keys: Mapping[str, object]) -> dict[str, object]:
@@ -49,9 +58,7 @@ def expand(keys: Mapping[str, object]) -> dict[str, object]:
 
 
 def _read_short_keys(keys: Mapping[str, object]) -> list[FaultModel]:
-    faults = {
-        key: _read(key, kind.from_key, keys[key]) for key, kind in _KINDS.items() if key in keys
-    }
+    faults = {key: _read(key, read, keys[key]) for key, read in _READERS.items() if key in keys}
     if "failure_rate" in keys:
         rate = _read("failure_rate", share, keys["failure_rate"])
         failure = faults.get("exception", Failure())

@@ -93,8 +93,7 @@ class Chaos:
 
     def arm(
         self,
-        target: str | Point | Rule | Plan,
-        /,
+        point: str | Point | Rule | Plan,
         *,
         must_fire: bool | None = None,
         strict: bool = False,
@@ -106,7 +105,7 @@ class Chaos:
         `chaospoint.arm` raises.
         """
         self._entered()
-        plan = plan_of(target, keys)
+        plan = plan_of(point, keys)
         handle = arm_from("test", plan, self.registry, seed=self.seed, strict=strict)
         self._end.callback(handle.disarm)
         self._armed.append(_Told(handle, self._must_fire if must_fire is None else must_fire))
@@ -114,8 +113,7 @@ class Chaos:
 
     def armed(
         self,
-        target: str | Point | Rule | Plan,
-        /,
+        point: str | Point | Rule | Plan,
         *,
         must_fire: bool | None = None,
         strict: bool = False,
@@ -126,7 +124,7 @@ class Chaos:
         What is wrong with the rule is raised here already, and a block that is never entered
         fails the test.
         """
-        plan = plan_of(target, keys)
+        plan = plan_of(point, keys)
 
         @contextmanager
         def arming() -> Iterator[Armed]:
@@ -136,7 +134,7 @@ class Chaos:
             finally:
                 handle.disarm()
 
-        return self._block(f"armed({target!r}, ...)", arming)
+        return self._block(f"armed({point!r}, ...)", arming)
 
     def _block(self, name: str, make: Callable[[], AbstractContextManager[_T]]) -> Block[_T]:
         block = Block(name, make)
@@ -189,7 +187,6 @@ class Chaos:
     def pause(
         self,
         point: str,
-        /,
         *,
         timeout: float = _SECONDS,
         must_fire: bool | None = None,
@@ -255,7 +252,7 @@ class Chaos:
             self._known(point)
         return self.registry.release(point)
 
-    def hold(self, point: str, /, *, until: str, timeout: float = _SECONDS) -> None:
+    def hold(self, point: str, *, until: str, timeout: float = _SECONDS) -> None:
         """Have calls at one point wait until another point is reached, from now on.
 
         So a race can be staged: ``hold("cache.read", until="cache.write")``. ``timeout``: real

@@ -1,0 +1,67 @@
+"""What functions of the program take, read from their signatures once, when a rule is read."""
+
+from __future__ import annotations
+
+import inspect
+from functools import partial
+from types import FunctionType, MethodType
+
+from chaospoint._inside import transparent
+
+__all__ = ["awaits", "needs_arguments", "takes_arguments"]
+
+
+def takes_arguments(function: object, *, after: int = 0, optional: bool = False) -> bool:
+    """Tell whether a function is to be given the arguments of the call that it answers.
+
+    ``after``: it gets so many arguments of ours first. It is given them if it cannot be called
+    without, or is a Python function with ``*args`` or ``**kwargs``. ``optional``: also if all that
+    it takes has defaults; a class or a builtin is called without where that can be done.
+    """
+    if needs_arguments(function, after=after):
+        return True
+    called = function
+    while isinstance(called, partial):
+        called = called.func
+    if isinstance(called, type) or inspect.isbuiltin(called):
+        return False
+    left = _left(function, after)
+    if optional:
+        return bool(left)
+    plain = type(function) in (FunctionType, MethodType)
+    return plain and any(one.kind in _RESTS for one in left)
+
+
+def needs_arguments(function: object, *, after: int = 0) -> bool:
+    """Tell whether a function cannot be called without the arguments of a call."""
+    return any(
+        one.default is one.empty and one.kind not in _RESTS for one in _left(function, after)
+    )
+
+
+_RESTS = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+def _left(function: object, after: int) -> list[inspect.Parameter]:
+    """Return what a function takes behind so many arguments, and beside those already bound."""
+    try:
+        with transparent():  # `__signature__` may be foreign code
+            parameters = inspect.signature(function).parameters.values()  # type: ignore[arg-type]
+    except Exception:
+        return []  # some builtins have none
+    called, bound = function, set[str]()
+    while isinstance(called, partial):
+        bound |= called.keywords.keys()
+        called = called.func
+    left = [one for one in parameters if one.name not in bound or one.kind in _RESTS]
+    placed = [one for one in left if one.kind in _PLACED][:after]
+    return [one for one in left if one not in placed]
+
+
+_PLACED = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def awaits(function: object) -> bool:
+    """Tell whether what a function returns is to be awaited."""
+    own = getattr(type(function), "__call__", None)  # noqa: B004 - of a callable object
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(own)
