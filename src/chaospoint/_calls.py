@@ -24,6 +24,7 @@ from typing import Any, cast
 
 from chaospoint._aim import Firing, GoOn, Kind
 from chaospoint._drive import adrive, drive
+from chaospoint._tally import OPEN
 
 __all__ = ["GO_ON", "way_on"]
 
@@ -119,7 +120,7 @@ def _own(items: AsyncGenerator[object, object]) -> Awaitable[object]:
         sys.set_asyncgen_hooks(*hooks)
 
 
-GO_ON: dict[Kind, GoOn] = {
+_WAYS: dict[Kind, GoOn] = {
     "function": _function,
     "coroutine": _coroutine,
     "generator": _generator,
@@ -127,10 +128,36 @@ GO_ON: dict[Kind, GoOn] = {
 }
 
 
-def way_on(kind: Kind, function: FunctionType) -> GoOn:
-    """Return how calls of ``function`` go on; what they return has the function's names."""
-    way = GO_ON[kind]
+def way_on(kind: Kind, function: FunctionType, *, bounded: bool = True) -> GoOn:
+    """Return how calls of ``function`` go on; what they return has the function's names.
+
+    ``bounded``: a firing may have a slot of its own.
+    """
+    way = _WAYS[kind]
     assert isinstance(way, FunctionType)
     named = FunctionType(way.__code__, way.__globals__, function.__name__, way.__defaults__)
     named.__qualname__ = function.__qualname__
-    return named
+    return _noting(named) if bounded else named
+
+
+def _noting(way: GoOn) -> GoOn:
+    """Have the slot of a firing know the coroutine or generator that is to act.
+
+    It may be closed before it begins, and then none of its code runs that gives the slot back.
+    """
+
+    def go_on(
+        firing: Firing | None, call: Callable[[], Any], after: _After | None = None
+    ) -> object:
+        made = way(firing, call, after)
+        if firing is not None and (slot := firing[2]) is not OPEN:
+            slot.belongs_to(made)
+        return made
+
+    return go_on
+
+
+GO_ON: dict[Kind, GoOn] = {
+    kind: way if kind == "function" else _noting(way) for kind, way in _WAYS.items()
+}
+"""How calls go on whose names do not matter."""

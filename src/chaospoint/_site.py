@@ -164,7 +164,8 @@ class Site:
         if not before and not after:
             return code
         clone, plain = make_clone(function, code), self.kind == "function"
-        act = drive if plain else way_on(self.kind, function)
+        bounded = any(rule.terms.max_active is not None for rule in rules)
+        act = drive if plain else way_on(self.kind, function, bounded=bounded)
         if after:
             return followed(code, clone, act, search(before), search(after))
         asks = any(aim.rule.terms.where is not None or aim.hands for aim in before)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count, dropwhile, islice
 from threading import Lock
+from weakref import ref
 
 from chaospoint._decide import NEVER, Schedule, decide
 from chaospoint._inside import transparent
@@ -23,23 +24,33 @@ _CHUNK = 128
 class Slot:
     """A place among the injections of one rule that are going on.
 
-    Given back at the end of the effects, or with the object: a coroutine may never be run.
+    Given back at the end of the effects, with the object, or when the coroutine or generator that
+    has it is closed before it began.
     """
 
     __slots__ = ("_taken",)
 
-    def __init__(self, taken: set[int]) -> None:
+    def __init__(self, taken: dict[int, ref[object] | None]) -> None:
         self._taken = taken
-        taken.add(id(self))
+        taken[id(self)] = None
+
+    def belongs_to(self, made: object) -> None:
+        """Note down the coroutine or generator that is to act; it may be closed before."""
+        self._taken[id(self)] = ref(made)
 
     def release(self) -> None:
         """Give the place back; takes no lock, for a finalizer may come at any moment."""
-        self._taken.discard(id(self))
+        self._taken.pop(id(self), None)
 
     __del__ = release
 
 
-OPEN = Slot(set())
+def _is_closed(made: object) -> bool:
+    """Whether a coroutine or generator has ended."""
+    return all(getattr(made, name, None) is None for name in ("cr_frame", "gi_frame", "ag_frame"))
+
+
+OPEN = Slot({})
 """The place of injections that nothing bounds."""
 
 
@@ -138,7 +149,7 @@ class BoundedTally(Tally):
         super().__init__(replace(schedule, times=None))
         self._limit = limit
         self._left = NEVER if schedule.times is None else schedule.times
-        self._taken: set[int] = set()
+        self._taken: dict[int, ref[object] | None] = {}
         self._overflow = counter()
 
     def take(self, ordinal: int) -> Slot | None:
@@ -149,10 +160,18 @@ class BoundedTally(Tally):
             if self._left == 0:
                 return None
             if len(self._taken) >= self._limit:
+                self._take_back()
+            if len(self._taken) >= self._limit:
                 next(self._overflow)
                 return None
             self._left -= 1
             return Slot(self._taken)
+
+    def _take_back(self) -> None:
+        """Free the places of coroutines and generators that were closed before they began."""
+        for place, owner in self._taken.copy().items():
+            if owner is not None and _is_closed(owner()):
+                self._taken.pop(place, None)
 
     @property
     def spent(self) -> bool:

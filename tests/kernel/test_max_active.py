@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import os
 import threading
@@ -102,7 +103,7 @@ def test_the_bound_holds_at_every_moment_and_times_is_exact(
 
     pool.map(hammer, range(8))
     assert most <= 2
-    assert (handle.injections, handle.rules[0].tally._taken) == (300, set())
+    assert (handle.injections, handle.rules[0].tally._taken) == (300, {})
     assert 300 + handle.overflow <= handle.reaches
 
 
@@ -281,18 +282,56 @@ def test_what_was_made_and_not_run_and_is_in_a_cycle(registry: Registry, kind: s
     assert free(handle, lambda: point.hit() or "own")
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_what_is_closed_before_it_runs(registry: Registry, kind: str) -> None:
-    make, point = makers(registry)[kind], registry.point("p")
-    handle = arm(registry, bounded(raises()))
-    made = make()
+def close(made: Any, kind: str) -> None:
+    """Close what a call made and nobody began."""
     if kind == "async generator":
         with pytest.raises(StopIteration):
             made.aclose().send(None)
     else:
         made.close()
-    del made
+
+
+def throw(made: Any, kind: str) -> None:
+    """Throw into what a call made and nobody began."""
+    with pytest.raises(Boom):
+        made.athrow(Boom()).send(None) if kind == "async generator" else made.throw(Boom())
+
+
+@pytest.mark.parametrize("end", [close, throw])
+@pytest.mark.parametrize("wrapped", [False, True], ids=["patched", "wrapped"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_closed_before_it_runs_gives_its_place_back_though_it_is_kept(
+    registry: Registry, kind: str, wrapped: bool, end: Callable[[Any, str], None]
+) -> None:
+    make, point = makers(registry)[kind], registry.point("p")
+    if wrapped:
+        unarmed = makers(Registry())[kind]
+        make = point(functools.partial(unarmed))
+    handle = arm(registry, bounded(raises()))
+    made = make()
+    assert not free(handle, lambda: point.hit() or "own")
+    end(made, kind)
     assert free(handle, lambda: point.hit() or "own")
+    assert (handle.injections, handle.overflow) == (1, 1)
+    assert made is not None
+
+
+def test_a_task_cancelled_before_its_first_step_gives_its_place_back_though_it_is_kept(
+    registry: Registry, coroutine: Callable[[], Any]
+) -> None:
+    handle = arm(registry, bounded(raises()))
+
+    async def main() -> asyncio.Task[str]:
+        task = asyncio.create_task(coroutine())
+        task.cancel()
+        await asyncio.wait([task])
+        return task
+
+    task = asyncio.run(main())
+    with pytest.raises(Boom):
+        run_coroutine(coroutine())
+    assert handle.overflow == 0
+    assert task.cancelled()
 
 
 def test_a_stream_that_is_under_way_holds_no_place(registry: Registry) -> None:
@@ -305,24 +344,6 @@ def test_a_stream_that_is_under_way_holds_no_place(registry: Registry) -> None:
     assert (handle.injections, handle.overflow) == (2, 0)
 
 
-def test_a_task_cancelled_before_its_first_step(
-    registry: Registry, coroutine: Callable[[], Any]
-) -> None:
-    handle = arm(registry, bounded(raises()))
-
-    async def main() -> None:
-        task = asyncio.create_task(coroutine())
-        task.cancel()
-        await asyncio.wait([task])
-        del task
-
-    asyncio.run(main())
-    gc.collect()
-    with pytest.raises(Boom):
-        run_coroutine(coroutine())
-    assert handle.overflow == 0
-
-
 def test_a_coroutine_made_before_disarming_gives_its_place_back(
     registry: Registry, coroutine: Callable[[], Any]
 ) -> None:
@@ -332,7 +353,7 @@ def test_a_coroutine_made_before_disarming_gives_its_place_back(
     assert len(one.tally._taken) == 1
     handle.disarm()
     assert run_coroutine(made) == "own"
-    assert one.tally._taken == set()
+    assert one.tally._taken == {}
 
 
 # -- seen --------------------------------------------------------------------------------
