@@ -8,16 +8,17 @@ of its own thread's wait.
 from __future__ import annotations
 
 import _thread
+from _thread import LockType
 from typing import TYPE_CHECKING
 
-from chaospoint._inside import transparent
+from chaospoint._inside import transparently
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future
 
 __all__ = ["Bell", "TaskBell", "settle"]
 
-_LONGEST = _thread.TIMEOUT_MAX
+_SLICE = 0.5  # seconds
 
 
 class Bell:
@@ -30,9 +31,7 @@ class Bell:
     __slots__ = ("_lock",)
 
     def __init__(self) -> None:
-        with transparent():  # looked up here, because gevent may patch it late
-            self._lock = _thread.allocate_lock()
-            self._lock.acquire()
+        self._lock = transparently(_held_lock)
 
     def set(self) -> None:
         """Wake the thread that waits, or that comes to wait before `clear`."""
@@ -50,11 +49,19 @@ class Bell:
         self._lock.acquire(False)
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Wait until it is set, or for ``seconds``; return whether it is set."""
-        limit = -1.0
-        if seconds is not None:
-            limit = 0.0 if seconds < 0.0 else seconds if seconds < _LONGEST else _LONGEST
-        if not self._lock.acquire(True, limit):
+        """Wait until it is set, or for ``seconds``; return whether it is set.
+
+        It waits in slices: a signal that arrives just before the interpreter begins to wait does
+        not interrupt that, and what another thread raises here has to wait for the end of it.
+        """
+        acquire, left = self._lock.acquire, seconds
+        while left is None or left > _SLICE:
+            if acquire(True, _SLICE):
+                self.set()
+                return True
+            if left is not None:
+                left -= _SLICE
+        if not acquire(True, left if left > 0.0 else 0.0):
             return False
         self.set()
         return True
@@ -67,16 +74,14 @@ class TaskBell:
 
     def __init__(self, loop: AbstractEventLoop) -> None:
         self.loop = loop
-        with transparent():
-            self.future: Future[None] = loop.create_future()
+        self.future: Future[None] = transparently(loop.create_future)
 
     def set(self) -> None:
         """Wake the task that waits, or that comes to wait before `clear`.
 
         Raises `RuntimeError` if the loop is closed.
         """
-        with transparent():
-            self.loop.call_soon_threadsafe(settle, self.future)
+        transparently(self.loop.call_soon_threadsafe, settle, self.future)
 
     def is_set(self) -> bool:
         """Whether somebody set it since the last `clear`."""
@@ -85,8 +90,13 @@ class TaskBell:
     def clear(self) -> None:
         """Have the next wait last until somebody sets it again; call it in the task."""
         if self.future.done():
-            with transparent():
-                self.future = self.loop.create_future()
+            self.future = transparently(self.loop.create_future)
+
+
+def _held_lock() -> LockType:
+    lock = _thread.allocate_lock()  # looked up at each call, because gevent may patch it late
+    lock.acquire()
+    return lock
 
 
 def settle(future: Future[None]) -> None:

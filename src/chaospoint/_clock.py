@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import _thread
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from chaospoint._bell import Bell, TaskBell, settle
-from chaospoint._inside import transparent
+from chaospoint._inside import transparently
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -78,18 +79,26 @@ class SystemClock:
         if seconds is None:
             await woken.future
             return
-        loop, call_off = woken.loop, None
-        with transparent():
-            timer = loop.call_later(seconds, settle, woken.future)
-            if _keeps_machine_time(loop) and abs(loop.time() - monotonic()) > _ASTRAY:
-                call_off = _set_later(woken, seconds)
+        cancel = transparently(_set_timer, woken, seconds)
         try:
             await woken.future
         finally:
-            with transparent():
-                timer.cancel()
-            if call_off is not None:
-                call_off.set()
+            transparently(cancel)
+
+
+def _set_timer(woken: TaskBell, seconds: float) -> Callable[[], None]:
+    """Have ``woken`` set after ``seconds``; return what cancels that."""
+    loop = woken.loop
+    timer = loop.call_later(seconds, settle, woken.future)
+    if not _keeps_machine_time(loop) or abs(loop.time() - monotonic()) < _ASTRAY:
+        return timer.cancel
+    call_off = _set_by_a_thread(woken, seconds)
+
+    def cancel() -> None:
+        timer.cancel()
+        call_off.set()
+
+    return cancel
 
 
 def _keeps_machine_time(loop: AbstractEventLoop) -> bool:
@@ -100,7 +109,7 @@ def _keeps_machine_time(loop: AbstractEventLoop) -> bool:
     return own is None or type(own).__module__ in _MACHINE_TIME
 
 
-def _set_later(bell: TaskBell, seconds: float) -> Bell:
+def _set_by_a_thread(bell: TaskBell, seconds: float) -> Bell:
     """Set ``bell`` after ``seconds`` from a thread; return a bell that calls this off.
 
     The timers of a loop come never due where a test library freezes its time.

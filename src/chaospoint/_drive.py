@@ -21,7 +21,7 @@ from chaospoint._effects import Hold, Raise, Return, Run, Sleep
 from chaospoint._ending import ending
 from chaospoint._epoch import Pause
 from chaospoint._injection import Injection, mark
-from chaospoint._inside import inside
+from chaospoint._inside import inside, transparently
 from chaospoint._say import say
 from chaospoint._tally import OPEN, Slot
 
@@ -258,7 +258,11 @@ def _rest(aim: Aim, step: Sleep | Hold) -> bool:
             else:
                 clock.wait(bell, stay.left)
     finally:
-        stay.end()
+        try:
+            stay.end()
+        except BaseException:  # a signal handler raised in it
+            stay.end()
+            raise
     return stay.completed
 
 
@@ -274,7 +278,11 @@ async def _arest(aim: Aim, step: Sleep | Hold) -> bool:
         while stay.goes_on():
             await clock.await_(bell, stay.left)
     finally:
-        stay.end()
+        try:
+            stay.end()
+        except BaseException:  # a signal handler raised in it
+            stay.end()
+            raise
     return stay.completed
 
 
@@ -318,15 +326,11 @@ class _Stay:
 
     def goes_on(self) -> bool:
         """Look whether to wait, once more and for `left`."""
-        before = inside.get()
         try:
-            inside.set(True)
-            return self._look()
+            return transparently(self._look)
         except Exception:
             _bug.report(f"waiting at {self._aim.point!r}")
             return False
-        finally:
-            inside.set(before)
 
     def end(self) -> None:
         """Need no waking any more."""

@@ -24,30 +24,31 @@ _CHUNK = 128
 class Slot:
     """A place among the injections of one rule that are going on.
 
-    Given back at the end of the effects, with the object, or when the coroutine or generator that
-    has it is closed before it began.
+    Given back at the end of the effects.  It is free, too, when the object is gone, or when the
+    coroutine or generator that has it was closed before it began: a rule that is full looks for
+    such places.  (A finalizer would swallow what a signal handler raises in it.)
     """
 
-    __slots__ = ("_taken",)
+    __slots__ = ("__weakref__", "_taken")
 
-    def __init__(self, taken: dict[int, ref[object] | None]) -> None:
+    def __init__(self, taken: dict[int, ref[object]]) -> None:
         self._taken = taken
-        taken[id(self)] = None
+        taken[id(self)] = ref(self)
 
     def belongs_to(self, made: object) -> None:
         """Note down the coroutine or generator that is to act; it may be closed before."""
         self._taken[id(self)] = ref(made)
 
     def release(self) -> None:
-        """Give the place back; takes no lock, for a finalizer may come at any moment."""
+        """Give the place back."""
         self._taken.pop(id(self), None)
 
-    __del__ = release
 
-
-def _is_closed(made: object) -> bool:
-    """Whether a coroutine or generator has ended."""
-    return all(getattr(made, name, None) is None for name in ("cr_frame", "gi_frame", "ag_frame"))
+def _is_over(owner: object) -> bool:
+    """Whether the owner of a place is gone: a slot, or a coroutine or generator, that is closed."""
+    if owner is None or isinstance(owner, Slot):
+        return owner is None
+    return all(getattr(owner, name, None) is None for name in ("cr_frame", "gi_frame", "ag_frame"))
 
 
 OPEN = Slot({})
@@ -149,7 +150,7 @@ class BoundedTally(Tally):
         super().__init__(replace(schedule, times=None))
         self._limit = limit
         self._left = NEVER if schedule.times is None else schedule.times
-        self._taken: dict[int, ref[object] | None] = {}
+        self._taken: dict[int, ref[object]] = {}
         self._overflow = counter()
 
     def take(self, ordinal: int) -> Slot | None:
@@ -168,9 +169,9 @@ class BoundedTally(Tally):
             return Slot(self._taken)
 
     def _take_back(self) -> None:
-        """Free the places of coroutines and generators that were closed before they began."""
+        """Free the places whose owners are gone."""
         for place, owner in self._taken.copy().items():
-            if owner is not None and _is_closed(owner()):
+            if _is_over(owner()):
                 self._taken.pop(place, None)
 
     @property
