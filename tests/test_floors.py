@@ -34,7 +34,7 @@ FLOORS = (
     "_board",
     "_registry",
     # The models: pydantic lives here. They compile to what the kernel runs.
-    "models models.nesting models.refusal",
+    "models models.nesting models.refusal models.yaml_quotes",
     "models.durations models.lookup models.model models.plain_data models.point_pattern"
     " models.quantities models.signatures"
     " models.strict_json models.yaml_text",

@@ -18,7 +18,7 @@ from chaospoint._effects import Effect, Fault
 from chaospoint._inside import transparent
 from chaospoint._terms import Terms
 from chaospoint.limits import NO_LIMITS, Limits
-from chaospoint.models.document import parse_text, read_text, rule_line
+from chaospoint.models.document import parse_text, read_text, rule_cure, rule_line
 from chaospoint.models.lookup import Trust
 from chaospoint.models.model import Model
 from chaospoint.models.placements import Placements
@@ -188,6 +188,7 @@ def load_plan(path: str | Path) -> Plan:
         line = refusal.line
         if refusal.nth is not None:
             line = rule_line(text, path.suffix, refusal.nth)
+            refusal.cure = rule_cure(text, path.suffix, refusal) or refusal.cure
         raise refusal.invalid_plan(at=f"{path}, line {line}" if line else str(path)) from None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -246,6 +247,67 @@ def test_a_bad_file_is_refused_with_its_name_and_the_line(
     assert words in message
     assert caught.value.cure
     assert message.endswith(caught.value.cure)
+
+
+UNQUOTED = [
+    # what stands there, the line of the mistake, what is to be written in its place
+    ("- point: a\n  rule: raise(OSError, slow: bank)\n", 2, "rule: 'raise(OSError, slow: bank)'"),
+    ('- point: a\n  rule: return({"a": 1})\n', 2, "rule: 'return({\"a\": 1})'"),
+    ("- a=print(note: x)\n", 1, "- 'a=print(note: x)'"),
+    ('- b=off\n- a=raise(OSError, "a: b")\n', 2, "- 'a=raise(OSError, \"a: b\")'"),
+    ("- point: a\n  rule: print(a #b)\n", 1, "rule: 'print(a #b)'"),
+    ("- a=off [to=a #b]\n- b=off\n", 1, "- 'a=off [to=a #b]'"),
+    ("- *.x=off\n", 1, "- '*.x=off'"),
+    ("- point: *\n  rule: off\n", 1, "point: '*'"),
+    ("- point: a\n  rule: 'print(it's)'\n", 2, "rule: 'print(it''s)'"),
+    ('- "a=raise(OSError, "x")"\n', 1, "- 'a=raise(OSError, \"x\")'"),
+]
+
+
+@pytest.mark.parametrize(("text", "line", "written"), UNQUOTED)
+def test_a_rule_that_yaml_takes_apart_is_shown_in_quotes(
+    tmp_path: Path, text: str, line: int, written: str
+) -> None:
+    with pytest.raises(InvalidPlan) as caught:
+        load_plan(write(tmp_path, "p.yaml", text))
+    message = str(caught.value)
+    assert f"p.yaml, line {line}: " in message
+    assert re.search(rf"; put the (rule|name) in quotes: {re.escape(written)}$", message)
+    head = written.partition("'")[0]
+    (bad,) = (one for one in text.splitlines() if head in one and one.strip() not in ("- b=off",))
+    cured = text.replace(bad.partition(head)[1] + bad.partition(head)[2], written)
+    assert load_plan(write(tmp_path, "p.yaml", cured)).rules
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "- {point: a, rule: return(a: b)}\n",
+        "- {point: a, rule: raise(OSError, bank)}\n",
+        "- {point: a, rule: off [to=db]}\n",
+        "rules: [a=off, b=raise(OSError, x)]\n",
+        "rules: [a=off, b=off [to=db]]\n",
+        "- point: a\n  rule: raise(OSError,\n    slow: bank)\n",
+    ],
+)
+def test_a_rule_within_brackets_of_yaml_is_to_be_quoted(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InvalidPlan, match=r"; put the rule in quotes, such as rule: '"):
+        load_plan(write(tmp_path, "p.yaml", text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "- point: a\n  rule: latnecy(1s)  # slow\n",
+        "- point: a\n  latency: 1s\n  tmies: 3  # rule: off\n",
+        "- a=off\n- point: [b\n",
+        "- point: a\n  where: {to: a: b}\n  hang: true\n",
+    ],
+)
+def test_other_mistakes_keep_their_cure(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InvalidPlan) as caught:
+        load_plan(write(tmp_path, "p.yaml", text))
+    assert "in quotes" not in str(caught.value)
 
 
 def in_lists(depth: int) -> str:

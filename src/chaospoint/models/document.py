@@ -10,12 +10,15 @@ from typing import Any, Final
 
 from chaospoint.models.nesting import TOO_DEEP, deep_at, is_deep
 from chaospoint.models.refusal import Refusal
+from chaospoint.models.yaml_quotes import quoting_cure
 from chaospoint.models.yaml_text import rule_lines, yaml_data
 
-__all__ = ["MAX_BYTES", "parse_text", "read_text", "rule_line"]
+__all__ = ["MAX_BYTES", "parse_text", "read_text", "rule_cure", "rule_line"]
 
 MAX_BYTES: Final = 2**20
 _EMPTY = "write a plan; `rules: []` is one that arms nothing"
+_KEY = re.compile(r"[\w.\[\]]*")
+_UNCLOSED = re.compile(r"""expected (?:'[)\]}]'|a second '"')""")
 _TOML_LINE = re.compile(r"\(at line (\d+)")
 
 
@@ -65,6 +68,20 @@ def parse_text(text: str, suffix: str) -> object:
     if data is None:
         raise Refusal("holds nothing", _EMPTY)
     return data
+
+
+def rule_cure(text: str, suffix: str, refusal: Refusal) -> str | None:
+    """Return how to quote the rule that was refused, if YAML took a part of it for its own."""
+    if suffix.lower() not in (".yaml", ".yml") or refusal.nth is None:
+        return None
+    cut_off = refusal.field == "rule" and _UNCLOSED.search(refusal.problem)
+    if not cut_off and (refusal.field is None or _KEY.fullmatch(refusal.field)):
+        return None
+    first, following = [*rule_lines(text), None, None][refusal.nth - 1 :][:2]
+    if first is None:
+        return None
+    last = first + text.count("\n") if following is None else max(first, following - 1)
+    return quoting_cure(text, first, last)
 
 
 def rule_line(text: str, suffix: str, nth: int) -> int | None:

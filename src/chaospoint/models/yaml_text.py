@@ -13,6 +13,7 @@ import yaml
 
 from chaospoint.models.nesting import MAX_DEPTH, TOO_DEEP
 from chaospoint.models.refusal import Refusal
+from chaospoint.models.yaml_quotes import quoting_cure
 
 __all__ = ["rule_lines", "yaml_data"]
 
@@ -22,6 +23,7 @@ else:
     _Base = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _MOST: Final = 1_000_000
+_BEFORE: Final = 3  # lines before a mistake in which the rule may begin
 _CURE: Final = "correct the text"
 _FLOW: Final = re.compile(r"[\[{]")
 _TAG: Final = "tag:yaml.org,2002:"
@@ -83,12 +85,21 @@ def yaml_data(text: str) -> Any:
         mark = error.problem_mark or error.context_mark
         said = error.problem or error.context or "cannot be understood"
         line = mark.line + 1 if mark else None
-        raise Refusal(f"not YAML: {said}", _CURE, line=line) from None
+        raise Refusal(f"not YAML: {said}", _cure(text, error), line=line) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise Refusal("not YAML: a character that is not allowed", _CURE, line=line) from None
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         raise Refusal(f"not YAML: {error}", _CURE) from None
+
+
+def _cure(text: str, error: yaml.MarkedYAMLError) -> str:
+    marks = [mark.line + 1 for mark in (error.context_mark, error.problem_mark) if mark]
+    if not marks:
+        return _CURE
+    first, last = marks[0], marks[-1]
+    places = ((last, last), (first, last), (max(1, last - _BEFORE), last))
+    return next(filter(None, (quoting_cure(text, *place) for place in places)), _CURE)
 
 
 def rule_lines(text: str) -> list[int]:

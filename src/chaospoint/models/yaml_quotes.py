@@ -1,0 +1,44 @@
+"""What to quote in YAML: the text of a rule may hold characters that mean something else there."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+__all__ = ["quoting_cure"]
+
+_BLOCK: Final = re.compile(
+    r"\s*(?:-\s+)?(?P<key>rule:\s+|point:\s+(?=\*)|(?<=-\s)(?=[\"']?[\w.*-]+\s*=))(?P<text>\S.*?)\s*$"
+)
+_FLOW: Final = re.compile(
+    r"[{,]\s*rule:\s*[^\s\"'{,][^,}]*[(\[]|[\[,]\s*[a-z0-9_.*-]+\s*=[^,\]]*[(\[]|[{,]\s*point:\s*\*"
+)
+_SPECIAL: Final = re.compile(r"[*&!%@`|>\"']|.*(?::(?:\s|$)|\s#)")
+_EXAMPLE: Final = "put the rule in quotes, such as rule: 'raise(TimeoutError, \"slow: bank\")'"
+_MOST: Final = 100
+_WIDTH: Final = 200
+
+
+def quoting_cure(text: str, first: int, last: int) -> str | None:
+    """Return how to quote what stands without quotes in the lines from ``first`` to ``last``.
+
+    They count from 1. None if they hold no rule in which a character has a meaning in YAML.
+    """
+    for line in text.splitlines()[first - 1 : min(last, first + _MOST)]:
+        found = _BLOCK.match(line[: _WIDTH + 1])
+        if found and _SPECIAL.match(found["text"]) and len(line) <= _WIDTH:
+            what = "name" if found["key"].startswith("point") else "rule"
+            return f"put the {what} in quotes: {found['key'] or '- '}{_quoted(found['text'])}"
+        if _FLOW.search(line) or (found and _is_open(found["text"])):
+            return _EXAMPLE
+    return None
+
+
+def _is_open(text: str) -> bool:
+    return text.count("(") > text.count(")") or text.count("[") > text.count("]")
+
+
+def _quoted(text: str) -> str:
+    if len(text) > 1 and text[0] in "\"'" and text[-1] == text[0]:
+        text = text[1:-1]
+    return "'" + text.replace("'", "''") + "'"
