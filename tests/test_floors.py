@@ -18,9 +18,9 @@ FLOORS = (
     # The kernel. Values, chance, time, and what may go wrong.
     "_version _inside",
     "errors",
-    "_draw _decide _effects _environ _host_error _injection _names _scope",
+    "_draw _decide _effects _environ _host_error _injection _names _scope _unwrap",
     "_bell _lock _logger _notice _remark _terms _trampoline _where effects",
-    "_clock _ending _fork _say",
+    "_clock _ending _fork _say _signature",
     "_bug _tally",
     # What lives while something is armed, and the handle of it.
     "_aim _armed _epoch _keeper",
@@ -38,10 +38,10 @@ FLOORS = (
     "models.durations models.lookup models.model models.plain_data models.point_pattern"
     " models.quantities models.signatures"
     " models.strict_json models.yaml_text",
-    "models.condition models.default_message models.document models.enum_member"
+    "models.condition models.cursor models.default_message models.document models.enum_member"
     " models.exception_arguments models.exception_pattern models.fault_model models.placements",
     "models.exception_spec",
-    "models.exception_choice models.verbs",
+    "models.exception_choice models.tail models.verbs",
     "faults",
     "models.kinds",
     "models.shorthand models.variables",
@@ -99,7 +99,7 @@ FLOORS = (
     "testing.plugin",
     "",
     # The command line, which nothing imports.
-    "cli.failure cli.output cli.rule_keys cli.target",
+    "cli.failure cli.output cli.rule_keys cli.target cli.user",
     "cli.http_target cli.store_views cli.tables",
     "cli.store_target cli.watching",
     "cli.choose",

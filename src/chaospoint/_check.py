@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from chaospoint._epoch import ArmedRule
     from chaospoint._point import Point
 
-__all__ = ["check", "unplaced", "waiting"]
+__all__ = ["check", "discarded", "unplaced", "waiting"]
 
 _LOOKED_THROUGH = 100  # globs that hide others
 _HINTS = 10  # looking for near names is slow, and nobody reads a thousand of them
@@ -66,6 +66,11 @@ def check(
                 "times or where"
             )
         placed = [points[name] for name in matched]
+        remarks += [
+            discarded(point)
+            for point in placed
+            if point.core.discarded and all(site.gone for site in point.core.sites)
+        ]
         remarks += _left_out(rule, placed)
         asks = rule.terms.where is not None
         lost = [(one.name, name) for one in placed for name in unplaced(rule, one)] if asks else []
@@ -75,6 +80,7 @@ def check(
                 f"`where` of {rule.shown} asks for: correct the name, unless a block has such a "
                 "label"
             )
+        remarks += [text for point in placed for text in _unsigned(rule, point)] if asks else []
     return remarks
 
 
@@ -93,6 +99,26 @@ def waiting(rule: ArmedRule, close: Sequence[str]) -> str:
     """Say that a rule has no point yet, and the nearest names."""
     hint = f"; the nearest: {', '.join(close)}" if close else ""
     return f"no point is named {rule.pattern!r} so far: the rule waits for one{hint}"
+
+
+def _unsigned(rule: ArmedRule, point: Point) -> list[str]:
+    where = rule.terms.where or {}
+    return [
+        f"{site} shows no signature, so `where` of {rule.shown} sees only the arguments that are "
+        "passed to it by keyword: give the placement a label, or decorate a function that calls it"
+        for site in point.core.sites
+        if site.unsigned and not site.gone and where.keys() - site.points[0].labels.keys()
+    ]
+
+
+def discarded(point: Point) -> str:
+    """Say that the wrapper made for a point was thrown away, and what to do."""
+    return (
+        f"{point.core.discarded} was decorated with {point.name!r}, and the wrapper that this "
+        "returned was thrown away, so nothing acts there: use it in place of what it wraps, as in "
+        f"`module.name = chaospoint.point({point.name!r})(module.name)`, or name the function "
+        "under `placements` in a plan file"
+    )
 
 
 def _left_out(rule: ArmedRule, points: Sequence[Point]) -> list[str]:

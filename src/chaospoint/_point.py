@@ -9,8 +9,14 @@ block nothing is kept on the Point, so one Point serves all threads and tasks at
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from types import FunctionType, MappingProxyType
-from typing import TYPE_CHECKING, TypeVar, cast
+from operator import methodcaller
+from types import (
+    ClassMethodDescriptorType,
+    MappingProxyType,
+    MethodDescriptorType,
+    WrapperDescriptorType,
+)
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from chaospoint.errors import InvalidPoint
 
@@ -25,12 +31,23 @@ if TYPE_CHECKING:
 __all__ = ["ArmedPoint", "Core", "LabelledPoint", "Point"]
 
 _F = TypeVar("_F")
+_METHODS_IN_C = (ClassMethodDescriptorType, MethodDescriptorType, WrapperDescriptorType)
 
 
 class Core:
     """What all Point objects of one name share; changed under the `arming` lock only."""
 
-    __slots__ = ("after", "before", "description", "home", "name", "raises", "rules", "sites")
+    __slots__ = (
+        "after",
+        "before",
+        "description",
+        "discarded",
+        "home",
+        "name",
+        "raises",
+        "rules",
+        "sites",
+    )
 
     def __init__(self, name: str, home: Registry) -> None:
         self.name = name
@@ -38,6 +55,7 @@ class Core:
         self.description = ""
         self.raises: tuple[type[BaseException], ...] = ()  # what any of its placements raises
         self.sites: list[Site | Wrapper] = []
+        self.discarded = ""  # what was wrapped although nobody kept the wrapper
         self.rules: tuple[ArmedRule, ...] = ()  # armed here, in the order they are tried
         # One reach of a block or statement; None where no rule is armed that acts then.
         self.before: Searches | None = None
@@ -101,27 +119,49 @@ class Point:
         return explain(self.core.home, self)
 
     def __call__(self, target: _F) -> _F:
-        """Decorate ``target``: a Python function is returned as it is, other things wrapped.
+        """Put the point on ``target``, and return what is to be used in its place.
 
-        Takes functions and methods of every kind, `classmethod` and `staticmethod` objects in
-        either order of the decorators, and any other callable.  Raises `InvalidPoint` for what
-        is not callable.
+        A Python function is patched where it is and returned as it is, also behind a method, a
+        `classmethod` or `staticmethod` object, or a wrapper of wrapt such as OpenTelemetry's, so
+        the point lies below these.  Any other callable is wrapped: use what is returned in its
+        place.  Raises `InvalidPoint` for what is not callable, and for a method of a type written
+        in C, which nothing can replace.
         """
         from chaospoint._site import can_patch, place
+        from chaospoint._unwrap import function_of
 
-        function = target.__func__ if isinstance(target, classmethod | staticmethod) else target
-        if type(function) is FunctionType and can_patch():
+        if can_patch() and (function := function_of(target)) is not None:
             place(self, function)
             return target
-        if not callable(function):
+        inner = target.__func__ if isinstance(target, classmethod | staticmethod) else target
+        if not callable(inner):
             raise InvalidPoint(
                 f"{self.name!r} cannot decorate {target!r}, which is not callable; "
                 "decorate the function itself (of a property: its getter), or use a with block"
+            )
+        if type(inner) in _METHODS_IN_C:
+            raise InvalidPoint(
+                f"{self.name!r} cannot decorate {target!r}: it is a method of a type written in "
+                "C, where nothing can replace it; override it in a subclass and decorate that, or "
+                "decorate a function that calls it"
             )
         from chaospoint._wrapper import wrap
 
         wrapped: _F = wrap(self, cast("Callable[..., object]", target))
         return wrapped
+
+    def __copy__(self) -> Point:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Point:
+        return self
+
+    def __reduce__(self) -> tuple[methodcaller, tuple[Registry]]:
+        """Pickle the name, labels and ``raises``; loading asks the default registry for them."""
+        keys: dict[str, Any] = {"labels": dict(self.labels)} if self.labels else {}
+        if self.raises:
+            keys["raises"] = self.raises
+        return methodcaller("point", self.name, **keys), (self.core.home,)
 
     def __enter__(self) -> Point:
         return self

@@ -7,6 +7,7 @@ armed: the board, and with it all that only arming needs, is made then.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import methodcaller
 from typing import TYPE_CHECKING
 
 from chaospoint import _bug
@@ -36,6 +37,8 @@ class Registry:
     every function of the package uses unless it is given ``registry=``.
     """
 
+    __module__ = "chaospoint"  # its public name, by which it is pickled
+
     def __init__(self, *, clock: Clock | None = None) -> None:
         self._points: dict[str, Point] = {}
         self._clock = clock
@@ -43,6 +46,20 @@ class Registry:
 
     def __repr__(self) -> str:
         return f"<Registry of {len(self._points)} points>"
+
+    def __copy__(self) -> Registry:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Registry:
+        return self
+
+    def __reduce__(self) -> tuple[methodcaller, tuple[type[Registry]]]:
+        if self is not _default:
+            raise TypeError(
+                "a registry of its own, and a point of it, cannot be pickled: another process "
+                "cannot find it; pickle the name of the point, or use the default registry"
+            )
+        return methodcaller("default"), (Registry,)
 
     @classmethod
     def default(cls) -> Registry:

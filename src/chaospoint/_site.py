@@ -33,8 +33,10 @@ from typing import TYPE_CHECKING, Any, cast
 from weakref import ref
 
 from chaospoint import _bug
+from chaospoint._inside import inside
 from chaospoint._lock import arming
 from chaospoint._say import say
+from chaospoint._signature import signature_of
 from chaospoint._trampoline import (
     KINDS,
     argument_names,
@@ -44,7 +46,9 @@ from chaospoint._trampoline import (
     make_clone,
     searched,
     single,
+    unsettled,
 )
+from chaospoint._unwrap import is_marked
 
 if TYPE_CHECKING:
     from chaospoint._aim import Kind
@@ -85,7 +89,17 @@ class _Death(ref[FunctionType]):
 class Site:
     """What chaospoint keeps for one patched function."""
 
-    __slots__ = ("_estranged", "_function", "_original", "_trampoline", "kind", "points")
+    __slots__ = (
+        "_estranged",
+        "_function",
+        "_kind",
+        "_original",
+        "_settled",
+        "_trampoline",
+        "points",
+    )
+
+    unsigned = False
 
     def __init__(self, function: FunctionType) -> None:
         self._function = _Death(function, _dead.append)
@@ -93,7 +107,8 @@ class Site:
         self._original: CodeType | None = None
         self._trampoline: CodeType | None = None
         self._estranged = False
-        self.kind = kind_of(function.__code__)
+        self._settled = True  # its kind can be told
+        self._kind = kind_of(function.__code__)
         self.points: list[Point] = []  # the innermost first
 
     def __str__(self) -> str:
@@ -103,11 +118,23 @@ class Site:
         return f"{function.__module__}:{function.__qualname__} ({self.kind})"
 
     @property
+    def kind(self) -> Kind:
+        """The kind of callable; a function that is marked as one to be awaited is a coroutine."""
+        if self._kind == "function" and is_marked(self._function()):
+            return "coroutine"
+        return self._kind
+
+    @property
     def arguments(self) -> tuple[str, ...] | None:
         """The names of the function's arguments; None if it takes whatever name there is."""
         function = self._function()
-        names, has_rest = ((), False) if function is None else argument_names(function.__code__)
-        return None if has_rest else names
+        if function is None:
+            return ()
+        names, has_rest = argument_names(function.__code__)
+        shown = signature_of(function)
+        if shown is None:
+            return None if has_rest else names
+        return None if has_rest and shown.has_rest else (*names, *shown.places)
 
     @property
     def gone(self) -> bool:
@@ -138,9 +165,14 @@ class Site:
         original = self._original
         assert original is not None
         code = original
-        for point in self.points:
-            if point.core.rules:
-                code = self._patched(function, code, point)
+        kind = self.kind
+        if not self._settled and kind == "function" and self._armed:
+            code = unsettled(code, make_clone(function, code), self._settle)
+        else:
+            self._settled = True
+            for point in self.points:
+                if point.core.rules:
+                    code = self._patched(function, code, point, kind)
         if code is not found:
             function.__code__ = code
         if code is original:
@@ -149,7 +181,36 @@ class Site:
             self._trampoline = code
         self._estranged = False
 
-    def _patched(self, function: FunctionType, code: CodeType, point: Point) -> CodeType:
+    @property
+    def _armed(self) -> bool:
+        return any(point.core.rules for point in self.points)
+
+    def settle_later(self) -> None:
+        """Leave the kind of the function, which is being decorated, open until its first call."""
+        self._settled = False
+
+    def _settle(self, clone: FunctionType) -> Callable[..., object]:
+        """Patch the function, for its kind is known at its first call; return what to call."""
+        function = self._function()
+        if inside.get() or function is None:
+            return clone
+        with arming:
+            if not self._settled:
+                self._settled = True
+                from chaospoint._aim import say_left_out
+
+                try:
+                    self.rebuild()
+                    for point in self.points:
+                        say_left_out(point.core.rules, point.name, self.kind)
+                except Exception:
+                    _bug.report(f"patching {self}")
+            # Nobody calls a function that leads back here: one that something else patched.
+            return clone if self._estranged or _calls(function, clone) else function
+
+    def _patched(
+        self, function: FunctionType, code: CodeType, point: Point, kind: Kind
+    ) -> CodeType:
         # What only arming needs is imported by arming.
         from chaospoint._aim import aims_at, search, take
         from chaospoint._calls import way_on
@@ -157,26 +218,26 @@ class Site:
 
         rules = point.core.rules
         asked = any(rule.terms.where is not None for rule in rules)
-        reads: Reads = _reader(point, code) if asked else itemgetter
+        reads: Reads = _reader(point, function, code) if asked else itemgetter
         hands = hander(code)
-        before = aims_at(rules, point, self.kind, reads=reads, hands=hands)
-        after = aims_at(rules, point, self.kind, after=True, reads=reads, hands=hands)
+        before = aims_at(rules, point, kind, reads=reads, hands=hands)
+        after = aims_at(rules, point, kind, after=True, reads=reads, hands=hands)
         if not before and not after:
             return code
-        clone, plain = make_clone(function, code), self.kind == "function"
+        clone, plain = make_clone(function, code), kind == "function"
         bounded = any(rule.terms.max_active is not None for rule in rules)
-        act = drive if plain else way_on(self.kind, function, bounded=bounded)
+        act = drive if plain else way_on(kind, function, bounded=bounded)
         if after:
-            return followed(code, clone, act, search(before), search(after))
+            return followed(code, clone, act, search(before), search(after), later=not plain)
         asks = any(aim.rule.terms.where is not None or aim.hands for aim in before)
         if asks or len(before) > 1:
-            return searched(code, clone, act, search(before), asks=asks)
+            return searched(code, clone, act, search(before), asks=asks, later=not plain)
         (aim,) = before
         fire = MethodType(drive if plain else take, aim)  # cheaper than a partial
-        return single(code, clone, aim, fire, act)
+        return single(code, clone, aim, fire, act, later=not plain)
 
     def _leave_alone(self) -> None:
-        if not any(point.core.rules for point in self.points):
+        if not self._armed:
             # Disarmed: ours passes calls through for ever, and the next arming starts afresh.
             self._original = self._trampoline = None
         if not self._estranged:
@@ -184,9 +245,10 @@ class Site:
             say(logging.WARNING, _ESTRANGED, self)
 
 
-def _reader(point: Point, code: CodeType) -> Reads:
+def _reader(point: Point, function: FunctionType, code: CodeType) -> Reads:
     """Return how labels and arguments are read at a function: a label wins over an argument."""
     names, has_rest = argument_names(code)
+    shown = signature_of(function)
     rest = itemgetter(len(names) - 1)
 
     def reads(name: str) -> Callable[[Any], object] | None:
@@ -195,9 +257,18 @@ def _reader(point: Point, code: CodeType) -> Reads:
             return lambda _: label
         if name in names:
             return itemgetter(names.index(name))
-        return (lambda values: rest(values)[name]) if has_rest else None
+        if shown is not None and name in shown.places:
+            return shown.read(name, code)
+        if has_rest and (shown is None or shown.has_rest):
+            return lambda values: rest(values)[name]
+        return None
 
     return reads
+
+
+def _calls(function: FunctionType, clone: FunctionType) -> bool:
+    """Whether the function's code is the trampoline that calls the clone."""
+    return clone_of(function.__code__) is clone
 
 
 def _innermost(code: CodeType) -> CodeType:
@@ -215,7 +286,8 @@ def place(point: Point, function: FunctionType) -> None:
     with arming:
         sweep()
         site = _sites.get(id(function))
-        if site is None or not site.is_of(function):
+        fresh = site is None or not site.is_of(function)
+        if site is None or fresh:
             site = _sites[id(function)] = Site(function)
         if all(other.core is not point.core for other in site.points):
             site.points.append(point)
@@ -224,8 +296,11 @@ def place(point: Point, function: FunctionType) -> None:
             from chaospoint._aim import say_left_out
 
             try:
+                if fresh:
+                    site.settle_later()
                 site.rebuild()
-                say_left_out(point.core.rules, point.name, site.kind)
+                if not fresh or site.kind != "function":
+                    say_left_out(point.core.rules, point.name, site.kind)
             except Exception:
                 _bug.report(f"patching {site}")
 

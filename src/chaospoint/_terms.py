@@ -14,11 +14,12 @@ __all__ = ["Terms"]
 class Terms(NamedTuple):
     """One rule, compiled.
 
-    ``pattern``: a point's name or a glob. ``text``: the rule's canonical text; with the source,
-    the seed and the key it is the rule's identity. ``seed_drawn``: the seed was drawn here, so a
-    forked child draws another. ``expires_after``: seconds from arming, or None. ``resolve``: set
-    while a name of the rule has still to be looked up; called at the rule's first reach, it returns
-    the final faults or raises `ChaosError`. ``after``: it acts when the call has succeeded.
+    ``pattern``: a point's name or a glob. ``text``: the rule's canonical text without its seed;
+    with the source, the seed and the key it is the rule's identity. ``seed_drawn``: the seed was
+    drawn here, so a forked child draws another. ``expires_after``: seconds from arming, or None.
+    ``resolve``: set while a name of the rule has still to be looked up; called at the rule's first
+    reach, it returns the final faults or raises `ChaosError`. ``after``: it acts when the call has
+    succeeded.
     ``shown``: the text for logs and spans, without the values of ``where``; empty where it is the
     same. ``max_active``: how many injections may be going on at once. ``where``: what labels and
     arguments have to be. ``scoped``: it acts in the arming context and its copies alone.

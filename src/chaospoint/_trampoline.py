@@ -34,6 +34,9 @@ its own arguments:
         ...
         return result
 
+    def f(a, *args, k, **kw):                   # unsettled: decorated while armed and not called
+        return SETTLE(CLONE)(a, *args, k=k, **kw)        # yet, so it may still be marked
+
 That is a plain function.  The other kinds are reached when they are called and act later, so where
 something fires, or may fire after the call, they end in one call that makes one of their kind::
 
@@ -80,6 +83,8 @@ __all__ = [
     "make_clone",
     "searched",
     "single",
+    "takes_rest",
+    "unsettled",
 ]
 
 KINDS = 0x20 | 0x80 | 0x100 | 0x200
@@ -153,6 +158,10 @@ _LATE = """
 _RETURNS = """
         return _result
 """
+_SETTLES = """
+        _settle = "<settle>"
+        return _settle(_clone)({handed})
+"""
 _GOES_ON_AFTER = """
         _values = ({values})
         _search = "<search>"
@@ -169,18 +178,21 @@ def single(
     aim: Aim,
     fire: Callable[[int], object],
     act: Callable[..., object],
+    *,
+    later: bool | None = None,
 ) -> CodeType:
     """Return a trampoline for ``code`` at which one rule aims that asks for no arguments.
 
     ``fire`` is given the ordinal of a reach that may fire.  For a plain function it acts, and
     returns an `Answer` or None; for other kinds it returns a `Firing` or None, for ``act``.
+    ``later``: what is called acts later, as a coroutine does; unset, its flags tell.
     """
     rule, tally = aim.rule, aim.tally
     hooks = {"<inside>": inside.get, "<ordinals>": tally.ordinals, "<tally>": tally, "<fire>": fire}
     if rule.terms.scoped:
         hooks |= {"<here>": here.get, "<rule>": rule, "<misses>": rule.misses}
     body = _SCOPED if rule.terms.scoped else _SINGLE
-    end = _GOES_ON if code.co_flags & KINDS else _ANSWERED
+    end = _GOES_ON if _acts_later(code, later) else _ANSWERED
     return _make(body + end + _CALLS, code, clone, {**hooks, "<act>": act})
 
 
@@ -191,14 +203,15 @@ def searched(
     search: Callable[..., object],
     *,
     asks: bool = False,
+    later: bool | None = None,
 ) -> CodeType:
     """Return a trampoline for ``code`` on which whatever ``search`` tries is armed.
 
     ``act``: `drive` for a plain function, else how calls of the kind go on.  ``asks``: the search
-    is given the tuple of the arguments, in the order of `argument_names`.
+    is given the tuple of the arguments, in the order of `argument_names`.  Else as `single`.
     """
     body = _ASKED if asks else _SEARCHED
-    end = _GOES_ON if code.co_flags & KINDS else _ACTS
+    end = _GOES_ON if _acts_later(code, later) else _ACTS
     return _make(body + end + _CALLS, code, clone, {"<act>": act, "<search>": search})
 
 
@@ -208,18 +221,40 @@ def followed(
     act: Callable[..., object],
     search: Callable[..., object],
     after: Callable[..., object],
+    *,
+    later: bool | None = None,
 ) -> CodeType:
     """Return a trampoline for ``code`` where there is a search before and one after each call.
 
     Both are given the tuple of the arguments; else as `searched`.
     """
-    body = _GOES_ON_AFTER if code.co_flags & KINDS else _ASKED + _ACTS + _LATE + _ACTS + _RETURNS
+    plain = _ASKED + _ACTS + _LATE + _ACTS + _RETURNS
+    body = _GOES_ON_AFTER if _acts_later(code, later) else plain
     return _make(body, code, clone, {"<act>": act, "<search>": search, "<after>": after})
+
+
+def unsettled(
+    code: CodeType, clone: FunctionType, settle: Callable[[FunctionType], Callable[..., object]]
+) -> CodeType:
+    """Return a trampoline for ``code`` that asks ``settle`` at each call what is to be called."""
+    return _make(_SETTLES, code, clone, {"<settle>": settle})
+
+
+def _acts_later(code: CodeType, later: bool | None) -> bool:
+    return bool(code.co_flags & KINDS) if later is None else later
 
 
 def argument_names(code: CodeType) -> tuple[tuple[str, ...], bool]:
     """Return the names of the arguments, and whether the last of them takes the keyword rest."""
     return code.co_varnames[: _count(code)], bool(code.co_flags & _VARKEYWORDS)
+
+
+def takes_rest(code: CodeType) -> tuple[int | None, int | None]:
+    """Return at which places ``*args`` and ``**kwargs`` stand among the arguments."""
+    named = code.co_argcount + code.co_kwonlyargcount
+    extra = named if code.co_flags & _VARARGS else None
+    rest = _count(code) - 1 if code.co_flags & _VARKEYWORDS else None
+    return extra, rest
 
 
 def hander(code: CodeType) -> Callable[[tuple[Any, ...]], tuple[tuple[Any, ...], dict[str, Any]]]:

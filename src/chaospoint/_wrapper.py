@@ -1,26 +1,36 @@
 """Placements whose code cannot be patched: they are wrapped by wrapt.
 
-Builtins, C functions, callable instances, classes, bound methods, `functools.partial` and the
-like, and Python functions too where the canary says that this interpreter cannot swap code.  The
-wrapper tests the truth of the very list that arming fills, in C, so it costs little while it is
-empty; importing wrapt costs some 50 ms, so that is done at the first of them.
+Builtins, C functions, callable instances, classes, `functools.partial` and the like, and Python
+functions too where the canary says that this interpreter cannot swap code.  The wrapper tests the
+truth of the very list that arming fills, in C, so it costs little while it is empty; importing
+wrapt costs some 50 ms, so that is done at the first of them.
+
+A wrapper acts where it is used in place of what it wraps.  One that the caller throws away can
+never act, so that is noted and said when something is armed.
 """
 
 from __future__ import annotations
 
 import inspect
+import logging
+import sys
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
+from opcode import opmap
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, cast
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from weakref import ref
 
 import wrapt
 
 from chaospoint import _bug
+from chaospoint._check import discarded
 from chaospoint._inside import transparent
 from chaospoint._lock import arming
+from chaospoint._say import say
+from chaospoint._unwrap import is_marked
 
 if TYPE_CHECKING:
     from chaospoint._aim import GoOn, Kind, Search
@@ -49,23 +59,50 @@ class _Proxy(_FunctionWrapper):
 class Wrapper:
     """What chaospoint keeps for one wrapped callable: a placement of one point."""
 
-    __slots__ = ("_live", "_name", "gone", "kind", "points")
+    __slots__ = ("_kind", "_live", "_name", "_proxy", "_settled", "gone", "points")
 
     def __init__(self, point: Point, target: Callable[..., Any]) -> None:
         # The searches before and after, and whether they ask for labels and arguments.
         self._live: list[tuple[Search, Search | None, bool, GoOn]] = []
+        self._proxy: Callable[[], Any] = lambda: None  # a weak reference
+        self._settled = True  # its kind can be told
         self.gone = False
         self._name = _name(target)
-        self.kind = _kind(target)
+        self._kind = _kind(target)
         self.points = [point]
 
     def __str__(self) -> str:
         return f"{self._name} ({self.kind}, wrapped)"
 
     @property
+    def kind(self) -> Kind:
+        """The kind of callable; what is marked as one to be awaited is a coroutine."""
+        if self._kind == "function" and (proxy := self._proxy()) is not None:
+            self._kind = _kind(proxy.__wrapped__)
+        return self._kind
+
+    @property
     def arguments(self) -> tuple[str, ...] | None:
-        """The names of the arguments; None, for they are only known at a call."""
-        return None
+        """The names of the arguments; None if they are only known at a call."""
+        signature = self._signature()
+        if signature is None:
+            return None
+        parameters = signature.parameters
+        rest = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+        return None if rest else tuple(parameters)
+
+    @property
+    def unsigned(self) -> bool:
+        """Whether it shows no signature, as some builtins do, so positions have no names."""
+        return self._signature() is None
+
+    def _signature(self) -> inspect.Signature | None:
+        proxy = self._proxy()
+        try:
+            with transparent():
+                return inspect.signature(proxy.__wrapped__)
+        except Exception:  # there is none, or foreign code failed, or the callable is gone
+            return None
 
     def rebuild(self) -> None:
         """Make the wrapper try what is armed on its point now."""
@@ -76,13 +113,38 @@ class Wrapper:
         from chaospoint._aim import aims_at, search
         from chaospoint._calls import GO_ON
 
-        rules = point.core.rules
+        rules, kind = point.core.rules, self.kind
         hands = attrgetter("given")
-        before = aims_at(rules, point, self.kind, hands=hands)
-        after = aims_at(rules, point, self.kind, after=True, hands=hands)
+        before = aims_at(rules, point, kind, hands=hands)
+        after = aims_at(rules, point, kind, after=True, hands=hands)
         asks = any(aim.rule.terms.where is not None or aim.hands for aim in (*before, *after))
-        live = (search(before), search(after) if after else None, asks, GO_ON[self.kind])
-        self._live[:] = [live] if before or after else []
+        live = (search(before), search(after) if after else None, asks, GO_ON[kind])
+        self._live[:] = [live] if before or after or not self._settled else []
+
+    def stand_in(self, proxy: Any) -> None:
+        """Act for the calls of ``proxy`` from now on, by what is armed already."""
+        (point,) = self.points
+        self._proxy = ref(proxy, partial(_bury, point, self, _caller()))
+        if point.core.rules:
+            self._settled = self.kind != "function"  # else it may still be marked
+            self._arm()
+
+    def _settle(self) -> None:
+        """Act by the kind that is known at the first call."""
+        with arming:
+            self._settled = True
+            self._arm()
+
+    def _arm(self) -> None:
+        from chaospoint._aim import say_left_out
+
+        (point,) = self.points
+        try:
+            self.rebuild()
+            if self._settled:
+                say_left_out(point.core.rules, point.name, self.kind)
+        except Exception:
+            _bug.report(f"arming {self}")
 
     def proxy(self, target: Callable[..., Any]) -> Any:
         """Return the callable that stands in for ``target``."""
@@ -92,6 +154,8 @@ class Wrapper:
         def call(
             wrapped: Callable[..., Any], _: object, args: tuple[Any, ...], kwargs: dict[str, Any]
         ) -> Any:
+            if not self._settled:
+                self._settle()
             for search, after, asks, go_on in live:  # none, if it was disarmed just now
                 values = _values(point, wrapped, args, kwargs) if asks else None
                 firing = search(values)
@@ -115,27 +179,47 @@ def wrap(point: Point, target: Callable[..., Any]) -> Any:
             owner.core.sites.remove(gone)
         wrapper = Wrapper(point, target)
         proxy = wrapper.proxy(target)
-        _graves[id(wrapper)] = ref(proxy, partial(_bury, point, wrapper))
+        wrapper.stand_in(proxy)
         point.core.sites.append(wrapper)
-        if point.core.rules:
-            from chaospoint._aim import say_left_out
-
-            try:
-                wrapper.rebuild()
-                say_left_out(point.core.rules, point.name, wrapper.kind)
-            except Exception:
-                _bug.report(f"arming {wrapper}")
         return proxy
 
 
-_graves: dict[int, ref[Any]] = {}
-
-
-def _bury(point: Point, wrapper: Wrapper, _: object) -> None:
+def _bury(point: Point, wrapper: Wrapper, made: _Spot | None, _: object) -> None:
     # May run in the middle of anything: only note it down.
-    _graves.pop(id(wrapper), None)
     wrapper.gone = True
     _dead.append((point, wrapper))
+    frame = sys._getframe().f_back
+    if made is not None and frame is not None and made.throws_away(frame):
+        point.core.discarded = wrapper._name
+        if point.core.rules:  # in the middle of nothing: between two statements of the program
+            say(logging.WARNING, "%s", discarded(point))
+
+
+class _Spot(NamedTuple):
+    """Where in a program a wrapper was made."""
+
+    code: int
+    instruction: int
+
+    def throws_away(self, frame: FrameType) -> bool:
+        """Whether a frame drops there, at this moment, what the call has returned."""
+        code, at = frame.f_code, frame.f_lasti
+        return (
+            id(code) == self.code
+            and self.instruction < at <= self.instruction + _LONGEST_CALL
+            and code.co_code[at] == opmap["POP_TOP"]
+        )
+
+
+_LONGEST_CALL = 24  # bytes of one instruction and its caches
+
+
+def _caller() -> _Spot | None:
+    """Return where the program is that decorates; None where something of ours does."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("chaospoint."):
+        frame = frame.f_back
+    return None if frame is None else _Spot(id(frame.f_code), frame.f_lasti)
 
 
 class _Values(dict[str, object]):
@@ -173,6 +257,8 @@ def _kind(target: object) -> Kind:
     target = getattr(target, "__func__", target)
     while isinstance(target, partial):
         target = target.func
+    if is_marked(target):
+        return "coroutine"
     if not isinstance(target, type) and not inspect.isroutine(target):
         target = type(target).__call__
     if inspect.iscoroutinefunction(target):

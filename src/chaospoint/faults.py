@@ -49,7 +49,7 @@ from chaospoint.models.signatures import awaits, needs_arguments, takes_argument
 from chaospoint.models.verbs import Burn, Off, Pause, Print, Yield
 
 if TYPE_CHECKING:
-    from chaospoint.models.text import Arguments
+    from chaospoint.models.cursor import Arguments
 
 __all__ = [
     "Burn",
@@ -114,12 +114,22 @@ class Latency(FaultModel):
 
     @classmethod
     def from_text(cls, arguments: Arguments) -> Self:
-        """Read a duration."""
-        return cls(seconds=arguments.only("latency(200ms)").read(seconds))
+        """Read ``latency(200ms)``, or ``latency(200ms, jitter=50ms, distribution=normal)``."""
+        takes = "latency(200ms, jitter=50ms)" if len(arguments.parts) > 1 else "latency(200ms)"
+        bare, named = arguments.keywords(("jitter", "distribution"), takes)
+        keys: dict[str, object] = {"seconds": bare.only(takes).read(seconds)}
+        if "jitter" in named:
+            keys["jitter"] = named["jitter"].read(seconds)
+        if "distribution" in named:
+            keys["distribution"] = named["distribution"].read(str)
+        return cls.checked(keys)
 
     def to_text(self) -> str | None:
-        """Write a duration; jitter needs JSON."""
-        return None if self.jitter else f"latency({written(self.seconds)})"
+        """Write the duration, and how it is spread if it is."""
+        spread = f", jitter={written(self.jitter)}" if self.jitter else ""
+        if self.distribution != "uniform":
+            spread += f", distribution={self.distribution}"
+        return f"latency({written(self.seconds)}{spread})"
 
     def effects(self, draws: Draws) -> tuple[_effects.Effect, ...]:
         """Sleep."""
@@ -193,23 +203,24 @@ class Failure(FaultModel):
 
     @classmethod
     def from_text(cls, arguments: Arguments) -> Self:
-        """Read ``raise``, ``raise(Type)``, ``raise(Type, "text", ...)`` or ``raise("text")``."""
+        """Read ``raise``, ``raise(Type)``, ``raise(Type, "text", ...)``, ``raise("text")``, or
+        any form of the key in JSON: ``raise([{"type": "OSError", "weight": 3}, "KeyError"])``."""
         parts = list(arguments.parts)
+        if parts and parts[0].text.startswith(("{", "[")):
+            return cls.from_key(arguments.only('raise({"type": ...})').json())
         kind: object = InjectedFault
         if parts and not parts[0].text.startswith('"'):
             kind = parts.pop(0).read(ExceptionSpec.parse).path
         return cls.from_key({"type": kind, "args": [part.json() for part in parts]})
 
     def to_text(self) -> str | None:
-        """Write the type and its arguments; a rate or keyword arguments need JSON."""
+        """Write the type and its arguments, or JSON; the rate stands in the tail of the rule."""
         spec = self.exception.dump()
-        if self.rate is not None or spec == CODE_ONLY or isinstance(spec, list):
-            return None
         if isinstance(spec, str):
             return "raise" if spec == "InjectedFault" else f"raise({spec})"
-        if not isinstance(spec, dict) or "kwargs" in spec:
-            return None
-        return f"raise({','.join([spec['type'], *map(quoted, spec['args'])])})"
+        if isinstance(spec, dict) and spec.keys() == {"type", "args"}:
+            return f"raise({','.join([spec['type'], *map(quoted, spec['args'])])})"
+        return f"raise({quoted(spec)})"
 
     def effects(self, draws: Draws) -> tuple[_effects.Effect, ...]:
         """Raise `InvalidPlan`: its class was not looked up; what `resolve` returns can be asked."""
@@ -291,6 +302,12 @@ def _returned(value: object) -> object:
     return value
 
 
+def _one_value(whole: str) -> str:
+    if '"' in whole or len(whole) > 60:
+        return "one value: a list as return([1, 2]), text that holds commas in quotes"
+    return f"return({quoted(whole)})"
+
+
 def _made_from(value: object) -> object:
     check_written(value)
     if not callable(value):
@@ -341,13 +358,13 @@ class Return(FaultModel):
     @classmethod
     def from_text(cls, arguments: Arguments) -> Self:
         """Read ``return``, ``return(json)`` or ``return(bare words)``."""
-        parts = arguments.most(1, "one value, and text that holds commas in quotes")
+        parts = arguments.most(1, _one_value(arguments.whole))
         return cls.from_key(parts[0].json() if parts else None)
 
     def to_text(self) -> str | None:
         """Write plain data; only code has functions."""
         if self.value_from is not None or not is_plain(self.value):
-            return None
+            return f"return({CODE_ONLY})"
         return "return" if self.value is None else f"return({quoted(self.value)})"
 
     def effects(self, draws: Draws) -> tuple[_effects.Effect, ...]:
@@ -465,7 +482,7 @@ class Call(FaultModel):
 
     def to_text(self) -> str | None:
         """Only code has functions."""
-        return None
+        return f"call({CODE_ONLY})"
 
     def effects(self, draws: Draws) -> tuple[_effects.Effect, ...]:
         """Run it."""

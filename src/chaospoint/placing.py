@@ -24,7 +24,7 @@ from chaospoint._inside import transparent
 from chaospoint._lock import arming
 from chaospoint._say import say
 from chaospoint._site import can_patch
-from chaospoint._wrapper import Wrapper, _Proxy
+from chaospoint._wrapper import Wrapper, _Proxy, wrap
 from chaospoint.models.refusal import close_to
 from chaospoint.targets import Found, Refused, dictionary, find, layers
 
@@ -188,7 +188,7 @@ def _put(point: Point, found: Found, module: str) -> str | None:
     if type(found.function) is FunctionType and can_patch():
         point(found.function)  # patched where it is, whoever imported it and when
         return None
-    stand_in: object = point(found.held)
+    stand_in: object = wrap(point, cast("Callable[..., object]", found.held))
     if issubclass(type(found.owner), type):
         try:
             type.__setattr__(cast("type", found.owner), found.name, stand_in)

@@ -26,7 +26,7 @@ from chaospoint.models.plain_data import quoted
 from chaospoint.models.quantities import Seed
 from chaospoint.models.refusal import Refusal, name_rule
 from chaospoint.models.rule import Keys, Rule, RuleKeys
-from chaospoint.models.text import read_entries, read_keys, read_plan
+from chaospoint.models.text import read_entries, read_keys, read_plan, write_rule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +44,7 @@ __all__ = [
     "refuse_placements",
     "seeds",
     "shown",
+    "unseeded",
 ]
 
 
@@ -240,7 +241,7 @@ def compile_plan(
         terms.append(
             Terms(
                 pattern=rule.point,
-                text=str(rule),
+                text=unseeded(rule),
                 faults=faults,
                 schedule=Schedule(own, rule.skip, rule.every, rule.probability, rule.times),
                 seed_drawn=known is None,
@@ -277,10 +278,13 @@ def seeds(plan: Plan, seed: int | None = None) -> tuple[int | None, ...]:
 
 
 def shown(rule: Rule) -> str:
-    """Return the text without the values of ``where``, which may be personal."""
-    if rule.where is None:
-        return str(rule)
-    return str(rule.model_copy(update={"where": dict.fromkeys(rule.where, "...")}))
+    """Return the text without the seed and the values of ``where``, which may be personal."""
+    return write_rule(rule, with_seed=False, with_values=False)
+
+
+def unseeded(rule: Rule) -> str:
+    """Return the text without the seed."""
+    return write_rule(rule, with_seed=False)
 
 
 def _seed_key(rule: Rule) -> str:

@@ -36,8 +36,7 @@ def armed(cli: Cli, url: str) -> Any:
         ),
         (
             ["db.query", "--latency", "1s", "--failure-rate", "0.3"],
-            '{"faults": [{"kind": "latency", "seconds": 1.0}, {"kind": "exception", "rate": 0.3}], '
-            '"point": "db.query"}',
+            "db.query=latency(1s)+raise [failure_rate=30%]",
         ),
         (["db.query", "--hang", "30s"], "db.query=hang(30s)"),
         (["db.query", "--hang", "true"], "db.query=hang"),
@@ -46,6 +45,8 @@ def armed(cli: Cli, url: str) -> Any:
         (["db.query", "off", "--probability", "30%"], "db.query=30%off"),
         (["db.query", "off", "--probability", "0.3"], "db.query=30%off"),
         (["db.query", "off", "--times", "5"], "db.query=5*off"),
+        (["db.query=off [every=3, to=db]"], "db.query=off [to=db, every=3]"),
+        (["db.query", "off[times=2]", "--every", "3"], "db.query=2*off [every=3]"),
     ],
 )
 def test_a_rule_is_text_or_options(armed: Any, arguments: list[str], text: str) -> None:
@@ -105,7 +106,9 @@ def test_where_is_given_as_often_as_needed(
         (["db.query", "off", "--times", "0"], "less than 1"),
         (["db.query", "off", "--latency", "1s"], "holds all the faults"),
         (["db.query", "5*off", "--times", "3"], "says it already"),
-        (["db.query=off; db.commit=off"], "expected '+', '->' or the end"),
+        (["db.query=off; db.commit=off"], "expected '+', '[', '->' or the end"),
+        (["db.query", "off [every=2]", "--every", "3"], "says it already"),
+        (["db.query", "off [every=x]"], "column 12: not a whole number: 'x'"),
     ],
 )
 def test_a_mistake_is_told_without_a_service(

@@ -11,6 +11,7 @@ import pytest
 from cli_kit import Cli, Spy, complaint, said, told
 
 from chaospoint._registry import Registry
+from chaospoint.cli import plans
 from chaospoint.control.messages import reply
 from chaospoint.plan import load_plan, seeds
 from chaospoint.stores.store import Store
@@ -38,8 +39,8 @@ def there(cli: Cli, url: str, store: Store, request: pytest.FixtureRequest) -> C
     """The command line, for a service and for a store."""
     target = url if request.param == "--url" else store.url
 
-    def there(*arguments: str) -> Any:
-        return cli(*arguments, request.param, target)
+    def there(*arguments: str, **environment: str) -> Any:
+        return cli(*arguments, request.param, target, **environment)
 
     return there
 
@@ -178,3 +179,60 @@ def test_a_kind_that_is_not_installed_here_is_shown_as_it_came(
     rule = {"point": "db.query", "faults": [{"kind": "earthquake"}]}
     spy.instead.append(reply(200, {"rules": [rule]}))
     assert json.loads(said(cli("plan", "show", "--url", url))) == rule
+
+
+# What others armed
+
+
+def test_a_plan_names_what_it_takes_away_and_takes_it_from_others_only_with_replace(
+    there: Cli, cli: Cli, file: Path
+) -> None:
+    file.write_text(PLAN)
+    said(there("arm", "db.query", "off", LOGNAME="alice"))
+    said(there("arm", "db.commit", "off", LOGNAME="bob"))
+    said(there("arm", "payment.charge", "3*latency(200ms)", LOGNAME="alice"))
+    before = said(there("plan", "show"))
+
+    refused = there("plan", "apply", str(file), LOGNAME="bob")
+    lines = complaint(refused, 1).splitlines()
+    assert any("takes away db.query=off, armed by " in line and "alice" in line for line in lines)
+    assert any("takes away db.commit=off, armed by " in line and "bob" in line for line in lines)
+    assert not any("payment.charge" in line for line in lines), "the file holds it"
+    assert "lacks 1 rule that others armed" in lines[-1]
+    assert "--replace" in lines[-1]
+    assert said(there("plan", "show")) == before, "nothing is changed"
+    document = told(there("plan", "apply", str(file), "--json", LOGNAME="bob"), 1)
+    assert document["type"] == "urn:chaospoint:problem:armed-by-others"
+    assert [one["rule"] for one in document["takes_away"]] == ["db.query=off"]
+
+    done = there("plan", "apply", str(file), "--replace", LOGNAME="bob")
+    assert "2 rules, in force in" in said(done)
+    assert "takes away db.query=off" in done.stderr
+    assert "db.query=off" not in said(there("plan", "show"))
+
+
+def test_what_the_same_operator_armed_goes_with_a_word_alone(there: Cli, file: Path) -> None:
+    said(there("arm", "db.query", "off", LOGNAME="alice"))
+    done = there("plan", "apply", str(file), LOGNAME="alice")
+    assert "2 rules" in said(done)
+    assert "takes away db.query=off" in done.stderr
+    file.write_text("rules: []\n")
+    assert "0 rules" in said(there("plan", "apply", str(file), LOGNAME="alice"))
+
+
+@pytest.mark.parametrize(("answer", "code"), [("y", 0), ("n", 1)])
+def test_on_a_terminal_it_asks(
+    there: Cli, file: Path, monkeypatch: pytest.MonkeyPatch, answer: str, code: int
+) -> None:
+    said(there("arm", "db.query", "off", LOGNAME="alice"))
+    asked: list[str] = []
+
+    def confirm(question: str, **_: object) -> bool:
+        asked.append(question)
+        return answer == "y"
+
+    monkeypatch.setattr(plans, "on_terminal", lambda: True)
+    monkeypatch.setattr(plans.typer, "confirm", confirm)
+    assert there("plan", "apply", str(file), LOGNAME="bob").exit_code == code
+    assert len(asked) == 1
+    assert ("db.query=off" in said(there("plan", "show"))) == (code == 1)

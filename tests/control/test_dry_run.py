@@ -71,7 +71,7 @@ def test_what_a_placement_cannot_express_is_told_where_it_is(node: Node) -> None
 def test_what_would_be_replaced_is_told(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     node.done("PUT", "/v1/points/payment.charge", {**FAULT, "expires_after": 30})
     node.done("PUT", "/v1/points/payment.*", {"latency": 0})
-    put = '{"point": "payment.charge", "rule": "raise(KeyError)", "expires_after": 30.0}'
+    put = "payment.charge=raise(KeyError) [expires_after=30s]"
     assert node.done("PUT", CHARGE, FAULT)["replaces"] == [put]
     both = node.done("PUT", PLAN, {"rules": []})["replaces"]
     assert both == ["payment.*=latency(0ms)", put]

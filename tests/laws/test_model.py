@@ -19,7 +19,7 @@ from chaospoint import Plan, Registry, Rule
 from chaospoint._bell import Bell, TaskBell
 from chaospoint.errors import ChaosError
 from chaospoint.faults import Off
-from chaospoint.plan import compile_plan
+from chaospoint.plan import compile_plan, unseeded
 from chaospoint.testing import FakeClock
 
 HISTORIES = 2_500
@@ -150,7 +150,7 @@ def _rule(line: Line) -> Rule:
 
 @cache
 def _text(line: Line) -> str:
-    return str(_rule(line))
+    return unseeded(_rule(line))
 
 
 # -- what both are asked after every step -------------------------------------------------------

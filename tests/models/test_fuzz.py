@@ -44,7 +44,9 @@ GOOD = r"""
     return({"a": [1]})  return( bare words )  return(0012)  hang  hang(1.5s)  off  sleep(100)
     delay(2 s)  panic("m")  panic(m, m)  print  yield  pause  5%off  30 % 2 * yield
     2*.5%raise(sqlite3.OperationalError)  latency(1)+raise  print(m)+pause->off
-    2*off->return(1)  30%5*latency(1s)+raise("a->b")
+    2*off->return(1)  30%5*latency(1s)+raise("a->b")  off[every=2]  off [to=db, n=(1, "x")]->off
+    latency(1s, jitter=5ms)+raise [failure_rate=30%, seed=7, expires_after=5m, where.times=[1]]
+    raise([{"type": "OSError", "weight": 2}, "KeyError"])  off [when=after, "a b"={"x": "]"}]
 """
 BITS = r"""
     exception  call  slep  Raise  off(3)  latency(-1)  hang(9999d)  raise(KeyboardInterrupt)
@@ -52,7 +54,9 @@ BITS = r"""
     {  }  \  :  -  a  a.b=  payment.*=  A=  ..  é  5%  2*  101%  0*  1.5*  3*3*  (1, 2)  ()  (NaN)
     ('x')  (1e999)  0  5  007  1.5  .5  1e3  -1  NaN  Infinity  200ms  2 m  fast  null  true  None
     OSError  no.such.Thing  "text"  "a;b->c"  "<code only>"  {"a": 1}  [1, 2]  ("\ud800")
+    [every=2]  [to=db  , x=(a, b)]  [when=]  every=  where.  jitter=1  [seed=-1]  [point=b]
     {"point": "a", "hang": true}  {"rules": []}  {"seed": 7, "rules": ["a=off"]}  {"point":
+    [evry=2]
 """
 
 

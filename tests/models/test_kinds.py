@@ -66,7 +66,10 @@ def test_an_added_kind_stands_wherever_faults_do(installs: Installs) -> None:
     [
         ("a=drowsi", "column 3: 'drowsi': not a verb; did you mean 'drowsy'?"),
         ("a=drowsy(3)", "column 3: 'drowsy': takes its fields as one JSON object; write drowsy({"),
-        ("a=drowsy({}, 1)", "column 3: 'drowsy': has too many arguments; write drowsy({\"naps\": "),
+        (
+            "a=drowsy({}, 1)",
+            "column 12: 'drowsy': has too many arguments; write drowsy({\"naps\": ",
+        ),
         ('a=drowsy({"nap": 1})', "column 3: 'drowsy': nap=1: unknown key; did you mean 'naps'?"),
         ("a=strict", "column 3: 'strict': Strict: naps=3: unknown key; known are kind"),
     ],

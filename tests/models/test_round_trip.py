@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from chaospoint.errors import InjectedFault, InvalidPlan
 from chaospoint.faults import Failure, Off, Pause, Print, Return, Yield
 from chaospoint.models.refusal import show
-from chaospoint.plan import Plan, Rule, parse_plan
+from chaospoint.plan import Plan, Rule, parse_plan, shown, unseeded
 
 
 class Shop:
@@ -86,6 +86,14 @@ fault_keys = st.one_of(
     ),
     st.just({"faults": [Off()]}),
 )
+labels = st.text(min_size=1) | st.sampled_from(
+    ["to", "http.route", "where", "where.x", "times", "Every", "evry", "seeds", "a b", "3"]
+)
+words = st.sampled_from(
+    ["db", "b*", "", "3", "1e5", "-0", "007", "1.2.3", "null", "None", "nan", "fal\u017fe", "a=b"]
+) | st.sampled_from(
+    ["(a", "a,b", "a]", "a->b", " a ", "30%", "a b", "12:30", "M\u00fcller", "\u0663", "...", "…"]
+)
 counts = st.integers(1, 2**62)
 triggers = st.fixed_dictionaries(
     {"point": st.from_regex(r"[a-z0-9_*-]+(\.[a-z0-9_*-]+)*", fullmatch=True)},
@@ -99,7 +107,7 @@ conditions = st.fixed_dictionaries(
         "max_active": st.none() | counts,
         "when": st.sampled_from(["before", "after"]),
         "scope": st.sampled_from(["process", "context"]),
-        "where": st.dictionaries(st.text(min_size=1), plain, min_size=1, max_size=3),
+        "where": st.dictionaries(labels, plain | words, min_size=1, max_size=3),
         "seed": st.none() | st.integers(0, 2**63 - 1),
         "expires_after": st.floats(0.1, 1e6),
     },
@@ -108,7 +116,7 @@ rules = st.builds(
     lambda faults, trigger, condition: Rule(**faults, **trigger, **condition),
     fault_keys,
     triggers,
-    st.just({}) | conditions,  # half of them have a text form
+    st.just({}) | conditions,
 )
 plans = st.builds(
     lambda rules, seed: Plan(rules=rules, seed=seed),
@@ -124,6 +132,16 @@ def test_a_rule_reads_back_equal(rule: Rule) -> None:
     assert again == rule
     assert str(again) == text
     assert len(text.splitlines()) == 1
+    assert text.startswith(f"{rule.point}=")
+
+
+@given(rules)
+def test_what_people_see_says_neither_the_seed_nor_the_values_of_where(rule: Rule) -> None:
+    assert Rule.parse(unseeded(rule)) == rule.model_copy(update={"seed": None})
+    again = Rule.parse(shown(rule))
+    assert again.seed is None
+    assert again.where == (rule.where and dict.fromkeys(rule.where, "…"))
+    assert again.faults == rule.faults
 
 
 @given(plans)

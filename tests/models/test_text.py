@@ -107,6 +107,16 @@ OURS = {
     "30%5*latency(200ms)+raise(TimeoutError)": [
         rule(Latency(seconds=0.2), Failure(exception=TimeoutError), probability=0.3, times=5)
     ],
+    "latency(200ms, jitter=50ms)": [rule(Latency(seconds=0.2, jitter="50ms"))],
+    "latency(1, distribution = normal, jitter = .5)": [
+        rule(Latency(seconds=1, jitter=0.5, distribution="normal"))
+    ],
+    'raise({"type": "OSError", "kwargs": {"x": 1}})': [
+        rule(Failure(exception={"type": "OSError", "kwargs": {"x": 1}}))
+    ],
+    'raise(["OSError", {"type": "KeyError", "weight": 3}])': [
+        rule(Failure(exception=["OSError", {"type": "KeyError", "weight": 3}]))
+    ],
     "raise+print(m)+latency(1s)": [rule(Print(message="m"), Latency(seconds=1), Failure())],
     "0%off": [rule(Off(), probability=0)],
     "100%off": [rule(Off())],
@@ -119,6 +129,68 @@ OURS = {
 def test_a_text_says_its_rules(text: str, said: list[Rule]) -> None:
     assert rules(text) == tuple(said)
     assert Plan.parse("; ".join(map(str, said))).rules == tuple(said)
+
+
+TAILS: dict[str, dict[str, Any]] = {
+    "[every=3, skip = 2]": {"every": 3, "skip": 2},
+    "[ to=db ,every=3,when=after,expires_after=5m ]": {
+        "where": {"to": "db"}, "every": 3, "when": "after", "expires_after": 300,
+    },
+    "[times=2, probability=30%]": {"times": 2, "probability": 0.3},
+    "[probability=0.07, max_active=1]": {"probability": 0.07, "max_active": 1},
+    "[seed=7, scope=context, times=null]": {"seed": 7, "scope": "context"},
+    "[expires_after=300]": {"expires_after": 300},
+    "[to=db, tenant=(acme, b*)]": {"where": {"to": "db", "tenant": ["acme", "b*"]}},
+    "[n=3, m=\"3\", x=null, y=true, z=-0.5]": {
+        "where": {"n": 3, "m": "3", "x": None, "y": True, "z": -0.5},
+    },
+    "[a=(), b=(x), c=[], d=[\"x\"], e=(1, (2))]": {
+        "where": {"a": [], "b": ["x"], "c": [], "d": ["x"], "e": [1, "(2)"]},
+    },
+    "[a={\"b\": [1]}]": {"where": {"a": {"b": [1]}}},
+    "[where.times=3, where.where.x=1, \"every\"=2, \"a b\"=4]": {
+        "where": {"times": 3, "where.x": 1, "every": 2, "a b": 4},
+    },
+    "[where={\"to\": \"db\", \"times\": 3}, n=1]": {"where": {"to": "db", "times": 3, "n": 1}},
+    "[http.route=/cart/*, mail=a@b.c, day=2026-01-01, words=slow bank, part=30%]": {
+        "where": {
+            "http.route": "/cart/*", "mail": "a@b.c", "day": "2026-01-01", "words": "slow bank",
+            "part": "30%",
+        },
+    },
+    "[a=\"x]; y -> z\", b=x[1], c=p;q, d=a->b, größe=Müller]": {
+        "where": {"a": "x]; y -> z", "b": "x[1]", "c": "p;q", "d": "a->b", "größe": "Müller"},
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("tail", "keys"), TAILS.items())
+def test_the_tail_says_the_other_keys(tail: str, keys: dict[str, Any]) -> None:
+    wanted = rule(Off(), **keys)
+    for text in (f"off{tail}", f"off {tail}", f"off\n{tail} "):
+        assert rules(text) == (wanted,)
+    assert Rule.parse(str(wanted)) == wanted
+    both = f"b=raise [n=1]; a=off {tail} -> raise ; c=latency(1s)[every=2]->off"
+    assert Plan.parse(both) == Plan(
+        rules=[
+            Rule(point="b", exception={}, where={"n": 1}),
+            wanted,
+            rule(Failure()),
+            Rule(point="c", latency=1, every=2),
+            Rule(point="c", faults=[Off()]),
+        ]
+    )
+
+
+def test_the_rate_of_a_failure_stands_in_the_tail() -> None:
+    assert rules("latency(1)+raise(OSError) [failure_rate=30%]") == (
+        Rule(point="a", latency=1, exception=OSError, failure_rate=0.3),
+    )
+    assert rules("raise(OSError)+return(5) [failure_rate=0.3]") == (
+        Rule(point="a", exception=OSError, failure_rate=0.3, returns=5),
+    )
+    assert rules("50%raise(OSError) [failure_rate=0.5]") == rules("25%raise(OSError)")
+    assert rules("latency(1)+raise [failure_rate=100%]") == rules("latency(1)+raise")
 
 
 @pytest.mark.parametrize("text", ["5%2*off", "2*5%off", " 5 % 2 * off ", "2*\n5%\toff"])
@@ -192,7 +264,7 @@ def test_json_stands_for_a_rule_or_for_the_whole() -> None:
 
 
 FAULT = "expected a fault such as latency(200ms) or raise(TimeoutError)"
-NEXT = "expected '+', '->', ';' or the end"
+NEXT = "expected '+', '[', '->', ';' or the end"
 JSON = "expected JSON: "
 
 # The caret stands below the character that is named.
@@ -227,11 +299,56 @@ BAD = [
     ("a=call(f)", "  ^", "'call': not a verb; functions come from code only"),
     ("a=sleep", "  ^", "'sleep': takes one argument; write sleep(100)"),
     ("a=delay()", "  ^", "'delay': takes one argument; write delay(100)"),
-    ("a=latency(1, 2)", "  ^", "'latency': takes one argument; write latency(200ms)"),
-    ("a=latency(1s,)", "  ^", "'latency': takes one argument; write latency(200ms)"),
-    ("a=hang(1, 2)", "  ^", "'hang': has too many arguments; write hang, or hang(30s)"),
-    ("a=return(1, 2)", "  ^", "'return': has too many arguments; write one value, and text"),
-    ("a=off(3)", "  ^", "'off': has too many arguments; write off\n"),
+    (
+        "a=latency(1, 2)",
+        "           ^",
+        "'latency': takes one argument; write latency(200ms, jitter=",
+    ),
+    (
+        "a=latency(1s,)",
+        "            ^",
+        "'latency': takes one argument; write latency(200ms, jitter=",
+    ),
+    ("a=hang(1, 2)", "        ^", "'hang': has too many arguments; write hang, or hang(30s)"),
+    ("a=return(1, 2)", "          ^", "'return': has too many arguments; write return(\"1, 2\")\n"),
+    (
+        "a=return(10000,5000)",
+        "              ^",
+        "'return': has too many arguments; write return(\"10000,5000\")\n",
+    ),
+    (
+        "a=off->1*return(dive in, where the SLA)",
+        "                       ^",
+        "'return': has too many arguments; write return(\"dive in, where the SLA\")\n",
+    ),
+    (
+        'a=return("a", "b")',
+        "            ^",
+        "'return': has too many arguments; write one value: a list as return([1",
+    ),
+    ("a=sleep(1,5)", "         ^", "'sleep': takes one argument; write sleep(100)"),
+    ("a=delay(1,5s)", "         ^", "'delay': takes one argument; write delay(100)"),
+    ("a=yield(1, 2)", "        ^", "'yield': has too many arguments; write yield\n"),
+    ("a=raise([1], 2)", "           ^", "'raise': takes one argument; write raise({"),
+    ('a=raise({"typ": "OSError"})', "  ^", "'raise': typ='OSError': unknown key; did you mean"),
+    (
+        "a=latency(1s, jiter=2)",
+        "              ^",
+        "'latency': does not take 'jiter'; did you mean 'jitter'?",
+    ),
+    ("a=latency(1s, jitter=fast)", "                     ^", "not a duration: 'fast'; write"),
+    (
+        "a=latency(1s, jitter=1, jitter=2)",
+        "                        ^",
+        "'latency': 'jitter' stands twice; keep",
+    ),
+    ("a=latency(jitter=1s)", "  ^", "'latency': takes one argument; write latency(200ms)"),
+    (
+        "a=latency(1s, jitter=1s, distribution=flat)",
+        "  ^",
+        "'latency': distribution='flat': not a known",
+    ),
+    ("a=off(3)", "      ^", "'off': has too many arguments; write off\n"),
     ("a=latency( fast )", "           ^", "not a duration: 'fast'; write a number of seconds"),
     ("a=sleep(fast)", "        ^", "not a duration: 'fast'; write a number of milliseconds or a"),
     ("a=off;b=hang(-1)", "             ^", "a duration cannot be negative: '-1'; write"),
@@ -268,6 +385,59 @@ BAD = [
     ('[{"point": "a"]', "              ^", f"{JSON}Expecting ',' delimiter"),
     ('{"rules": []} b=off', "              ^", "expected the end of the plan"),
     ("a=print(\udc80)", "        ^", "expected text in UTF-8"),
+    ("a=off [", "       ^", "expected a key or a label, such as every=3 or tenant=acme"),
+    ("a=off []", "       ^", "expected a key or a label, such as every=3 or tenant=acme"),
+    ("a=off [every=2,]", "               ^", "expected a key or a label"),
+    ("a=off [every]", "            ^", "expected '=' behind 'every'"),
+    ("a=off [every=]", "             ^", f"{JSON}Expecting value"),
+    ("a=off [every=0]", "             ^", "less than 1: 0; write a whole number from 1 to 2**62"),
+    (
+        "a=off [skip=x, every=2]",
+        "            ^",
+        "not a whole number: 'x'; write a whole number from",
+    ),
+    ('a=off [times="2"]', "             ^", "not a whole number: '2'; write a whole number from 1"),
+    ("a=2*off [times=3]", "         ^", "'times' stands in the text already; keep one of them"),
+    ("a=off [every=2, every=3]", "                ^", "'every' stands in the text already; keep"),
+    ("a=off [to=db, to=x]", "              ^", "'to' stands twice; keep one of them"),
+    ('a=off [to=db, where={"to": 1}]', "                    ^", "'to' stands twice"),
+    ("a=off [where=db]", "             ^", "not an object of names: 'db'; write keys and labels"),
+    ("a=off [when=later]", "            ^", "means nothing here: 'later'; did you mean"),
+    ("a=off [expires_after=0]", "                     ^", "over at once: 0; write more than 0"),
+    (
+        "a=off [expires_after=soon]",
+        "                     ^",
+        "not a duration: 'soon'; write a number",
+    ),
+    ("a=off [probability=30]", "                   ^", "not between 0 and 1: 30; write a number"),
+    ("a=off [probability=130%]", "                   ^", "not between 0 and 1: '130%'; write a"),
+    ("a=off [failure_rate=30%]", "       ^", "'failure_rate': there is no raise(...) to apply it"),
+    ("a=off [latency=1s]", "       ^", "'latency' does not stand here; the faults stand before"),
+    ("a=off [point=b]", "       ^", "'point' does not stand here; it stands before the '='"),
+    ("a=off [evry=2]", "       ^", "unknown key 'evry'; did you mean 'every'? a label or an"),
+    ("a=off [where.=2]", "             ^", "expected a name behind 'where.'"),
+    ('a=off [""=2]', "       ^", "expected a name between the quotes"),
+    ("a=off [to=db", "            ^", "expected ']'"),
+    ("a=off [to=db; b=off", "                   ^", "expected ']'"),
+    ("a=off [to=(db, x]", "                 ^", "expected ')'"),
+    ("a=off [to=(db) x]", "               ^", "expected ',' or ']'"),
+    ("a=off [to=(db,)]", "              ^", f"{JSON}Expecting value"),
+    ('a=off [to="db]', "          ^", "expected a second '\"' to close this one"),
+    ('a=off [to="db" x]', "               ^", f"{JSON}Expecting ',' or ']'"),
+    ("a=off [to='db']", "          ^", f"{JSON}Expecting value"),
+    ("a=off [to=None]", "          ^", f"{JSON}Expecting value"),
+    ('a=off [to="<code only>"]', "          ^", "stands for a value that was not written down"),
+    (f"a=off [to={'[' * 51}{']' * 51}]", "          ^", "not plain data: ["),
+    (
+        "a=off [to=db]+raise",
+        "             ^",
+        "expected '->', ';' or the end; write all faults before",
+    ),
+    (
+        "a=off [to=db] [every=2]",
+        "              ^",
+        "expected '->', ';' or the end; write all faults",
+    ),
     ("a=\tof\n", "   ^", "'of': not a verb; did you mean 'off'?"),
     (";;", "  ^", "expected a rule such as payment.charge=latency(200ms)"),
 ]

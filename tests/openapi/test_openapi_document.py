@@ -183,6 +183,7 @@ TAKEN: list[dict[str, Any]] = [
     {"rule": " 2 * raise ( TimeoutError ) -> 5%panic(no) + print"},
     {"rule": "off", "times": 1, "where": {"a": 1}, "seed": 1},
     {"rule": "sleep(100)+pause", "probability": 0.5},
+    {"rule": "off [every=3, tenant=(acme, b*)] -> raise[expires_after=5m]", "seed": 1},
 ]
 
 FORBIDDEN: list[Any] = [

@@ -13,6 +13,8 @@ import httpx
 
 from chaospoint.cli.failure import ExitCode, Failure, nobody
 from chaospoint.cli.target import HeldPlan, Json
+from chaospoint.cli.user import user
+from chaospoint.control.messages import OPERATOR
 from chaospoint.plan import Plan
 
 __all__ = ["HttpTarget"]
@@ -35,7 +37,9 @@ class HttpTarget:
 
     def __init__(self, url: str, token: str | None) -> None:
         self.where = url
-        headers = {b"authorization": b"Bearer " + token.encode()} if token else {}
+        headers = {OPERATOR.encode(): user().encode("ascii", "replace")}
+        if token:
+            headers[b"authorization"] = b"Bearer " + token.encode()
         self._client = httpx.Client(
             base_url=url,
             headers=headers,
@@ -68,9 +72,15 @@ class HttpTarget:
         document, headers = self._ask("GET", "/v1/plan")
         return HeldPlan(headers.get("etag", ""), document)
 
+    def taken_away(self, plan: Plan) -> list[Json]:
+        """Return what the service says; one of an earlier version says nothing."""
+        told = self._ask("PUT", "/v1/plan", body=_body(plan), params={"dry_run": "true"})[0]
+        taken: list[Json] = told.get("takes_away") or []
+        return taken
+
     def put_plan(self, plan: Plan, *, tag: str | None) -> Json:
         """Replace the plan."""
-        body = plan.model_dump(mode="json", include={"seed", "rules"})
+        body = _body(plan)
         match = {"if-match": tag} if tag else {}
         return self._ask("PUT", "/v1/plan", body=body, headers=match)[0]
 
@@ -155,6 +165,11 @@ class HttpTarget:
             f"{response.status_code} {response.reason_phrase} with {media or 'nothing'}",
             "correct --url; where an application mounts the endpoint, give its path, too",
         )
+
+
+def _body(plan: Plan) -> Json:
+    body: Json = plan.model_dump(mode="json", include={"seed", "rules"})
+    return body
 
 
 def _by_store() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_text
+import sys
 from difflib import unified_diff
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,9 +12,10 @@ import typer
 from rich.text import Text
 
 from chaospoint.cli import tables
-from chaospoint.cli.failure import ExitCode
+from chaospoint.cli.failure import ExitCode, Failure
 from chaospoint.cli.output import plain
-from chaospoint.cli.session import JsonOption, StoreOption, UrlOption, session
+from chaospoint.cli.session import JsonOption, Session, StoreOption, UrlOption, session
+from chaospoint.cli.target import Json
 from chaospoint.errors import InvalidPlan
 from chaospoint.plan import Rule, load_plan, parse_rules, refuse_placements, seeds
 
@@ -67,18 +69,31 @@ def apply(
     force: Annotated[
         bool, typer.Option("--force", help="Whatever was changed there meanwhile.")
     ] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Also what others armed, without asking.")
+    ] = False,
     url: UrlOption = None,
     store: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
     """Put a plan file in place of it.
 
-    All rules that came over HTTP or a store are replaced; those of env and file stay.
+    All rules that came over HTTP or a store are replaced; those of env and file stay. What
+    others armed and the file lacks is named: it asks on a terminal, and needs --replace elsewhere.
     """
     with session(context, url, store, json) as here:
         plan = load_plan(file)
         refuse_placements(plan)
         tag = None if force else here.target.plan().tag
+        taken = here.target.taken_away(plan)
+        for one in taken:
+            here.output.say(
+                f"this takes away {one.get('rule')}, armed by {one.get('by') or 'somebody'} at "
+                f"{one.get('armed_at')}"
+            )
+        others = [one for one in taken if not one.get("own")]
+        if others and not replace:
+            _ask(file, others, here)
         answer = here.target.put_plan(plan, tag=tag)
         what = f"{file}: {_counted(len(plan.rules), 'rule')}, {tables.acknowledged(answer)}"
         here.written(answer, Text(plain(what)))
@@ -114,6 +129,27 @@ def diff(
         here.output.show(document, *(Text(plain(one), style=_style(one)) for one in lines))
         if lines:
             raise typer.Exit(ExitCode.REFUSED)
+
+
+def _ask(file: Path, others: list[Json], here: Session) -> None:
+    """Have the user of a terminal confirm; raise the `Failure` of anybody else."""
+    if not here.output.as_json and on_terminal():
+        if typer.confirm("take away what others armed?", err=True):
+            return
+        raise typer.Exit(ExitCode.REFUSED)
+    document = {
+        "type": "urn:chaospoint:problem:armed-by-others",
+        "title": "Armed by others",
+        "detail": f"{file} lacks {_counted(len(others), 'rule')} that others armed",
+        "cure": "add them to the file, or apply it with --replace",
+        "takes_away": others,
+    }
+    raise Failure(ExitCode.REFUSED, document)
+
+
+def on_terminal() -> bool:
+    """Whether somebody can be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _seeded(rule: Rule, seed: int | None) -> Rule:

@@ -8,19 +8,19 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
-from getpass import getuser
 from typing import Any
 
 from chaospoint._names import matches, nearest
 from chaospoint.cli.failure import ExitCode, Failure, refused
 from chaospoint.cli.store_views import live, points_of, rules_of, status_of
 from chaospoint.cli.target import HeldPlan, Json
+from chaospoint.cli.user import user
 from chaospoint.control.audit import Audit
 from chaospoint.control.bodies import Renewal
 from chaospoint.control.changes import EXPIRES_AFTER_SECONDS
 from chaospoint.control.problem import problem_of
 from chaospoint.control.reason import one_line
-from chaospoint.control.state import state_of_worker, state_of_write
+from chaospoint.control.state import state_of_taken, state_of_worker, state_of_write
 from chaospoint.errors import ChaosError, InvalidPlan, StoreError, UnknownPoint
 from chaospoint.plan import Plan, Rule, parse_rules, seeds
 from chaospoint.settings import Settings
@@ -71,6 +71,11 @@ class StoreTarget:
         return HeldPlan(str(desired.generation), {"rules": rules})
 
     # Writes
+
+    def taken_away(self, plan: Plan) -> list[Json]:
+        """Return what the plan would take away of what the store holds."""
+        taken = self._store.read().taken_away(plan.rules, now=time.time())
+        return [state_of_taken(one, _by()) for one in taken]
 
     def put_plan(self, plan: Plan, *, tag: str | None) -> Json:
         """Replace all that the store holds."""
@@ -264,7 +269,4 @@ def _elsewhere(detail: str, cure: str) -> Failure:
 
 
 def _by() -> str:
-    try:
-        return f"cli {getuser()}"[:100]
-    except (OSError, KeyError):  # a user without a name, as containers have
-        return "cli"
+    return f"cli {user()}".strip()

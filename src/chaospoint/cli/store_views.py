@@ -8,6 +8,7 @@ from chaospoint._names import matches
 from chaospoint._version import __version__
 from chaospoint.cli.target import Json
 from chaospoint.control.state import instant
+from chaospoint.plan import unseeded
 from chaospoint.stores.desired import Desired, Entry
 
 __all__ = ["live", "points_of", "rules_of", "status_of"]
@@ -78,7 +79,7 @@ def rules_of(entries: Iterable[Entry], now: float) -> list[Json]:
             "by": one.by,
             "state": "armed",
             "why": f"without {', '.join(one.excluded)}" if one.excluded else "",
-            "text": str(one.rule),
+            "text": unseeded(one.rule),
             "seed": one.seed,
             **dict.fromkeys(_COUNTS),
             "seconds_left": round(one.seconds_left(now), 3),

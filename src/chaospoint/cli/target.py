@@ -52,6 +52,9 @@ class Target(Protocol):
     def put_plan(self, plan: Plan, *, tag: str | None) -> Json:
         """Replace the plan, if it is still that of ``tag``."""
 
+    def taken_away(self, plan: Plan) -> list[Json]:
+        """Return what the plan would take away: ``rule``, ``by``, ``armed_at`` and ``own``."""
+
     def put(self, name: str, keys: Mapping[str, object], *, force: bool) -> Json:
         """Put a rule in place of those on exactly ``name``; ``force``: though no point has it."""
 

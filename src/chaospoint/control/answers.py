@@ -234,6 +234,15 @@ class PreviewedRule(Answer):
     points: list[PreviewedPoint]
 
 
+class TakenRule(Answer):
+    """A rule that a plan takes away."""
+
+    rule: str
+    by: str
+    armed_at: Instant
+    own: bool = Field(description="whether the same client armed it")
+
+
 class DryRun(Answer):
     """What a write would do; nothing was written."""
 
@@ -241,6 +250,7 @@ class DryRun(Answer):
     generation: Whole
     rules: list[PreviewedRule]
     replaces: list[str]
+    takes_away: list[TakenRule] = Field(description="what stands and a whole plan does not hold")
     remarks: list[str]
 
 

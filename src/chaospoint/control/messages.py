@@ -6,10 +6,22 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["MAX_BODY", "STOP_SECONDS", "Request", "Response", "bytes_to_read", "fold", "reply"]
+__all__ = [
+    "MAX_BODY",
+    "OPERATOR",
+    "STOP_SECONDS",
+    "Request",
+    "Response",
+    "bytes_to_read",
+    "fold",
+    "reply",
+]
 
 MAX_BODY = 64 * 1024
 """The longest body that is looked at, in bytes."""
+
+OPERATOR = "x-chaospoint-operator"
+"""The header in which a client says who uses it. It is shown, and opens nothing."""
 
 STOP_SECONDS = 1.0
 """How long the body of a request that disables is waited for: only its reason is in there."""

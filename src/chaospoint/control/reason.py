@@ -29,10 +29,10 @@ def reason_of(request: Request) -> str:
     return one_line(found)
 
 
-def one_line(text: str) -> str:
-    """Return the text as one printable line, cut to the length that is kept."""
+def one_line(text: str, *, most: int = MAX_REASON) -> str:
+    """Return the text as one printable line, cut to ``most`` characters."""
     line = " ".join("".join(one if one.isprintable() else " " for one in text).split())
-    return line if len(line) <= MAX_REASON else f"{line[: MAX_REASON - 1]}…"
+    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def _in_body(body: bytes, media: str) -> str:

@@ -21,17 +21,18 @@ from chaospoint.control.changes import Changes, Written
 from chaospoint.control.door import DISABLE, READS, Door
 from chaospoint.control.dry_run import preview
 from chaospoint.control.journal import SIZE
-from chaospoint.control.messages import Request, Response, reply
+from chaospoint.control.messages import OPERATOR, Request, Response, reply
 from chaospoint.control.metrics import scrape
 from chaospoint.control.openapi import document
 from chaospoint.control.problem import Problem, problem_of
 from chaospoint.control.query import flag, number, parameters
-from chaospoint.control.reason import reason_of
+from chaospoint.control.reason import one_line, reason_of
 from chaospoint.control.reconciler import reconciler_of
+from chaospoint.control.state import state_of_taken
 from chaospoint.control.views import Views
 from chaospoint.errors import ChaosError
 from chaospoint.limits import NO_LIMITS, Limits
-from chaospoint.plan import Plan, Rule, parse_plan, parse_rules
+from chaospoint.plan import Plan, Rule, parse_plan, parse_rules, unseeded
 from chaospoint.settings import Settings
 from chaospoint.stores.desired import Desired, Entry
 from chaospoint.stores.writing import waited_for
@@ -67,7 +68,7 @@ class _Call:
 
     @property
     def by(self) -> str:
-        return f"http {self.request.client or 'local'}"
+        return _by(self.request)
 
     def written(self, change: Written) -> Written:
         """Make a change, and take note of the generation it made."""
@@ -167,7 +168,7 @@ class Service:
                 self._door.check(request)
             except Problem:
                 return False  # the answer tells why
-            self._registry.disable(by=f"http {request.client or 'local'}")
+            self._registry.disable(by=_by(request))
         return True
 
     def answer(self, request: Request) -> Response:
@@ -305,13 +306,15 @@ class Service:
         desired = self._reconciler().store.read()
         self._changes.put_edit(plan, name=name, by=call.by, expected=call.expected)(desired)
         replaced = [one.rule for one in _standing(desired) if name in (None, one.rule.point)]
+        taken = [] if name else desired.taken_away(plan.rules, now=time.time())
         return reply(
             200,
             {
                 "dry_run": True,
                 "generation": desired.generation,
                 "rules": preview(self._registry.board, plan.rules, rules),
-                "replaces": [str(rule) for rule in replaced],
+                "replaces": [unseeded(rule) for rule in replaced],
+                "takes_away": [state_of_taken(one, call.by) for one in taken],
                 "remarks": remarks,
             },
         )
@@ -348,6 +351,13 @@ class Service:
     def _switch(self, call: _Call, change: Written) -> Steps:
         done = yield from call.written(change)
         return reply(200, {**self._views.status(), **done})
+
+
+def _by(request: Request) -> str:
+    """Return the address, with the name that the client says it has."""
+    address = f"http {request.client or 'local'}"
+    name = one_line(request.headers.get(OPERATOR, ""), most=60)
+    return f"{address} ({name})" if name else address
 
 
 def _standing(desired: Desired) -> list[Entry]:

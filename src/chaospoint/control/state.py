@@ -11,6 +11,8 @@ from chaospoint._epoch import ArmedRule
 from chaospoint._explain import states
 from chaospoint._injection import Injection
 from chaospoint._point import Point
+from chaospoint.plan import unseeded
+from chaospoint.stores.desired import Entry
 from chaospoint.stores.store import Worker
 from chaospoint.stores.writing import Acknowledged
 
@@ -19,6 +21,7 @@ __all__ = [
     "state_of_injection",
     "state_of_point",
     "state_of_rules",
+    "state_of_taken",
     "state_of_worker",
     "state_of_write",
 ]
@@ -81,6 +84,16 @@ def state_of_write(done: Acknowledged) -> dict[str, object]:
             for one in done.missing
         ]
     return told
+
+
+def state_of_taken(entry: Entry, by: str) -> dict[str, object]:
+    """Return what a plan takes away, who armed it and when, and whether that is ``by``."""
+    return {
+        "rule": unseeded(entry.rule),
+        "by": entry.by,
+        "armed_at": instant(entry.armed_at),
+        "own": entry.by == by,
+    }
 
 
 def state_of_injection(at: float, injection: Injection) -> dict[str, object]:

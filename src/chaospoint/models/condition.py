@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 from chaospoint.models.plain_data import CODE_ONLY, check_plain, check_written, is_plain
 from chaospoint.models.refusal import Refusal, close_to, name_key
 
-__all__ = ["Scope", "When", "Where", "detached_where"]
+__all__ = ["Scope", "When", "Where", "detached_where", "scope", "when", "where_value"]
 
 _CURE = "write the names of labels or arguments with the values they must have: {tenant: acme}"
 
@@ -38,21 +38,34 @@ def detached_where(where: Mapping[str, object] | None) -> Mapping[str, object] |
     """Return a copy of plain data; refuse any other."""
     for name, wanted in (where or {}).items():
         try:
-            check_plain(wanted)
-            check_written(wanted)
+            where_value(wanted)
         except Refusal as refusal:
             raise refusal.within(f"where.{name}") from None
     return deepcopy(where)
 
 
-def _one_of(*words: str) -> BeforeValidator:
-    def read(value: object) -> object:
-        if not isinstance(value, str) or value not in words:
-            cure = close_to(value, words) or f"write {' or '.join(words)}"
-            raise Refusal("means nothing here", cure, value=value)
-        return value
+def where_value(value: object) -> object:
+    """Return the value as it is; refuse what is not data."""
+    check_plain(value)
+    check_written(value)
+    return value
 
-    return BeforeValidator(read)
+
+def when(value: object) -> str:
+    """Return ``before`` or ``after``; `Refusal` for anything else."""
+    return _one_of(value, "before", "after")
+
+
+def scope(value: object) -> str:
+    """Return ``process`` or ``context``; `Refusal` for anything else."""
+    return _one_of(value, "process", "context")
+
+
+def _one_of(value: object, *words: str) -> str:
+    if not isinstance(value, str) or value not in words:
+        cure = close_to(value, words) or f"write {' or '.join(words)}"
+        raise Refusal("means nothing here", cure, value=value)
+    return value
 
 
 Where = Annotated[
@@ -61,5 +74,5 @@ Where = Annotated[
     PlainSerializer(_dump_where),
     WithJsonSchema({"type": "object", "minProperties": 1, "propertyNames": {"minLength": 1}}),
 ]
-When = Annotated[Literal["before", "after"], _one_of("before", "after")]
-Scope = Annotated[Literal["process", "context"], _one_of("process", "context")]
+When = Annotated[Literal["before", "after"], BeforeValidator(when)]
+Scope = Annotated[Literal["process", "context"], BeforeValidator(scope)]

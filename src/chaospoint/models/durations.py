@@ -16,9 +16,11 @@ __all__ = [
     "Duration",
     "Lifetime",
     "OptionalDuration",
+    "lifetime",
     "milliseconds",
     "seconds",
     "written",
+    "written_lifetime",
 ]
 
 MAX_SECONDS: Final = 10 * 365 * 86_400.0
@@ -76,11 +78,21 @@ def written(amount: float) -> str:
     return f"{Decimal(repr(amount)):f}s"
 
 
+def written_lifetime(amount: float) -> str:
+    """Return the duration as `written` does, and whole minutes, hours and days as such: ``5m``."""
+    for unit in ("d", "h", "m"):
+        number, rest = divmod(amount, _UNITS[unit])
+        if number and not rest:
+            return f"{number:.0f}{unit}"
+    return written(amount)
+
+
 def _optional(value: object) -> float | None:
     return None if value is None else seconds(value)
 
 
-def _lifetime(value: object) -> float | None:
+def lifetime(value: object) -> float | None:
+    """Return the duration in seconds, or None; `Refusal` for 0, too."""
     if value is None:
         return None
     amount = seconds(value)
@@ -103,6 +115,6 @@ OptionalDuration = Annotated[
 ]
 Lifetime = Annotated[
     float | None,
-    BeforeValidator(_lifetime),
+    BeforeValidator(lifetime),
     WithJsonSchema({"anyOf": [{**_NUMBER, "exclusiveMinimum": 0}, _UNIT, _NULL]}),
 ]

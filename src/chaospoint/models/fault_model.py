@@ -14,7 +14,7 @@ from chaospoint.models.refusal import Refusal
 if TYPE_CHECKING:
     from chaospoint._draw import Draws
     from chaospoint._effects import Effect, Fault
-    from chaospoint.models.text import Arguments
+    from chaospoint.models.cursor import Arguments
 
 __all__ = ["FaultModel"]
 

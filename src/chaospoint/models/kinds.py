@@ -29,7 +29,7 @@ from chaospoint.models.fault_model import FaultModel
 from chaospoint.models.refusal import Refusal, close_to, describe
 
 if TYPE_CHECKING:
-    from chaospoint.models.text import Arguments
+    from chaospoint.models.cursor import Arguments
 
 __all__ = ["VERB", "is_kind", "kind_named", "kinds", "read_faults", "verb_named", "verbs"]
 

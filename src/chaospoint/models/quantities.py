@@ -9,7 +9,19 @@ from pydantic import BeforeValidator, WithJsonSchema
 
 from chaospoint.models.refusal import Refusal
 
-__all__ = ["Count", "OptionalCount", "Seed", "Share", "Skip", "share", "whole"]
+__all__ = [
+    "Count",
+    "OptionalCount",
+    "Seed",
+    "Share",
+    "Skip",
+    "count",
+    "optional_count",
+    "seed",
+    "share",
+    "skip",
+    "whole",
+]
 
 _MOST = 2**62
 
@@ -39,19 +51,23 @@ def whole(value: object, least: int, most: int = _MOST) -> int:
     return int(value)
 
 
-def _skip(value: object) -> int:
+def skip(value: object) -> int:
+    """Return a whole number from 0; `Refusal` for anything else."""
     return whole(value, 0)
 
 
-def _count(value: object) -> int:
+def count(value: object) -> int:
+    """Return a whole number from 1; `Refusal` for anything else."""
     return whole(value, 1)
 
 
-def _times(value: object) -> int | None:
+def optional_count(value: object) -> int | None:
+    """Return a whole number from 1, or None; `Refusal` for anything else."""
     return None if value is None else whole(value, 1)
 
 
-def _seed(value: object) -> int | None:
+def seed(value: object) -> int | None:
+    """Return a whole number from 0 to 2**63 - 1, or None; `Refusal` for anything else."""
     return None if value is None else whole(value, 0, 2**63 - 1)
 
 
@@ -63,7 +79,7 @@ def _json(least: int, most: int = _MOST, *, optional: bool = False) -> WithJsonS
 Share = Annotated[
     float, BeforeValidator(share), WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1})
 ]
-Skip = Annotated[int, BeforeValidator(_skip), _json(0)]
-Count = Annotated[int, BeforeValidator(_count), _json(1)]
-OptionalCount = Annotated[int | None, BeforeValidator(_times), _json(1, optional=True)]
-Seed = Annotated[int | None, BeforeValidator(_seed), _json(0, 2**63 - 1, optional=True)]
+Skip = Annotated[int, BeforeValidator(skip), _json(0)]
+Count = Annotated[int, BeforeValidator(count), _json(1)]
+OptionalCount = Annotated[int | None, BeforeValidator(optional_count), _json(1, optional=True)]
+Seed = Annotated[int | None, BeforeValidator(seed), _json(0, 2**63 - 1, optional=True)]

@@ -2,31 +2,32 @@
 
 ::
 
-    text    entry (';' entry)*
-    entry   name '=' chain  |  a rule in JSON, in which "rule" may be a chain
+    text    line (';' line)*
+    line    name '=' chain  |  a rule in JSON, in which "rule" may be a chain
     chain   rule ('->' rule)*
-    rule    (percent '%' | count '*')* fault ('+' fault)*
+    rule    (percent '%' | count '*')* fault ('+' fault)* ['[' entry (',' entry)* ']']
     fault   verb ['(' argument (',' argument)* ')']
+    entry   key '=' value  |  name '=' value
 
-White space may stand between any two of these, and quoted text may hold any of them.  Reading
-gives the keys of rules; what they mean is judged by the models, and every mistake gets its column.
+White space may stand between any two of these, and quoted text may hold any of them. Reading gives
+the keys of rules; the models judge what they mean, and every mistake gets its column.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from decimal import Decimal
-from json import JSONDecodeError
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from chaospoint.errors import InvalidPlan
-from chaospoint.models import strict_json
+from chaospoint.faults import Failure
+from chaospoint.models.cursor import Argument, Arguments, Cursor, Located, Misplaced
 from chaospoint.models.kinds import VERB, verb_named
-from chaospoint.models.plain_data import HALF, quoted
+from chaospoint.models.plain_data import quoted
 from chaospoint.models.refusal import Refusal, show
 from chaospoint.models.shorthand import SHORT_KEYS
+from chaospoint.models.tail import read_tail, share_text, write_tail
 
 if TYPE_CHECKING:
     from chaospoint.models.fault_model import FaultModel
@@ -34,30 +35,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Argument", "Arguments", "read_entries", "read_keys", "read_plan", "write_rule"]
 
-T = TypeVar("T")
 Keys = dict[str, Any]
 
 _NAME = re.compile(r"[^\s=;]+")
 _NAMED = re.compile(r"\s*[\w.*-]+\s*=")
 _PREFIX = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([%*])")
-_PADDED = re.compile(r"^(-?)0+(?=[0-9])")
-_SPACE = re.compile(r"\s*")
-_MARK = re.compile(r'"(?:[^"\\]|\\.)*"|["()\[\]{},]')
-_CLOSING = {"(": ")", "[": "]", "{": "}"}
-# What is not text unless it is quoted: broken JSON, and what other languages call its words.
-_NO_WORDS = re.compile(
-    r"""(?:["'\[{].*|[-+]?[0-9.]+(?:e[-+]?[0-9]*)?|[-+]?(?:nan|inf(?:inity)?)"""
-    r"""|none|null|true|false|)""",
-    re.DOTALL | re.IGNORECASE,
-)
-_JSON = "write null, true, false, a finite number, text in double quotes, a list or an object"
-_WIDTH = 60
+_NEXT = "'+', '[', '->'"
 _DIGITS = 400
 
 
 def read_plan(text: str) -> object:
     """Return the data of a plan: JSON of the whole, or the keys of its rules; `Refusal` only."""
-    cursor = _Cursor(text)
+    cursor = Cursor(text)
     if cursor.at_end():
         raise Refusal("empty", 'write point=fault, or {"rules": []} to arm nothing')
     if cursor.sees("[") or cursor.sees("{"):
@@ -71,7 +60,7 @@ def read_plan(text: str) -> object:
 
 def read_entries(text: str) -> list[Keys]:
     """Return the keys of the rules in ``name=chain; name=chain``; raises `Refusal` only."""
-    cursor = _Cursor(text)
+    cursor = Cursor(text)
     rules: list[Keys] = []
     while not cursor.at_end():
         if cursor.takes(";"):
@@ -83,7 +72,7 @@ def read_entries(text: str) -> list[Keys]:
             name = cursor.match(_NAME, "the name of a point or a glob")
             cursor.expect("=", f"'=' behind {show(name)}")
             rules += [{"point": name, **keys} for keys in _chain(cursor)]
-            expected = "'+', '->', ';' or the end"
+            expected = f"{_NEXT}, ';' or the end"
         if not cursor.at_end():
             cursor.expect(";", expected)
     if not rules:
@@ -111,6 +100,8 @@ def read_keys(keys: Mapping[str, Any]) -> list[Keys]:
     for key, value in beside.items():
         if key in SHORT_KEYS:
             cure = "write it into the text, joined with '+', or leave `rule` out"
+            if key == "failure_rate" and any(map(_raises, rules)):
+                cure = "write it into the text: raise(...) [failure_rate=30%]"
             raise Refusal("the text in `rule` holds all the faults", cure, field=key, value=value)
         if any(key in rule for rule in rules):
             cure = "say it in the text alone, or leave `rule` out"
@@ -120,21 +111,21 @@ def read_keys(keys: Mapping[str, Any]) -> list[Keys]:
 
 def read_chain(text: str) -> list[Keys]:
     """Return the keys of the rules in ``rule->rule``, without a point; raises `Refusal` only."""
-    cursor = _Cursor(text)
+    cursor = Cursor(text)
     rules = _chain(cursor)
     if not cursor.at_end():
-        cursor.refuse("expected '+', '->' or the end")
+        cursor.refuse(f"expected {_NEXT} or the end")
     return rules
 
 
-def _chain(cursor: _Cursor) -> list[Keys]:
+def _chain(cursor: Cursor) -> list[Keys]:
     rules = [_rule(cursor)]
     while cursor.takes("->"):
         rules.append(_rule(cursor))
     return rules
 
 
-def _rule(cursor: _Cursor) -> Keys:
+def _rule(cursor: Cursor) -> Keys:
     keys: Keys = {}
     while (found := cursor.finds(_PREFIX)) is not None:
         number, sign = found.groups()
@@ -156,201 +147,71 @@ def _rule(cursor: _Cursor) -> Keys:
     faults = [_fault(cursor)]
     while cursor.takes("+"):
         faults.append(_fault(cursor))
+    if cursor.takes("["):
+        keys |= read_tail(cursor, keys, raises=_raises({"faults": faults}))
+        if cursor.sees("+") or cursor.sees("["):
+            cure = "write all faults before the '[', and all keys in one pair of brackets"
+            cursor.refuse("expected '->', ';' or the end", cure=cure)
+        if "failure_rate" in keys:
+            rate = keys.pop("failure_rate")
+            faults = [_at_rate(fault, rate) for fault in faults]
     return {**keys, "faults": faults}
 
 
-def _fault(cursor: _Cursor) -> FaultModel:
+def _raises(rule: Keys) -> bool:
+    return any(isinstance(fault, Failure) for fault in rule["faults"])
+
+
+def _at_rate(fault: FaultModel, rate: float) -> FaultModel:
+    if not isinstance(fault, Failure):
+        return fault
+    return fault.model_copy(update={"rate": None if rate == 1.0 else rate})
+
+
+def _fault(cursor: Cursor) -> FaultModel:
     at = cursor.here()
     word = cursor.match(VERB, "a fault such as latency(200ms) or raise(TimeoutError)")
     try:
         read = verb_named(word)
         return read(cursor.arguments() if cursor.takes("(") else Arguments("", ()))
-    except _Located:
+    except Located:
         raise
     except Refusal as refusal:
-        cursor.refuse(f"{show(word)}: {refusal.statement}", at, refusal.cure)
+        place = refusal.at if isinstance(refusal, Misplaced) else at
+        cursor.refuse(f"{show(word)}: {refusal.statement}", place, refusal.cure)
     except InvalidPlan as error:  # from a kind that was built without `checked`
         cursor.refuse(f"{show(word)}: {error}", at, error.cure or "")
 
 
-class _Located(Refusal):
-    """A refusal that says the column already."""
+def write_rule(rule: Rule, *, with_seed: bool = True, with_values: bool = True) -> str:
+    """Return the rule in text form; as JSON, on one line, if a fault of it has no text.
 
-
-@dataclass(frozen=True, slots=True)
-class Argument:
-    """One argument of a fault, as it was written."""
-
-    text: str
-    at: int
-    _cursor: _Cursor
-
-    def read(self, read: Callable[[str], T]) -> T:
-        """Return what ``read`` makes of the text; quotes around it are taken off."""
-        text = self.json() if self.text.startswith('"') else self.text
-        try:
-            return read(str(text))
-        except Refusal as refusal:
-            self._cursor.refuse(f"{refusal.problem}: {show(text)}", self.at, refusal.cure)
-
-    def json(self) -> object:
-        """Return the value that is written as JSON; bare words are text, as in fail-rs."""
-        text = _PADDED.sub(r"\1", self.text, count=1)
-        try:
-            value, end = strict_json.first(text, 0)
-            if rest := text[end:].lstrip():
-                raise JSONDecodeError("Expecting ',' or ')'", text, len(text) - len(rest))
-            return value
-        except ValueError as error:
-            if not _NO_WORDS.fullmatch(self.text):
-                return self.text
-            place = self.at + len(self.text) - len(text) + getattr(error, "pos", 0)
-            self._cursor.refuse_json(error, place)
-
-
-@dataclass(frozen=True, slots=True)
-class Arguments:
-    """What stands between the parentheses of a fault, whole and in parts."""
-
-    whole: str
-    parts: Sequence[Argument]
-
-    def most(self, count: int, takes: str) -> Sequence[Argument]:
-        """Return the parts; refuse more than ``count`` with what the fault ``takes``."""
-        if len(self.parts) > count:
-            raise Refusal("has too many arguments", f"write {takes}")
-        return self.parts
-
-    def only(self, takes: str) -> Argument:
-        """Return the one part; refuse none and more with what the fault ``takes``."""
-        if len(self.parts) != 1:
-            raise Refusal("takes one argument", f"write {takes}")
-        return self.parts[0]
-
-    def words(self) -> str | None:
-        """Return all of it as one text, in quotes or bare, or None if there is nothing."""
-        if self.whole.startswith('"') and len(self.parts) == 1:
-            return str(self.parts[0].json())
-        return self.whole or None
-
-
-class _Cursor:
-    """A place in the text, and what may stand there."""
-
-    def __init__(self, text: str) -> None:
-        if not isinstance(text, str):
-            raise Refusal("not text", "give the text of a rule or a plan", value=text)
-        self._text = text
-        self._at = 0
-        if half := HALF.search(text):
-            self.refuse("expected text in UTF-8", half.start())
-
-    def here(self) -> int:
-        """Return the place of the next thing, behind white space."""
-        space = _SPACE.match(self._text, self._at)
-        assert space is not None  # it matches nothing at all, too
-        self._at = space.end()
-        return self._at
-
-    def at_end(self) -> bool:
-        return self.here() == len(self._text)
-
-    def sees(self, token: str) -> bool:
-        return self._text.startswith(token, self.here())
-
-    def takes(self, token: str) -> bool:
-        seen = self.sees(token)
-        self._at += len(token) * seen
-        return seen
-
-    def expect(self, token: str, expected: str) -> None:
-        if not self.takes(token):
-            self.refuse(f"expected {expected}")
-
-    def finds(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
-        found = pattern.match(self._text, self.here())
-        if found is not None:
-            self._at = found.end()
-        return found
-
-    def match(self, pattern: re.Pattern[str], expected: str) -> str:
-        found = self.finds(pattern)
-        if found is None:
-            self.refuse(f"expected {expected}")
-        return found[0]
-
-    def json(self) -> Any:
-        start = self.here()
-        try:
-            value, self._at = strict_json.first(self._text, start)
-        except ValueError as error:
-            self.refuse_json(error, getattr(error, "pos", start))
-        return value
-
-    def arguments(self) -> Arguments:
-        """Read up to the closing parenthesis; commas within brackets or quotes part nothing."""
-        opened = self._at
-        parts: list[Argument] = []
-        while not parts or self.takes(","):
-            start = self.here()
-            self._pass_over()
-            parts.append(Argument(self._text[start : self._at].rstrip(), start, self))
-        whole = self._text[opened : self._at].strip()
-        self._at += 1
-        return Arguments(whole, parts if whole else ())
-
-    def _pass_over(self) -> None:
-        """Go to the comma or parenthesis that ends the argument."""
-        closing: list[str] = []
-        for found in _MARK.finditer(self._text, self._at):
-            mark, self._at = found[0], found.start()
-            if mark == '"':
-                self.refuse("expected a second '\"' to close this one")
-            elif mark in _CLOSING:
-                closing.append(_CLOSING[mark])
-            elif not closing and mark in (",", ")"):
-                return
-            elif closing and mark == closing[-1]:
-                closing.pop()
-            elif closing and mark in _CLOSING.values():
-                self.refuse(f"expected {closing[-1]!r}")
-        self.refuse(f"expected {closing[-1] if closing else ')'!r}", len(self._text))
-
-    def refuse_json(self, error: ValueError, at: int) -> NoReturn:
-        reason = error.msg if isinstance(error, JSONDecodeError) else error
-        self.refuse(f"expected JSON: {reason}", at, _JSON)
-
-    def refuse(self, problem: str, at: int | None = None, cure: str = "") -> NoReturn:
-        """Raise a refusal that names the column and shows it."""
-        at = self._at if at is None else at
-        start = max(0, at - _WIDTH)
-        shown = "".join(c if c.isprintable() else " " for c in self._text[start : at + _WIDTH])
-        caret = f"\n    {shown}\n    {' ' * (at - start)}^"
-        raise _Located(f"column {at + 1}: {problem}", (cure or "correct it there") + caret)
-
-
-def write_rule(rule: Rule) -> str:
-    """Return the rule in text form; as JSON, on one line, where it says more than that can."""
-    faults = [fault.to_text() for fault in rule.faults]
-    if None in faults:
-        return quoted(rule.model_dump(mode="json"))
-    prefix = ""
+    ``with_values``: those of ``where``.
+    """
+    faults = []
+    rate = None
+    for fault in rule.faults:
+        if (text := fault.to_text()) is None:
+            return _write_json(rule, with_seed=with_seed, with_values=with_values)
+        faults.append(text)
+        if isinstance(fault, Failure):
+            rate = fault.rate
+    text = f"{rule.point}="
     if rule.probability != 1.0:
-        prefix += f"{_percent(rule.probability)}%"
+        text += share_text(rule.probability)
     if rule.times is not None:
-        prefix += f"{rule.times}*"
-    text = f"{prefix}{'+'.join(map(str, faults))}"
-    plain = f"{rule.point}={text}"
-    if rule.model_fields_set <= _SAID:
-        return plain
-    more = rule.model_dump(mode="json", exclude=_SAID)
-    if not more:
-        return plain
-    return f'{{"point": {quoted(rule.point)}, "rule": {quoted(text)}, {quoted(more)[1:]}'
+        text += f"{rule.times}*"
+    text += "+".join(faults)
+    if rate is None and rule.model_fields_set <= _WITHOUT_TAIL:
+        return text
+    return text + write_tail(rule, rate, with_seed=with_seed, with_values=with_values)
 
 
-_SAID: Final = {"point", "faults", "probability", "times"}
+_WITHOUT_TAIL = {"point", "faults", "probability", "times"}
 
 
-def _percent(share: float) -> str:
-    return f"{(Decimal(repr(share)) * 100).normalize():f}"
+def _write_json(rule: Rule, *, with_seed: bool, with_values: bool) -> str:
+    data = rule.model_dump(mode="json", exclude=None if with_seed else {"seed"})
+    if rule.where is not None and not with_values:
+        data["where"] = dict.fromkeys(rule.where, "…")
+    return quoted(data)

@@ -18,7 +18,7 @@ from chaospoint.models.refusal import Refusal
 if TYPE_CHECKING:
     from chaospoint._draw import Draws
     from chaospoint._injection import Injection
-    from chaospoint.models.text import Arguments
+    from chaospoint.models.cursor import Arguments
 
 __all__ = ["Burn", "Off", "Pause", "Print", "Yield"]
 

@@ -241,6 +241,15 @@ class Desired(Model):
         kept = [] if name is None else [one for one in self.entries if one.rule.point != name]
         return self._next(by, now, entries=(*fresh, *kept))
 
+    def taken_away(self, rules: Iterable[Rule], *, now: float) -> list[Entry]:
+        """Return what still acts and a plan of these rules takes away."""
+        stay = {_unseeded(rule) for rule in rules}
+        return [
+            one
+            for one in self.entries
+            if one.seconds_left(now) > 0 and _unseeded(one.rule) not in stay
+        ]
+
     def disarm(self, pattern: str, *, by: str, now: float) -> Self:
         """Take out what ``pattern`` matches, and order every process to disarm it, whoever armed
         it there."""
@@ -321,3 +330,7 @@ class Desired(Model):
                 **changes,
             }
         )
+
+
+def _unseeded(rule: Rule) -> str:
+    return str(rule.model_copy(update={"seed": None}))

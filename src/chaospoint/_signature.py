@@ -1,0 +1,76 @@
+"""The arguments that a function shows, where they are not those that its code takes.
+
+A function behind `functools.wraps` takes ``*args, **kwargs`` and shows the signature of the one it
+wraps.  People write ``where`` by the names that they see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import CodeType, FunctionType
+from typing import Any
+
+from chaospoint._inside import transparent
+from chaospoint._trampoline import argument_names, takes_rest
+
+__all__ = ["Signature", "signature_of"]
+
+_KEYWORD = -1
+_NOT_GIVEN = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """The names that `inspect.signature` shows, with positions and defaults.
+
+    ``places``: the position of each name, or -1 where it is passed by keyword alone.  ``has_rest``:
+    whether any other keyword is taken, too.
+    """
+
+    places: Mapping[str, int]
+    defaults: Mapping[str, object]
+    has_rest: bool
+
+    def read(self, name: str, code: CodeType) -> Callable[[Any], object]:
+        """Return how the argument is read from the values that code with rests was given."""
+        place, default = self.places[name], self.defaults.get(name, _NOT_GIVEN)
+        own = code.co_argcount
+        extra, rest = takes_rest(code)
+
+        def read(values: Any) -> object:
+            if rest is not None and name in (given := values[rest]):
+                return given[name]
+            if 0 <= place < own:
+                return values[place]
+            if extra is not None and 0 <= place - own < len(positional := values[extra]):
+                return positional[place - own]
+            if default is _NOT_GIVEN:
+                raise LookupError(name)
+            return default
+
+        return read
+
+
+def signature_of(function: FunctionType) -> Signature | None:
+    """Return what the function shows, or None where that is what its code takes."""
+    if not any(hasattr(function, name) for name in ("__wrapped__", "__signature__")):
+        return None
+    own, _ = argument_names(function.__code__)
+    import inspect
+
+    try:
+        with transparent():
+            parameters = inspect.signature(function).parameters.values()
+    except Exception:  # there is none to show, or foreign code failed
+        return None
+    positional = [
+        one.name
+        for one in parameters
+        if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)
+    ]
+    keywords = [one.name for one in parameters if one.kind is one.KEYWORD_ONLY]
+    places = {name: nth for nth, name in enumerate(positional)} | dict.fromkeys(keywords, _KEYWORD)
+    defaults = {one.name: one.default for one in parameters if one.default is not one.empty}
+    has_rest = any(one.kind is one.VAR_KEYWORD for one in parameters)
+    return Signature({name: n for name, n in places.items() if name not in own}, defaults, has_rest)

@@ -1,0 +1,191 @@
+"""The tail of a rule in text form: ``[to=db, every=3, when=after, expires_after=5m]``.
+
+It holds the keys that stand neither before the faults nor in them. A name that is not a key is an
+entry of ``where``; so is any name in quotes, and any behind ``where.``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from decimal import Decimal
+from difflib import get_close_matches
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+from chaospoint.models.condition import scope, when, where_value
+from chaospoint.models.cursor import is_word
+from chaospoint.models.durations import lifetime, written_lifetime
+from chaospoint.models.plain_data import CODE_ONLY, is_plain, quoted
+from chaospoint.models.quantities import count, optional_count, seed, share, skip
+from chaospoint.models.refusal import Refusal, show
+
+if TYPE_CHECKING:
+    from chaospoint.models.cursor import Cursor
+    from chaospoint.models.rule import Rule
+
+__all__ = ["read_tail", "share_text", "write_tail"]
+
+
+def _share(value: object) -> float:
+    """Read ``30%`` or 0.3."""
+    percent = _PERCENT.fullmatch(value) if isinstance(value, str) else None
+    # Decimal, so that 30% is 0.3 and what is written reads back equal.
+    return share(value if percent is None else float(Decimal(percent[1]) / 100))
+
+
+_PERCENT: Final = re.compile(r"([0-9]{1,400}(?:\.[0-9]{0,400})?|\.[0-9]{1,400})\s*%")
+_NAME: Final = re.compile(r'[^\s=,;"\[\](){}]+')
+_BARE: Final = re.compile(r"[^\W\d][\w.-]*")
+_WHERE: Final = "where."
+_KEYS: Final[Mapping[str, Callable[[object], object]]] = {
+    "failure_rate": _share,
+    "probability": _share,
+    "skip": skip,
+    "every": count,
+    "times": optional_count,
+    "max_active": optional_count,
+    "when": when,
+    "scope": scope,
+    "seed": seed,
+    "expires_after": lifetime,
+}
+# Keys of a rule that the rest of its text says.
+_ELSEWHERE: Final = {
+    "point": "it stands before the '='",
+    **dict.fromkeys(
+        ("latency", "exception", "returns", "returns_from", "hang", "call", "faults", "rule"),
+        "the faults stand before the '['",
+    ),
+}
+_KNOWN: Final = (*_KEYS, *_ELSEWHERE, "where")
+_LIKE: Final = "write keys and labels such as [every=3, tenant=acme]"
+
+
+def read_tail(cursor: Cursor, said: Collection[str], *, raises: bool) -> dict[str, Any]:
+    """Return the keys that stand up to the ``]``.
+
+    ``said``: the keys that the text says already; ``raises``: it holds an exception.
+    """
+    keys: dict[str, Any] = {}
+    where: dict[str, object] = {}
+    while True:
+        at = cursor.here()
+        name, is_key = _read_name(cursor)
+        cursor.expect("=", f"'=' behind {show(name)}")
+        if not is_key:
+            if name in where:
+                cursor.refuse(f"{show(name)} stands twice", at, "keep one of them")
+            where[name] = _read_value(cursor)
+        elif name == "where":
+            where |= _read_where(cursor, where)
+        elif name in keys or name in said:
+            cursor.refuse(f"{name!r} stands in the text already", at, "keep one of them")
+        elif name == "failure_rate" and not raises:
+            cure = "write latency(200ms)+raise(TimeoutError), or leave the rate out"
+            cursor.refuse("'failure_rate': there is no raise(...) to apply it to", at, cure)
+        else:
+            keys[name] = cursor.argument("]").value(_KEYS[name])
+        if cursor.takes("]"):
+            return {**keys, "where": where} if where else keys
+        cursor.expect(",", "',' or ']'")
+
+
+def _read_name(cursor: Cursor) -> tuple[str, bool]:
+    """Return a name, and whether it is that of a key."""
+    at = cursor.here()
+    if cursor.sees('"'):
+        if not (name := cursor.json()):
+            cursor.refuse("expected a name between the quotes", at, _LIKE)
+        return str(name), False
+    name = cursor.match(_NAME, "a key or a label, such as every=3 or tenant=acme")
+    if name.startswith(_WHERE):
+        if name == _WHERE:
+            cursor.refuse("expected a name behind 'where.'", cure=_LIKE)
+        return name.removeprefix(_WHERE), False
+    if name in _ELSEWHERE:
+        cure = f"{_ELSEWHERE[name]}; a label or an argument of this name is {_WHERE}{name}"
+        cursor.refuse(f"{name!r} does not stand here", at, cure)
+    if name in _KNOWN:
+        return name, True
+    if near := _near(name):
+        cure = f"did you mean {near!r}? a label or an argument of this name is {_WHERE}{name}"
+        cursor.refuse(f"unknown key {show(name)}", at, cure)
+    return name, False
+
+
+def _read_value(cursor: Cursor) -> object:
+    """Read a value of ``where``: JSON, bare words, or ``(a, b)``, which is a list of these."""
+    if not cursor.takes("("):
+        return cursor.argument("]").value(where_value)
+    return [part.value(where_value) for part in cursor.arguments().parts]
+
+
+def _read_where(cursor: Cursor, where: Mapping[str, object]) -> dict[str, object]:
+    def read(value: object) -> dict[str, object]:
+        if not isinstance(value, dict) or not value or "" in value:
+            raise Refusal("not an object of names", _LIKE)
+        if again := value.keys() & where.keys():
+            raise Refusal(f"{min(again)!r} stands twice", "keep one of them")
+        return {name: where_value(wanted) for name, wanted in value.items()}
+
+    return cursor.argument("]").value(read)
+
+
+@lru_cache(maxsize=256)
+def _near(name: str) -> str:
+    """Return the key that the name is likely to be a slip of, or nothing."""
+    if len(name) > 20:
+        return ""
+    return next(iter(get_close_matches(name.lower(), _KNOWN, n=1, cutoff=0.85)), "")
+
+
+def write_tail(rule: Rule, rate: float | None, *, with_seed: bool, with_values: bool) -> str:
+    """Return the tail of the rule with the blank before it, or nothing if it needs none.
+
+    ``rate``: that of its exception; without the values of ``where`` each of them is ``…``.
+    """
+    parts = [
+        f"{_write_name(name)}={_write_value(wanted) if with_values else '…'}"
+        for name, wanted in sorted((rule.where or {}).items())
+    ]
+    if rate is not None:
+        parts.append(f"failure_rate={share_text(rate)}")
+    if rule.skip:
+        parts.append(f"skip={rule.skip}")
+    if rule.every != 1:
+        parts.append(f"every={rule.every}")
+    if rule.max_active is not None:
+        parts.append(f"max_active={rule.max_active}")
+    if rule.when != "before":
+        parts.append(f"when={rule.when}")
+    if rule.scope != "process":
+        parts.append(f"scope={rule.scope}")
+    if rule.seed is not None and with_seed:
+        parts.append(f"seed={rule.seed}")
+    if rule.expires_after is not None:
+        parts.append(f"expires_after={written_lifetime(rule.expires_after)}")
+    return f" [{', '.join(parts)}]" if parts else ""
+
+
+def share_text(share: float) -> str:
+    """Return the share as a percentage that reads back equal: ``30%``."""
+    return f"{(Decimal(repr(share)) * 100).normalize():f}%"
+
+
+def _write_name(name: str) -> str:
+    if _BARE.fullmatch(name) is None:
+        return quoted(name)
+    return f"{_WHERE}{name}" if name in _KNOWN or name.startswith(_WHERE) or _near(name) else name
+
+
+def _write_value(value: object) -> str:
+    if not is_plain(value):
+        return CODE_ONLY
+    if isinstance(value, list) and not any(isinstance(item, list | dict) for item in value):
+        return f"({', '.join(map(_write_one, value))})"
+    return _write_one(value)
+
+
+def _write_one(value: object) -> str:
+    return value if isinstance(value, str) and is_word(value) else quoted(value)
