@@ -60,8 +60,9 @@ FLOORS = (
     "stores.desired",
     "stores.store",
     "stores.files stores.memory stores.writing",
+    "stores.document",
     "stores.worker_files",
-    "stores.directory",
+    "stores.directory stores.switching_off",
     "stores",
     # ... and how it is asked and told.
     "control control.answers control.bodies control.guesses control.journal control.messages"
@@ -100,6 +101,7 @@ FLOORS = (
     "",
     # The command line, which nothing imports.
     "cli.failure cli.output cli.rule_keys cli.target cli.user",
+    "cli.stopping",
     "cli.http_target cli.store_views cli.tables",
     "cli.store_target cli.watching",
     "cli.choose",

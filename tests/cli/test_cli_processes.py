@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from helpers import PATIENCE, SOURCE, python
 
 from chaospoint.stores import open_store
+from chaospoint.stores.store import Worker
 
 PROGRAM = Path(__file__).parents[1] / "programs" / "controlled.py"
 CLI = (sys.executable, "-m", "chaospoint")
@@ -218,3 +220,97 @@ def test_text_that_the_terminal_cannot_write_is_escaped(tmp_path: Path) -> None:
     done = chaospoint("validate", str(plan), PYTHONIOENCODING="ascii", PYTHONUTF8="0")
     assert done.returncode == 0, done.stderr
     assert "plan-\\u20ac.yaml: 0 rules, valid" in done.stdout
+
+
+# The panic button
+
+
+_DISABLE = """
+    import sys
+    sys.argv = ["chaospoint", *{arguments!r}]
+    from chaospoint.cli import main
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code
+    slow = {{"pydantic", "typer", "rich", "httpx", "prometheus_client", "asyncio"}}
+    print(code, sorted(slow & {{*sys.modules}}))
+"""
+
+
+def disable(*arguments: str, **variables: str) -> list[str]:
+    """Return the lines that the command prints, then its code and which slow modules it loaded."""
+    program = _DISABLE.format(arguments=["disable", *arguments])
+    return python(program, **variables).stdout.splitlines()
+
+
+@pytest.mark.parametrize("how", ["--store", "--url", "CHAOSPOINT_STORE", "CHAOSPOINT_URL"])
+def test_disable_takes_the_standard_library_alone(
+    how: str, start: Callable[..., Service], tmp_path: Path
+) -> None:
+    directory = tmp_path / "store"
+    directory.mkdir(mode=0o700)
+    service = start(CHAOSPOINT_STORE=directory.as_uri())
+    (url,) = _admins(directory.as_uri(), 1)
+    chaospoint("arm", "payment.charge=raise(TimeoutError)", "--url", url)
+    assert service.charge() == "timed out"
+
+    place = directory.as_uri() if "STORE" in how.upper() else url
+    asked = [how, place] if how.startswith("--") else []
+    variables = {} if asked else {how: place}
+    lines = disable(*asked, "--reason", "it burns", **variables)
+    assert lines[0].startswith("disabled, in force in 1 of 1 workers, generation ")
+    assert lines[1:] == ["0 []"]
+    assert service.charge() == "charged"
+    status = json.loads(chaospoint("status", "--json", "--url", url).stdout)
+    assert (status["enabled"], status["reason"]) == (False, "it burns")
+    audit = [json.loads(line) for line in (directory / "audit.jsonl").read_text().splitlines()]
+    assert audit[-1]["reason"] == "it burns"
+    assert audit[-1]["what"] in ("disable", "POST /v1/disable")
+
+
+def test_what_is_out_of_the_ordinary_is_disabled_the_usual_way(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    store.mkdir(mode=0o700)
+    (store / "desired.json").touch(0o600)  # which nobody can read
+    (said, ended) = disable("--store", store.as_uri())
+    assert said.startswith("disabled, in force in 0 of 0 workers")
+    assert ended.startswith("0 ['asyncio', 'httpx', 'pydantic'")
+    assert open_store(store.as_uri()).read().enabled is False
+    (ended,) = disable("--url", "http://127.0.0.1:1")
+    assert ended.startswith("3 [")
+    (ended,) = disable("--stroe", "x")
+    assert ended.startswith("2 [")
+
+
+def test_disable_says_which_worker_does_not_run_it(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    store.mkdir(mode=0o700)
+    opened = open_store(store.as_uri())
+    opened.report(Worker("a", 7, generation=1000, refusal="it is \x1b[31mstuck"))
+    done = chaospoint("disable", "--store", store.as_uri())
+    opened.leave("a")
+    assert (done.returncode, done.stdout) == (
+        4,
+        "disabled, in force in 0 of 1 workers, generation 1001\n",
+    )
+    assert done.stderr == "chaospoint: pid 7 does not run it: it is \\x1b[31mstuck\n"
+
+
+def test_disable_takes_a_fraction_of_the_processor_time_of_another_command(
+    tmp_path: Path,
+) -> None:
+    store = tmp_path / "store"
+    store.mkdir(mode=0o700)
+
+    def cost(*command: str) -> float:
+        """Return the least of a few runs, in seconds of processor time."""
+        spent = []
+        for _ in range(5):
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            assert chaospoint(*command, "--store", store.as_uri()).returncode == 0
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        return min(spent)
+
+    assert cost("disable") < cost("enable") / 2

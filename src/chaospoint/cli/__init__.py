@@ -9,6 +9,11 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the command that ``sys.argv`` holds, and exit with its code."""
+    if "disable" in sys.argv[1:]:
+        from chaospoint.cli.stopping import disabled
+
+        if (code := disabled(sys.argv[1:])) is not None:
+            sys.exit(code)
     try:
         from chaospoint.cli.app import app
     except ModuleNotFoundError as error:

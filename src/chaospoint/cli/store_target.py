@@ -20,7 +20,7 @@ from chaospoint.control.bodies import Renewal
 from chaospoint.control.changes import EXPIRES_AFTER_SECONDS
 from chaospoint.control.problem import problem_of
 from chaospoint.control.reason import one_line
-from chaospoint.control.state import state_of_taken, state_of_worker, state_of_write
+from chaospoint.control.state import state_of_taken, state_of_worker
 from chaospoint.errors import ChaosError, InvalidPlan, StoreError, UnknownPoint
 from chaospoint.plan import Plan, Rule, parse_rules, seeds
 from chaospoint.settings import Settings
@@ -195,7 +195,7 @@ class StoreTarget:
             raise
         record(status=200, generation=desired.generation)
         told = waited_for(acknowledged(self._store, desired.generation))
-        return desired, state_of_write(told)
+        return desired, told.as_data()
 
     def _status(self, desired: Desired) -> Json:
         try:

@@ -21,11 +21,11 @@ from urllib.parse import unquote, urlsplit
 from chaospoint._injection import Injection
 from chaospoint._logger import AUDIT, LOGGER
 from chaospoint._notice import Notice, RuleDisarmed
-from chaospoint.plan import Rule, shown
-from chaospoint.settings import Settings
 
 if TYPE_CHECKING:
     from chaospoint._epoch import ArmedRule
+    from chaospoint.plan import Rule
+    from chaospoint.settings import Settings
 
 __all__ = ["MAX_LINE", "Audit", "AuditedExpiry"]
 
@@ -89,6 +89,8 @@ class Audit:
         if reason:
             entry["reason"] = _short(reason)
         if rules:
+            from chaospoint.plan import shown  # an entry without rules needs no pydantic
+
             entry["rules"] = _fitting(map(shown, rules), len(rules), MAX_LINE - len(_line(entry)))
         self._write(entry, strange=strange)
 

@@ -16,7 +16,6 @@ from chaospoint._logger import LOGGER
 from chaospoint._registry import Registry
 from chaospoint.control.problem import Problem
 from chaospoint.control.reconciler import Reconciler, reconciler_of
-from chaospoint.control.state import state_of_write
 from chaospoint.errors import LimitExceeded, StoreError
 from chaospoint.limits import NO_LIMITS, Limits
 from chaospoint.plan import Plan, Rule, compile_plan, refuse_placements, seeds
@@ -206,7 +205,7 @@ class Changes:
         )
         reconciler.reconcile()
         done = yield from acknowledged(reconciler.store, desired.generation)
-        told = state_of_write(done)
+        told = done.as_data()
         return told | {count: reconciler.touched(desired.generation)} if count else told
 
 

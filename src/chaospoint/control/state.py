@@ -14,7 +14,6 @@ from chaospoint._point import Point
 from chaospoint.plan import unseeded
 from chaospoint.stores.desired import Entry
 from chaospoint.stores.store import Worker
-from chaospoint.stores.writing import Acknowledged
 
 __all__ = [
     "instant",
@@ -23,7 +22,6 @@ __all__ = [
     "state_of_rules",
     "state_of_taken",
     "state_of_worker",
-    "state_of_write",
 ]
 
 
@@ -62,28 +60,6 @@ def state_of_worker(worker: Worker, answering: str) -> dict[str, object]:
         "seconds_silent": round(worker.seconds_silent, 3),
         "answering": worker.id == answering,
     }
-
-
-def state_of_write(done: Acknowledged) -> dict[str, object]:
-    """Return which generation was written, and who runs it and who does not."""
-    told: dict[str, object] = {
-        "generation": done.generation,
-        "workers": done.workers,
-        "acknowledged": done.acknowledged,
-    }
-    if done.missing:
-        told["missing"] = [
-            {
-                "id": one.id,
-                "pid": one.pid,
-                "generation": one.generation,
-                "why": one.refusal
-                or f"it runs generation {one.generation}, and was heard of "
-                f"{one.seconds_silent:.1f} s ago",
-            }
-            for one in done.missing
-        ]
-    return told
 
 
 def state_of_taken(entry: Entry, by: str) -> dict[str, object]:

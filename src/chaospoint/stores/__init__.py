@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from chaospoint.errors import StoreError
-from chaospoint.stores.directory import DirectoryStore
-from chaospoint.stores.store import Store
 
-__all__ = ["open_store"]
+if TYPE_CHECKING:
+    from chaospoint.stores.store import Store
+
+__all__ = ["directory_of", "open_store"]
+
+
+def directory_of(url: str) -> str:
+    """Return the path that ``file:///absolute/path`` names; raises `StoreError` for others."""
+    parts = urlsplit(url)
+    path = unquote(parts.path)
+    if parts.scheme != "file" or parts.netloc not in ("", "localhost") or not path.startswith("/"):
+        raise StoreError(f"{url!r} is no store: write file:///absolute/path/of/a/directory")
+    return path
 
 
 def open_store(url: str) -> Store:
@@ -16,8 +27,6 @@ def open_store(url: str) -> Store:
 
     Nothing is read or made yet.
     """
-    parts = urlsplit(url)
-    path = unquote(parts.path)
-    if parts.scheme != "file" or parts.netloc not in ("", "localhost") or not path.startswith("/"):
-        raise StoreError(f"{url!r} is no store: write file:///absolute/path/of/a/directory")
-    return DirectoryStore(path)
+    from chaospoint.stores.directory import DirectoryStore  # it loads pydantic
+
+    return DirectoryStore(directory_of(url))

@@ -14,18 +14,12 @@ from urllib.parse import quote
 
 from chaospoint.errors import LimitExceeded, StoreError
 from chaospoint.stores.desired import Desired
-from chaospoint.stores.files import Directory, Missing, NoRoom, lock, opened, read, unlock
+from chaospoint.stores.document import DOCUMENT, MOST, WORKERS, signature_of, write
+from chaospoint.stores.files import Directory, Missing, lock, opened, read, unlock
 from chaospoint.stores.store import Edit, Worker
 from chaospoint.stores.worker_files import WorkerFiles, all_workers
 
 __all__ = ["DirectoryStore"]
-
-_DOCUMENT = "desired.json"
-_RESERVE = "reserve"
-_WORKERS = "workers"
-
-_MOST = 2**20  # bytes in the document
-_ROOM = 2**16  # bytes in the reserve: a document without rules, and with all its orders
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +75,14 @@ class DirectoryStore:
         """Take note of a worker of this process."""
         with (
             opened(self._path, make=True) as directory,
-            directory.directory(_WORKERS, make=True) as folder,
+            directory.directory(WORKERS, make=True) as folder,
         ):
             self._own.report(folder, worker)
 
     def leave(self, worker_id: str) -> None:
         """Forget a worker of this process; others are not this store's to forget."""
         try:
-            with opened(self._path) as directory, directory.directory(_WORKERS) as folder:
+            with opened(self._path) as directory, directory.directory(WORKERS) as folder:
                 self._own.leave(folder, worker_id)
         except Missing:
             pass
@@ -98,7 +92,7 @@ class DirectoryStore:
     def workers(self) -> tuple[Worker, ...]:
         """Return the workers whose processes live."""
         try:
-            with opened(self._path) as directory, directory.directory(_WORKERS) as folder:
+            with opened(self._path) as directory, directory.directory(WORKERS) as folder:
                 return all_workers(folder)
         except Missing:
             return ()
@@ -122,12 +116,12 @@ class DirectoryStore:
             unlock(directory.fd)  # a child that was forked meanwhile holds it, too
 
     def _current(self, directory: Directory) -> Desired:
-        path = directory.path_of(_DOCUMENT)
-        with directory.file(_DOCUMENT) as fd:
-            signature = _signature(fd)
+        path = directory.path_of(DOCUMENT)
+        with directory.file(DOCUMENT) as fd:
+            signature = signature_of(fd)
             seen = self._seen
             if seen.signature != signature:
-                data = read(fd, path, _MOST)
+                data = read(fd, path, MOST)
                 try:
                     seen = _Seen(signature, Desired.parse(data))
                 except StoreError as error:
@@ -139,39 +133,18 @@ class DirectoryStore:
 
     def _write(self, directory: Directory, made: Desired) -> None:
         data = made.text().encode()
-        if len(data) > _MOST:
+        if len(data) > MOST:
             raise LimitExceeded(
-                f"the document would have {len(data)} bytes, and a store holds {_MOST} at most: "
+                f"the document would have {len(data)} bytes, and a store holds {MOST} at most: "
                 "disarm some rules, or write shorter ones"
             )
         parsed = Desired.parse(data)  # what nobody could read is not written
-        before = directory.find(_DOCUMENT)
-        after = before.st_mtime_ns if before else 0
-        try:
-            fd = directory.replace(_DOCUMENT, data, sync=True, after=after)
-        except NoRoom:
-            if made.enabled:
-                raise
-            with suppress(StoreError):
-                directory.reuse(_RESERVE, _DOCUMENT, data, after=after)
-                return
-            raise
-        self._seen = _Seen(_signature(fd), parsed)
-        os.close(fd)
-        # Room in which to disable when the disk is full; nothing else may take it.
-        with suppress(StoreError):
-            reserve = directory.find(_RESERVE)
-            if reserve is None or reserve.st_size < _ROOM:
-                os.close(directory.replace(_RESERVE, bytes(_ROOM), sync=True))
+        signature = write(directory, data, reserved=not made.enabled)
+        if signature is not None:
+            self._seen = _Seen(signature, parsed)
 
     def _latest_known(self) -> int:
         try:
             return max((one.generation for one in self.workers()), default=0)
         except StoreError:
             return 0
-
-
-def _signature(fd: int) -> tuple[int, ...]:
-    """Return what no two documents have in common: `Directory.replace` sees to their times."""
-    found = os.fstat(fd)
-    return found.st_ino, found.st_mtime_ns, found.st_size, found.st_ctime_ns

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from chaospoint.stores.desired import Desired
+if TYPE_CHECKING:
+    from chaospoint.stores.desired import Desired
 
 __all__ = ["Edit", "Store", "Worker"]
 
-Edit = Callable[[Desired], Desired]
+Edit = Callable[["Desired"], "Desired"]
 """A pure change of the document; it may be called more than once, and may refuse by raising."""
 
 

@@ -8,20 +8,30 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
 from time import monotonic, sleep
-from typing import TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from chaospoint.errors import StoreBusy, StoreError
-from chaospoint.stores.desired import Desired
 from chaospoint.stores.store import Edit, Store, Worker
 
-__all__ = ["PATIENCE_SECONDS", "Acknowledged", "acknowledged", "updated", "waited_for"]
+if TYPE_CHECKING:
+    from chaospoint.stores.desired import Desired
+
+__all__ = [
+    "PATIENCE_SECONDS",
+    "STEP_SECONDS",
+    "Acknowledged",
+    "HasWorkers",
+    "acknowledged",
+    "updated",
+    "waited_for",
+]
 
 T = TypeVar("T")
 
 PATIENCE_SECONDS = 2.0
 """For how long workers are waited for, and a store that somebody else writes."""
 
-_STEP_SECONDS = 0.02
+STEP_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +46,34 @@ class Acknowledged:
     def acknowledged(self) -> int:
         """How many run it."""
         return self.workers - len(self.missing)
+
+    def as_data(self) -> dict[str, object]:
+        """Return which generation was written, and which workers run it and which do not."""
+        told: dict[str, object] = {
+            "generation": self.generation,
+            "workers": self.workers,
+            "acknowledged": self.acknowledged,
+        }
+        if self.missing:
+            told["missing"] = [
+                {
+                    "id": one.id,
+                    "pid": one.pid,
+                    "generation": one.generation,
+                    "why": one.refusal
+                    or f"it runs generation {one.generation}, and was heard of "
+                    f"{one.seconds_silent:.1f} s ago",
+                }
+                for one in self.missing
+            ]
+        return told
+
+
+class HasWorkers(Protocol):
+    """A store, as far as its workers are concerned."""
+
+    def workers(self) -> tuple[Worker, ...]:
+        """Return the workers that are there."""
 
 
 def waited_for(steps: Generator[float, None, T]) -> T:
@@ -65,11 +103,11 @@ def updated(
         except StoreBusy:
             if now() >= until:
                 raise
-        yield _STEP_SECONDS
+        yield STEP_SECONDS
 
 
 def acknowledged(
-    store: Store, generation: int, *, now: Callable[[], float] = monotonic
+    store: HasWorkers, generation: int, *, now: Callable[[], float] = monotonic
 ) -> Generator[float, None, Acknowledged]:
     """Wait until every worker has brought ``generation`` into force, or refused; not for ever.
 
@@ -87,4 +125,4 @@ def acknowledged(
             missing = [one for one in workers if one.generation < generation or one.refusal]
             return Acknowledged(generation, len(workers), tuple(missing))
         # Looking at many workers takes time, so it is done less often the longer it takes.
-        yield min(max(_STEP_SECONDS, (now() - began) / 8), 4 * _STEP_SECONDS)
+        yield min(max(STEP_SECONDS, (now() - began) / 8), 4 * STEP_SECONDS)

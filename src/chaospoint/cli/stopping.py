@@ -1,0 +1,152 @@
+"""``chaospoint disable`` with the standard library alone: it has to work fast on a busy machine.
+
+Whatever is out of the ordinary, in the arguments or in what comes back, is left to the command as
+it stands among the others: disabling twice does no harm.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+__all__ = ["disabled"]
+
+_DEFAULT_URL = "http://127.0.0.1:8475"
+_TIMEOUT_SECONDS = 10.0
+_UNACKNOWLEDGED = 4
+
+_Document = Mapping[str, Any]
+
+
+class _Asked(NamedTuple):
+    """What the arguments say."""
+
+    url: str
+    store: str
+    reason: str
+    as_json: bool
+
+
+def disabled(arguments: Sequence[str]) -> int | None:
+    """Carry out ``disable``, print the result and return the exit code.
+
+    Return None, and have printed nothing, for another command or anything out of the ordinary.
+    """
+    asked = _asked(arguments)
+    if asked is None:
+        return None
+    try:
+        document = _over_http(asked) if asked.url else _in_store(asked)
+    except Exception:
+        return None  # what is wrong is said by the usual way
+    if document is None:
+        return None
+    where = asked.url or asked.store
+    try:
+        if asked.as_json:
+            print(json.dumps(document), flush=True)
+        else:
+            done, there = document["acknowledged"], document["workers"]
+            in_force = f"in force in {done} of {there} workers"
+            print(f"disabled, {in_force}, generation {document['generation']}", flush=True)
+    except OSError:
+        return None
+    if document["workers"] == 0:
+        _say(f"nobody is there: no worker follows {where}; those that start will")
+    missing = document.get("missing") or ()
+    for one in missing:
+        who = f"pid {one['pid']} does not run it" if one.get("pid") else "written"
+        _say(f"{who}: {one.get('why')}")
+    return _UNACKNOWLEDGED if missing else 0
+
+
+def _asked(arguments: Sequence[str]) -> _Asked | None:
+    """Return what is asked for, if it is a plain ``disable`` with options of its own."""
+    found = {"--url": "", "--store": "", "--reason": ""}
+    commands: list[str] = []
+    as_json = False
+    rest = iter(arguments)
+    for one in rest:
+        option, equals, value = one.partition("=")
+        if option in found:
+            if option == "--reason" and not commands:
+                return None  # it is an option of the command
+            found[option] = value if equals else next(rest, "")
+        elif one == "--json":
+            as_json = True
+        else:
+            commands.append(one)
+    url, store = found["--url"], found["--store"]
+    if commands != ["disable"] or (url and store):
+        return None
+    if not url and not store:
+        url = os.environ.get("CHAOSPOINT_URL", "").strip()
+        store = "" if url else os.environ.get("CHAOSPOINT_STORE", "").strip()
+        url = url if url or store else _DEFAULT_URL
+    return _Asked(url, store, found["--reason"], as_json)
+
+
+def _over_http(asked: _Asked) -> _Document | None:
+    """Return the answer of the service, if it is the one that was hoped for."""
+    from http.client import HTTPConnection, HTTPSConnection
+
+    from chaospoint.cli.user import user
+
+    parts = urlsplit(asked.url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+        return None
+    headers = {"accept": "application/json", "x-chaospoint-operator": _ascii(user())}
+    token = os.environ.get("CHAOSPOINT_ADMIN_TOKEN", "").strip()
+    if token:
+        headers["authorization"] = f"Bearer {token}".encode().decode("latin-1")
+    body = b""
+    if asked.reason:
+        body = json.dumps({"reason": asked.reason}).encode()
+        headers["content-type"] = "application/json"
+    kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+    connection = kind(parts.hostname, parts.port, timeout=_TIMEOUT_SECONDS)
+    try:
+        connection.request("POST", f"{parts.path.rstrip('/')}/v1/disable", body, headers)
+        answer = connection.getresponse()
+        document: object = json.loads(answer.read())
+    finally:
+        connection.close()
+    usual = answer.status == 200 and answer.headers.get_content_type() == "application/json"
+    return document if usual and isinstance(document, dict) else None
+
+
+def _in_store(asked: _Asked) -> _Document | None:
+    """Write it into the store, and return who runs it."""
+    from pathlib import Path
+
+    from chaospoint.cli.user import user
+    from chaospoint.control.audit import Audit
+    from chaospoint.control.reason import one_line
+    from chaospoint.stores import directory_of
+    from chaospoint.stores.switching_off import WorkersOf, switched_off
+    from chaospoint.stores.writing import acknowledged, waited_for
+
+    path = unquote(urlsplit(asked.store).path, errors="surrogateescape")
+    odd = asked.as_json or "CHAOSPOINT_AUDIT_LOG" in os.environ
+    if odd or path != directory_of(asked.store) or not os.path.isdir(path):
+        return None
+    by, reason = f"cli {user()}".strip(), one_line(asked.reason)
+    generation = waited_for(switched_off(path, by=by, now=time.time(), reason=reason))
+    Audit(Path(path) / "audit.jsonl").record(
+        "disable", 200, who=by, client="shell", generation=generation, reason=reason
+    )
+    return waited_for(acknowledged(WorkersOf(path), generation)).as_data()
+
+
+def _say(message: str) -> None:
+    printable = (one if one.isprintable() else ascii(one)[1:-1] for one in message)
+    print(f"chaospoint: {''.join(printable)}", file=sys.stderr)
+
+
+def _ascii(text: str) -> str:
+    return text.encode("ascii", "replace").decode()

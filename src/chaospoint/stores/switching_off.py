@@ -1,0 +1,140 @@
+"""Turn the switch of a directory off with the standard library alone.
+
+Reading a whole document takes pydantic, which takes longer to load than all of this.  A document
+that is not as `Desired` writes it is left to that.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from time import monotonic
+from typing import Any
+
+from chaospoint.errors import StoreBusy, StoreError
+from chaospoint.models import strict_json
+from chaospoint.stores.document import DOCUMENT, MOST, WORKERS, write
+from chaospoint.stores.files import Directory, Missing, lock, opened, read, unlock
+from chaospoint.stores.store import Worker
+from chaospoint.stores.worker_files import all_workers
+from chaospoint.stores.writing import PATIENCE_SECONDS, STEP_SECONDS
+
+__all__ = ["Unusual", "WorkersOf", "switched_off"]
+
+_NAMES = re.compile(r"[a-z0-9_*-]+(\.[a-z0-9_*-]+)*")
+_MOST_ORDERS = 100
+_MOST_TEXT = 400
+
+
+class Unusual(Exception):
+    """The document is one that only `Desired` can judge."""
+
+
+class WorkersOf:
+    """The workers of a directory."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def workers(self) -> tuple[Worker, ...]:
+        """Return the workers whose processes live."""
+        try:
+            with opened(self._path) as directory, directory.directory(WORKERS) as folder:
+                return all_workers(folder)
+        except Missing:
+            return ()
+
+
+def switched_off(
+    path: str, *, by: str, now: float, reason: str = ""
+) -> Generator[float, None, int]:
+    """Write what `Desired.disable` makes of the document; return its generation.
+
+    Yields seconds to wait while the store is busy. Raises `StoreError`, or `Unusual`, and then
+    nothing is written.
+    """
+    until = monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            with opened(path) as directory, _alone(directory):
+                made = _off(_current(directory, path), by=by, now=now, reason=reason)
+                data = json.dumps(made, indent=1, allow_nan=False).encode() + b"\n"
+                write(directory, data, reserved=True)
+                generation: int = made["generation"]
+                return generation
+        except StoreBusy:
+            if monotonic() >= until:
+                raise
+        yield STEP_SECONDS
+
+
+@contextmanager
+def _alone(directory: Directory) -> Iterator[None]:
+    lock(directory.fd, directory.path)
+    try:
+        yield
+    finally:
+        unlock(directory.fd)
+
+
+def _current(directory: Directory, path: str) -> Mapping[str, Any]:
+    try:
+        with directory.file(DOCUMENT) as fd:
+            found = strict_json.loads(read(fd, directory.path_of(DOCUMENT), MOST))
+    except Missing:
+        # No worker may take the next generation for an old one.
+        return {"generation": max((one.generation for one in WorkersOf(path).workers()), default=0)}
+    except (StoreError, ValueError) as error:
+        raise Unusual(str(error)) from None
+    if not isinstance(found, dict) or found.get("version") != 1:
+        raise Unusual("it is of another version")
+    return found
+
+
+def _off(found: Mapping[str, Any], *, by: str, now: float, reason: str) -> dict[str, Any]:
+    generation, forgotten = found.get("generation", 0), found.get("forgotten", 0)
+    orders = found.get("orders", [])
+    usual = _is_whole(generation) and _is_whole(forgotten) and isinstance(orders, list)
+    if not usual or len(orders) > _MOST_ORDERS or not all(map(_is_order, orders)):
+        raise Unusual("it is not as it was written")
+    after = generation + 1
+    made = {
+        "version": 1,
+        "generation": after,
+        "switched": after,
+        "disabled": after,
+        "forgotten": forgotten,
+        "orders": orders,
+        "by": by,
+        "at": now,
+        "reason": reason,
+    }
+    # What is unset is left out, so that an earlier version reads all that it knows.
+    return {key: value for key, value in made.items() if value} | {"enabled": False}
+
+
+def _is_whole(value: object) -> bool:
+    return type(value) is int and 0 <= value < 2**53
+
+
+def _is_order(order: object) -> bool:
+    if not isinstance(order, dict) or order.keys() - {"by"} != {
+        "what",
+        "pattern",
+        "generation",
+        "at",
+    }:
+        return False
+    pattern, at, by = order["pattern"], order["at"], order.get("by", "")
+    return (
+        order["what"] in ("disarm", "release")
+        and isinstance(pattern, str)
+        and _NAMES.fullmatch(pattern) is not None
+        and _is_whole(order["generation"])
+        and type(at) in (int, float)
+        and 0 <= at <= 2**53
+        and isinstance(by, str)
+        and len(by) <= _MOST_TEXT
+    )
