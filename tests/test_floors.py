@@ -54,7 +54,7 @@ FLOORS = (
     "observers",
     "arming",
     # Points placed from outside.
-    "targets",
+    "imports targets",
     "placing rounds",
     # What comes from outside: where it is kept, ...
     "stores.desired",

@@ -2,6 +2,8 @@
 
 Importing this does nothing: it starts no thread and loads neither pydantic, Prometheus,
 OpenTelemetry, wrapt nor asyncio.  What needs them is loaded when something is armed or started.
+
+PYTEST_DONT_REWRITE: it may be imported before pytest, which would warn of that.
 """
 
 from __future__ import annotations

@@ -186,6 +186,8 @@ def wrap(point: Point, target: Callable[..., Any]) -> Any:
 
 def _bury(point: Point, wrapper: Wrapper, made: _Spot | None, _: object) -> None:
     # May run in the middle of anything: only note it down.
+    if _dead is None:  # the interpreter is ending, and modules are gone
+        return
     wrapper.gone = True
     _dead.append((point, wrapper))
     frame = sys._getframe().f_back

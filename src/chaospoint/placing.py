@@ -8,16 +8,16 @@ under the `arming` lock, where every point is transparent, and runs no code of t
 
 from __future__ import annotations
 
+import builtins
 import logging
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
+from importlib.machinery import PathFinder
 from time import monotonic
 from types import BuiltinFunctionType, FunctionType
 from typing import TYPE_CHECKING, Final, cast
 from weakref import ref
-
-from wrapt import register_post_import_hook
 
 from chaospoint import _bug
 from chaospoint._inside import transparent
@@ -25,6 +25,7 @@ from chaospoint._lock import arming
 from chaospoint._say import say
 from chaospoint._site import can_patch
 from chaospoint._wrapper import Wrapper, _Proxy, wrap
+from chaospoint.imports import after_import
 from chaospoint.models.refusal import close_to
 from chaospoint.targets import Found, Refused, dictionary, find, layers
 
@@ -100,13 +101,8 @@ class Placements:
         """Place nothing any more; points stay where they are."""
         with transparent(), arming:
             for one in tuple(self._all.values()):
-                if one.missed and isinstance(_find(one), Found):
-                    say(
-                        logging.WARNING,
-                        "%s came to nothing: the script had ended before it was seen; %s",
-                        one.text,
-                        _of_a_script(one),
-                    )
+                if one.missed:
+                    _say_missed(one)
                 elif one.module not in sys.modules and one.placed() is None and not one.said:
                     _say_waiting(one)
             self._all.clear()
@@ -116,7 +112,7 @@ class Placements:
         if name in sys.modules:
             return
         try:
-            register_post_import_hook(partial(_imported, ref(self), name), name)
+            after_import(name, partial(_imported, ref(self), name))
         except Exception:
             _bug.report(f"waiting for the import of {name}", _WHOLE)
 
@@ -145,7 +141,7 @@ class Placements:
             return
         found = _find(one)
         if isinstance(found, Refused):
-            if found.missing and one.module in _SCRIPTS and not overdue:
+            if found.missing and (found.on_demand or one.module in _SCRIPTS) and not overdue:
                 one.missed = True  # a script defines its names while it runs
                 return
             if one.placed() is None:
@@ -154,6 +150,9 @@ class Placements:
         if found.function is one.placed():
             return
         point = self._registry.point(one.point)
+        if one.placed() is not None and _is_on(point, found.held):
+            one.placed = _weakly(found.function)  # another point has been put there, too
+            return
         if (why := _put(point, found, one.module)) is not None:
             _say_not(one, why)
             return
@@ -161,8 +160,8 @@ class Placements:
         assert isinstance(held, Found)
         one.placed = _weakly(held.function)
         if one.missed:
-            words = "%s was placed while the script ran, so calls before now passed by; %s"
-            say(logging.WARNING, words, one.text, _of_a_script(one))
+            words = "%s was placed while the %s ran, so calls before now passed by; %s"
+            say(logging.WARNING, words, one.text, *_of_what_came_late(one, held))
         else:
             say(logging.INFO, "%s is in place", one.text)
         one.missed = False
@@ -196,10 +195,22 @@ def _put(point: Point, found: Found, module: str) -> str | None:
             return f"{error}: place the point on a function that calls it"
         return None
     dictionary(found.owner)[found.name] = stand_in
-    # A builtin may lie under names that are not meant, such as `length = len`.
-    if type(found.held) is not BuiltinFunctionType or found.held.__module__ == module:
+    if _is_meant_everywhere(found, module):
         _replace(found.held, stand_in)
     return None
+
+
+def _is_meant_everywhere(found: Found, module: str) -> bool:
+    """Whether a name stands for the thing itself, so that all who hold that meet the point.
+
+    A program that calls a builtin by a name of its own, as in ``length = len``, means this name,
+    and what every module finds in `builtins` is replaced only where `builtins` is named.
+    """
+    held = found.held
+    if type(held) is not BuiltinFunctionType:
+        return True
+    everybodys = dictionary(builtins).get(held.__name__) is held and module != "builtins"
+    return found.name == held.__name__ and not everybodys
 
 
 def _is_on(point: Point, held: object) -> bool:
@@ -234,17 +245,44 @@ def _say_waiting(one: _Placement) -> None:
     if one.said:
         return
     one.said = True
-    near = close_to(one.module, list(sys.modules))
+    top = one.module.partition(".")[0]
+    near = close_to(one.module, [name for name in sys.modules if _could_be_meant(name, one.module)])
+    if top not in sys.modules and _is_installed(top):
+        cure = f"{top!r} is installed, and the point is placed when it is imported"
+        near = ""
+    else:
+        cure = near or "correct the name, unless the module is imported later"
     # Where nothing is near it is another process's, as that of a server which imports no program.
-    likely = near or one.module.partition(".")[0] in sys.modules
     say(
-        logging.WARNING if likely else logging.INFO,
+        logging.WARNING if near or top in sys.modules else logging.INFO,
         "%s waits: in %g s no module %r was imported; %s",
         one.text,
         PATIENCE_SECONDS,
         one.module,
-        near or "correct the name, unless the module is imported later",
+        cure,
     )
+
+
+def _could_be_meant(name: str, wanted: str) -> bool:
+    """Whether one name may be the other with a mistake in it: `dis` is not meant by `redis`."""
+    return name[:1] == wanted[:1] or abs(len(name) - len(wanted)) <= 1
+
+
+def _is_installed(top: str) -> bool:
+    try:
+        return PathFinder.find_spec(top) is not None
+    except Exception:  # of a loader on the path that is foreign code
+        return False
+
+
+def _say_missed(one: _Placement) -> None:
+    """Say at the end what became of a name that was not there at first."""
+    found = _find(one)
+    if isinstance(found, Found):
+        words = "%s came to nothing: the %s had ended before it was seen; %s"
+        say(logging.WARNING, words, one.text, *_of_what_came_late(one, found))
+    elif one.module not in _SCRIPTS and not one.said:
+        _say_not(one, found.reason)
 
 
 def _say_not(one: _Placement, why: str) -> None:
@@ -253,8 +291,14 @@ def _say_not(one: _Placement, why: str) -> None:
         say(logging.WARNING, "%s cannot be made: %s", one.text, why)
 
 
-def _of_a_script(one: _Placement) -> str:
-    return (
-        f"what a script holds is there only once it runs: move {one.qualname!r} to a module that "
-        "it imports, or decorate it"
-    )
+def _of_what_came_late(one: _Placement, found: Found) -> tuple[str, str]:
+    """Return what ran meanwhile, and the cure."""
+    if one.module in _SCRIPTS:
+        return "script", (
+            f"what a script holds is there only once it runs: move {one.qualname!r} to a module "
+            "that it imports, or decorate it"
+        )
+    function = found.function
+    where = f", {function.__module__!r}" if type(function) is FunctionType else ""
+    cure = f"its module makes the name on demand: name the module that defines it{where}"
+    return "program", cure

@@ -19,6 +19,7 @@ MAX_PLACEMENTS: Final = 1000
 """How many placements a plan may say."""
 
 _LIKE = "'shop.stock:Stock.check'"
+_ONE_NAME = "write one name in lower-case words joined by dots, such as payment.charge"
 _CURE = f"write the module, a colon, and the name of the function in it, such as {_LIKE}"
 
 
@@ -61,10 +62,16 @@ def _is_path(text: str) -> bool:
 
 
 def _point(value: object) -> str:
-    name = point_pattern(value)
+    if not isinstance(value, str):
+        raise Refusal("not the name of a point", _ONE_NAME, value=value)
+    try:
+        name = point_pattern(value)
+    except Refusal as refusal:
+        if "glob" in refusal.cure:
+            refusal.cure = _ONE_NAME
+        raise
     if "*" in name:
-        cure = "write one name, such as payment.charge"
-        raise Refusal("a glob is not the name of a point", cure, value=value)
+        raise Refusal("a glob is not the name of a point", _ONE_NAME, value=value)
     return name
 
 

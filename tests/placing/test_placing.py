@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import itertools
 import json
 import logging
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from textwrap import dedent
 from types import ModuleType
 from typing import Any
 
 import pytest
-from helpers import Boom, Threads, finish
+from helpers import Boom, Threads
+from placing_kit import SHOP, Modules, Time, fails, warnings
 
 from chaospoint import Registry, arm, config
 from chaospoint._inside import inside
@@ -25,114 +24,6 @@ from chaospoint.models.placements import MAX_PLACEMENTS
 from chaospoint.placing import PATIENCE_SECONDS, Placements
 from chaospoint.plan import Plan, load_plan, parse_plan, refuse_placements
 from chaospoint.settings import Settings
-
-_numbers = itertools.count()
-
-
-class Modules:
-    """Writes modules that no other test has, and forgets them afterwards."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._written: list[str] = []
-
-    def write(self, source: str, name: str = "") -> str:
-        name = name or f"placed_{next(_numbers)}"
-        (self._folder / f"{name}.py").write_text(dedent(source))
-        importlib.invalidate_caches()
-        self._written.append(name)
-        return name
-
-    def load(self, source: str) -> ModuleType:
-        return importlib.import_module(self.write(source))
-
-    def forget(self) -> None:
-        for name in self._written:
-            sys.modules.pop(name, None)
-
-
-@pytest.fixture
-def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Modules]:
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # a reload in the same second is seen
-    made = Modules(tmp_path)
-    yield made
-    made.forget()
-
-
-class Time:
-    """A clock that a test sets."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def time() -> Time:
-    return Time()
-
-
-@pytest.fixture
-def placements(registry: Registry, time: Time) -> Placements:
-    return Placements(registry, now=time)
-
-
-def fails(call: Callable[[], Any]) -> bool:
-    """Whether the call, run to its end, meets the fault that is armed."""
-    try:
-        finish(call())
-    except Boom:
-        return True
-    return False
-
-
-def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
-
-
-SHOP = """
-    import functools
-
-    def plain(): return 1
-    async def coroutine(): return 1
-    def generator(): yield 1
-    async def stream(): yield 1
-
-    class Base:
-        def inherited(self): return 1
-
-    class Stock(Base):
-        def method(self): return 1
-        @classmethod
-        def of_class(cls): return cls.__name__
-        @staticmethod
-        def static(): return 1
-        @property
-        def price(self): return 1
-        class Inner:
-            def deep(self): return 1
-
-    def again(function):
-        @functools.wraps(function)
-        def twice():
-            try:
-                return function()
-            except Exception:
-                return function()
-        return twice
-
-    @again
-    def decorated(): return 1
-
-    @functools.cache
-    def cached(): return 1
-
-    part = functools.partial(plain)
-    number = 7
-    stock = Stock()
-"""
 
 CALLS: dict[str, Callable[[Any], Callable[[], Any]]] = {
     "plain": lambda shop: shop.plain,
@@ -311,9 +202,9 @@ WRONG = {
     "number": "it is no function but 'int', which cannot be called",
     "Stock.price": "it is a property, which is read and not called",
     "Stock": "it is a class, and a stand-in for it would break `except`, pickling and subclasses: "
-    "name a method that it has itself, such as 'Stock.__init__'",
+    "name a method that it has itself, such as 'Stock.method'",
     "Stock.inherited": "'inherited' is inherited: name '{name}:Base.inherited'",
-    "stock.method": "'stock' in {name} is no class but an object: name the method of its class, "
+    "stock.method": "'stock' in {name} is not a class but an object: name the method of its class, "
     "'{name}:Stock.…'",
 }
 
@@ -353,7 +244,7 @@ def test_a_method_of_a_builtin_class_cannot_be_replaced(
 
 
 def test_nothing_of_the_program_runs_when_looking(
-    modules: Modules, placements: Placements, caplog: pytest.LogCaptureFixture
+    modules: Modules, placements: Placements, time: Time, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Neither a module's ``__getattr__`` nor what proxies answer when asked who they are."""
     shop = modules.load("""
@@ -369,6 +260,8 @@ def test_nothing_of_the_program_runs_when_looking(
     """)
     name = shop.__name__
     placements.put({f"{name}:lazy": "a", f"{name}:proxy.x": "b"})
+    time.now = PATIENCE_SECONDS
+    placements.look()
     assert shop.ran == []
     assert len(warnings(caplog)) == 2
 
