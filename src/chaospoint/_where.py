@@ -1,7 +1,9 @@
 """What labels and arguments have to be for a reach to match.
 
 Equal to the value that is wanted, or to one of a list or set, or matched by a string with ``*``.
-What is missing, or cannot be compared, does not match; comparing raises nothing.
+A value that is a list or tuple matches a list of the same items, given alone or as one of those in
+a list, such as ``[["db", 5432]]``: JSON has no tuples.  What is missing, or cannot be compared,
+does not match; comparing raises nothing.
 """
 
 from __future__ import annotations
@@ -49,7 +51,10 @@ def _check(wanted: object) -> Callable[[object], bool]:
     kind = type(wanted)
     if issubclass(kind, (list, tuple, set, frozenset)):
         checks = tuple(map(_check_one, cast("Iterable[object]", wanted)))
-        return lambda found: any(check(found) for check in checks)
+        if issubclass(kind, (set, frozenset)):
+            return lambda found: any(check(found) for check in checks)
+        whole = _check_items(checks, wanted)
+        return lambda found: any(check(found) for check in checks) or whole(found)
     return _check_one(wanted)
 
 
@@ -58,8 +63,28 @@ def _check_one(wanted: object) -> Callable[[object], bool]:
     if issubclass(kind, str) and is_glob(cast("str", wanted)):
         match = matcher(cast("str", wanted))
         return lambda found: issubclass(type(found), str) and bool(match(cast("str", found)))
+    if issubclass(kind, (list, tuple)):
+        return _check_items(tuple(map(_check_one, cast("Iterable[object]", wanted))), wanted)
     plain = any(kind is one for one in _COMPARES_ALONE)
     return lambda found: found == wanted if plain and type(found) is kind else _equal(found, wanted)
+
+
+def _check_items(
+    checks: tuple[Callable[[object], bool], ...], wanted: object
+) -> Callable[[object], bool]:
+    def check(found: object) -> bool:
+        kind = type(found)
+        if any(kind is one for one in _COMPARES_ALONE):
+            return False
+        if not issubclass(kind, (list, tuple)):
+            return _equal(found, wanted)
+        # By the classes' own methods: those of a subclass may be foreign code.
+        own: Any = list if issubclass(kind, list) else tuple
+        return own.__len__(found) == len(checks) and all(
+            one(item) for one, item in zip(checks, own.__iter__(found), strict=True)
+        )
+
+    return check
 
 
 def _equal(found: object, wanted: object) -> bool:

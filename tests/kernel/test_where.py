@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 from unittest.mock import Mock
 
 import pytest
@@ -46,6 +46,26 @@ class Text(str):
     pass
 
 
+class Address(NamedTuple):
+    host: str
+    port: int
+
+
+class Untold(tuple[object, ...]):
+    """Says nothing true of itself."""
+
+    def __len__(self) -> int:
+        return 7
+
+    def __iter__(self) -> Iterator[object]:
+        raise RuntimeError("iterated")
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("compared")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 MATCHES: list[tuple[object, object, bool]] = [
     ("acme", "acme", True),
     ("acme", "acme2", False),
@@ -67,7 +87,26 @@ MATCHES: list[tuple[object, object, bool]] = [
     (float("nan"), float("nan"), False),
     ([1, 2], 2, True),
     ([1, 2], 3, False),
-    ([1, 2], [1, 2], False),
+    ([1, 2], [1, 2], True),
+    ([1, 2], (1, 2), True),
+    ((1, 2), [1, 2], True),
+    ([1, 2], (2, 1), False),
+    ([1, 2], (1, 2, 3), False),
+    ([1, 2], [], False),
+    ([["db", 5432]], ("db", 5432), True),
+    ([["db", 5432]], ["db", 5432], True),
+    ([["db", 5432]], ("db", 5433), False),
+    ([["db", 5432]], "db", False),
+    ([["db", 5432], ["cache", 6379]], ("cache", 6379), True),
+    ([["db", 5432], None], None, True),
+    (("db", 5432), ("db", 5432), True),
+    ([("db", 5432)], Address("db", 5432), True),
+    ([["GET", "user:*"]], ("GET", "user:7"), True),
+    ([["GET", "user:*"]], ("SET", "user:7"), False),
+    ([[["a"], ["b"]]], (("a",), ["b"]), True),
+    ({(1, 2)}, (1, 2), True),
+    ({1, 2}, (1, 2), False),
+    ([["db", 5432]], Untold(("db", 5432)), True),
     ((1, 2), 1, True),
     (["a*", None], "abc", True),
     (["a*", None], None, True),

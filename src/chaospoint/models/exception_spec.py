@@ -67,6 +67,7 @@ EXCEPTION_SCHEMA: Final[dict[str, Any]] = {
 """What data may say of one exception, as JSON schema."""
 
 
+_Bound = TypeVar("_Bound")
 _Arguments = TypeVar("_Arguments", list[object], dict[str, object])
 
 
@@ -228,9 +229,9 @@ class ExceptionSpec:
             if found is None and (reached or trust == "code"):
                 raise _no_exception(self.path)  # there is a None
         bind = _Binding(trust, reached)
-        args = [replaced(one, bind) for one in self.args]
-        kwargs = {name: replaced(one, bind) for name, one in self.kwargs.items()}
-        cause = None if self.cause is None else bind(self.cause)
+        args = bind.within("args", [*self.args])
+        kwargs = bind.within("kwargs", {**self.kwargs})
+        cause = None if self.cause is None else bind.within("cause", self.cause)
         if found is None or bind.waits:
             return None
         known = _exception_class(found, named=self.path)
@@ -290,6 +291,13 @@ class _Binding:
     reached: bool
     waits: bool = False
     nested: bool = False
+
+    def within(self, key: str, value: _Bound) -> _Bound:
+        """Return what stands there, with all found in it."""
+        try:
+            return cast("_Bound", replaced(value, self))
+        except Refusal as refusal:
+            raise refusal.within(key) from None
 
     def __call__(self, value: object) -> object:
         if isinstance(value, ExceptionSpec):
