@@ -22,6 +22,7 @@ FLOORS = (
     "_bell _lock _logger _notice _remark _terms _trampoline _where effects",
     "_clock _ending _fork _say _signature",
     "_bug _tally",
+    "_process",
     # What lives while something is armed, and the handle of it.
     "_aim _armed _epoch _keeper",
     "_check _drive",
@@ -73,6 +74,7 @@ FLOORS = (
     "control.service",
     "control.listener",
     "control.server",
+    "uwsgi_workers",
     "config",
     "control.asgi control.wsgi launch startup startup.sitecustomize",
     # Test helpers stand on whatever they like, and nothing stands on them but the front door.

@@ -11,7 +11,7 @@ from operator import itemgetter
 from types import FunctionType, MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from chaospoint import _bug, _scope
+from chaospoint import _bug, _process, _scope
 from chaospoint._draw import Draws
 from chaospoint._effects import Hold, Raise, Return, Run, Sleep
 from chaospoint._inside import inside, transparent
@@ -383,6 +383,8 @@ def take(aim: Aim, ordinal: int) -> Firing | None:
     rule = aim.rule
     try:
         inside.set(True)  # it was False, or there would have been no reach
+        if not _process.known[0] and _process.made_anew():
+            ordinal = next(rule.tally.ordinals)
         if rule.why is not None or (rule.resolve is not None and not looked_up(rule)):
             return None
         slot = rule.tally.take(ordinal)

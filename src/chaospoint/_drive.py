@@ -14,7 +14,7 @@ from collections.abc import Awaitable
 from copy import deepcopy
 from typing import TYPE_CHECKING, cast
 
-from chaospoint import _bug
+from chaospoint import _bug, _process
 from chaospoint._aim import NO_ARGUMENTS, looked_up, waits
 from chaospoint._bell import Bell, TaskBell
 from chaospoint._effects import Hold, Raise, Return, Run, Sleep
@@ -104,6 +104,8 @@ def _prepare(
     try:  # not after the flag is set: Ctrl-C may come between
         inside.set(True)
         if slot is None:
+            if not _process.known[0] and _process.made_anew():
+                ordinal = next(rule.tally.ordinals)
             if rule.why is not None or (rule.resolve is not None and not looked_up(rule)):
                 return _nothing(slot)
             if (slot := rule.tally.take(ordinal)) is None:

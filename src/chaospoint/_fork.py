@@ -69,6 +69,12 @@ def _in_child() -> None:
         board.keeper.resume()
 
 
+def notice() -> bool:
+    """Make everything anew in a process that was forked without the hooks."""
+    _in_child()
+    return True
+
+
 # Once, for a module is imported once.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)

@@ -21,6 +21,7 @@ from time import monotonic, time
 from chaospoint import _armed, _board, _calls, _drive, _remark  # noqa: F401
 from chaospoint._inside import transparent
 from chaospoint._logger import LOGGER
+from chaospoint._process import after_fork_in_c, made_anew
 from chaospoint._registry import Registry, default_registry
 from chaospoint._version import __version__
 from chaospoint.control.audit import Audit, AuditedExpiry
@@ -40,6 +41,7 @@ from chaospoint.settings import (
 from chaospoint.sources import Sources
 from chaospoint.stores import open_store
 from chaospoint.stores.store import Store
+from chaospoint.uwsgi_workers import call_in_workers, has_no_threads, in_master
 
 __all__ = ["Permission", "Settings", "permission", "read_settings", "start", "stop"]
 
@@ -156,14 +158,24 @@ class _Running:
             file = self._sources.read_file()  # first, for it may place points
             read = [self._sources.read_env(), file]
             self._reconciler.reconcile()
-            if self._server is not None:
-                self._server.open()
-            self._start_threads()
+            if in_master():
+                self._leave_to_workers()
+            else:
+                if self._server is not None:
+                    self._server.open()
+                self._start_threads()
+            if has_no_threads():
+                LOGGER.warning("%s", _NO_THREADS)
             self._say([words for words in read if words is not None])
         except Exception:
             LOGGER.exception(_BROKEN)
         finally:
             self._started.set()
+
+    def _leave_to_workers(self) -> None:
+        """Run no thread here and be no worker: a fork in C must find nothing under way."""
+        self._reconciler.store.leave(self._reconciler.id)
+        self.registry.board.keeper.stop()
 
     def wait_until_started(self) -> None:
         """Wait for the thread that is in `start`, unless it is this one; not for ever."""
@@ -342,6 +354,10 @@ def _after_fork_in_child() -> None:
 
 
 _registered = False
+_NO_THREADS = (
+    "uWSGI runs without threads of Python: what is armed expires, follows its file and its store, "
+    "and is disabled only while a request is served; start uWSGI with --enable-threads"
+)
 
 
 def _have_hooks() -> None:
@@ -351,6 +367,8 @@ def _have_hooks() -> None:
         return
     _registered = True
     atexit.register(stop)
+    after_fork_in_c.append(_after_fork_in_child)
+    call_in_workers(made_anew)
     # The kernel did so when it was imported, and has to be first: before a fork the order is
     # reversed, and our threads can only end while it has not yet taken the lock they may want.
     if hasattr(os, "register_at_fork"):

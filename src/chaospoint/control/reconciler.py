@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary, ref
 
 from chaospoint._inside import transparent
+from chaospoint._process import after_fork_in_c
 from chaospoint._registry import Registry
 from chaospoint._terms import Terms
 from chaospoint._version import __version__
@@ -417,3 +418,4 @@ def _renew() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew)
+after_fork_in_c.append(_renew)
