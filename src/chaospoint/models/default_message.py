@@ -16,8 +16,9 @@ from typing import Final
 from chaospoint._inside import transparent
 from chaospoint.errors import InjectedFault
 
-__all__ = ["build_without_arguments", "required"]
+__all__ = ["build_without_arguments", "is_static", "required"]
 
+_HEAP: Final = 1 << 9  # Py_TPFLAGS_HEAPTYPE
 _MESSAGE: Final = "injected by chaospoint"
 _NAME: Final = re.compile(
     r"(\w*_)?(message|msg|text|details?|reason|descr\w*|explanation|error|err|what|string|s)",
@@ -36,13 +37,19 @@ def build_without_arguments(known: type[BaseException]) -> Callable[[], BaseExce
     """
     if known is InjectedFault:
         return partial(known, _MESSAGE)
+    if is_static(known):
+        return known
     with transparent():
         try:
-            made = known()
-            _shown(made)
+            _shown(known())
         except (Exception, SystemExit):
             return _with_message(known) or known
     return known
+
+
+def is_static(known: type) -> bool:
+    """Tell whether a class is written in C, as builtins are, so that it runs no foreign code."""
+    return not known.__flags__ & _HEAP
 
 
 def required(known: type) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from typing import Any, Final, Self, TypeVar, cast
 from chaospoint._effects import Raise
 from chaospoint._inside import transparent
 from chaospoint.errors import InjectedFault
-from chaospoint.models.default_message import build_without_arguments, required
+from chaospoint.models.default_message import build_without_arguments, is_static, required
 from chaospoint.models.enum_member import EnumMember
 from chaospoint.models.exception_arguments import Composed, Nested, replaced
 from chaospoint.models.exception_pattern import Pattern
@@ -229,8 +229,8 @@ class ExceptionSpec:
             if found is None and (reached or trust == "code"):
                 raise _no_exception(self.path)  # there is a None
         bind = _Binding(trust, reached)
-        args = bind.within("args", [*self.args])
-        kwargs = bind.within("kwargs", {**self.kwargs})
+        args = bind.within("args", [*self.args]) if self.args else []
+        kwargs = bind.within("kwargs", {**self.kwargs}) if self.kwargs else {}
         cause = None if self.cause is None else bind.within("cause", self.cause)
         if found is None or bind.waits:
             return None
@@ -252,25 +252,30 @@ class ExceptionSpec:
 
     def _tried(self, build: Callable[[], object]) -> BaseException:
         """Build one, and see that the program can show it."""
-        value = self.factory or self.dump()
         with transparent():
             try:
                 made = build()
             except (Exception, SystemExit) as error:
-                problem = f"cannot be built: {describe(error)}"
-                raise Refusal(problem, self._cure(build), value=value) from None
+                raise self._unfit(build, f"cannot be built: {describe(error)}") from None
             # A constructor may answer with an object of another class, and a function with any.
             if not isinstance(made, BaseException):
                 problem = f"builds something that is not an exception: {show(made)}"
-                raise Refusal(problem, "let it return a fresh exception each time", value=value)
-            _exception_class(type(made), named=value)
+                cure = "let it return a fresh exception each time"
+                raise Refusal(problem, cure, value=self.factory or self.dump())
+            if issubclass(type(made), _REFUSED):
+                _exception_class(type(made), named=self.factory or self.dump())
+            if is_static(type(made)) and not made.args and made.__cause__ is None:
+                return made  # nothing of it is foreign
             try:
                 for way in (str, repr, _traced):
                     way(made)
             except Exception as error:
                 problem = f"can be built, but not shown: {describe(error)}"
-                raise Refusal(problem, self._cure(build), value=value) from None
+                raise self._unfit(build, problem) from None
         return made
+
+    def _unfit(self, build: Callable[[], object], problem: str) -> Refusal:
+        return Refusal(problem, self._cure(build), value=self.factory or self.dump())
 
     def _cure(self, build: Callable[[], object]) -> str:
         if self.with_arguments or isinstance(self.factory, Pattern):
