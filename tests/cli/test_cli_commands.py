@@ -101,9 +101,11 @@ def test_injections_are_listed_the_newest_first(
     seen = told(cli(*command, "--json"))["injections"]
     assert [one["ordinal"] for one in seen] == [3, 2]
     assert spy.asked[-1].query == "point=payment.%2A&limit=2"
-    first, newest, _ = said(cli(*command)).splitlines()
-    assert first.split()[:4] == ["AT", "POINT", "FAULT", "ORDINAL"]
-    assert newest.split()[1:5] == ["payment.charge", "exception", "3", "http"]
+    first, newest, _, _, names, rule = said(cli(*command)).splitlines()
+    assert first.split() == ["AT", "POINT", "FAULT", "ORDINAL", "EXCEPTION", "RULE"]
+    assert newest.split()[1:] == ["payment.charge", "exception", "3", "KeyError", "#1"]
+    assert names.split() == ["#", "SOURCE", "RULE"]
+    assert rule.split(maxsplit=2) == ["#1", "http", "payment.charge=raise(KeyError)"]
     assert said(cli("injections", "--point", "db.query", "--url", url)) == "no injections\n"
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from cli_kit import Cli, Spy, said, told
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -74,6 +77,110 @@ def test_in_a_terminal_a_line_of_text_is_one_line(monkeypatch: pytest.MonkeyPatc
     assert terminal.getvalue().count("\n") == 1
 
 
+LONG = (
+    'payment.charge=30%latency(20ms)+raise(TimeoutError,"slow bank") [tenant=(acme, b*), every=3,'
+    " expires_after=5m]"
+)
+RULES = [
+    {"text": LONG, "state": "armed", "reaches": 120, "injections": 40, "seconds_left": 299.5,
+     "by": "http 127.0.0.1 (alice)", "why": ""},
+    {"text": "db.*=2*off", "state": "spent", "reaches": 9, "injections": 2, "seconds_left": None,
+     "by": "CHAOSPOINT_POINTS", "why": "its times are used up"},
+    {"text": "db.query=raise", "state": "masked", "reaches": 0, "injections": 0, "by": "code",
+     "why": "db.*=off, armed by http, fires at every reach before it"},
+]  # fmt: skip
+
+
+def in_terminal(
+    monkeypatch: pytest.MonkeyPatch, *views: RenderableType, width: int = 100, **env: str
+) -> str:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    for name, value in {"COLUMNS": str(width), "TERM": "xterm-256color", **env}.items():
+        monkeypatch.setenv(name, value)
+    Output(as_json=False).show({}, *views)
+    return terminal.getvalue()
+
+
+def bare(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+def test_in_a_terminal_of_100_characters_rules_have_the_width_they_need(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = bare(in_terminal(monkeypatch, tables.rules(RULES)))
+    assert [line.rstrip() for line in text.splitlines()] == [
+        "RULE" + " " * 60 + "STATE   REACHES  INJECTIONS  ENDS IN",
+        'payment.charge=30%latency(20ms)+raise(TimeoutError,"slow'
+        "        armed   120      40          300 s",
+        'bank") [tenant=(acme, b*), every=3, expires_after=5m]',
+        "  by http 127.0.0.1 (alice)",
+        "db.*=2*off" + " " * 54 + "spent   9        2           -",
+        "  by CHAOSPOINT_POINTS",
+        "  its times are used up",
+        "db.query=raise" + " " * 50 + "masked  0        0           -",
+        "  by code",
+        "  db.*=off, armed by http, fires at every reach before it",
+    ]
+    (head, row) = bare(in_terminal(monkeypatch, tables.rules(RULES[1:2]))).splitlines()
+    assert head.split()[-2:] == ["BY", "WHY"], "it fits"
+    assert "db.*=2*off  spent  9        2           CHAOSPOINT_POINTS  its times are used up" in row
+
+
+@pytest.mark.parametrize("width", [20, 60, 80, 100, 300])
+def test_in_a_terminal_of_any_width_all_is_there(
+    monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    text = bare(in_terminal(monkeypatch, tables.rules(RULES), width=width))
+    assert max(map(len, text.splitlines())) <= width
+    letters = Counter(text)
+    for word in ("expires_after", "CHAOSPOINT_POINTS", "its times are used up", "alice", "masked"):
+        assert not Counter(word.replace(" ", "")) - letters, word
+
+
+def test_states_and_the_switch_are_coloured_where_the_terminal_has_colours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    views = (tables.rules(RULES), tables.switch(True), tables.switch(False))
+    text = in_terminal(monkeypatch, *views)
+    assert re.search(r"\x1b\[32marmed *\x1b\[0m", text), "green"
+    assert re.search(r"\x1b\[33mmasked *\x1b\[0m", text), "yellow"
+    assert "\x1b[32mon\x1b[0m" in text
+    assert "\x1b[1;31moff\x1b[0m" in text
+    for env in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+        assert not re.search(r"\x1b\[[0-9;]*3[0-9]", in_terminal(monkeypatch, *views, **env)), env
+
+
+def test_a_rule_is_shown_once_for_all_its_injections(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = [
+        {"at": f"2026-11-30T14:58:{56 - nth:02}.250+00:00", "point": "payment.charge",
+         "fault": "latency+exception", "ordinal": 90 - nth, "source": "http", "latency": 0.02,
+         "exception": "TimeoutError", "rule": LONG if nth % 2 else "payment.*=raise"}
+        for nth in range(10)
+    ]  # fmt: skip
+    text = bare(in_terminal(monkeypatch, tables.injections(seen)))
+    assert text.count("30%latency(20ms)") == text.count("payment.*=raise") == 1
+    rows = text.splitlines()
+    assert [row.split()[-1] for row in rows[1:11]] == ["#1", "#2"] * 5
+    assert rows[1].split()[:4] == ["14:58:56", "payment.charge", "latency+exception", "90"]
+    assert len(rows) == 1 + 10 + 1 + 1 + 1 + 2, "no row is folded but the long rule"
+    days = [{**seen[0], "at": "2026-11-29T23:59:59.000+00:00"}, *seen]
+    assert "2026-11-29 23:59:59  payment" in bare(in_terminal(monkeypatch, tables.injections(days)))
+    output = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", output)
+    Output(as_json=False).show({}, tables.injections(seen))
+    assert output.getvalue().count(LONG) == 1
+    assert "2026-11-30T14:58:56.250+00:00  payment" in output.getvalue(), "whole in a pipe"
+
+
+def test_a_message_with_a_caret_keeps_its_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = tables.facts([("source", "file: column 3: no\n    a=of\n      ^"), ("x", NASTY)])
+    lines = [line.rstrip() for line in bare(in_terminal(monkeypatch, facts)).splitlines()]
+    assert lines[:3] == ["source  file: column 3: no", "            a=of", "              ^"]
+    assert "\\x1b[31mred\\x07\\r" in lines[3]
+
+
 def test_columns_in_which_nothing_stands_are_left_out() -> None:
     table = tables.points([{"name": "a", "armed": False}, {"name": "b", "armed": True}])
     assert isinstance(table, Table)
@@ -121,7 +228,7 @@ def test_every_command_explains_itself(cli: Cli) -> None:
     commands: Callable[[str], bool] = lambda line: line.startswith("  ")  # noqa: E731
     listed = said(cli("--help")).partition("Commands:")[2].splitlines()
     names = [line.split()[0] for line in filter(commands, listed)]
-    assert len(names) == 13
+    assert len(names) == 14
     for name in names:
         assert "Usage: chaospoint" in said(cli(name, "--help"))
     assert not any(line.endswith("...") for line in listed), "the listing is whole"

@@ -176,7 +176,7 @@ def _switch(told: Json) -> Table:
     ]
     return tables.facts(
         [
-            ("switch", "on" if told.get("enabled") else "off"),
+            ("switch", tables.switch(told.get("enabled"))),
             ("may arm", "yes" if told.get("may_arm") else "no"),
             ("why", told.get("why") or None),
             ("environment", told.get("environment")),

@@ -6,14 +6,48 @@ Nothing is cut off: in a terminal long text is folded, elsewhere lines are as lo
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from chaospoint.cli.output import plain
 from chaospoint.cli.target import Json
 
-__all__ = ["acknowledged", "facts", "injections", "points", "preview", "rules", "workers"]
+__all__ = ["acknowledged", "facts", "injections", "points", "preview", "rules", "switch", "workers"]
+
+_STATES = {
+    "armed": "green",
+    "waiting for an import": "yellow",
+    "masked": "yellow",
+    "shadowed": "yellow",
+    "failed": "bold red",
+}
+
+
+_WIDE = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Fitted:
+    """One view for files and pipes; in a terminal the first of others that fits, or the last."""
+
+    pipe: RenderableType
+    terminal: Sequence[RenderableType]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if not console.is_terminal:
+            yield self.pipe
+            return
+        free = options.update(width=_WIDE)
+        fitting = (
+            view
+            for view in self.terminal
+            if Measurement.get(console, free, view).maximum <= options.max_width
+        )
+        yield next(fitting, self.terminal[-1])
 
 
 def facts(pairs: Iterable[tuple[str, object]]) -> Table:
@@ -23,16 +57,21 @@ def facts(pairs: Iterable[tuple[str, object]]) -> Table:
     grid.add_column(overflow="fold")
     for name, value in pairs:
         if value is not None:
-            grid.add_row(name, _cell(value))
+            grid.add_row(name, value if isinstance(value, Text) else _lines(value))
     return grid
 
 
-def rules(states: Sequence[Json]) -> Table | Text:
-    """Return rules as they stand."""
+def switch(enabled: object) -> Text:
+    """Return the state of the master switch."""
+    return Text("on", style="green") if enabled else Text("off", style="bold red")
+
+
+def rules(states: Sequence[Json]) -> RenderableType:
+    """Return rules as they stand; a narrow terminal shows below a rule by whom it is and why."""
     rows = [
         (
             one.get("text"),
-            one.get("state"),
+            _state(one.get("state")),
             one.get("reaches"),
             one.get("injections"),
             _seconds(one.get("seconds_left")),
@@ -42,7 +81,13 @@ def rules(states: Sequence[Json]) -> Table | Text:
         for one in states
     ]
     names = ("RULE", "STATE", "REACHES", "INJECTIONS", "ENDS IN", "BY", "WHY")
-    return _table(names, rows, "no rules")
+    whole = _table(names, rows, "no rules")
+    reasons = [(_below(text, why), *others) for text, *others, why in rows]
+    narrow = [(_below(text, f"by {by}", why), *others) for text, *others, by, why in rows]
+    return _Fitted(
+        whole,
+        (whole, _table(names[:-1], reasons, "no rules"), _table(names[:-2], narrow, "no rules")),
+    )
 
 
 def points(states: Sequence[Json]) -> Table | Text:
@@ -50,7 +95,7 @@ def points(states: Sequence[Json]) -> Table | Text:
     rows = [
         (
             one.get("name"),
-            "armed" if one.get("armed") else "-",
+            _state("armed") if one.get("armed") else "-",
             ", ".join(map(str, one.get("placements") or ())),
             one.get("description"),
         )
@@ -59,59 +104,86 @@ def points(states: Sequence[Json]) -> Table | Text:
     return _table(("POINT", "ARMED", "PLACEMENTS", "DESCRIPTION"), rows, "no points")
 
 
-def workers(document: Json) -> Table | Text:
+def workers(document: Json) -> RenderableType:
     """Return the processes; one that is behind says so."""
+    found = document.get("workers") or ()
+    starts = [one.get("started_at") for one in found]
+    return _Fitted(_workers(document, starts), [_workers(document, _instants(starts))])
+
+
+def _workers(document: Json, starts: Sequence[object]) -> Table | Text:
     latest = document.get("generation")
     rows = [
         (
             f"{one.get('pid')}{' (answering)' if one.get('answering') else ''}",
             one.get("generation") if one.get("generation") == latest else _behind(one, latest),
-            "on" if one.get("enabled") else "off",
+            switch(one.get("enabled")),
             _seconds(one.get("seconds_silent")),
-            one.get("started_at"),
+            start,
             one.get("version"),
             one.get("admin"),
             one.get("refusal"),
         )
-        for one in document.get("workers") or ()
+        for one, start in zip(document.get("workers") or (), starts, strict=True)
     ]
     names = ("PID", "GENERATION", "SWITCH", "SILENT", "STARTED", "VERSION", "ADMIN", "REFUSAL")
     return _table(names, rows, "no workers")
 
 
-def injections(states: Sequence[Json]) -> Table | Text:
-    """Return injections in the order in which they are given."""
+def injections(states: Sequence[Json]) -> RenderableType:
+    """Return injections in the order in which they are given, and below them their rules."""
+    if not states:
+        return Text("no injections")
+    times = [one.get("at") for one in states]
+    numbers: dict[tuple[object, object], int] = {}
+    for one in states:
+        numbers.setdefault((one.get("rule"), one.get("source")), len(numbers) + 1)
+    legend = [(f"#{number}", source, text) for (text, source), number in numbers.items()]
+    named = _table(("#", "SOURCE", "RULE"), legend, "")
+    return _Fitted(
+        Group(_injections(states, times, numbers), Text(), named),
+        [Group(_injections(states, _instants(times), numbers), Text(), named)],
+    )
+
+
+def _injections(
+    states: Sequence[Json],
+    times: Sequence[object],
+    numbers: dict[tuple[object, object], int],
+) -> Table | Text:
     rows = [
         (
-            one.get("at"),
+            at,
             one.get("point"),
             one.get("fault"),
             one.get("ordinal"),
-            one.get("source"),
             _seconds(one.get("latency")),
             one.get("exception"),
-            one.get("rule"),
+            f"#{numbers[one.get('rule'), one.get('source')]}",
         )
-        for one in states
+        for one, at in zip(states, times, strict=True)
     ]
-    names = ("AT", "POINT", "FAULT", "ORDINAL", "SOURCE", "LATENCY", "EXCEPTION", "RULE")
-    return _table(names, rows, "no injections")
+    return _table(("AT", "POINT", "FAULT", "ORDINAL", "LATENCY", "EXCEPTION", "RULE"), rows, "")
 
 
-def preview(document: Json) -> list[Table | Text]:
+def preview(document: Json) -> list[RenderableType]:
     """Return what a dry run says."""
     rows = [
         (
             one.get("text"),
             " + ".join(map(str, one.get("does") or ())),
             _seconds(one.get("expires_after")),
-            ", ".join(_reached(point) for point in one.get("points") or ()),
+            ", ".join(_reached(point) for point in one.get("points") or ()) or "none",
         )
         for one in document.get("rules") or ()
     ]
-    views = [_table(("RULE", "DOES", "ENDS IN", "POINTS"), rows, "no rules")]
+    names = ("RULE", "DOES", "ENDS IN", "POINTS")
+    short = [(text, ends, reached) for text, _, ends, reached in rows]  # the text says it, too
+    view = _Fitted(
+        _table(names, rows, "no rules"), [_table(("RULE", "ENDS IN", "POINTS"), short, "no rules")]
+    )
     replaced = document.get("replaces") or ()
-    return [*views, *(Text(f"replaces {plain(text)}") for text in replaced)]
+    return [view, *(Text(f"replaces {plain(text)}") for text in replaced)]
 
 
 def acknowledged(answer: Json) -> str:
@@ -151,9 +223,32 @@ def _table(names: Sequence[str], rows: Sequence[Sequence[object]], none: str) ->
     return table
 
 
+def _instants(times: Sequence[object]) -> list[object]:
+    """Return times in UTC without what is the same in all of them: the day, and the zone."""
+    texts = [str(time) for time in times]
+    whole = [text[:19].replace("T", " ") if text[19:] else text for text in texts]
+    days = {text.partition(" ")[0] for text in whole}
+    return [text.partition(" ")[2] or text for text in whole] if len(days) == 1 else [*whole]
+
+
+def _state(state: object) -> Text | None:
+    return Text(plain(state), style=_STATES.get(str(state), "")) if _said(state) else None
+
+
+def _below(text: object, *notes: object) -> Text:
+    """Return the text of a rule, with notes on it in lines below."""
+    lines = [Text(plain(f"  {note}"), style="yellow") for note in notes if _said(note)]
+    return Text("\n").join([Text(plain(text or "-")), *lines])
+
+
 def _said(value: object) -> bool:
     return value is not None and value != ""
 
 
 def _cell(value: object) -> Text:
-    return Text(plain(value))
+    return value if isinstance(value, Text) else Text(plain(value))
+
+
+def _lines(value: object) -> Text:
+    """Return the value with its lines as lines, as messages with a caret need it."""
+    return Text("\n".join(map(plain, str(value).split("\n"))))

@@ -69,12 +69,14 @@ def _view(target: Target, told: Json) -> RenderableType:
     if (problem := told.get("problem")) is not None:
         return Text(plain(f"{told['at']}  {problem.get('detail')}"), style="red")
     status, seen = told["status"], told.get("injections")
-    switch = "enabled" if status.get("enabled") else "DISABLED"
-    head = f"{told['at']}  {target.where}  {switch}  generation {status.get('generation')}"
+    enabled = status.get("enabled")
+    head = Text(plain(f"{told['at']}  {target.where}  "), style="bold")
+    head.append("enabled" if enabled else "DISABLED", style="green" if enabled else "red")
+    head.append(f"  generation {status.get('generation')}")
     if status.get("pid") is not None:
-        head += f"  counts of pid {status['pid']}"
+        head.append(f"  counts of pid {status['pid']}")
     parts: list[RenderableType] = [
-        Text(plain(head), style="bold"),
+        head,
         Text(),
         tables.rules(status.get("rules") or ()),
         Text(),
