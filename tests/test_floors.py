@@ -74,7 +74,7 @@ FLOORS = (
     "control.service",
     "control.listener",
     "control.server",
-    "uwsgi_workers",
+    "reloaders uwsgi_workers",
     "config",
     "control.asgi control.wsgi launch startup startup.sitecustomize",
     # Test helpers stand on whatever they like, and nothing stands on them but the front door.

@@ -31,6 +31,7 @@ from chaospoint.control.server import AdminServer
 from chaospoint.control.service import Service
 from chaospoint.errors import StoreError
 from chaospoint.observers import add_defaults
+from chaospoint.reloaders import in_child, in_parent, may_be_parent
 from chaospoint.settings import (
     Permission,
     Settings,
@@ -162,7 +163,8 @@ class _Running:
                 self._leave_to_workers()
             else:
                 if self._server is not None:
-                    self._server.open()
+                    # The parent of a reloader has the port for a moment, and leaves it then.
+                    self._server.open(taken=logging.INFO if in_child() else logging.WARNING)
                 self._start_threads()
             if has_no_threads():
                 LOGGER.warning("%s", _NO_THREADS)
@@ -237,16 +239,17 @@ class _Running:
     def _start_threads(self) -> None:
         if self._sources.poller is not None:
             self._sources.poller.rounds.start()
-        without_port = self._server is not None and self._server.url is None
-        if self._reconciler.store.shared or without_port:
+        server = self._server
+        tended = server is not None and (server.url is None or may_be_parent())
+        if self._reconciler.store.shared or tended:
             self._reconciler.rounds.start()
 
     def _tend_port(self) -> None:
-        """Take the admin port if it is free; leave it to the children that this process has."""
+        """Take the admin port if it is free; leave it to the children that serve."""
         if self._server is None:
             return
         try:
-            leaves = self._forked and self._has_children()
+            leaves = in_parent() or (self._forked and self._has_children())
         except StoreError:
             leaves = False  # nobody knows, and the reconciler has said so
         if leaves:
