@@ -93,6 +93,7 @@ def test_the_environment_says_all_that_is_needed_and_keeps_the_rest(
         "PYTHONPATH": f"{STARTUP}{os.pathsep}x",
         "CHAOSPOINT_ENABLED": "true",
         "CHAOSPOINT_CONFIG": str(tmp_path / "p.yaml"),
+        "_CHAOSPOINT_LAUNCHED": str(tmp_path / "p.yaml"),
     }
 
 

@@ -18,9 +18,10 @@ from typing import NoReturn
 from chaospoint._environ import FALSE, VARIABLE
 from chaospoint.reminder import PREFIX
 
-__all__ = ["environment", "launch"]
+__all__ = ["environment", "launch", "launched_with"]
 
 _STARTUP = str(Path(__file__).parent / "startup")
+_LAUNCHED = "_CHAOSPOINT_LAUNCHED"  # the plan that was given, empty if none was
 _NONE: Mapping[str, str] = MappingProxyType({})
 
 
@@ -61,6 +62,7 @@ def environment(
     if plan is not None:
         # Made absolute now: the program may start others in another directory.
         made[f"{PREFIX}CONFIG"] = os.path.abspath(plan)
+    made[_LAUNCHED] = "" if plan is None else os.path.abspath(plan)
     # An empty entry means the current directory, so an empty variable is no list of one.
     given = made.get("PYTHONPATH") or None
     entries = [] if given is None else given.split(os.pathsep)
@@ -68,6 +70,14 @@ def environment(
         [_STARTUP, *(entry for entry in entries if entry != _STARTUP)]
     )
     return made
+
+
+def launched_with(environ: Mapping[str, str]) -> str | None:
+    """Return the plan file with which a process was launched, empty if none was given.
+
+    None: it was not launched.
+    """
+    return environ.get(_LAUNCHED)
 
 
 def _become(command: list[str], environ: Mapping[str, str]) -> NoReturn:

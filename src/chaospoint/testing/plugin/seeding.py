@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chaospoint._draw import derive, draw_seed
+from chaospoint.launch import launched_with
 from chaospoint.testing.plugin.shares import plain
+from chaospoint.testing.plugin.typed import settings_typed
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator
 
 __all__ = [
     "add_options",
@@ -27,9 +29,6 @@ __all__ = [
 
 _VARIABLE = "CHAOSPOINT_SEED"
 _TOLD = "chaospoint_seed"  # to processes of pytest-xdist
-# What was typed and decides how tests run: the configuration, warnings, plugins.
-_SHORT = ("-c", "-W", "-o", "-p")
-_LONG = ("--config-file", "--override-ini", "--pythonwarnings", "--rootdir")
 
 
 def add_options(parser: pytest.Parser, group: pytest.OptionGroup) -> None:
@@ -116,19 +115,18 @@ def started_with(config: pytest.Config) -> list[str]:
     typed = getattr(config, "workerinput", {}).get("mainargv", sys.argv)
     program = Path(typed[0] if typed else "")
     as_module = program.name == "-m" or program.parts[-2:] == ("pytest", "__main__.py")
-    return [*(["python", "-m"] if as_module else []), "pytest", *_settings(config)]
+    python = ["python", "-m"] if as_module else []
+    return [*_launched(config), *python, "pytest", *settings_typed(config)]
 
 
-def _settings(config: pytest.Config) -> Iterator[str]:
-    words = iter(map(str, config.invocation_params.args))
-    for word in words:
-        if word in _SHORT or word in _LONG:
-            yield word
-            yield from [next(words, "")]
-        elif word == "--":
-            return
-        elif word.partition("=")[0] in _LONG or (word[:2] in _SHORT and word[:2] != "--"):
-            yield word
+def _launched(config: pytest.Config) -> list[str]:
+    """Return the words of `chaospoint run`, if that started this process."""
+    plan = launched_with(os.environ)
+    if plan is None:
+        return []
+    here = config.invocation_params.dir
+    named = ["--plan", os.path.relpath(plan, here)] if plan else []
+    return ["chaospoint", "run", *named, "--"]
 
 
 def seed_options(config: pytest.Config) -> tuple[str, ...]:

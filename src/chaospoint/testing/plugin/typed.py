@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import deque
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from argparse import Action
     from pathlib import Path
 
-__all__ = ["json_path", "took_a_path"]
+__all__ = ["json_path", "settings_typed", "took_a_path"]
+
+_WHICH_TESTS = (
+    "collectonly deselect failedfirst file_or_dir ignore ignore_glob keepduplicates keyword"
+    " last_failed_no_failures lf markexpr maxfail newfirst pyargs stepwise stepwise_reset"
+    " stepwise_skip"
+)
+_HOW_IT_IS_TOLD = (
+    "cacheclear cacheshow code_highlight color debug disable_warnings durations durations_min"
+    " fold_skipped force_short_summary fulltrace help junitprefix markers no_header no_summary"
+    " pastebin reportchars setuponly setupplan setupshow show_fixtures_per_test showcapture"
+    " showfixtures showlocals tbstyle trace traceconfig usepdb usepdb_cls verbose version xfail_tb"
+    " xmlpath"
+)
+_WHICH_PROCESS = (
+    "dist distload loadscopereorder looponfail maxprocesses maxschedchunk maxworkerrestart"
+    " numprocesses px rsyncdir rsyncignore testrunuid tx"
+)
+_SAID_ANEW = "chaospoint_seed randomly_seed"
+_LEFT_OUT = frozenset(f"{_WHICH_TESTS} {_HOW_IT_IS_TOLD} {_WHICH_PROCESS} {_SAID_ANEW}".split())
+_LEFT_OUT_FAMILIES = ("chaos_cov", "chaos_explore", "cov")
 
 
 def json_path(config: pytest.Config, option: str, given: str | None) -> Path | None:
@@ -30,3 +53,61 @@ def took_a_path(config: pytest.Config, option: str, value: str) -> bool:
     """Whether an option that may stand alone took the path behind it for its value."""
     invoked = config.invocation_params
     return option in invoked.args and (invoked.dir / value).exists()
+
+
+def settings_typed(config: pytest.Config) -> Iterator[str]:
+    """Yield the typed options that decide how a test runs.
+
+    Those are left out that choose tests, say how a run is told, or spread it over processes, and
+    those that a command that repeats a test gives anew.
+    """
+    actions = _actions(config)
+    words = deque(map(str, config.invocation_params.args))
+    while words and (word := words.popleft()) != "--":
+        if word.startswith("--"):
+            name, equals, _ = word.partition("=")
+            action = actions.get(name)
+            value = [] if equals else _value(action, words)
+            if _decides(action):
+                yield from [word, *value]
+        elif word.startswith("-"):
+            yield from _short(word[1:], actions, words)
+
+
+def _short(letters: str, actions: dict[str, Action], words: deque[str]) -> Iterator[str]:
+    """Yield the settings among options of one letter, which may share a word: ``-xsW error``."""
+    while letters:
+        name, letters = f"-{letters[0]}", letters[1:]
+        action = actions.get(name)
+        if action is not None and action.nargs == 0:
+            if _decides(action):
+                yield name
+            continue
+        if _decides(action):
+            yield from [f"{name}{letters}"] if letters else [name, *_value(action, words)]
+        elif not letters:
+            _value(action, words)
+        return
+
+
+def _value(action: Action | None, words: deque[str]) -> list[str]:
+    """Take the value of an option off the words behind it, if it has one there."""
+    if action is None or action.nargs == 0 or not words:
+        return []
+    if action.nargs == "?" and words[0].startswith("-"):
+        return []
+    return [words.popleft()]
+
+
+def _decides(action: Action | None) -> bool:
+    if action is None:
+        return True
+    return action.dest not in _LEFT_OUT and not action.dest.startswith(_LEFT_OUT_FAMILIES)
+
+
+def _actions(config: pytest.Config) -> dict[str, Action]:
+    """Return what pytest's own parser knows of each option, by its name."""
+    parser: Any = config._parser
+    known = parser.optparser if hasattr(parser, "optparser") else parser._getparser()
+    actions: dict[str, Action] = known._option_string_actions
+    return actions
