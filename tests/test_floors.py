@@ -21,7 +21,7 @@ FLOORS = (
     "_draw _decide _effects _environ _host_error _injection _names _scope _unwrap",
     "_bell _lock _logger _notice _remark _terms _trampoline _where effects",
     "_clock _ending _fork _say _signature",
-    "_bug _tally",
+    "_bug _fits _tally",
     "_process",
     # What lives while something is armed, and the handle of it.
     "_aim _armed _epoch _keeper",

@@ -7,6 +7,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from chaospoint._aim import STATEMENTS, Kind, expressible, refusal, returned_function
+from chaospoint._fits import other_value
 from chaospoint._names import is_glob, matches, nearest
 from chaospoint.errors import UnknownPoint, UnsupportedFault
 
@@ -81,6 +82,11 @@ def check(
                 "label"
             )
         remarks += [text for point in placed for text in _unsigned(rule, point)] if asks else []
+        if asks and (label := other_value(rule, placed)):
+            remarks.append(
+                f"the label {label!r} is there, and never has the value that `where` of "
+                f"{rule.shown} asks for: correct the value, unless a block has it"
+            )
     return remarks
 
 

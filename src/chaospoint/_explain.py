@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from chaospoint._aim import refusal
 from chaospoint._check import unplaced, waiting
+from chaospoint._fits import other_value
 from chaospoint._inside import transparent
 from chaospoint._names import matches
 
@@ -186,6 +187,8 @@ def _obstacle(board: Board, rule: ArmedRule, names: Sequence[str], near: _Near) 
     lost = [unplaced(rule, board.point(name)) for name in names]
     if all(lost):
         return f"no decorated function here has {lost[0][0]!r}, which `where` asks for"
+    if label := other_value(rule, map(board.point, names)):
+        return f"the label {label!r} is there, and never has the value that `where` asks for"
     return ""
 
 

@@ -14,7 +14,7 @@ from typing import Any, cast
 from chaospoint._inside import inside
 from chaospoint._names import is_glob, matcher
 
-__all__ = ["Reads", "Test", "tester"]
+__all__ = ["Reads", "Test", "accepts", "tester"]
 
 Test = Callable[[Any], bool]
 """Whether a reach with these labels or arguments matches."""
@@ -43,6 +43,11 @@ def tester(where: Mapping[str, object], reads: Reads) -> Test | None:
         return True
 
     return test
+
+
+def accepts(wanted: object, found: object) -> bool:
+    """Whether a value is one that `where` asks for."""
+    return _check(wanted)(found)
 
 
 def _check(wanted: object) -> Callable[[object], bool]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from chaospoint._aim import STATEMENTS, expressible
 from chaospoint._board import Board
+from chaospoint._fits import fits, fits_at
 
 if TYPE_CHECKING:
     from chaospoint._epoch import ArmedRule
@@ -32,7 +33,7 @@ def preview(
             "points": [
                 _at(rule, board.point(name))
                 for name in sorted(board.names(rule.pattern))
-                if rule.covers(name)
+                if rule.covers(name) and fits(rule, board.point(name))
             ],
         }
         for written, rule in zip(plan, rules, strict=True)
@@ -40,8 +41,9 @@ def preview(
 
 
 def _at(rule: ArmedRule, point: Point) -> dict[str, object]:
-    live = {site.kind for site in point.core.sites if not site.gone}
+    sites = [one for one in point.core.sites if not one.gone and fits_at(rule, point, one)]
+    live = {site.kind for site in sites}
     kinds = sorted(live) or STATEMENTS
     everywhere = set.intersection(*({*expressible(rule, kind)} for kind in kinds))
     left_out = [fault.kind for nth, fault in enumerate(rule.terms.faults) if nth not in everywhere]
-    return {"name": point.name, "placements": list(point.placements), "left_out": left_out}
+    return {"name": point.name, "placements": [*map(str, sites)], "left_out": left_out}

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from chaospoint._board import Board
 from chaospoint._epoch import ArmedRule
 from chaospoint._explain import states
+from chaospoint._fits import fits
 from chaospoint._injection import Injection
 from chaospoint._point import Point
 from chaospoint.plan import unseeded
@@ -31,11 +32,11 @@ def instant(seconds: float) -> str:
 
 
 def state_of_point(point: Point, rules: Sequence[ArmedRule]) -> dict[str, object]:
-    """Return what a point is, where it is placed, and whether one of its rules can still act."""
+    """Return what a point is, where it is placed, and whether a rule can still act there."""
     return {
         "name": point.name,
         "description": point.description,
-        "armed": any(rule.state != "spent" for rule in rules),
+        "armed": any(rule.state != "spent" and fits(rule, point) for rule in rules),
         "placements": list(point.placements),
     }
 

@@ -8,6 +8,7 @@ from itertools import islice
 
 from chaospoint._epoch import ArmedRule
 from chaospoint._explain import gone_from
+from chaospoint._fits import fits
 from chaospoint._names import is_glob, matches, nearest
 from chaospoint._point import Point
 from chaospoint._registry import Registry
@@ -98,7 +99,7 @@ class Views:
         board = self._registry.board
         if is_glob(name) or not points:
             rules = [rule for rule in (*board.rules(), *board.ended()) if rule.pattern == name]
-            names = [point.name for point in points]
+            names = [one.name for one in points if not rules or any(fits(r, one) for r in rules)]
             return {"name": name, "points": names, "rules": self._rules(rules)}
         (point,) = points
         rules = [*board.rules(name), *gone_from(board, name)]
