@@ -13,7 +13,7 @@ from cli_kit import Cli, Spy, complaint, said, told
 from chaospoint._registry import Registry
 from chaospoint.cli import plans
 from chaospoint.control.messages import reply
-from chaospoint.plan import load_plan, seeds
+from chaospoint.plan import Rule, load_plan, seeds
 from chaospoint.stores.store import Store
 
 PLAN = """\
@@ -104,6 +104,10 @@ def test_the_seed_of_a_plan_comes_back_as_those_of_its_rules(
     assert all(seed and seed < 2**53 for seed in seeds(load_plan(file))), "as jq can read them"
     assert said(there("plan", "diff", str(file))) == ""
     assert said(there("plan", "diff", str(saved))) == ""
+    assert "seed" not in said(there("plan", "show"))
+    first, second = said(there("plan", "show", "--seeds")).splitlines()
+    assert [Rule.parse(first), Rule.parse(second)] == [*load_plan(saved).rules]
+    assert first.startswith("payment.charge=3*latency(200ms) [seed=")
     file.write_text(PLAN.replace("seed: 7", "seed: 8"))
     assert said(there("plan", "diff", str(file)), 1) != ""
 

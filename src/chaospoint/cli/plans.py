@@ -50,6 +50,9 @@ def validate(context: typer.Context, file: FileArgument, json: JsonOption = Fals
 @plan_app.command()
 def show(
     context: typer.Context,
+    seeds: Annotated[
+        bool, typer.Option("--seeds", help="With the seed of each rule, as --json has it.")
+    ] = False,
     url: UrlOption = None,
     store: StoreOption = None,
     json: JsonOption = False,
@@ -57,9 +60,8 @@ def show(
     """Print it; with --json as a plan file."""
     with session(context, url, store, json) as here:
         held = here.target.plan()
-        here.output.show(
-            held.document, *(Text(plain(one)) for one in _lines(held.document, seeded=True))
-        )
+        lines = _lines(held.document, seeded=seeds)
+        here.output.show(held.document, *(Text(plain(one)) for one in lines))
 
 
 @plan_app.command()

@@ -61,7 +61,7 @@ def arm(
 
     chaospoint arm payment.charge 'latency(200ms)'
 
-    chaospoint arm 'payment.charge=30%raise(TimeoutError)'
+    chaospoint arm 'payment.charge=30%raise(TimeoutError) [tenant=acme, expires_after=5m]'
 
     chaospoint arm payment.charge --latency 200ms --times 3 --expires-after 5m
     """
