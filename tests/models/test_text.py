@@ -147,6 +147,9 @@ TAILS: dict[str, dict[str, Any]] = {
     "[a=(), b=(x), c=[], d=[\"x\"], e=(1, (2))]": {
         "where": {"a": [], "b": ["x"], "c": [], "d": ["x"], "e": [1, "(2)"]},
     },
+    "[points=3, rules=x, calls=1, ttl=5m]": {
+        "where": {"points": 3, "rules": "x", "calls": 1, "ttl": "5m"},
+    },
     "[a={\"b\": [1]}]": {"where": {"a": {"b": [1]}}},
     "[where.times=3, where.where.x=1, \"every\"=2, \"a b\"=4]": {
         "where": {"times": 3, "where.x": 1, "every": 2, "a b": 4},

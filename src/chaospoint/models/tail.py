@@ -137,7 +137,7 @@ def _near(name: str) -> str:
     """Return the key that the name is likely to be a slip of, or nothing."""
     if len(name) > 20:
         return ""
-    return next(iter(get_close_matches(name.lower(), _KNOWN, n=1, cutoff=0.85)), "")
+    return next(iter(get_close_matches(name.lower(), (*_KEYS, "where"), n=1, cutoff=0.85)), "")
 
 
 def write_tail(rule: Rule, rate: float | None, *, with_seed: bool, with_values: bool) -> str:
