@@ -219,4 +219,7 @@ _has_gil: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)
 
 def counted(numbers: Iterator[int]) -> int:
     """Return how many numbers a `counter` has handed out, without taking one."""
-    return int(repr(numbers)[len("count(") : -1]) - 1
+    return int(repr(numbers)[_BEFORE:-1]) - 1
+
+
+_BEFORE = len("count(")
