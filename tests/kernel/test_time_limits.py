@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import gc
 import inspect
 import signal
 import sys
@@ -163,6 +164,7 @@ def hits(call: Callable[[], object], moment: int) -> tuple[bool, bool]:
                 signal.raise_signal(SIGNAL)
 
     before = sys.getprofile()
+    gc.disable()  # Python swallows what is raised in callbacks of the collector
     sys.setprofile(look)
     try:
         call()
@@ -170,6 +172,7 @@ def hits(call: Callable[[], object], moment: int) -> tuple[bool, bool]:
         return True, True
     finally:
         sys.setprofile(before)
+        gc.enable()
     return left <= 0, False
 
 
@@ -312,3 +315,45 @@ def test_what_an_observer_raises_itself_does_not(
     assert charge() == "paid"
     assert [type(bug) for bug in bugs] == [Limit]
     bugs.clear()
+
+
+# -- handlers that end it -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SYNC)
+def test_a_handler_may_disarm_in_the_middle_of_its_own_threads_wait(
+    registry: Registry, name: str
+) -> None:
+    call = place(registry.point("p"), name)
+    before = signal.signal(SIGNAL, lambda *_: registry.disarm())
+    try:
+        for fault in FAULTS.values():
+            handle = armed(registry, fault, after=False)
+            main = threading.get_ident()
+            thread = once_waiting(handle, lambda main=main: signal.pthread_kill(main, SIGNAL))
+            run(call)
+            thread.join(PATIENCE)
+            assert (handle.injections, handle.interrupted) == (1, 1)
+    finally:
+        signal.signal(SIGNAL, before)
+
+
+def test_at_no_moment_does_a_handler_that_disarms_wait_for_its_own_thread(
+    registry: Registry,
+) -> None:
+    @registry.point("p")
+    def charge() -> str:
+        return "paid"
+
+    before = signal.signal(SIGNAL, lambda *_: registry.disarm())
+    try:
+        for moment in range(1, 10_000):
+            handle = registry.install([rule("p", hangs(0.001))], source="test")
+            there, raised = hits(charge, moment)
+            assert not raised
+            handle.disarm()
+            if not there:
+                break
+        assert moment > 20
+    finally:
+        signal.signal(SIGNAL, before)

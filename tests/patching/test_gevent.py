@@ -151,6 +151,59 @@ print(work(5))
     assert said == ["True", "0", "8", "10"]
 
 
+@pytest.mark.parametrize("fault", ["latency='30s'", "hang=True", "faults=[dict(kind='pause')]"])
+def test_time_limits_of_gevent_come_out_of_the_call(fault: str) -> None:
+    said = run(
+        f"""
+class Late(Exception): pass
+for when in ("before", "after"):
+    with chaospoint.armed("p", {fault}, when=when, max_active=1) as armed:
+        try:
+            with gevent.Timeout(0.01, Late):
+                print("returned", work(4))
+        except Late:
+            print("late", armed.interrupted)
+        job = gevent.spawn(work, 4)
+        armed.wait_for(injections=2, timeout=10)
+        job.kill(exception=ValueError, timeout=10)
+        print(type(job.exception).__name__, armed.interrupted, armed.overflow)
+""".replace("spawn(work, 4)", "spawn(quiet)").replace(
+            "class Late",
+            "sys.stderr = open('/dev/null', 'w')\ndef quiet(): return work(4)\nclass Late",
+        )
+    )
+    assert said == ["late", "0", "ValueError", "0", "0"] * 2
+
+
+def test_patches_that_come_after_chaospoint() -> None:
+    """As where `chaospoint run` loads it before the program; waits let other greenlets run."""
+    said = python(
+        """
+import chaospoint
+chaospoint.point("p").hit()
+from gevent import monkey
+monkey.patch_all()
+import gevent, time
+turns = 0
+def count():
+    global turns
+    while not done:
+        turns += 1
+        gevent.sleep(0.001)
+done = False
+counting = gevent.spawn(count)
+with chaospoint.armed("p", latency="50ms"):
+    chaospoint.point("p").hit()
+done = True
+counting.join(timeout=10)
+print(turns > 3)
+""",
+        "-W",
+        "ignore",
+    )
+    assert said.stdout.split() == ["True"]
+
+
 def test_this_runs_the_real_thing() -> None:
     """Patched before chaospoint is imported, as gevent asks for."""
     said = run("print(monkey.is_module_patched('threading'), sys.version_info[:2])")
