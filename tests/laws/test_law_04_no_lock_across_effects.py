@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import statistics
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -140,14 +141,22 @@ def test_law_04_no_lock_is_held_while_a_class_is_looked_up_or_built(
 
 
 class _Wakes:
-    """Times how long sleepers take to come back once they are woken."""
+    """Times how long sleepers take to come back once woken; beside them, some of Python's own."""
 
     def __init__(self, call: Callable[[], Any], registry: Registry, keys: dict[str, Any]) -> None:
         self.call = call
         self.arm = lambda: arm("bank.charge", **keys, registry=registry)
         self.seconds: list[float] = []
+        self.plain: list[float] = []
 
     def in_a_thread(self, pool: Threads) -> None:
+        waits, woken = threading.Event(), threading.Event()
+        plain = pool.submit(lambda: (waits.set(), woken.wait(PATIENCE), time.monotonic())[2])
+        assert waits.wait(PATIENCE)
+        before = time.monotonic()
+        woken.set()
+        self.plain.append(plain.result(PATIENCE) - before)
+
         handle = self.arm()
         sleeper: Future[float] = pool.submit(lambda: (finish(self.call()), time.monotonic())[1])
         handle.wait_for(timeout=PATIENCE)
@@ -157,6 +166,14 @@ class _Wakes:
         assert handle.interrupted == 1
 
     async def in_a_task(self) -> None:
+        woken = asyncio.Event()
+        plain = asyncio.ensure_future(woken.wait())
+        await tick()
+        before = time.monotonic()
+        woken.set()
+        await plain
+        self.plain.append(time.monotonic() - before)
+
         handle = self.arm()
         sleeper = asyncio.ensure_future(afinish(self.call()))
         await handle.await_for(timeout=PATIENCE)
@@ -173,7 +190,10 @@ class _Wakes:
 def test_law_04_disarming_wakes_at_once(
     name: str, keys: dict[str, Any], registry: Registry, pool: Threads
 ) -> None:
-    """A latency of 30 s and a hang end within 10 ms of disarming: the median of 20."""
+    """A latency of 30 s and a hang end within 10 ms of disarming: the median of 20.
+
+    Where the machine does other things, too, what it takes Python's own waits is allowed thrice.
+    """
     wakes = _Wakes(place(registry.point("bank.charge"), name), registry, keys)
 
     async def twenty() -> None:
@@ -186,7 +206,7 @@ def test_law_04_disarming_wakes_at_once(
         for _ in range(20):
             wakes.in_a_thread(pool)
     assert len(wakes.seconds) == 20
-    assert statistics.median(wakes.seconds) < 0.010
+    assert statistics.median(wakes.seconds) < 0.010 + 3 * statistics.median(wakes.plain)
 
 
 @pytest.mark.parametrize("keys", ENDLESS, ids=str)

@@ -21,7 +21,7 @@ import httpx
 import pytest
 
 PROGRAMS = Path(__file__).parents[1] / "programs"
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 
 
 def free_port() -> int:
