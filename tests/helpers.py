@@ -16,11 +16,20 @@ from threading import Thread
 from types import CodeType, FunctionType
 from typing import Any
 
+import pytest
+
 from chaospoint import Armed, Injection, Point, Registry
 from chaospoint._terms import Terms
 
 PATIENCE = 30.0
 """Seconds after which a test gives up on what has to happen, also on a busy machine."""
+
+
+def some_or_all(name: str, some: int, all_: int) -> pytest.MarkDecorator:
+    """Run a test with some of its cases, which always run, and with all, which run in CI."""
+    every = pytest.param(all_, marks=pytest.mark.ci)
+    return pytest.mark.parametrize(name, [some, every], ids=["some", "all"])
+
 
 SOURCE = Path(__file__).parents[1] / "src"
 

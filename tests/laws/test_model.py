@@ -10,7 +10,7 @@ from itertools import count, product
 from typing import Any
 
 import pytest
-from helpers import Standing, Witness, finish, place, tick
+from helpers import Standing, Witness, finish, place, some_or_all, tick
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from plain_model import MANY, Line, PlainRegistry, PlainRule, Refused
@@ -21,8 +21,6 @@ from chaospoint.errors import ChaosError
 from chaospoint.faults import Off
 from chaospoint.plan import compile_plan, unseeded
 from chaospoint.testing import FakeClock
-
-HISTORIES = 2_500
 
 POINTS = ("pay.a", "pay.b", "ship.a")
 PATTERNS = (*POINTS, "pay.*", "*.a", "*")
@@ -291,13 +289,16 @@ def _histories(draw: st.DrawFn) -> list[Step]:
 
 
 @pytest.mark.filterwarnings("ignore::chaospoint.errors.ChaosWarning")
-def test_the_registry_does_as_the_plain_model_does(caplog: pytest.LogCaptureFixture) -> None:
+@some_or_all("histories", 500, 2_500)
+def test_the_registry_does_as_the_plain_model_does(
+    histories: int, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.ERROR, logger="chaospoint")
     steps: list[int] = []
     seen: set[object] = set()
 
     @settings(
-        max_examples=HISTORIES,
+        max_examples=histories,
         derandomize=True,
         database=None,
         deadline=None,
@@ -317,6 +318,6 @@ def test_the_registry_does_as_the_plain_model_does(caplog: pytest.LogCaptureFixt
         steps.append(len(history))
 
     compare()
-    assert len(steps) >= HISTORIES
-    assert sum(steps) >= 10 * HISTORIES
+    assert len(steps) >= histories
+    assert sum(steps) >= 10 * histories
     assert seen >= WORTH_SEEING

@@ -6,18 +6,16 @@ import re
 from collections import Counter
 from typing import Any
 
+from helpers import some_or_all
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chaospoint.errors import ChaosError
 from chaospoint.plan import Plan, Rule, compile_plan, parse_plan
 
-EXAMPLES = 5_000
-
 fuzz = settings(
     derandomize=True,
     deadline=None,
-    max_examples=EXAMPLES,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
@@ -83,10 +81,11 @@ texts = st.one_of(
 )
 
 
-def test_no_text_gets_anything_but_rules_or_a_chaos_error() -> None:
+@some_or_all("examples", 1_000, 5_000)
+def test_no_text_gets_anything_but_rules_or_a_chaos_error(examples: int) -> None:
     seen: Counter[str] = Counter()
 
-    @fuzz
+    @settings(fuzz, max_examples=examples)
     @given(texts)
     def run(text: str) -> None:
         seen[outcome(Plan.parse, text)] += 1
@@ -94,8 +93,8 @@ def test_no_text_gets_anything_but_rules_or_a_chaos_error() -> None:
         outcome(parse_plan, [{"point": "a", "rule": text}])
 
     run()
-    assert seen.total() >= EXAMPLES
-    assert min(seen["refused"], seen["compiled"]) > EXAMPLES / 20, seen
+    assert seen.total() >= examples
+    assert min(seen["refused"], seen["compiled"]) > examples / 20, seen
 
 
 NUMBERS = [0, 1, -1, 0.5, 3, 2**62, 2**70, 10**400, 10**700, -0.0, 1e-320, 1e300, 1e8]
@@ -152,14 +151,15 @@ plans = st.one_of(
 )
 
 
-def test_no_data_gets_anything_but_a_plan_or_a_chaos_error() -> None:
+@some_or_all("examples", 1_000, 5_000)
+def test_no_data_gets_anything_but_a_plan_or_a_chaos_error(examples: int) -> None:
     seen: Counter[str] = Counter()
 
-    @fuzz
+    @settings(fuzz, max_examples=examples)
     @given(plans)
     def run(data: Any) -> None:
         seen[outcome(parse_plan, data)] += 1
 
     run()
-    assert seen.total() >= EXAMPLES
-    assert min(seen["refused"], seen["compiled"]) > EXAMPLES / 20, seen
+    assert seen.total() >= examples
+    assert min(seen["refused"], seen["compiled"]) > examples / 20, seen

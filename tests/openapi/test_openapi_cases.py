@@ -53,6 +53,7 @@ def unexplained(details: list[str]) -> list[str]:
     return [one for one in details if not any(re.search(why, one) for why in BEYOND_A_SCHEMA)]
 
 
+@pytest.mark.ci
 def test_the_document_says_the_truth(registry: Registry) -> None:
     """At least 2000 cases, and the two that matter most are neither all refused nor all taken."""
     more = {"putRule": 120, "putPlan": 80}

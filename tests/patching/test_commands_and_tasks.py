@@ -226,7 +226,11 @@ def test_fixtures_and_tests_are_decorated(tmp_path: Path, keys: str | None) -> N
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "--showlocals", "-p", "no:cacheprovider", suite],
         cwd=tmp_path,
-        env={"PYTHONPATH": str(SOURCE), "PATH": ""},
+        env={
+            "PYTHONPATH": str(SOURCE),
+            "PATH": "",
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        },
         capture_output=True,
         text=True,
         timeout=60,

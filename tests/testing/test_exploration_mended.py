@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -352,7 +353,8 @@ def test_what_swallows_its_end_for_ever_is_ended_with_its_process(tmp_path: Path
         timeout=60,
     )
     assert done.returncode == 3, done.stdout + done.stderr
-    assert "case bank#1 raise(InjectedFault) did not come back within 0.1 s" in done.stderr
+    said = r"case bank#1 raise\(InjectedFault\) did not come back within 0\.\d+ s, and swallowed"
+    assert re.search(said, done.stderr), done.stderr
     assert "in test_never_ends" in done.stderr
 
 

@@ -9,6 +9,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from _pytest.pytester import LineMatcher
+from refusals import refused
 
 from chaospoint.errors import ChaosError
 from chaospoint.testing import Exploration
@@ -67,7 +69,7 @@ def run(project: pytest.Pytester, *options: str) -> tuple[pytest.RunResult, dict
     [
         (),
         pytest.param(("-n2",), marks=pytest.mark.once),
-        pytest.param(("-n2", "--dist=each"), marks=pytest.mark.once),
+        pytest.param(("-n2", "--dist=each"), marks=[pytest.mark.once, pytest.mark.ci]),
     ],
 )
 def test_all_that_reads_reports_sees_the_test_and_the_case(
@@ -157,27 +159,24 @@ def test_the_command_repeats_how_pytest_was_started(project: pytest.Pytester) ->
     ) in finding["repeat"]
 
 
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        (["=Pay.*"], "--chaos-explore Pay.*: that is no name*; write 'pay.[*]'*"),
-        (["-latency=fast"], "--chaos-explore-latency=fast: not a duration; write *; or 'none'"),
-        (["-limit=soon"], "--chaos-explore-limit=soon: not a duration; write *"),
-        (["-limit=0"], "--chaos-explore-limit=0: write a duration above 0"),
-        (["-exception=Foo"], "--chaos-explore-exception=Foo: *"),
-        (["-exception=KeyboardInterrupt"], "*=KeyboardInterrupt: that is no Exception*"),
-        (["-exception=asyncio.CancelledError"], "*=asyncio.CancelledError: that is no Exception*"),
-        (["-json="], "--chaos-explore-json=: write the path of a file*"),
-        (["-json=."], "--chaos-explore-json=.: write the path of a file*"),
-    ],
-)
-def test_a_refusal_names_the_option_that_was_wrong(
-    project: pytest.Pytester, options: list[str], said: str
-) -> None:
-    given = [f"--chaos-explore{option}" for option in options]
-    result = project.runpytest_subprocess("--chaos-explore", *given, timeout=60)
-    result.stderr.fnmatch_lines([f"ERROR: {said}"])
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
+REFUSED = {
+    "=Pay.*": "--chaos-explore Pay.*: that is no name*; write 'pay.[*]'*",
+    "-latency=fast": "--chaos-explore-latency=fast: not a duration; write *; or 'none'",
+    "-limit=soon": "--chaos-explore-limit=soon: not a duration; write *",
+    "-limit=0": "--chaos-explore-limit=0: write a duration above 0",
+    "-exception=Foo": "--chaos-explore-exception=Foo: *",
+    "-exception=KeyboardInterrupt": "*=KeyboardInterrupt: that is no Exception*",
+    "-exception=asyncio.CancelledError": "*=asyncio.CancelledError: that is no Exception*",
+    "-json=": "--chaos-explore-json=: write the path of a file*",
+    "-json=.": "--chaos-explore-json=.: write the path of a file*",
+}
+
+
+def test_a_refusal_names_the_option_that_was_wrong(project: pytest.Pytester) -> None:
+    runs = [["--chaos-explore", f"--chaos-explore{option}"] for option in REFUSED]
+    for expected, (status, lines) in zip(REFUSED.values(), refused(project, *runs), strict=True):
+        LineMatcher(lines).fnmatch_lines([f"ERROR: {expected}"])
+        assert status == pytest.ExitCode.USAGE_ERROR
 
 
 def result(case: str, outcome: Any = "handled", **keys: Any) -> Result:

@@ -28,6 +28,9 @@ WAYS = {
     "two processes, shuffled": ("-n", "2", "--randomly-seed=12"),
 }
 
+LEFT_TO_CI = ("two processes", "shuffled")
+"""The other two ways have all that these have."""
+
 
 class Report(NamedTuple):
     """How one inner test came out, and how it was to."""
@@ -108,7 +111,10 @@ def check(reports: dict[str, Report]) -> None:
     assert not silent, "\n".join(silent)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "way",
+    [pytest.param(way, marks=[pytest.mark.ci] * (way in LEFT_TO_CI)) for way in WAYS],
+)
 def test_exactly_what_caused_it_fails(inner: Inner, way: str) -> None:
     suites = ("rules", "leaks", "waits", "bugs", "kinds")
     for suite in suites:

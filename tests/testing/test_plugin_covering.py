@@ -6,6 +6,8 @@ import json
 import re
 
 import pytest
+from _pytest.pytester import LineMatcher
+from refusals import refused
 
 pytest_plugins = "pytester"
 
@@ -157,30 +159,28 @@ def test_only_points_of_the_glob_are_shown(suite: pytest.Pytester) -> None:
     result.stdout.no_fnmatch_line("stock.take*")
 
 
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        (["--chaos-cov-fail-under=101"], "*'101' is no percentage: write a number from 0 to 100*"),
-        (["--chaos-cov-fail-under=-1"], "*'-1' is no percentage*"),
-        (["--chaos-cov-fail-under=nan"], "*'nan' is no percentage*"),
-        (["--chaos-cov-fail-under=most"], "*'most' is no percentage*"),
-        (["--chaos-cov", "test_app.py"], "*put the option behind the paths*"),
-        (
-            ["--chaos-cov-json=no/such/c.json"],
-            "*c.json: there is no directory *such: make it first*",
-        ),
-        (["--chaos-cov-json=app.py/c.json"], "*--chaos-cov-json=app.py/c.json: there is no *"),
-        (["--chaos-cov-json="], "*--chaos-cov-json=: write the path of a file*"),
-        (["--chaos-cov-json=."], "*--chaos-cov-json=.: write the path of a file*"),
-        (["--chaos-cov=Pay.*"], "*uppercase letters are not allowed; write 'pay.[*]'*"),
-    ],
-)
-def test_a_wrong_option_is_refused_with_the_cure(
-    suite: pytest.Pytester, options: list[str], said: str
-) -> None:
-    result = run(suite, *options)
-    result.stderr.fnmatch_lines([said])
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
+REFUSED: list[tuple[list[str], str]] = [
+    (["--chaos-cov-fail-under=101"], "*'101' is no percentage: write a number from 0 to 100*"),
+    (["--chaos-cov-fail-under=-1"], "*'-1' is no percentage*"),
+    (["--chaos-cov-fail-under=nan"], "*'nan' is no percentage*"),
+    (["--chaos-cov-fail-under=most"], "*'most' is no percentage*"),
+    (["--chaos-cov", "test_app.py"], "*put the option behind the paths*"),
+    (
+        ["--chaos-cov-json=no/such/c.json"],
+        "*c.json: there is no directory *such: make it first*",
+    ),
+    (["--chaos-cov-json=app.py/c.json"], "*--chaos-cov-json=app.py/c.json: there is no *"),
+    (["--chaos-cov-json="], "*--chaos-cov-json=: write the path of a file*"),
+    (["--chaos-cov-json=."], "*--chaos-cov-json=.: write the path of a file*"),
+    (["--chaos-cov=Pay.*"], "*uppercase letters are not allowed; write 'pay.[*]'*"),
+]
+
+
+def test_a_wrong_option_is_refused_with_the_cure(suite: pytest.Pytester) -> None:
+    runs = [options for options, _ in REFUSED]
+    for (_, said), (status, lines) in zip(REFUSED, refused(suite, *runs), strict=True):
+        LineMatcher(lines).fnmatch_lines([said])
+        assert status == pytest.ExitCode.USAGE_ERROR
 
 
 def test_without_rich_the_run_does_not_begin(suite: pytest.Pytester) -> None:
