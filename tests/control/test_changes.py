@@ -471,14 +471,17 @@ def test_guesses_that_are_held_back_keep_no_connection_with_a_token_waiting(node
         connection.request("GET", "/v1/status", headers={"authorization": f"Bearer {token}"})
         return connection
 
+    def seconds() -> float:
+        began = time.monotonic()
+        assert ask("right").getresponse().status == 200
+        return time.monotonic() - began
+
     try:
+        plain = seconds()
         for nth in range(40):
             ask(f"wrong{nth}")
-        with_token = ask("right")
-        began = time.monotonic()
-        assert with_token.getresponse().status == 200
-        assert time.monotonic() - began < 1.5, "others are held back for up to two seconds"
-        assert guessing[0].getresponse().status == 401, "it was held back, and not forgotten"
+        assert seconds() < 1.5 + 5 * plain, "others are held back for up to two seconds"
+        assert guessing[1].getresponse().status == 401, "it was held back, and not forgotten"
     finally:
         for connection in guessing:
             connection.close()

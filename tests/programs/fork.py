@@ -19,6 +19,7 @@ port, plan = int(sys.argv[1]), sys.argv[2]
 settings = config.Settings(enabled=True, admin=f"127.0.0.1:{port}")
 registry = default_registry()
 pause = threading.Event()
+plain = 0.0  # seconds that a fork and the end of the child take before anything is started
 
 
 @registry.point("payment.charge")
@@ -63,7 +64,7 @@ def wait_for(text: str) -> None:
 
 
 def child(seed: int, began: float) -> None:
-    assert time.monotonic() - began < 0.5, "a fork is quick"
+    assert time.monotonic() - began < 0.5 + 5 * plain, "a fork is quick"
     assert ours() == ["chaospoint-poller"], ours()
     assert listening() == 0, "the inherited socket is closed"
     try:
@@ -94,6 +95,10 @@ def fork(run: Any, *args: Any) -> int:
 
 
 def main() -> None:
+    global plain
+    began = time.monotonic()
+    assert os.waitpid(fork(lambda: None), 0)[1] == 0
+    plain = time.monotonic() - began
     config.start(settings.model_copy(update={"config": Path(plan)}))
     assert status()["pid"] == os.getpid()
     assert listening() == 1

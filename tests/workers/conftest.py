@@ -68,7 +68,7 @@ class Service:
         self.store = f"file://{directory}/store"
         self.log = directory / "log"
         self._admin = httpx.Client(
-            base_url=f"http://127.0.0.1:{self.admin_port}", timeout=10, trust_env=False
+            base_url=f"http://127.0.0.1:{self.admin_port}", timeout=START_SECONDS, trust_env=False
         )
         clean = {name: value for name, value in os.environ.items() if "CHAOSPOINT" not in name}
         with self.log.open("wb") as log:
@@ -110,7 +110,9 @@ class Service:
         """Send requests, many at once, each on a connection of its own."""
 
         def one(_: int) -> Any:
-            with closing(HTTPConnection("127.0.0.1", self._port, timeout=10)) as connection:
+            with closing(
+                HTTPConnection("127.0.0.1", self._port, timeout=START_SECONDS)
+            ) as connection:
                 connection.request("GET", "/")
                 return json.load(connection.getresponse())
 

@@ -58,6 +58,13 @@ class Family:
     def status_pid(self) -> int:
         return int(self.service.ask("GET", "/v1/status")["pid"])
 
+    def slack(self) -> float:
+        """Return what to add to a limit in seconds: many times what plain reads take here."""
+        began = time.monotonic()
+        for _ in range(5):
+            self.workers()
+        return 5 * (time.monotonic() - began)
+
 
 @pytest.mark.parametrize("how", ["fork", "spawn"])
 def test_children_are_workers_and_one_write_reaches_all(how: str, serve: Serve) -> None:
@@ -108,13 +115,14 @@ def test_the_parent_leaves_the_port_to_its_children_and_takes_it_back(serve: Ser
 
     holder = family.status_pid()
     (other,) = set(family.children) - {holder}
+    slack = family.slack()
     family.tell(signal.SIGTERM, holder)
-    family.service.until(lambda: family.status_pid() == other, 4.0)
+    family.service.until(lambda: family.status_pid() == other, 4.0 + slack)
 
     family.tell(signal.SIGKILL, other)
     ended = time.monotonic()
-    family.service.until(lambda: family.status_pid() == family.parent, 4.0)
-    assert time.monotonic() - ended < 2.0 + 1.0
+    family.service.until(lambda: family.status_pid() == family.parent)
+    assert time.monotonic() - ended < 3.0 + slack
     assert [one["pid"] for one in family.workers()] == [family.parent]
     assert family.say(family.parent) == {"timed out"}
 
@@ -125,11 +133,14 @@ def test_a_killed_child_is_gone_at_once(serve: Serve) -> None:
         family.status_pid()
     )
     (victim,) = set(family.children) - {holder}
+    slack = family.slack()
     family.tell(signal.SIGKILL, victim)
-    family.service.until(lambda: victim not in {one["pid"] for one in family.workers()}, 2.0)
+    family.service.until(
+        lambda: victim not in {one["pid"] for one in family.workers()}, 2.0 + slack
+    )
     began = time.monotonic()
     done = family.service.ask("PUT", CHARGE, FAULT)
-    assert time.monotonic() - began < 1.5, "nobody waits for the dead"
+    assert time.monotonic() - began < 1.5 + slack, "nobody waits for the dead"
     assert (done["workers"], done["acknowledged"]) == (2, 2)
 
 
@@ -160,7 +171,9 @@ def test_a_child_that_calls_stop_leaves_the_store_and_its_rules(serve: Serve) ->
     assert family.lines()[-1]["said"] == "paid"
     assert "chaospoint-store" not in family.lines()[-1]["threads"]
     assert "chaospoint-admin" not in family.lines()[-1]["threads"]
-    family.service.until(lambda: leaves not in {one["pid"] for one in family.workers()}, 2.0)
+    family.service.until(
+        lambda: leaves not in {one["pid"] for one in family.workers()}, 2.0 + family.slack()
+    )
     done = family.service.ask("PUT", CHARGE, {"latency": 0})
     assert done["acknowledged"] == done["workers"] == 2
     store = Path(family.service.store.removeprefix("file://"))
@@ -170,7 +183,7 @@ def test_a_child_that_calls_stop_leaves_the_store_and_its_rules(serve: Serve) ->
 @pytest.mark.parametrize("how", ["daemon", "late-daemon"])
 def test_a_daemon_that_closed_all_its_files_goes_on_as_a_worker(how: str, serve: Serve) -> None:
     service = serve("family", how, "1")
-    service.process.wait(20)
+    service.process.wait(60)
     service.process.poll = lambda: None  # type: ignore[method-assign] - it has left its parent
     log = service.log
 
@@ -181,7 +194,7 @@ def test_a_daemon_that_closed_all_its_files_goes_on_as_a_worker(how: str, serve:
     (own,) = service.until(told)
     pid = own["pid"]
     try:
-        service.until(lambda: service.ask("GET", "/v1/status")["pid"] == pid, 10.0)
+        service.until(lambda: service.ask("GET", "/v1/status")["pid"] == pid)
         done = service.until(lambda: service.ask("PUT", CHARGE, FAULT))
         assert done["acknowledged"] == done["workers"] == 1
         os.kill(pid, signal.SIGUSR1)

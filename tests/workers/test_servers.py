@@ -45,7 +45,9 @@ def _is_one_service(service: Service, requests: int) -> None:
     """What is written once is seen by every request, and the port outlives who holds it."""
     serving = service.until(lambda: workers_of(service))
 
+    began = time.monotonic()
     written = service.ask("PUT", "/v1/points/payment.charge", FAULT)
+    plain = time.monotonic() - began
     assert written["acknowledged"] == written["workers"] >= 4
     assert said(service.requests()) == {"timed out": requests}
 
@@ -60,7 +62,7 @@ def _is_one_service(service: Service, requests: int) -> None:
     os.kill(holder, signal.SIGKILL)
     killed = time.monotonic()
     written = service.until(lambda: service.ask("PUT", "/v1/points/payment.charge", FAULT))
-    assert time.monotonic() - killed < 2.0, written
+    assert time.monotonic() - killed < 2.0 + 5 * plain, written
     assert "missing" not in written
     service.until(lambda: workers_of(service) - {holder})  # the server has replaced it
     answers = service.requests()
