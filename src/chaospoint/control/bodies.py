@@ -17,7 +17,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json
 
 from chaospoint.models.durations import Lifetime
 from chaospoint.models.exception_choice import CHOICE_SCHEMA
-from chaospoint.models.exception_spec import NAME_SCHEMA
+from chaospoint.models.exception_spec import CAUSE_SCHEMA, EXCEPTION_SCHEMA, NAME_SCHEMA
 from chaospoint.models.kinds import kinds, verbs
 from chaospoint.models.model import Model
 from chaospoint.plan import Plan, Rule
@@ -122,15 +122,14 @@ def body_schemas() -> dict[str, Schema]:
         "Duration": models["Latency"]["properties"]["seconds"],
         "Exception": CHOICE_SCHEMA,
         "ExceptionName": NAME_SCHEMA,
+        "Cause": CAUSE_SCHEMA,
     }
     shared = {name: _shared(schema, named) for name, schema in told.items()}
+    inner = {name: named[name] for name in ("ExceptionName", "Cause")}
+    whole = {"Exception": CHOICE_SCHEMA, "Cause": EXCEPTION_SCHEMA}
     anything = {"description": "Whatever it is, the request is carried out."}
-    return {
-        **named,
-        **shared,
-        ANYTHING: anything,
-        "Exception": _shared(CHOICE_SCHEMA, {"ExceptionName": NAME_SCHEMA}),
-    }
+    again = {name: _shared(schema, inner) for name, schema in whole.items()}
+    return {**named, **shared, ANYTHING: anything, **again}
 
 
 def _name(kind: str) -> str:

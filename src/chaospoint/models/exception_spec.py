@@ -26,7 +26,7 @@ from chaospoint.models.plain_data import CODE_ONLY, check_plain, check_written, 
 from chaospoint.models.refusal import Refusal, check_keys, describe, show
 from chaospoint.models.signatures import awaits, needs_arguments, takes_arguments
 
-__all__ = ["EXCEPTION_SCHEMA", "NAME_SCHEMA", "ExceptionSpec"]
+__all__ = ["CAUSE_SCHEMA", "EXCEPTION_SCHEMA", "NAME_SCHEMA", "ExceptionSpec"]
 
 _REFUSED = (StopIteration, StopAsyncIteration, GeneratorExit)
 _KEYS: Final = ("type", "args", "kwargs", "cause")
@@ -49,6 +49,9 @@ NAME_SCHEMA: Final[dict[str, Any]] = {
 }
 """How data names an exception, as JSON schema."""
 
+CAUSE_SCHEMA: Final[dict[str, Any]] = {"description": "what `__cause__` is to be"}
+"""Stands for an exception within another: `EXCEPTION_SCHEMA`, where schemas can have names."""
+
 EXCEPTION_SCHEMA: Final[dict[str, Any]] = {
     "anyOf": [
         NAME_SCHEMA,
@@ -58,7 +61,7 @@ EXCEPTION_SCHEMA: Final[dict[str, Any]] = {
                 "type": NAME_SCHEMA,
                 "args": {"type": "array"},
                 "kwargs": {"type": "object"},
-                "cause": {"anyOf": [NAME_SCHEMA, {"type": "object", "required": ["type"]}]},
+                "cause": CAUSE_SCHEMA,
             },
             "additionalProperties": False,
         },
