@@ -9,6 +9,7 @@ there is none, for what the name holds.
 from __future__ import annotations
 
 import sys
+import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +26,7 @@ _LAYERS = 100
 _dictionary_of_class = type.__dict__["__dict__"].__get__
 _line_of_class = type.__dict__["__mro__"].__get__
 _flags_of_class = type.__dict__["__flags__"].__get__
+_LAZY: type | None = getattr(types, "LazyImportType", None)  # since 3.15
 _IMMUTABLE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE
 
 
@@ -104,10 +106,11 @@ def dictionary(found: object) -> dict[str, object]:
 def _held(owner: object, name: str) -> object:
     """Return what the owner has under the name, `_MISSING`, or why only a base class has it."""
     if not issubclass(type(owner), type):
-        return dictionary(owner).get(name, _MISSING)
+        held = dictionary(owner).get(name, _MISSING)
+        return _MISSING if type(held) is _LAZY else held  # to look at it would import it
     for base in _line_of_class(owner):
         if name in _dictionary_of_class(base):
-            held: object = _dictionary_of_class(base)[name]
+            held = _dictionary_of_class(base)[name]
             # What a type in C has can only be replaced in a class that inherits it; what `object`
             # has behaves differently in a class that overrides it.
             if base is owner or (_is_immutable(base) and base is not object):
@@ -219,7 +222,7 @@ def _nothing(owner: object, called: str, name: str, rest: str = "") -> Refused:
     names = [one for one, thing in held.items() if _is_callable(thing)]
     near = close_to(name, names)
     is_class = issubclass(type(owner), type)
-    if not is_class and "__getattr__" in held and not near:
+    if type(held.get(name)) is _LAZY or (not is_class and "__getattr__" in held and not near):
         return Refused(_on_demand(called, name, rest), missing=True, on_demand=True)
     what = "class" if is_class else "module"
     near = near or "no name there is near it"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -311,6 +310,20 @@ def test_a_name_that_a_module_makes_on_demand_is_placed_when_it_is_there(
     assert fails(pool.submit)
 
 
+@pytest.mark.skipif(sys.version_info < (3, 15), reason="`lazy import` is new in 3.15")
+def test_a_name_that_is_imported_lazily_is_not_imported_for_its_point(
+    modules: Modules, placements: Placements, registry: Registry
+) -> None:
+    inner = modules.write(POOL)
+    shop = modules.load(f"lazy from {inner} import Pool")
+    placements.put({f"{shop.__name__}:Pool.submit": "it"})
+    assert inner not in sys.modules
+    pool = shop.Pool()
+    placements.look()
+    arm("it", exception=Boom, registry=registry)
+    assert fails(pool.submit)
+
+
 @pytest.mark.parametrize("ends", [False, True], ids=["goes on", "ends"])
 def test_a_name_that_a_module_never_makes_is_said(
     ends: bool,
@@ -329,22 +342,27 @@ def test_a_name_that_a_module_never_makes_is_said(
     assert "has no 'Pool' so far, and may make it on demand: name the module" in said
 
 
-def test_the_advice_for_a_lazy_name_of_the_standard_library_works(
-    placements: Placements, registry: Registry, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The command that the message shows prints the module, and that can be placed."""
-    monkeypatch.delitem(vars(concurrent.futures), "ThreadPoolExecutor", raising=False)
-    from chaospoint.targets import Refused, find
-
-    found = find(concurrent.futures, "concurrent.futures", "ThreadPoolExecutor.submit")
-    assert isinstance(found, Refused)
-    command = found.reason.split("`")[1]
-    assert command.startswith("python -c '")
-    program = command.removeprefix("python -c '").removesuffix("'")
+def python(program: str) -> str:
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
     )
-    name = f"{done.stdout.strip()}:ThreadPoolExecutor.submit"
+    return done.stdout.strip()
+
+
+def test_the_advice_for_a_lazy_name_of_the_standard_library_works(
+    placements: Placements, registry: Registry
+) -> None:
+    """The command that the message shows prints the module, and that can be placed."""
+    reason = python(
+        "import concurrent.futures; from chaospoint.targets import find; "
+        "found = find(concurrent.futures, 'concurrent.futures', 'ThreadPoolExecutor.submit'); "
+        "print(found.on_demand, found.reason)"
+    )
+    assert reason.startswith("True module 'concurrent.futures' has no 'ThreadPoolExecutor' so far")
+    command = reason.split("`")[1]
+    assert command.startswith("python -c '")
+    program = command.removeprefix("python -c '").removesuffix("'")
+    name = f"{python(program)}:ThreadPoolExecutor.submit"
     from concurrent.futures.thread import ThreadPoolExecutor
 
     placements.put({name: "it"})
