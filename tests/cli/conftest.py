@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from chaospoint.control.server import AdminServer
 from chaospoint.settings import Settings
 from chaospoint.stores import open_store
 from chaospoint.stores.store import Store, Worker
+
+SEPARATE = {"mix_stderr": False} if "mix_stderr" in signature(CliRunner).parameters else {}
+RUNNER = CliRunner(**SEPARATE)  # click before 8.2 puts both outputs into one unless told otherwise
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +38,7 @@ def cli() -> Cli:
     """Call the command line in this process."""
 
     def call(*arguments: str, **environment: str) -> Any:
-        done = CliRunner().invoke(app, arguments, env=environment, prog_name="chaospoint")
+        done = RUNNER.invoke(app, arguments, env=environment, prog_name="chaospoint")
         assert "Traceback" not in done.output
         return done
 

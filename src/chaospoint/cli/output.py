@@ -49,4 +49,8 @@ class Output:
     def say(self, message: str) -> None:
         """Print a message to stderr; its lines stay lines."""
         first, *others = message.splitlines() or [""]
-        print("\n".join([f"chaospoint: {plain(first)}", *map(plain, others)]), file=sys.stderr)
+        print(
+            "\n".join([f"chaospoint: {plain(first)}", *map(plain, others)]),
+            file=sys.stderr,
+            flush=True,
+        )

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Final
 
+import pydantic.root_model  # noqa: F401 - before 2.13 pydantic imports it with the first schema
 from pydantic import BaseModel
 
 from chaospoint._version import __version__
