@@ -124,8 +124,11 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Site]]:
     "options",
     [
         ("--master", "--processes", "2", "--enable-threads"),
-        ("--processes", "2", "--enable-threads"),
-        ("--master", "--processes", "2", "--enable-threads", "--lazy-apps"),
+        pytest.param(("--processes", "2", "--enable-threads"), marks=pytest.mark.ci),
+        pytest.param(
+            ("--master", "--processes", "2", "--enable-threads", "--lazy-apps"),
+            marks=pytest.mark.ci,
+        ),
     ],
     ids=["pre-fork", "no master", "lazy apps"],
 )

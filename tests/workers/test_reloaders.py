@@ -160,7 +160,13 @@ def until(done: Callable[[], Any], what: str) -> Any:
     raise AssertionError(f"it never came to this: {what}")
 
 
-@pytest.mark.parametrize("kind", SERVERS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        kind if kind == "Flask, app.run" else pytest.param(kind, marks=pytest.mark.ci)
+        for kind in SERVERS
+    ],
+)
 def test_what_is_armed_over_http_acts_in_the_process_that_serves(
     kind: str, start: Callable[[str], tuple[str, str]], tmp_path: Path
 ) -> None:
