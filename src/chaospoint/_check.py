@@ -139,8 +139,8 @@ def _left_out(rule: ArmedRule, points: Sequence[Point]) -> list[str]:
         if (function := returned_function(fault)) is not None:
             remarks.append(
                 f"{rule.shown} returns the function {function!r} itself, and does not call it: "
-                f"write returns_from={function} to have it make each answer, or "
-                f"returns_from=lambda: {function} to return the function"
+                "write returns_from=... in place of returns=... to have it make each answer, or "
+                "returns_from=lambda: ... to return the function"
             )
         refused: list[str] = []
         for point in points:

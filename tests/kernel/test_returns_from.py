@@ -496,7 +496,7 @@ def test_a_function_given_as_an_answer_is_remarked_on_with_the_cure() -> None:
         handle = chaospoint.arm("answers.function", returns=seen)
     assert function("A-1") is seen
     handle.disarm()
-    assert "write returns_from=seen" in str(caught[0].message)
+    assert "write returns_from=... in place of returns=..." in str(caught[0].message)
     with chaospoint.armed("answers.function", returns_from=lambda: seen):  # the cure, in silence
         assert function("A-1") is seen
     with chaospoint.armed("answers.function", returns=Fake):  # a class is a value

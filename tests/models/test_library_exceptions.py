@@ -241,7 +241,9 @@ def test_what_cannot_be_shown_is_refused() -> None:
             InvalidPlan, match="can be built, but not shown: ValueError: cannot say"
         ):
             raised(exception)
-    with pytest.raises(InvalidPlan, match="ValueError: cannot say"):
+    with pytest.raises(
+        InvalidPlan, match="cannot be shown: ValueError: cannot say; give one whose"
+    ):
         raised(Unshown("instance"))
 
 

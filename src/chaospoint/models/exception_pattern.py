@@ -52,6 +52,11 @@ class Pattern:
         """Return the pattern of an instance; `Refusal` if none builds the same again."""
         failed = "it comes out different"
         with transparent():
+            try:
+                str(pattern), repr(pattern)
+            except Exception as error:
+                problem = f"cannot be shown: {describe(error)}"
+                raise Refusal(problem, "give one whose text can be made", value=pattern) from None
             for make, args in _ways(pattern):
                 try:
                     found = cls._found(pattern, make, args)
