@@ -2,7 +2,8 @@
 
 One function may carry points of several registries, so there is one lock and not one for each.
 It is never held across an effect, an observer or any other foreign code but the pure `effects` of
-kinds, and nobody takes it on the way of a call, but to disarm a rule that turns out impossible.
+kinds.  A call takes it in two cases alone: to disarm a rule that turns out impossible, and to patch
+a function at its first call that was decorated while armed.
 Around a fork it is held, so that the child finds nothing half built, and made anew in the child.
 """
 

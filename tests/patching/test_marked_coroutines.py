@@ -6,6 +6,7 @@ import asyncio
 import functools
 import inspect
 from collections.abc import Callable
+from threading import Timer
 from typing import Any
 
 import pytest
@@ -111,6 +112,8 @@ def test_latency_does_not_block_the_loop(order: Any) -> None:
     clock = FakeClock()
     registry = Registry(clock=clock)
     query = order(registry, keys(registry, latency="300ms"))
+    too_late = Timer(10, clock.advance, [1.0])  # ends what blocks the loop
+    too_late.start()
 
     async def main() -> None:
         task = asyncio.ensure_future(query())
@@ -122,7 +125,10 @@ def test_latency_does_not_block_the_loop(order: Any) -> None:
             clock.advance(0.3)
             assert await task == "row"
 
-    asyncio.run(main())
+    try:
+        asyncio.run(main())
+    finally:
+        too_late.cancel()
 
 
 @in_every_order

@@ -163,8 +163,8 @@ def test_a_builtin_is_met_by_earlier_importers_under_each_name(
     shop = modules.load(f"from {module.__name__} import {attribute} as mine")
     placements.put({name: "it"})
     arm("it", exception=Boom, registry=registry)
-    assert fails(lambda: shop.mine("x"))
-    assert fails(lambda: getattr(module, attribute)("x"))
+    assert fails(lambda: shop.mine(":memory:"))
+    assert fails(lambda: getattr(module, attribute)(":memory:"))
 
 
 def test_a_builtin_that_everybody_has_is_replaced_in_the_named_module_alone(
