@@ -19,7 +19,7 @@ def test_a_finalizer_that_reaches_the_point_being_decided_finds_no_lock() -> Non
     """The collector may run anywhere, also while the next firings are being drawn."""
     python("""
         import faulthandler, gc
-        faulthandler.dump_traceback_later(20, exit=True)
+        faulthandler.dump_traceback_later(50, exit=True)
         import chaospoint
         from chaospoint import _tally
 
@@ -42,6 +42,7 @@ def test_a_finalizer_that_reaches_the_point_being_decided_finds_no_lock() -> Non
 
         _tally.decide = deciding
         handle = chaospoint.arm("db.*", latency=0)
+        gc.freeze()  # each collection is short
         close()
         assert handle.injections == 1
     """)

@@ -25,14 +25,6 @@ from chaospoint import Registry, _site
 every_state = pytest.mark.parametrize("name", STATES)
 
 
-@pytest.fixture(autouse=True)
-def little_to_collect() -> Iterator[None]:
-    """Have the garbage collector look at what the test itself makes, which is quick."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
 def sites(registry: Registry) -> int:
     """Return how many sites the points of a registry have, those of the dead left out."""
     with _site.arming:
