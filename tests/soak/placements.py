@@ -61,9 +61,14 @@ async def _aitems() -> Any:
     yield 7
 
 
-class _Callable:
-    def __call__(self) -> int:
-        return 7
+def _an_object() -> Callable[[], int]:
+    """Return a callable object of a class of its own: what decorates a method patches the class."""
+
+    class Seven:
+        def __call__(self) -> int:
+            return 7
+
+    return Seven()
 
 
 WRAPPED: dict[str, Callable[[Any], Call]] = {
@@ -71,8 +76,8 @@ WRAPPED: dict[str, Callable[[Any], Call]] = {
     "wrapped_coroutine": _wraps(_seven),
     "wrapped_generator": _wraps(_items),
     "wrapped_async_generator": _wraps(_aitems),
-    "wrapped_object": lambda point: point(_Callable()),
-    "wrapped_method": lambda point: point(_Callable().__call__),
+    "wrapped_object": lambda point: point(_an_object()),
+    "wrapped_method": lambda point: point(_an_object().__call__),
 }
 MAKERS: dict[str, Callable[[Any], Call]] = {**PLACES, **WRAPPED}
 

@@ -15,7 +15,7 @@ from chaospoint import Injection, Plan, Rule, arm, armed
 from chaospoint.arming import install_plan
 from chaospoint.control.changes import Changes
 from chaospoint.errors import NotPermitted, UnsupportedFault
-from chaospoint.plan import parse_plan
+from chaospoint.plan import parse_plan, unseeded
 from soak.callers import Asked, Caller, Storm, number_of
 from soak.placements import MAKERS, Placement
 
@@ -253,7 +253,7 @@ class Stormer:
             for _ in range(chance.randrange(1, 3)):
                 install_plan(plan, source=source, trust="deferred", registry=registry, replace=True)
                 texts = {rule.text for rule in registry.rules() if rule.source == source}
-                assert texts <= set(map(str, plan.rules))
+                assert texts <= set(map(unseeded, plan.rules))
 
     def _put(self) -> None:
         """Put one rule in place of what was put on its name."""
