@@ -1,17 +1,21 @@
 """What is armed, and on what: every change of it, whole and in one place.
 
-A change builds the new state of each point it concerns and then swaps it in, under the `arming`
-lock; sleepers are woken and observers told after the lock is released.  Rules of the sources that
-are read again (all but code and tests) are remembered when they end, so that reading the same text
-again does not bring back what was disarmed, spent or expired.
+A change first works out the new `Table` and what has to be done at which points.  Then it swaps one
+reference, and from there on the change is made.  Bringing rules and points into line with the table
+may be repeated, so it is finished after an interruption.  It happens under the `arming` lock;
+sleepers are woken and observers told after the lock is released.  Only points whose rules differ
+are touched.
+
+Rules of the sources that are read again (all except code and tests) are remembered when they end,
+so reading the same text again does not bring back what was disarmed, spent or expired.
 """
 
 from __future__ import annotations
 
 import itertools
 import logging
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from math import inf
@@ -24,10 +28,11 @@ from chaospoint._armed import Armed
 from chaospoint._check import check, unplaced, waiting
 from chaospoint._epoch import ArmedRule, Ending, Source
 from chaospoint._fork import boards
-from chaospoint._inside import transparent
+from chaospoint._index import Index
+from chaospoint._inside import transparently
 from chaospoint._keeper import Keeper
 from chaospoint._lock import arming
-from chaospoint._names import is_glob, matcher, matches, nearest
+from chaospoint._names import is_glob, matches, nearest
 from chaospoint._notice import (
     Notice,
     Overflowed,
@@ -41,6 +46,7 @@ from chaospoint._point import ArmedPoint, Point
 from chaospoint._remark import remark
 from chaospoint._say import say
 from chaospoint._searches import Searches
+from chaospoint._table import Change, Table
 from chaospoint.errors import ChaosError, NotPermitted
 
 if TYPE_CHECKING:
@@ -57,8 +63,10 @@ _READ_AGAIN: tuple[Source, ...] = ("http", "store", "env", "file")
 _STAYS: tuple[Source, ...] = ("env", "file")  # it is shown there for as long as it is written
 _SECONDS_TO_APPEAR = 10.0
 _LOOKED_THROUGH = 100  # globs, for remarks on what cannot fire
-_REMEMBERED = 32
 _HINTS = 10  # looking for near names is slow, and nobody reads a thousand of them
+
+_RANK = attrgetter("rank")
+_Rules = tuple[ArmedRule, ...]
 
 
 class Board:
@@ -67,25 +75,34 @@ class Board:
     def __init__(self, points: dict[str, Point], clock: Clock) -> None:
         # Faults and deadlines go by the one, which a test may change; our own waits by the other.
         self.clock = self.timer = clock
-        self.enabled = True
         self._remind_at: float | None = None
-        self.has_defaults = False  # once: who takes a default observer away means it
+        self.has_defaults = False  # added only once, so a removed default observer stays removed
         self.observe: tuple[Callable[[Injection], None], ...] = ()
         self.observe_first: tuple[Callable[[Injection], None], ...] = ()  # of a rule
         self.observers: tuple[Observer, ...] = ()
         self._notice: tuple[Callable[[Notice], None], ...] = ()
+        self._untold: deque[Notice] = deque()  # what an interruption kept from the observers
         self._points = points
-        self._named: dict[str, list[ArmedRule]] = {}
-        self._globs: list[ArmedRule] = []
-        self._plans: dict[Source, list[ArmedRule]] = {source: [] for source in _READ_AGAIN}
+        self._index = Index(points)
         self._batches = itertools.count(1)
         self._changes = itertools.count(1)
-        self._counts: Counter[Source] = Counter()
-        self._gone: deque[ArmedRule] = deque(maxlen=_REMEMBERED)
-        self._latest: tuple[ArmedRule, ...] = ()  # what was set last
-        self.watches: tuple[ArmedRule, ...] = ()  # they stand at every point, before all rules
+        self._table = Table(True, {}, (), dict.fromkeys(_READ_AGAIN, ()), {}, (), ())
+        self._change: Change | None = None  # what is left to do of the latest change
+        self._at: dict[str, _Rules] = {}  # the rules of each point that has any
+        self._sleeping: set[ArmedRule] = set()  # on which calls may sleep that have to wake up
+        self._unkept: set[ArmedRule] = set()  # which the keeper has to hear of
         self.keeper = Keeper(self)  # the thread that expires and flushes
         boards.add(self)
+
+    @property
+    def enabled(self) -> bool:
+        """The master switch."""
+        return self._table.enabled
+
+    @property
+    def watches(self) -> _Rules:
+        """What stands at every point, before all rules."""
+        return self._table.watches
 
     # -- observers ------------------------------------------------------------------------
 
@@ -115,17 +132,135 @@ class Board:
         """Tell the observers that have ``notice``; never under the lock."""
         if not notices:
             return
-        with transparent():
+        left = deque(notices)
+        try:
+            transparently(self._tell, left)
+        except BaseException:
+            self._untold.extend(left)
+            raise
+
+    def _tell(self, notices: deque[Notice]) -> None:
+        while notices:
+            notice = notices.popleft()
             for tell in self._notice:
-                for notice in notices:
-                    try:
-                        tell(notice)
-                    except Exception:
-                        kind = type(notice).__name__
-                        _bug.report(f"telling an observer of {kind}", "mend the observer")
+                try:
+                    tell(notice)
+                except Exception:
+                    kind = type(notice).__name__
+                    _bug.report(f"telling an observer of {kind}", "mend the observer")
 
     def _stand(self) -> Standing:
-        return Standing(next(self._changes), self.enabled, dict(self._counts))
+        table = self._table
+        return Standing(next(self._changes), table.enabled, dict(table.counts))
+
+    # -- making changes -------------------------------------------------------------------
+
+    def _commit(
+        self, change: Change, *, to_wake: Iterable[ArmedRule] = (), point: Point | None = None
+    ) -> None:
+        """Put a change in force, and a new ``point`` in its place; the last step of a change."""
+        arming.request(partial(self._attend))  # first: from the swap on there is something to do
+        self._sleeping.update(rule for rule, _, _ in change.ended)
+        self._sleeping.update(to_wake)
+        if point is not None:
+            name = point.name
+            self._points[name] = point
+        # In a row, where nothing comes between.
+        self._change, self._table = change, change.table
+        self._finish()
+
+    def _finish(self) -> None:
+        """Do what is left of the latest change; call it under the lock before any other change."""
+        if (change := self._change) is None:
+            return
+        for rule, why, reason in change.ended:
+            if not rule.ended:
+                rule.end(why, reason)
+        for rule in change.struck:
+            rule.why = "disarmed"  # so that enabling does not bring it back
+        for rule, rank in change.ranks.items():
+            rule.rank = rank
+        for rule, taken in change.excluded.items():
+            rule.excluded = taken
+        while change.restarted:
+            change.restarted[-1].restart()
+            del change.restarted[-1]
+        for name, rules in tuple(change.at.items()):
+            self._at[name] = rules
+            if not rules:
+                self._at.pop(name, None)
+            self._set(self._points[name], rules)
+            del change.at[name]
+        self._change = None
+
+    def _attend(self) -> None:
+        """Finish the latest change, and do what has to wait for the lock to be released."""
+        self._catch_up()
+        for rule in tuple(self._sleeping):
+            rule.wake()
+            rule.watched()
+            self._sleeping.discard(rule)
+        if fresh := tuple(self._unkept):
+            deadlines = [rule.deadline for rule in fresh if rule.deadline is not None]
+            self.keeper.start(min(deadlines, default=inf))
+            self._unkept.difference_update(fresh)
+
+    def _catch_up(self) -> None:
+        """Finish a change that was interrupted, or wait for the one that another thread makes."""
+        if self._change is not None and not arming.owned:
+            arming.change(self._finish)
+        arming.carry_out()
+
+    def _merged(
+        self,
+        fresh: Sequence[ArmedRule] = (),
+        gone: Iterable[ArmedRule] = (),
+        ranks: Mapping[ArmedRule, tuple[int, int, int]] | None = None,
+    ) -> dict[str, _Rules]:
+        """Return the rules at each point where they differ once ``fresh`` are armed, ``gone`` are
+        not, and some have other ``ranks``."""
+        more: dict[str, _Rules] = {}
+        for rule in fresh:
+            for name in self._index.matching(rule.pattern):
+                if not rule.excluded or rule.covers(name):
+                    more[name] = (*more.get(name, ()), rule)
+        less = set(gone)
+        touched = dict.fromkeys(more)
+        for rule in less if ranks is None else (*less, *ranks):
+            touched.update(dict.fromkeys(self._index.matching(rule.pattern)))
+        rank = _RANK if ranks is None else (lambda rule: ranks.get(rule, rule.rank))
+        made: dict[tuple[int, ...], _Rules] = {}  # one tuple for all the points of a glob
+        found: dict[str, _Rules] = {}
+        for name in touched:
+            old, new = self._at.get(name, ()), more.get(name, ())
+            key = (id(old), *map(id, new))
+            rules = made.get(key)
+            if rules is None:
+                kept = [rule for rule in old if rule not in less] if less else old
+                rules = made[key] = tuple(sorted((*kept, *new), key=rank))
+            if rules != old:
+                found[name] = rules
+        return found
+
+    def _set(self, point: Point, rules: _Rules) -> None:
+        core = point.core
+        if watches := self._table.watches:
+            rules = (*watches, *rules)
+        core.rules = rules
+        late = any(rule.terms.after for rule in rules)
+        core.before = Searches(rules, point, after=False) if rules else None
+        core.after = Searches(rules, point, after=True) if late else None
+        point.__class__ = ArmedPoint if rules else Point
+        for site in core.sites:
+            try:
+                site.rebuild()
+            except Exception as interruption:
+                try:
+                    site.rebuild()  # what a signal handler raised does not come again
+                except Exception:
+                    _bug.report(f"patching {site}")
+                else:
+                    raise interruption from None
 
     # -- arming ---------------------------------------------------------------------------
 
@@ -140,15 +275,32 @@ class Board:
         """Arm ``terms`` before all that this source armed.
 
         Raises `NotPermitted` while disabled, `UnknownPoint` if ``strict`` and a rule has no point
-        yet, `UnsupportedFault` if none of a rule's points can express it; nothing is armed then.
+        yet, `UnsupportedFault` if none of a rule's points can express it; nothing is armed then,
+        nor after anything else that is raised here.
         """
-        with arming:
-            rules, remarks = self.tried(terms, source, by=by, strict=strict)
-            self._add(rules)
-            standing = self._stand()
-        _scope.enter(rule for rule in rules if rule.terms.scoped)
-        self.say(*map(RuleArmed, rules), standing)
-        return self._handle(rules, remarks, source)
+        rules: list[ArmedRule] = []
+        try:
+            remarks, standing = arming.change(self._install, rules, terms, source, by, strict)
+            _scope.enter(rule for rule in rules if rule.terms.scoped)
+            self.say(*map(RuleArmed, rules), standing)
+            return self._handle(rules, remarks, source)
+        except BaseException:
+            if rules:
+                self.remove(rules, "disarmed")  # the caller gets no handle
+            raise
+
+    def _install(
+        self, rules: list[ArmedRule], terms: Sequence[Terms], source: Source, by: str, strict: bool
+    ) -> tuple[list[str], Standing]:
+        self._finish()
+        made, remarks = self._tried(terms, source, by, strict)
+        rules += made
+        self._arm(made, self._table)
+        return remarks, self._stand()
+
+    def _arm(self, rules: Sequence[ArmedRule], table: Table) -> None:
+        self._unkept.update(rules)
+        self._commit(Change(table.plus(rules), self._merged(rules)))
 
     def tried(
         self, terms: Sequence[Terms], source: Source, *, by: str = "", strict: bool = False
@@ -157,58 +309,68 @@ class Board:
 
         Raises what `install` raises.
         """
-        with arming:
-            if not self.enabled:
-                raise NotPermitted(
-                    "chaospoint is disabled, so nothing can be armed: call chaospoint.enable(), "
-                    "or POST /v1/enable, first"
-                )
-            rules = self._make(terms, source, by)
-            return rules, check(
-                rules,
-                self._points,
-                self.names,
-                before=self._covering,
-                fellows=rules,
-                strict=strict,
+        return arming.change(self._tried, terms, source, by, strict)
+
+    def _tried(
+        self, terms: Sequence[Terms], source: Source, by: str, strict: bool
+    ) -> tuple[list[ArmedRule], list[str]]:
+        if not self.enabled:
+            raise NotPermitted(
+                "chaospoint is disabled, so nothing can be armed: call chaospoint.enable(), "
+                "or POST /v1/enable, first"
             )
+        rules = self._make(terms, source, by)
+        return rules, check(
+            rules,
+            self._points,
+            self.names,
+            before=self._covering,
+            fellows=rules,
+            strict=strict,
+        )
 
     def reload(self, terms: Sequence[Terms], source: Source, *, by: str = "") -> Armed:
         """Make ``terms`` all that ``source`` has armed; what did not change goes on as it stood."""
-        with arming:
-            known: dict[tuple[object, ...], list[ArmedRule]] = {}
-            for rule in self._plans[source]:
-                known.setdefault(rule.identity, []).append(rule)
-            made = self._make(terms, source, by)
-            plan = [same.pop(0) if (same := known.get(rule.identity)) else rule for rule in made]
-            fresh = [rule for rule, new in zip(plan, made, strict=True) if rule is new]
-            remarks = check(
-                fresh,
-                self._points,
-                self.names,
-                before=lambda name: (r for r in self._covering(name) if r.source != source),
-                fellows=made,
-                early=not self._points,
-            )
-            for rule, new in zip(plan, made, strict=True):
-                rule.rank = new.rank
-            gone = [rule for rest in known.values() for rule in rest]
-            ended = self._remove([rule for rule in gone if rule.why is None], "replaced", by)
-            self._plans[source] = plan
-            if not self._points:
-                self._remind_at = self.clock.monotonic() + _SECONDS_TO_APPEAR
-            if self.enabled:
-                self._add(fresh)
-                self._rebuild(rule for rule in plan if rule.why is None)
-                told = [RuleArmed(rule) for rule in fresh]
-            else:
-                for rule in fresh:
-                    rule.end("disabled")
-                told = []
-            standing = self._stand()
-        self._told(ended)
-        self.say(*told, standing)
+        plan, told, remarks = arming.change(self._reload, terms, source, by)
+        told()
         return self._handle(plan, remarks, source)
+
+    def _reload(
+        self, terms: Sequence[Terms], source: Source, by: str
+    ) -> tuple[list[ArmedRule], Callable[[], None], list[str]]:
+        self._finish()
+        known: dict[tuple[object, ...], list[ArmedRule]] = {}
+        for rule in self._table.plans[source]:
+            known.setdefault(rule.identity, []).append(rule)
+        made = self._make(terms, source, by)
+        plan = [same.pop(0) if (same := known.get(rule.identity)) else rule for rule in made]
+        fresh = [rule for rule, new in zip(plan, made, strict=True) if rule is new]
+        remarks = check(
+            fresh,
+            self._points,
+            self.names,
+            before=lambda name: (r for r in self._covering(name) if r.source != source),
+            fellows=made,
+            early=not self._points,
+        )
+        ranks = {rule: new.rank for rule, new in zip(plan, made, strict=True) if rule is not new}
+        rest = [rule for left in known.values() for rule in left if rule.why is None]
+        ended = self._endings(rest, "replaced", by)
+        table = self._table.minus(rest).with_plan(source, plan)
+        if not self._points:
+            self._remind_at = self.clock.monotonic() + _SECONDS_TO_APPEAR
+        if self.enabled:
+            table = table.plus(fresh)
+            self._unkept.update(fresh)
+            at = self._merged(fresh, rest, {r: n for r, n in ranks.items() if r.why is None})
+            armed = [RuleArmed(rule) for rule in fresh]
+        else:
+            for rule in fresh:
+                rule.end("disabled")
+            at, armed = {}, []
+        self._commit(Change(table, at, _ends(ended), ranks=ranks))
+        standing = self._stand()
+        return plan, partial(self._told, ended, *armed, standing), remarks
 
     def _handle(self, rules: list[ArmedRule], remarks: list[str], source: Source) -> Armed:
         handle = Armed(self, rules)
@@ -227,68 +389,115 @@ class Board:
             for place, one in enumerate(terms)
         ]
 
-    def _add(self, rules: Iterable[ArmedRule]) -> None:
-        rules = list(rules)
-        for rule in rules:
-            if is_glob(rule.pattern):
-                self._globs.append(rule)
-            else:
-                self._named.setdefault(rule.pattern, []).append(rule)
-            self._counts[rule.source] += 1
-        self._rebuild(rules)
-        if rules:
-            deadlines = [rule.deadline for rule in rules if rule.deadline is not None]
-            arming.later(partial(self.keeper.start, min(deadlines, default=inf)))
-
     # -- disarming ------------------------------------------------------------------------
 
     def remove(
         self, rules: Iterable[ArmedRule], why: Ending, by: str = "", reason: str = ""
     ) -> None:
         """Disarm these rules, wherever they are armed; wakes all that sleep on them."""
-        with arming:
-            ended = self._remove([rule for rule in rules if rule.why is None], why, by, reason)
-            standing = self._stand()
-        self._told(ended, standing)
+        arming.soon(partial(self._remove_now, tuple(rules), why, by, reason))
+
+    def _remove_now(self, rules: _Rules, why: Ending, by: str, reason: str) -> None:
+        told = arming.change(self._remove, rules, why, by, reason)
+        told()
+
+    def _remove(self, rules: _Rules, why: Ending, by: str, reason: str) -> Callable[[], None]:
+        self._finish()
+        armed = [rule for rule in rules if self._table.has(rule)]
+        ended = self._disarm(armed, self._table, why, by, reason)
+        return partial(self._told, ended, self._stand())
+
+    def _disarm(
+        self, rules: Sequence[ArmedRule], table: Table, why: Ending, by: str, reason: str = ""
+    ) -> list[RuleDisarmed]:
+        ended = self._endings(rules, why, by, reason)
+        table = table.minus(rules)
+        if why in ("expired", "failed"):
+            table = table.remembering(rule for rule in rules if rule.source not in _STAYS)
+        if table is not self._table:
+            self._commit(Change(table, self._merged(gone=rules), _ends(ended)))
+        return ended
+
+    def _endings(
+        self, rules: Iterable[ArmedRule], why: Ending, by: str, reason: str = ""
+    ) -> list[RuleDisarmed]:
+        told: list[RuleDisarmed] = []
+        for rule in rules:
+            said, where = reason, rule.terms.where is not None
+            if rule.reaches == 0 and why in ("disarmed", "expired"):
+                names = self.names(rule.pattern)
+                lost = [unplaced(rule, self._points[name]) for name in names] if where else []
+                if not names:
+                    said = waiting(rule, self.nearest(rule.pattern) if len(told) < _HINTS else ())
+                elif lost and all(lost):
+                    said = f"no decorated function there has {lost[0][0]!r}, which `where` asks for"
+            told.append(RuleDisarmed(rule, why, by, said))
+        return told
+
+    def _told(self, ended: Sequence[RuleDisarmed], *more: Notice) -> None:
+        self.say(*self._due([one.rule for one in ended]), *ended, *more)
 
     def disarm(self, pattern: str, by: str = "", sources: Sequence[Source] = tuple(_TIER)) -> int:
         """Disarm what matches ``pattern``; return how many rules that touched."""
-        with arming:
-            whole, part = [], []
-            held = [r for plan in self._plans.values() for r in plan if r.why == "disabled"]
-            for rule in (r for r in [*self.rules(), *held] if r.source in sources):
-                if matches(pattern, rule.pattern):
-                    whole.append(rule)
-                elif is_glob(rule.pattern) and (is_glob(pattern) or matches(rule.pattern, pattern)):
-                    part.append(rule)
-            touched = len(whole) + sum(self._takes(rule, pattern) for rule in part)
-            for rule in part:
-                rule.exclude(pattern)
-            for rule in whole:
-                if rule.why is not None:
-                    rule.why = "disarmed"  # so that enabling does not bring it back
-            whole = [rule for rule in whole if rule.why is None]
-            self._rebuild(part)
-            ended = self._remove(whole, "disarmed", by)
-            standing = self._stand()
-        for rule in part:
-            rule.wake()
-        self._told(ended, standing)
+        if arming.nested:
+            arming.request(partial(self.disarm, pattern, by, sources))
+            return self._touched(*self._matched(pattern, sources), self.names(pattern))
+        touched, told = arming.change(self._disarm_matching, pattern, by, sources)
+        told()
         return touched
 
-    def _takes(self, rule: ArmedRule, pattern: str) -> bool:
-        return any(rule.covers(name) and matches(pattern, name) for name in self._points)
+    def _disarm_matching(
+        self, pattern: str, by: str, sources: Sequence[Source]
+    ) -> tuple[int, Callable[[], None]]:
+        self._finish()
+        (whole, part), names = self._matched(pattern, sources), self.names(pattern)
+        touched = self._touched(whole, part, names)
+        armed = [rule for rule in whole if rule.why is None]
+        ended, table = self._endings(armed, "disarmed", by), self._table.minus(armed)
+        at, partly = self._merged(gone=armed), set(part)
+        for name in names if part else ():
+            rules = at.get(name, self._at.get(name, ()))
+            if not partly.isdisjoint(rules):
+                at[name] = tuple(rule for rule in rules if rule not in partly)
+        struck = [rule for rule in whole if rule.why is not None]
+        excluded = {rule: rule.without(pattern) for rule in part}
+        change = Change(table, at, _ends(ended), struck=struck, excluded=excluded)
+        self._commit(change, to_wake=part)
+        return touched, partial(self._told, ended, self._stand())
+
+    def _matched(
+        self, pattern: str, sources: Sequence[Source]
+    ) -> tuple[list[ArmedRule], list[ArmedRule]]:
+        """Return the rules that match ``pattern`` as a whole, and those that match in part."""
+        whole, part = [], []
+        held = [r for plan in self._table.plans.values() for r in plan if r.why == "disabled"]
+        for rule in (r for r in [*self.rules(), *held] if r.source in sources):
+            if matches(pattern, rule.pattern):
+                whole.append(rule)
+            elif is_glob(rule.pattern) and (is_glob(pattern) or matches(rule.pattern, pattern)):
+                part.append(rule)
+        return whole, part
+
+    def _touched(
+        self, whole: Sequence[ArmedRule], part: Sequence[ArmedRule], names: Collection[str]
+    ) -> int:
+        there = {rule for name in names for rule in self._at.get(name, ())} if part else ()
+        return len(whole) + sum(
+            rule in there if rule.why is None else any(map(rule.covers, names)) for rule in part
+        )
 
     def remind(self) -> None:
         """Say which rules, armed before there were points, have found none after a while."""
         if self._remind_at is None or self._remind_at > self.clock.monotonic():
             return
         self._remind_at = None
+        hints = _HINTS
         for rule in self.rules():
             try:
-                remarks = check([rule], self._points.copy(), self.names)
+                remarks = check([rule], self._points.copy(), self.names, hints=hints)
             except ChaosError as error:
                 remarks = [str(error)]
+            hints = max(0, hints - len(remarks))
             for text in remarks:
                 say(logging.WARNING, "%s (armed by %s)", text, rule.source)
 
@@ -322,129 +531,118 @@ class Board:
         """Disarm a rule that turned out to be impossible at its first reach."""
         self.remove([rule], "failed", reason=str(error))
 
-    def _remove(
-        self, rules: Sequence[ArmedRule], why: Ending, by: str = "", reason: str = ""
-    ) -> list[RuleDisarmed]:
-        told: list[RuleDisarmed] = []
-        if not rules:
-            return told
-        for rule in rules:
-            said, where = reason, rule.terms.where is not None
-            if rule.reaches == 0 and why in ("disarmed", "expired"):
-                names = self.names(rule.pattern)
-                lost = [unplaced(rule, self._points[name]) for name in names] if where else []
-                if not names:
-                    said = waiting(rule, self.nearest(rule.pattern) if len(told) < _HINTS else ())
-                elif lost and all(lost):
-                    said = f"no decorated function there has {lost[0][0]!r}, which `where` asks for"
-            told.append(RuleDisarmed(rule, why, by, said))
-            rule.end(why, said or (f"by {by}" if by else ""))
-            if why in ("expired", "failed") and rule.source not in _STAYS:
-                self._gone.append(rule)
-            self._counts[rule.source] -= 1
-        for pattern in {rule.pattern for rule in rules if not is_glob(rule.pattern)}:
-            self._named[pattern] = [rule for rule in self._named[pattern] if rule.why is None]
-            if not self._named[pattern]:
-                del self._named[pattern]
-        self._globs = [rule for rule in self._globs if rule.why is None]
-        self._rebuild(rules)
-        return told
-
-    def _told(self, ended: Sequence[RuleDisarmed], *more: Notice) -> None:
-        for one in ended:
-            one.rule.wake()
-            one.rule.watched()
-        self.say(*self._due([one.rule for one in ended]), *ended, *more)
-
     # -- the master switch ----------------------------------------------------------------
 
     def disable(self, by: str = "") -> None:
         """Stop every effect now, disarm everything, and refuse to arm until enabled."""
-        with arming:
-            was, self.enabled = self.enabled, False
-            ended = self._remove(self.rules(), "disabled", by)
-            standing = self._stand()
-        self._told(ended, *([Switched(False, by)] if was else []), standing)
+        arming.soon(partial(self._disable_now, by))
+
+    def _disable_now(self, by: str) -> None:
+        arming.change(self._disable, by)()
+
+    def _disable(self, by: str) -> Callable[[], None]:
+        self._finish()
+        was = self.enabled
+        ended = self._disarm(self.rules(), self._table._replace(enabled=False), "disabled", by)
+        return partial(self._told, ended, *([Switched(False, by)] if was else []), self._stand())
 
     def enable(self, by: str = "") -> None:
         """Allow arming again, and put back what env, file and store hold, as it stood."""
-        with arming:
-            was, self.enabled = self.enabled, True
-            back: list[ArmedRule] = []
-            for source, plan in self._plans.items():
-                heirs = [r.successor() if r.why == "disabled" else r for r in plan]
-                back += [heir for heir, rule in zip(heirs, plan, strict=True) if heir is not rule]
-                self._plans[source] = heirs
-            self._add(back)
-            standing = self._stand()
+        arming.soon(partial(self._enable_now, by))
+
+    def _enable_now(self, by: str) -> None:
+        was, back, standing = arming.change(self._enable)
         if not was:
             self.say(Switched(True, by), *map(RuleArmed, back), standing)
         self.expire()
+
+    def _enable(self) -> tuple[bool, list[ArmedRule], Standing]:
+        self._finish()
+        was, table = self.enabled, self._table._replace(enabled=True)
+        back: list[ArmedRule] = []
+        for source, plan in table.plans.items():
+            heirs = [r.successor() if r.why == "disabled" else r for r in plan]
+            back += [heir for heir, rule in zip(heirs, plan, strict=True) if heir is not rule]
+            table = table.with_plan(source, heirs)
+        self._arm(back, table)
+        return was, back, self._stand()
 
     # -- looking --------------------------------------------------------------------------
 
     def rules(self, point: str | None = None) -> list[ArmedRule]:
         """Return the armed rules, or those of one point, in the order in which they are tried."""
-        with arming:
-            if point is not None:
-                return self._rules_at(point)
-            found = [rule for named in self._named.values() for rule in named] + self._globs
-        return sorted(found, key=attrgetter("rank"))
-
-    def _rules_at(self, name: str) -> list[ArmedRule]:
-        found = [*self._named.get(name, ()), *self._globs]
-        found = [rule for rule in found if rule.covers(name)]
-        if len(found) > 1:
-            found.sort(key=attrgetter("rank"))
-        return found
+        self._catch_up()
+        if point is None:
+            return sorted(self._table.rules(), key=_RANK)
+        if point in self._points and self._change is None:
+            return list(self._at.get(point, ()))
+        return self._table.covering(point)
 
     def ended(self) -> list[ArmedRule]:
         """Return the rules of environment and file that ended and stay so, what waits for `enable`,
         and the latest others that nobody disarmed: they expired, or failed at first reach."""
-        with arming:
-            held = [rule for plan in self._plans.values() for rule in plan if rule.why is not None]
-            stay = [rule for rule in held if rule.source in _STAYS or rule.why == "disabled"]
-            return [*self._gone, *stay]
+        self._catch_up()
+        table = self._table
+        held = [rule for plan in table.plans.values() for rule in plan if rule.why is not None]
+        stay = [rule for rule in held if rule.source in _STAYS or rule.why == "disabled"]
+        return [*table.gone, *stay]
 
     def flush(self) -> None:
         """Tell of the reaches since this was done last."""
-        self.say(*self._due(self.rules()))
+        missed = [self._untold.popleft() for _ in range(len(self._untold))]
+        self.say(*missed, *self._due(self.rules()))
 
     def _due(self, rules: Iterable[ArmedRule]) -> list[Notice]:
         notices: list[Notice] = []
         with arming:
             for rule in rules:
                 reaches, overflow = rule.reaches, rule.overflow
-                if reaches > rule.flushed:
-                    notices.append(Reached(rule.pattern, reaches - rule.flushed))
-                if overflow > rule.flushed_overflow:
-                    notices.append(Overflowed(rule.pattern, overflow - rule.flushed_overflow))
-                rule.flushed, rule.flushed_overflow = reaches, overflow
+                # Read and set in a row, where nothing comes between: none is told of twice.
+                if (flushed := rule.flushed) < reaches:
+                    rule.flushed = reaches
+                    notices.append(Reached(rule.pattern, reaches - flushed))
+                if (flushed := rule.flushed_overflow) < overflow:
+                    rule.flushed_overflow = overflow
+                    notices.append(Overflowed(rule.pattern, overflow - flushed))
         return notices
 
     # -- points ---------------------------------------------------------------------------
 
     def watch(self, *watches: ArmedRule) -> None:
         """Have these, and no others, reached first at every point; they never fire."""
-        with arming:
-            self.watches = watches
-            for point in self._points.values():
-                self._set(point)
+        arming.soon(partial(arming.change, self._watch, watches))
 
-    def appear(self, point: Point) -> None:
-        """Put on a new point what was armed before it was there; call it under the lock."""
-        if self._named.get(point.name) or self._globs or self.watches:
-            self._set(point)
+    def _watch(self, watches: _Rules) -> None:
+        self._finish()
+        at = {name: self._at.get(name, ()) for name in tuple(self._points)}
+        self._commit(Change(self._table._replace(watches=watches), at))
 
-    def _rebuild(self, rules: Iterable[ArmedRule]) -> None:
-        for name in {name for rule in rules for name in self.names(rule.pattern)}:
-            self._set(self._points[name])
+    def appear(self, point: Point) -> Point:
+        """Add a point, and put on it what was armed before; return the one of its name."""
+        if arming.nested:
+            found = self._points.setdefault(point.name, point)
+            arming.request(partial(arming.change, self._look_at, point.name))
+            return found
+        return arming.change(self._appear, point)
 
-    def names(self, pattern: str) -> list[str]:
+    def _appear(self, point: Point) -> Point:
+        self._finish()
+        if (found := self._points.get(point.name)) is not None:
+            return found
+        rules = tuple(self._table.covering(point.name))
+        if rules or self.watches:
+            self._commit(Change(self._table, {point.name: rules}), point=point)
+        else:
+            self._points[point.name] = point
+        return point
+
+    def _look_at(self, name: str) -> None:
+        self._finish()
+        self._commit(Change(self._table, {name: tuple(self._table.covering(name))}))
+
+    def names(self, pattern: str) -> Collection[str]:
         """Return the names of the points that a name or glob matches."""
-        if is_glob(pattern):
-            return list(filter(matcher(pattern), self._points))
-        return [pattern] if pattern in self._points else []
+        return self._index.matching(pattern)
 
     def point(self, name: str) -> Point:
         """Return the point of this name, which is one."""
@@ -460,32 +658,19 @@ class Board:
         return tuple(dict.fromkeys(live)) or STATEMENTS
 
     def _covering(self, pattern: str) -> Iterator[ArmedRule]:
-        yield from self._named.get(pattern, ())
-        yield from itertools.islice(self._globs, _LOOKED_THROUGH)
-
-    def _set(self, point: Point) -> None:
-        core = point.core
-        rules = tuple(self._rules_at(core.name))
-        if self.watches:
-            rules = (*self.watches, *rules)
-        if rules == self._latest:
-            rules = self._latest  # one tuple for all the points of a glob
-        core.rules = self._latest = rules
-        late = any(rule.terms.after for rule in rules)
-        core.before = Searches(rules, point, after=False) if rules else None
-        core.after = Searches(rules, point, after=True) if late else None
-        point.__class__ = ArmedPoint if rules else Point
-        for site in core.sites:
-            try:
-                site.rebuild()
-            except Exception:
-                _bug.report(f"patching {site}")
+        yield from self._table.named.get(pattern, ())
+        yield from itertools.islice(self._table.globs, _LOOKED_THROUGH)
 
     def restart(self) -> None:
-        """Begin anew in a forked child, under a fresh lock."""
-        with arming:
-            for rule in itertools.chain(self.rules(), self.ended()):
-                rule.restart()
-            self._rebuild(self.rules())
-            standing = self._stand()
-        self.say(replace(standing, forked=True))
+        """Begin anew in a forked child."""
+        arming.soon(partial(arming.change, self._restart))
+        self.say(replace(self._stand(), forked=True))
+
+    def _restart(self) -> None:
+        self._finish()
+        begun = [*self._table.rules(), *self.ended()]
+        self._commit(Change(self._table, dict(self._at), restarted=begun))
+
+
+def _ends(told: Iterable[RuleDisarmed]) -> list[tuple[ArmedRule, Ending, str]]:
+    return [(one.rule, one.why, one.reason or (f"by {one.by}" if one.by else "")) for one in told]

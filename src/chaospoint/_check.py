@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -24,17 +24,19 @@ _HINTS = 10  # looking for near names is slow, and nobody reads a thousand of th
 def check(
     rules: Sequence[ArmedRule],
     points: Mapping[str, Point],
-    names: Callable[[str], Sequence[str]],
+    names: Callable[[str], Collection[str]],
     *,
     before: Callable[[str], Iterable[ArmedRule]] = lambda _: (),
     fellows: Sequence[ArmedRule] = (),
     strict: bool = False,
     early: bool = False,
+    hints: int = _HINTS,
 ) -> list[str]:
     """Return remarks on ``rules``; ``names`` gives the points that a pattern matches, ``before``
     the rules armed already that may cover one, and ``fellows`` are those of the same plan.
 
     ``early``: the points may all be still to come, so names that no point has are not remarked on.
+    ``hints``: for how many of these near names are looked for.
 
     Raises `UnsupportedFault` for a rule that none of its points can express and, if ``strict``,
     `UnknownPoint` for one that has no point.
@@ -48,7 +50,7 @@ def check(
     for rule in rules:
         matched = names(rule.pattern)
         if not matched:
-            close = nearest(rule.pattern, points) if len(remarks) < _HINTS else ()
+            close = nearest(rule.pattern, points) if len(remarks) < hints else ()
             if strict:
                 raise UnknownPoint(rule.pattern, close)
             if not early:

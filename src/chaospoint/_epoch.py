@@ -245,11 +245,16 @@ class ArmedRule:
             matches(taken, point) for taken in self.excluded
         )
 
-    def exclude(self, pattern: str) -> None:
-        """Act no more at the points that ``pattern`` matches, also those still to come."""
-        if not any(matches(taken, pattern) for taken in self.excluded):
-            kept = (taken for taken in self.excluded if not matches(pattern, taken))
-            self.excluded = (*kept, pattern)
+    def without(self, pattern: str) -> tuple[str, ...]:
+        """Return what is excluded once the points that ``pattern`` matches are, later ones too."""
+        if any(matches(taken, pattern) for taken in self.excluded):
+            return self.excluded
+        return (*(taken for taken in self.excluded if not matches(pattern, taken)), pattern)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended and its counts are kept."""
+        return self.why is not None and self._overflow is not None
 
     def end(self, why: Ending, reason: str = "") -> None:
         """Act no more, and keep the counts of reaches and overflow.
@@ -290,10 +295,10 @@ class ArmedRule:
 
 
 def _call_all(wakers: set[Callable[[], None]]) -> None:
-    # Of a copy: who is woken may come back to sleep on before the last one is called.
+    # Of a copy, for others come and go meanwhile.  A waker stays until its waiter leaves: were it
+    # taken out first, an interruption would let the waiter sleep on.
     for wake in wakers.copy():
-        wakers.discard(wake)
         try:
             wake()
         except RuntimeError:
-            pass  # its event loop is closed, and with it whoever waited there
+            wakers.discard(wake)  # its event loop is closed, and no one waits there any more

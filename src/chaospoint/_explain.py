@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from chaospoint._aim import refusal
 from chaospoint._check import unplaced, waiting
 from chaospoint._fits import other_value
-from chaospoint._inside import transparent
+from chaospoint._inside import transparently
 from chaospoint._names import matches
 
 if TYPE_CHECKING:
@@ -133,8 +133,10 @@ def states(
     def near(pattern: str) -> Sequence[str]:
         return () if next(hints, None) is None else board.nearest(pattern)
 
-    with transparent():
+    def look() -> tuple[RuleState, ...]:
         return tuple(_state(board, rule, point, always, near) for rule in rules)
+
+    return transparently(look)
 
 
 def _state(
@@ -176,7 +178,7 @@ def _state(
     )
 
 
-def _obstacle(board: Board, rule: ArmedRule, names: Sequence[str], near: _Near) -> str:
+def _obstacle(board: Board, rule: ArmedRule, names: Collection[str], near: _Near) -> str:
     """Say what keeps an armed rule from ever firing, if anything does."""
     if rule.terms.schedule.probability <= 0.0:
         return "its probability is 0"
@@ -193,7 +195,7 @@ def _obstacle(board: Board, rule: ArmedRule, names: Sequence[str], near: _Near) 
 
 
 def _hidden(
-    board: Board, rule: ArmedRule, names: Sequence[str], always: _Always
+    board: Board, rule: ArmedRule, names: Collection[str], always: _Always
 ) -> ArmedRule | None:
     """Return a rule that fires before this one at every reach, if so at all of these points."""
     found: ArmedRule | None = None

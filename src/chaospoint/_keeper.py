@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import logging
 from math import inf
-from threading import RLock, Thread, current_thread
+from threading import Thread, current_thread
 from typing import TYPE_CHECKING
 
 from chaospoint import _bug
 from chaospoint._bell import Bell
+from chaospoint._inside import inside
+from chaospoint._lock import Lock, arming
 from chaospoint._say import say
 
 if TYPE_CHECKING:
@@ -29,10 +31,10 @@ class Keeper:
 
     def __init__(self, board: Board) -> None:
         self._board = board
-        self._lock = RLock()  # a signal handler that arms may come in the middle
+        self._lock = Lock()
         self._look = Bell()
         self._thread: Thread | None = None
-        self._last: Thread | None = None  # what was started last, whether it runs or not
+        self._started: list[Thread] = []  # an older one may be there for a moment longer
         self._stopping = False
         self._fresh = False  # something was armed since the thread looked
         self._wakes_at = inf  # while the thread is awake, or there is none
@@ -43,14 +45,17 @@ class Keeper:
         with self._lock:
             self._fresh = True
             if self._thread is None and not self._stopping:
-                self._join_last()
-                self._thread = Thread(target=self._run, name="chaospoint-keeper", daemon=True)
-                self._last = self._thread
+                thread = Thread(target=self._run, name="chaospoint-keeper", daemon=True)
+                alive = [older for older in self._started if older.is_alive()]
+                self._thread, self._started = thread, [*alive, thread]
                 try:
-                    self._thread.start()
+                    thread.start()
                 except RuntimeError:
-                    self._thread = self._last = None
+                    self._thread, self._started = None, alive
                     failed = True
+                except BaseException:
+                    self._thread = None  # it may have started, and then ends at its first look
+                    raise
             elif deadline < self._wakes_at:
                 self._look.set()  # waking a thread costs more than arming does
         if failed:
@@ -61,12 +66,9 @@ class Keeper:
         with self._lock:
             self._stopping = True
             self._look.set()
-        self._join_last(1.0)  # an observer may be waiting for what the forking thread holds
-
-    def _join_last(self, timeout: float | None = None) -> None:
-        # Also where it has said that it ends: it is there for a moment longer.
-        if self._last is not None and self._last is not current_thread():
-            self._last.join(timeout)
+        for thread in self._started:
+            if thread is not current_thread() and thread.is_alive():
+                thread.join(1.0)  # an observer may be waiting for what the forking thread holds
 
     def resume(self) -> None:
         """Allow the thread again after `stop`, and start it if anything is armed."""
@@ -77,20 +79,27 @@ class Keeper:
 
     def renew(self) -> None:
         """Forget thread and locks, in a forked child; `resume` starts a thread again."""
-        self._lock, self._look = RLock(), Bell()
-        self._thread = self._last = None
+        self._lock, self._look = Lock(), Bell()
+        self._thread, self._started = None, []
 
     def _run(self) -> None:
+        inside.set(True)
         while True:
             with self._lock:
+                if self._thread is not current_thread():
+                    return  # starting it was interrupted, and another one runs or will
                 self._look.clear()
                 self._fresh, self._wakes_at = False, inf
-            try:
-                self._board.expire()
-                self._board.remind()
-                self._board.flush()
-            except Exception:
-                _bug.report("looking after armed rules")
+            for duty in (
+                arming.carry_out,
+                self._board.expire,
+                self._board.remind,
+                self._board.flush,
+            ):
+                try:
+                    duty()
+                except BaseException:  # an observer may raise SystemExit, which ends nothing here
+                    _bug.report("looking after armed rules")
             rules = self._board.rules()
             with self._lock:
                 if self._stopping or not (rules or self._fresh):

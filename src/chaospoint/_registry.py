@@ -95,14 +95,11 @@ class Registry:
     def _make(self, name: str) -> Point:
         if self is _default:
             _start()
+        point = Point(Core(name, self))
         with arming:
-            found = self._points.get(name)
-            if found is None:
-                found = Point(Core(name, self))
-                self._points[name] = found
-                if self._made is not None:
-                    self._made.appear(found)
-        return found
+            if self._made is None:
+                return self._points.setdefault(name, point)
+        return self._made.appear(point)
 
     def _describe(self, core: Core, description: str) -> None:
         with arming:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from functools import partial
 
-from chaospoint._inside import transparent
+from chaospoint._inside import transparently
 from chaospoint._lock import arming
 
 __all__ = ["say"]
@@ -25,8 +25,7 @@ def _write(
     level: int, message: str, values: tuple[object, ...], error: BaseException | None
 ) -> None:
     try:
-        with transparent():
-            _log.log(level, message, *values, exc_info=error)
+        transparently(partial(_log.log, level, message, *values, exc_info=error))
     except Exception as raised:
         from chaospoint._host_error import is_of_host  # seldom needed
 

@@ -26,7 +26,7 @@ import logging
 import sys
 from collections import deque
 from collections.abc import Callable, Coroutine
-from functools import cache
+from functools import cache, partial
 from operator import itemgetter
 from types import CodeType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, cast
@@ -283,6 +283,10 @@ _dead: deque[ref[FunctionType]] = deque()
 
 def place(point: Point, function: FunctionType) -> None:
     """Put ``point`` on ``function``; what is armed on it acts there from now on."""
+    arming.soon(partial(arming.change, _place, point, function))
+
+
+def _place(point: Point, function: FunctionType) -> None:
     with arming:
         sweep()
         site = _sites.get(id(function))

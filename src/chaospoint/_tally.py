@@ -10,11 +10,11 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count, dropwhile, islice
-from threading import Lock
 from weakref import ref
 
 from chaospoint._decide import NEVER, Schedule, decide
-from chaospoint._inside import transparent
+from chaospoint._inside import inside
+from chaospoint._lock import Lock
 
 __all__ = ["BoundedTally", "Slot", "Tally", "counted", "counter"]
 
@@ -64,11 +64,21 @@ class Tally:
     `dict.pop` does for exactly one thread.
 
     Under the lock every point is transparent: a finalizer may come in the middle, and what it
-    reaches must not wait for this thread.  Lock and flag are two, for Ctrl-C cannot come between
-    taking a lock in C and the block that lets go of it.
+    reaches must not wait for this thread.  Only looking may come in the middle, as `explain` in a
+    signal handler does, and it takes what is there.
     """
 
-    __slots__ = ("_chunk", "_firings", "_horizon", "_lock", "_schedule", "due", "fired", "ordinals")
+    __slots__ = (
+        "_chunk",
+        "_drawing",
+        "_firings",
+        "_horizon",
+        "_lock",
+        "_schedule",
+        "due",
+        "fired",
+        "ordinals",
+    )
 
     def __init__(self, schedule: Schedule) -> None:
         self.ordinals: Iterator[int] = counter()
@@ -79,15 +89,14 @@ class Tally:
         self._firings: Iterator[int] | None = decide(schedule)
         self._horizon = 0  # every firing ordinal up to here is, or was, in the chunk
         self._lock = Lock()
+        self._drawing = False
 
     def take(self, ordinal: int) -> Slot | None:
         """Return a slot if ``ordinal`` fires; once only."""
         chunk = self._chunk
         took = chunk.pop(ordinal, False) is None or self._take_late(ordinal)
-        if took and len(chunk) < _CHUNK // 2 and self._horizon < NEVER and not self._lock.locked():
-            with transparent(), self._lock:  # early, so that others seldom wait
-                if len(chunk) < _CHUNK // 2:
-                    self._extend()
+        if took and len(chunk) < _CHUNK // 2 and self._horizon < NEVER and not self._drawing:
+            self._draw(below=_CHUNK // 2)  # early, so that others seldom wait
         # The horizon is read before the chunk: a chunk extended in between lies beyond it.
         lowest = self._horizon + 1
         try:
@@ -101,10 +110,23 @@ class Tally:
     def _take_late(self, ordinal: int) -> bool:
         """Take an ordinal that may lie beyond what was drawn a moment ago."""
         while ordinal > self._horizon:
-            with transparent(), self._lock:
-                if ordinal > self._horizon:
-                    self._extend()
+            self._draw(to=ordinal)
         return self._chunk.pop(ordinal, False) is None
+
+    def _draw(self, *, below: int = 0, to: int = 0) -> None:
+        """Draw the next firings, if fewer than ``below`` are left, or none beyond ``to``."""
+        before = inside.get()
+        try:
+            inside.set(True)
+            with self._lock:
+                try:
+                    self._drawing = True
+                    if len(self._chunk) < below or to > self._horizon:
+                        self._extend()
+                finally:
+                    self._drawing = False
+        finally:
+            inside.set(before)
 
     @property
     def spent(self) -> bool:
@@ -119,10 +141,11 @@ class Tally:
     @property
     def upcoming(self) -> int | None:
         """The ordinal that fires next, or None if none does."""
-        with transparent(), self._lock:
-            if not self._chunk:
-                self._extend()
-            return min(self._chunk.copy(), default=None)
+        if not self._lock.owned:
+            self._draw(below=1)
+        elif not self._chunk:  # a signal handler looks while its own thread is drawing
+            return next(dropwhile(self._horizon.__ge__, decide(self._schedule)), None)
+        return min(self._chunk.copy(), default=None)
 
     def _extend(self) -> None:
         if self._horizon >= NEVER:
@@ -157,16 +180,21 @@ class BoundedTally(Tally):
         """Return a slot if ``ordinal`` fires and one is free; once only."""
         if super().take(ordinal) is None:
             return None
-        with transparent(), self._lock:
-            if self._left == 0:
-                return None
-            if len(self._taken) >= self._limit:
-                self._take_back()
-            if len(self._taken) >= self._limit:
-                next(self._overflow)
-                return None
-            self._left -= 1
-            return Slot(self._taken)
+        before = inside.get()
+        try:
+            inside.set(True)
+            with self._lock:
+                if self._left == 0:
+                    return None
+                if len(self._taken) >= self._limit:
+                    self._take_back()
+                if len(self._taken) >= self._limit:
+                    next(self._overflow)
+                    return None
+                self._left -= 1
+                return Slot(self._taken)
+        finally:
+            inside.set(before)
 
     def _take_back(self) -> None:
         """Free the places whose owners are gone."""

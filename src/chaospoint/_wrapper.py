@@ -173,15 +173,19 @@ _dead: deque[tuple[Point, Wrapper]] = deque()
 
 def wrap(point: Point, target: Callable[..., Any]) -> Any:
     """Return ``target`` wrapped as a placement of ``point``; it holds the wrapper, we do not."""
-    with arming:
-        while _dead:
-            owner, gone = _dead.popleft()
+    wrapper = Wrapper(point, target)
+    proxy = wrapper.proxy(target)
+    arming.soon(partial(arming.change, _place, point, wrapper, proxy))
+    return proxy
+
+
+def _place(point: Point, wrapper: Wrapper, proxy: object) -> None:
+    while _dead:
+        owner, gone = _dead.popleft()
+        if gone in owner.core.sites:
             owner.core.sites.remove(gone)
-        wrapper = Wrapper(point, target)
-        proxy = wrapper.proxy(target)
-        wrapper.stand_in(proxy)
-        point.core.sites.append(wrapper)
-        return proxy
+    wrapper.stand_in(proxy)
+    point.core.sites.append(wrapper)
 
 
 def _bury(point: Point, wrapper: Wrapper, made: _Spot | None, _: object) -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal
+from weakref import ref
 
-from chaospoint import _environ
+from chaospoint import _environ, _lock
 from chaospoint._point import Point
 from chaospoint._registry import Registry, default_registry
 from chaospoint.errors import InvalidPlan, NotPermitted
@@ -77,12 +78,21 @@ class armed(AbstractContextManager["Armed"]):  # noqa: N801 - used as a function
         self._plan = plan_of(point, keys)
         self._registry = registry
         self._strict = strict
-        self._handles: list[Armed] = []
+        self._leases: list[_Lease] = []
 
     def __enter__(self) -> Armed:
-        handle = arm(self._plan, registry=self._registry, strict=self._strict)
-        self._handles.append(handle)
-        return handle
+        handle: Armed | None = None
+        try:
+            handle = arm(self._plan, registry=self._registry, strict=self._strict)
+            lease = _Lease(self, _lock.arming.abandoned.append)
+            lease.handle = handle
+            _leases.add(lease)
+            self._leases.append(lease)
+            return handle
+        except BaseException:
+            if handle is not None:
+                handle.disarm()
+            raise
 
     def __exit__(
         self,
@@ -90,7 +100,35 @@ class armed(AbstractContextManager["Armed"]):  # noqa: N801 - used as a function
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._handles.pop().disarm()
+        # Without a call, so that no signal handler runs before the lease is known here.
+        lease = self._leases[-1]
+        del self._leases[-1]
+        try:
+            lease.end()
+        except BaseException:
+            lease.end()
+            raise
+
+
+class _Lease(ref[armed]):
+    """What one ``with armed(...)`` has armed, for as long as the block may still be left.
+
+    A signal handler may raise where ``with`` has left the block and ``__exit__`` has not begun.
+    Then the rule is disarmed when the `armed` object is gone, a moment later.  The callback is
+    C code, because what a handler raises within a finalizer would be lost.
+    """
+
+    __slots__ = ("handle",)
+
+    handle: Armed
+
+    def end(self) -> None:
+        """Disarm it; doing so twice does no harm."""
+        self.handle.disarm()
+        _leases.discard(self)
+
+
+_leases: set[_Lease] = set()  # a reference that is gone calls nothing back
 
 
 def disarm(pattern: str = "*", *, registry: Registry | None = None) -> int:

@@ -189,7 +189,7 @@ def at_every_moment(
         for ordinal in FIRES[:taken]:
             tally.take(ordinal)
         came = interrupted(lambda: tally.take(FIRES[taken]), moment)
-        assert not tally._lock.locked()
+        assert not tally._lock.owned
         seen.append(look(tally))
         return came
 

@@ -29,9 +29,9 @@ def _is_free(pool: Threads) -> bool:
     """Whether another thread gets the one lock of the kernel meanwhile."""
 
     def take() -> bool:
-        got = arming._lock.acquire(timeout=1)  # the keeper may have it for a moment
+        got = arming.acquire(timeout=1)  # the keeper may have it for a moment
         if got:
-            arming._lock.release()
+            arming.release()
         return got
 
     return pool.submit(take).result(PATIENCE)

@@ -13,7 +13,6 @@ from collections import Counter as Counts
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import cache
-from threading import RLock
 from time import time
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
@@ -23,7 +22,7 @@ from prometheus_client.registry import Collector
 from chaospoint._fork import boards, guards
 from chaospoint._injection import Injection
 from chaospoint._inside import transparent
-from chaospoint._lock import arming
+from chaospoint._lock import Lock, arming
 from chaospoint._notice import (
     Notice,
     Overflowed,
@@ -194,14 +193,8 @@ class _Counting:
     def __init__(self) -> None:
         self.renew()
 
-    def __enter__(self) -> None:
-        self.lock.acquire()
-
-    def __exit__(self, *exc: object) -> None:
-        self.lock.release()
-
     def renew(self) -> None:
-        self.lock = RLock()
+        self.lock = Lock()
 
 
 _counting = _Counting()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import TIMEOUT_MAX, RLock, Timer
+from threading import TIMEOUT_MAX, Timer
 from typing import TYPE_CHECKING
 
 from chaospoint._clock import monotonic
 from chaospoint._fork import guards
 from chaospoint._inside import transparent
+from chaospoint._lock import Lock
 from chaospoint.errors import ChaosError
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Limit:
         self._handle = handle
         self._seconds = seconds
         self._said = said
-        self._lock = RLock()
+        self.lock = Lock()
         self._held: dict[Pause, float] = {}  # since when
         self._timer: Timer | None = None
         self._stopped = False
@@ -47,7 +48,7 @@ class Limit:
 
     def stop(self) -> None:
         """Let it not run out any more; no error if it was stopped before."""
-        with self._lock:
+        with self.lock:
             self._stopped = True
             if self._timer is not None:
                 self._timer.cancel()
@@ -58,7 +59,7 @@ class Limit:
         """Take note of who is held now; called at every change, and by whoever is held."""
         for rule in self._handle.rules:
             rule.watchers.add(self._look)
-        with self._lock:
+        with self.lock:
             now = monotonic()
             held = [pause for rule in self._handle.rules for pause in rule.paused.copy()]
             self._held = {pause: self._held.get(pause, now) for pause in held}
@@ -70,7 +71,7 @@ class Limit:
                     self._timer.start()
 
     def _run_out(self) -> None:
-        with self._lock:
+        with self.lock:
             self._timer = None
             due = monotonic() - self._seconds
             late = {pause.point for pause, since in self._held.items() if since <= due}
@@ -82,15 +83,9 @@ class Limit:
 
     # -- around a fork --------------------------------------------------------------------
 
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *exc: object) -> None:
-        self._lock.release()
-
     def renew(self) -> None:
         """Disarm the rules, in a forked child."""
-        self._lock, self._timer, self._stopped = RLock(), None, True
+        self.lock, self._timer, self._stopped = Lock(), None, True
         self._handle.disarm()
 
 

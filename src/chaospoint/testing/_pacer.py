@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from functools import partial
 from math import inf
-from threading import RLock, Thread, current_thread
+from threading import Thread, current_thread
 from typing import TYPE_CHECKING, Protocol
 
 from chaospoint import _bug
@@ -17,7 +17,7 @@ from chaospoint._bell import Bell
 from chaospoint._clock import monotonic
 from chaospoint._fork import guards
 from chaospoint._inside import transparent
-from chaospoint._lock import arming
+from chaospoint._lock import Lock, arming
 from chaospoint.testing._loop_time import loop_time
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Pacer:
     """Makes time pass for all the clocks that are in use."""
 
     def __init__(self) -> None:
-        self._lock = RLock()
+        self.lock = Lock()
         self._clocks: tuple[Paced, ...] = ()
         self._thread: Thread | None = None
         self._changed = Bell()  # of this thread: an older one must not clear it
@@ -76,14 +76,14 @@ class Pacer:
 
     def enter(self, clock: Paced) -> float:
         """Let time be skipped for this clock, too; return what was skipped before."""
-        with self._lock:
+        with self.lock:
             loop_time.start()
             self._clocks = (*self._clocks, clock)
             return loop_time.skipped
 
     def leave(self, clock: Paced) -> float:
         """Skip no more for this clock; return what was skipped when it left."""
-        with self._lock:
+        with self.lock:
             self._clocks = tuple(other for other in self._clocks if other is not clock)
             if self._clocks:
                 return loop_time.skipped
@@ -104,7 +104,7 @@ class Pacer:
 
     def skip(self, seconds: float, *, thread: Thread | None = None) -> None:
         """Let ``seconds`` pass for all clocks and loops; ``thread``: only if that is still ours."""
-        with self._lock:
+        with self.lock:
             if thread is not None and thread is not self._thread:
                 return
             loop_time.skipped += seconds
@@ -114,7 +114,7 @@ class Pacer:
         loop_time.wake()
 
     def _start(self) -> None:
-        with self._lock:
+        with self.lock:
             if self._thread is not None or not self._clocks:
                 return
             self._changed = changed = Bell()
@@ -160,15 +160,9 @@ class Pacer:
 
     # -- around a fork --------------------------------------------------------------------
 
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *exc: object) -> None:
-        self._lock.release()
-
     def renew(self) -> None:
         """Forget lock and thread, in a forked child; a wait starts a thread again."""
-        self._lock, self._thread, self._changed = RLock(), None, Bell()
+        self.lock, self._thread, self._changed = Lock(), None, Bell()
         loop_time.renew()
         for clock in self._clocks:
             clock.renew()
