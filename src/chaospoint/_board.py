@@ -508,12 +508,12 @@ class Board:
         """
         deadline = self.clock.monotonic() + seconds
         with arming:
-            found = [rule for rule in self._plans[source] if rule.terms.key == key]
+            found = [rule for rule in self._table.plans[source] if rule.terms.key == key]
             if any(rule.why == "expired" for rule in found):
                 return False
             for rule in found:
                 rule.deadline = deadline
-            arming.later(partial(self.keeper.start, deadline))
+        self.keeper.start(deadline)
         return True
 
     def expire(self) -> None:

@@ -135,7 +135,9 @@ def _in_parent() -> None:
 
 def _in_child() -> None:
     global _process
-    _process = _renewed = _getpid()
+    _process = _getpid()
+    if _process == _renewed:
+        return
     # A lock that is still held is held by this thread: a signal handler forked in the middle of
     # one of its changes, and that goes on in the child.
     _surely(_release_all, partial(_renew_locks, keep_own=True), _renew_boards)
