@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, cast
 from weakref import ref
 
 from chaospoint import _bug
-from chaospoint._inside import inside
+from chaospoint._inside import inside, transparent
 from chaospoint._lock import arming
 from chaospoint._say import say
 from chaospoint._signature import signature_of
@@ -194,7 +194,7 @@ class Site:
         function = self._function()
         if inside.get() or function is None:
             return clone
-        with arming:
+        with transparent(), arming:
             if not self._settled:
                 self._settled = True
                 from chaospoint._aim import say_left_out
@@ -205,6 +205,8 @@ class Site:
                         say_left_out(point.core.rules, point.name, self.kind)
                 except Exception:
                     _bug.report(f"patching {self}")
+        arming.carry_out()
+        with arming:
             # Nobody calls a function that leads back here: one that something else patched.
             return clone if self._estranged or _calls(function, clone) else function
 
@@ -287,26 +289,25 @@ def place(point: Point, function: FunctionType) -> None:
 
 
 def _place(point: Point, function: FunctionType) -> None:
-    with arming:
-        sweep()
-        site = _sites.get(id(function))
-        fresh = site is None or not site.is_of(function)
-        if site is None or fresh:
-            site = _sites[id(function)] = Site(function)
-        if all(other.core is not point.core for other in site.points):
-            site.points.append(point)
-            point.core.sites.append(site)
-        if point.core.rules:
-            from chaospoint._aim import say_left_out
+    sweep()
+    site = _sites.get(id(function))
+    fresh = site is None or not site.is_of(function)
+    if site is None or fresh:
+        site = _sites[id(function)] = Site(function)
+    if all(other.core is not point.core for other in site.points):
+        site.points.append(point)
+        point.core.sites.append(site)
+    if point.core.rules:
+        from chaospoint._aim import say_left_out
 
-            try:
-                if fresh:
-                    site.settle_later()
-                site.rebuild()
-                if not fresh or site.kind != "function":
-                    say_left_out(point.core.rules, point.name, site.kind)
-            except Exception:
-                _bug.report(f"patching {site}")
+        try:
+            if fresh:
+                site.settle_later()
+            site.rebuild()
+            if not fresh or site.kind != "function":
+                say_left_out(point.core.rules, point.name, site.kind)
+        except Exception:
+            _bug.report(f"patching {site}")
 
 
 def sweep() -> None:

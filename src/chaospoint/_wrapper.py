@@ -131,9 +131,10 @@ class Wrapper:
 
     def _settle(self) -> None:
         """Act by the kind that is known at the first call."""
-        with arming:
+        with transparent(), arming:
             self._settled = True
             self._arm()
+        arming.carry_out()
 
     def _arm(self) -> None:
         from chaospoint._aim import say_left_out

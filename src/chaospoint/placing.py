@@ -96,6 +96,7 @@ class Placements:
         with transparent(), arming:
             for one in tuple(self._all.values()):
                 self._try(one, whole=False)
+        arming.carry_out()
 
     def end(self) -> None:
         """Place nothing any more; points stay where they are."""
@@ -106,6 +107,7 @@ class Placements:
                 elif one.module not in sys.modules and one.placed() is None and not one.said:
                     _say_waiting(one)
             self._all.clear()
+        arming.carry_out()
 
     def _await_import(self, name: str) -> None:
         """Have the module looked at right behind its import, if that is still to come."""
@@ -122,6 +124,7 @@ class Placements:
             for one in tuple(self._all.values()):
                 if one.module == name:
                     self._try(one, whole=True)
+        arming.carry_out()
 
     def _try(self, one: _Placement, *, whole: bool) -> None:
         """Place one; ``whole``: the module has run to its end."""
