@@ -52,10 +52,12 @@ def _is_proxy(kind: type) -> bool:
 
 def is_marked(function: object) -> bool:
     """Whether somebody marked a plain function as one that returns an awaitable."""
-    if getattr(function, "_is_coroutine_marker", None) is not None:  # inspect's, since 3.12
-        import inspect
-
-        return inspect.iscoroutinefunction(function)
     mark = getattr(function, "_is_coroutine", None)  # asyncio's, which asgiref sets before 3.12
-    coroutines = sys.modules.get("asyncio.coroutines")
-    return mark is not None and mark is getattr(coroutines, "_is_coroutine", None)
+    if mark is not None:
+        coroutines = sys.modules.get("asyncio.coroutines")
+        if mark is getattr(coroutines, "_is_coroutine", None):
+            return True
+    mark = getattr(function, "_is_coroutine_marker", None)  # that of inspect, since 3.12
+    inspect = sys.modules.get("inspect")  # its name for the mark is another in 3.12
+    names = ("_is_coroutine_mark", "_is_coroutine_marker")
+    return mark is not None and any(mark is getattr(inspect, name, None) for name in names)

@@ -268,12 +268,15 @@ def _kind(target: object) -> Kind:
         return "coroutine"
     if not isinstance(target, type) and not inspect.isroutine(target):
         target = type(target).__call__
-    if inspect.iscoroutinefunction(target):
-        return "coroutine"
-    if inspect.isasyncgenfunction(target):
-        return "async generator"
-    if inspect.isgeneratorfunction(target):
-        return "generator"
+    try:
+        if inspect.iscoroutinefunction(target):
+            return "coroutine"
+        if inspect.isasyncgenfunction(target):
+            return "async generator"
+        if inspect.isgeneratorfunction(target):
+            return "generator"
+    except Exception:
+        pass  # it only passes itself off as a function, as a mock with a spec does
     return "function"
 
 

@@ -9,10 +9,11 @@ import sqlite3
 import zlib
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import AsyncMock, MagicMock, Mock, create_autospec
 
 import pytest
 import wrapt
-from helpers import Boom
+from helpers import Boom, finish
 
 import chaospoint
 from chaospoint import Registry
@@ -224,6 +225,28 @@ def test_what_was_kept_for_a_while_is_not_said_to_be_thrown_away(registry: Regis
             one(b"")
     kept.clear()
     chaospoint.arm("p", latency=0, registry=registry)
+
+
+def fetch() -> int:
+    return 1
+
+
+MOCKS: dict[str, Callable[[], Any]] = {
+    "mock": Mock,
+    "mock of a function": lambda: Mock(spec=fetch),
+    "magic mock": MagicMock,
+    "mock of a method": lambda: Mock(spec=Connection).send,
+    "autospec": lambda: create_autospec(fetch),
+    "async mock": AsyncMock,
+}
+
+
+@pytest.mark.parametrize("name", MOCKS)
+def test_a_mock_fails_where_it_is_told_to(name: str, registry: Registry) -> None:
+    mock = registry.point("p")(MOCKS[name]())
+    with chaospoint.armed("p", exception=Boom, registry=registry), pytest.raises(Boom):
+        finish(mock())
+    finish(mock())
 
 
 def test_a_transport_that_opentelemetry_has_instrumented(registry: Registry) -> None:
