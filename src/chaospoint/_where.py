@@ -59,7 +59,9 @@ def _check(wanted: object) -> Callable[[object], bool]:
         if issubclass(kind, (set, frozenset)):
             return lambda found: any(check(found) for check in checks)
         whole = _check_items(checks, wanted)
-        return lambda found: any(check(found) for check in checks) or whole(found)
+        return lambda found: (
+            any(check(found) for check in checks) or (type(found) is not str and whole(found))
+        )
     return _check_one(wanted)
 
 
@@ -79,8 +81,8 @@ def _check_items(
 ) -> Callable[[object], bool]:
     def check(found: object) -> bool:
         kind = type(found)
-        if kind is str or kind is int or found is None:
-            return False  # most are
+        if kind is str or kind is int:
+            return False  # as most are
         if not issubclass(kind, (list, tuple)):
             return _equal(found, wanted)
         # By the classes' own methods: those of a subclass may be foreign code.

@@ -327,6 +327,31 @@ def test_it_is_asked_when_the_delays_are_over_and_not_if_woken(name: str) -> Non
         assert run(placement(name), "A-1") == "late"
 
 
+def test_limits_and_cancellation_come_through_an_answer_that_is_awaited() -> None:
+    begun: list[str] = []
+
+    async def never(order: str, *rest: object, **more: object) -> object:
+        begun.append(order)
+        return await asyncio.get_running_loop().create_future()
+
+    async def main() -> None:
+        with chaospoint.armed("answers.coroutine", returns_from=never, max_active=1) as armed:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.01):
+                    await coroutine("A-1")
+            task = asyncio.create_task(coroutine("A-2"))  # type: ignore[arg-type]
+            while len(begun) < 2:
+                await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert (armed.injections, armed.overflow) == (2, 0)
+        with chaospoint.armed("answers.coroutine", returns_from=lambda: "fake"):
+            assert await coroutine("A-3") == "fake"  # points act again in this context
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_an_exception_is_made_from_the_arguments(name: str) -> None:
     def declined(order: str, *rest: object, **more: object) -> Exception:
