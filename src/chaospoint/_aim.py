@@ -382,7 +382,6 @@ def take(aim: Aim, ordinal: int) -> Firing | None:
     """Return the firing that this reach is due, if any; raises nothing."""
     rule = aim.rule
     try:
-        inside.set(True)  # it was False, or there would have been no reach
         if not _process.known[0] and _process.made_anew():
             ordinal = next(rule.tally.ordinals)
         if rule.why is not None or (rule.resolve is not None and not looked_up(rule)):
@@ -391,8 +390,6 @@ def take(aim: Aim, ordinal: int) -> Firing | None:
     except Exception:
         _bug.report(f"deciding at {aim.point!r}")
         return None
-    finally:
-        inside.set(False)
     return None if slot is None else (aim, ordinal, slot)
 
 

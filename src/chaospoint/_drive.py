@@ -111,7 +111,7 @@ def _prepare(
             if (slot := rule.tally.take(ordinal)) is None:
                 return _nothing(slot)
         fault, latency, exception, steps, effect = aim.constant or aim.act(ordinal)
-        if in_task and any(map(waits, steps)) and asyncio._get_running_loop() is None:
+        if steps and in_task and not _can_wait(steps):
             fault, latency, exception, steps, effect = _without_waits(aim, ordinal)
         if not fault:
             return _nothing(slot)
@@ -403,6 +403,11 @@ class _Stay:
             "other threads do",
         )
         return True
+
+
+def _can_wait(steps: tuple[Step, ...]) -> bool:
+    """Whether what a firing does in a task can be done: waiting needs asyncio's loop."""
+    return asyncio._get_running_loop() is not None or not any(map(waits, steps))
 
 
 def _without_waits(aim: Aim, ordinal: int) -> Act:

@@ -95,7 +95,8 @@ class Tally:
         """Return a slot if ``ordinal`` fires; once only."""
         chunk = self._chunk
         took = chunk.pop(ordinal, False) is None or self._take_late(ordinal)
-        if took and len(chunk) < _CHUNK // 2 and self._horizon < NEVER and not self._drawing:
+        few = chunk.__len__() < _CHUNK // 2  # `len` may be a point, and is not transparent here
+        if took and few and self._horizon < NEVER and not self._drawing:
             self._draw(below=_CHUNK // 2)  # early, so that others seldom wait
         # The horizon is read before the chunk: a chunk extended in between lies beyond it.
         lowest = self._horizon + 1
