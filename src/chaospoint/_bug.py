@@ -30,7 +30,10 @@ def report(where: str, cure: str = _OURS) -> None:
     if error is None:
         return
     if is_of_host(error):
-        raise error
+        try:
+            raise error
+        finally:
+            del error  # or this frame and the traceback would hold each other
     if isinstance(error, RecursionError) and _deep():
         cure = _STACK  # the program's own came to its end in our code
     else:
