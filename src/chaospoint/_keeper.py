@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from chaospoint import _bug
 from chaospoint._bell import Bell
-from chaospoint._inside import inside
+from chaospoint._inside import inside, transparently
 from chaospoint._lock import Lock, arming
 from chaospoint._say import say
 
@@ -49,7 +49,7 @@ class Keeper:
                 alive = [older for older in self._started if older.is_alive()]
                 self._thread, self._started = thread, [*alive, thread]
                 try:
-                    thread.start()
+                    transparently(thread.start)
                 except RuntimeError:
                     self._thread, self._started = None, alive
                     failed = True

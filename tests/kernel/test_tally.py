@@ -195,7 +195,7 @@ def at_every_moment(
 
     # A context for each, for the flag that makes points transparent may be in the middle.
     moments = next(moment for moment in count(1) if not copy_context().run(anew, moment))
-    assert moments > (500 if taken != 1 else 4)  # a chunk is drawn, or it is not
+    assert moments > (500 if taken != 1 else 3)  # a chunk is drawn, or it is not
     return seen
 
 

@@ -117,7 +117,6 @@ def test_waiting_for_a_count() -> None:
         """
 for function in (threading.Event.wait, threading.Condition.wait):
     chaospoint.point("std.it")(function)
-chaospoint.arm("no.such", exception=OSError)  # our thread starts, which is code of `threading`
 
 @chaospoint.point("bank.charge")
 def charge():
