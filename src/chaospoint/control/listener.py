@@ -12,6 +12,7 @@ import os
 import selectors
 import socket
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
@@ -22,6 +23,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from chaospoint._inside import transparent
+from chaospoint.control.door import DISABLE
 from chaospoint.control.messages import (
     MAX_BODY,
     STOP_SECONDS,
@@ -32,7 +34,7 @@ from chaospoint.control.messages import (
 )
 from chaospoint.control.problem import Problem
 from chaospoint.control.replies import Replies
-from chaospoint.control.service import Service
+from chaospoint.control.service import Service, Steps
 
 __all__ = ["Listener"]
 
@@ -216,10 +218,22 @@ class _Handler(BaseHTTPRequestHandler):
         path, _, query = self.path.partition("?")
         client = str(self.client_address[0])
         request = Request(self.command, unquote(path), headers, b"", client, query)
-        stops = self.server.service.stop_first(request)
-        body = self._read(size, stops) if size else b""
-        self.server.heard(self.connection)
-        self._answer(replace(request, body=b"" if body is None else body))
+        if (request.method, request.path) != DISABLE:
+            request = replace(request, body=self.rfile.read(size) if size else b"")
+            self.server.heard(self.connection)
+            self._answer(lambda: request)
+            self._drain(headers.get("content-length", ""), len(request.body))
+            return
+        body: bytes | None = b""
+
+        def stopped() -> Request:
+            nonlocal body
+            stops = self.server.service.stop_first(request)
+            body = self._read(size, stops) if size else b""
+            self.server.heard(self.connection)
+            return replace(request, body=body or b"")
+
+        self._answer(stopped)
         if body is not None:
             self._drain(headers.get("content-length", ""), len(body))
 
@@ -239,11 +253,18 @@ class _Handler(BaseHTTPRequestHandler):
     # These mean nothing anywhere here, which the service is to say.
     do_PATCH = do_OPTIONS = do_TRACE = do_QUERY = do_GET  # noqa: N815
 
-    def _answer(self, request: Request) -> None:
-        """Answer; a fork need not wait for other workers, nor for who guesses."""
-        with self.server.answers, contextlib.closing(self.server.service.steps(request)) as steps:
+    def _answer(self, prepare: Callable[[], Request]) -> None:
+        """Answer what ``prepare`` returns, which is waited for at the end of the process, too.
+
+        A fork need not wait for other workers, nor for clients that guess.
+        """
+        steps: Steps | None = None
+        with self.server.answers, contextlib.ExitStack() as begun:
             while True:
                 with self.server.replies:
+                    if steps is None:
+                        steps = self.server.service.steps(prepare())
+                        begun.enter_context(contextlib.closing(steps))
                     try:
                         seconds = next(steps)
                     except StopIteration as end:
