@@ -226,7 +226,12 @@ class Board:
                     more[name] = (*more.get(name, ()), rule)
         less = set(gone)
         touched = dict.fromkeys(more)
-        for rule in less if ranks is None else (*less, *ranks):
+        moved: Iterable[ArmedRule] = ()
+        if ranks is not None:
+            stay = sorted(self._table.rules(), key=_RANK)
+            if stay != sorted(stay, key=lambda rule: ranks.get(rule, rule.rank)):
+                moved = [rule for rule in ranks if rule.why is None]
+        for rule in (*less, *moved):
             touched.update(dict.fromkeys(self._index.matching(rule.pattern)))
         rank = _RANK if ranks is None else (lambda rule: ranks.get(rule, rule.rank))
         made: dict[tuple[int, ...], _Rules] = {}  # one tuple for all the points of a glob
@@ -362,7 +367,7 @@ class Board:
         if self.enabled:
             table = table.plus(fresh)
             self._unkept.update(fresh)
-            at = self._merged(fresh, rest, {r: n for r, n in ranks.items() if r.why is None})
+            at = self._merged(fresh, rest, ranks)
             armed = [RuleArmed(rule) for rule in fresh]
         else:
             for rule in fresh:
@@ -593,18 +598,8 @@ class Board:
         self.say(*missed, *self._due(self.rules()))
 
     def _due(self, rules: Iterable[ArmedRule]) -> list[Notice]:
-        notices: list[Notice] = []
         with arming:
-            for rule in rules:
-                reaches, overflow = rule.reaches, rule.overflow
-                # Read and set in a row, where nothing comes between: none is told of twice.
-                if (flushed := rule.flushed) < reaches:
-                    rule.flushed = reaches
-                    notices.append(Reached(rule.pattern, reaches - flushed))
-                if (flushed := rule.flushed_overflow) < overflow:
-                    rule.flushed_overflow = overflow
-                    notices.append(Overflowed(rule.pattern, overflow - flushed))
-        return notices
+            return _flushed(rules)
 
     # -- points ---------------------------------------------------------------------------
 
@@ -674,3 +669,17 @@ class Board:
 
 def _ends(told: Iterable[RuleDisarmed]) -> list[tuple[ArmedRule, Ending, str]]:
     return [(one.rule, one.why, one.reason or (f"by {one.by}" if one.by else "")) for one in told]
+
+
+def _flushed(rules: Iterable[ArmedRule]) -> list[Notice]:
+    notices: list[Notice] = []
+    for rule in rules:
+        reaches, overflow = rule.reaches, rule.overflow
+        # Read and set in a row, where nothing comes between: none is told of twice.
+        if (flushed := rule.flushed) < reaches:
+            rule.flushed = reaches
+            notices.append(Reached(rule.pattern, reaches - flushed))
+        if (flushed := rule.flushed_overflow) < overflow:
+            rule.flushed_overflow = overflow
+            notices.append(Overflowed(rule.pattern, overflow - flushed))
+    return notices

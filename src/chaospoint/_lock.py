@@ -57,6 +57,9 @@ class Lock(_RLock):
     ``__enter__`` and the block.  Here the lock is taken by the iteration itself, and the
     interpreter looks for signals neither there nor on the way back to the block; it is released by
     the C code of the base class.
+
+    Call a function in the block rather than write a loop there: CPython leaves the jump from the
+    end of an ``if`` to the beginning of its loop out of the block, and looks for signals at it.
     """
 
     def __enter__(self) -> bool:
@@ -150,21 +153,24 @@ class _Arming(Lock):
             return  # a request made a change, and the loop below goes on after it
         try:
             self._carrying_out.add(me)
-            for lease in tuple(self.abandoned):
-                self.request(lease.end)
-                if lease in self.abandoned:
-                    self.abandoned.remove(lease)
-            while self._requests or self._later:
-                for request in tuple(self._requests):
-                    self._carry_out(request)
-                while self._later:
-                    try:
-                        call = self._later.popleft()
-                    except IndexError:
-                        break  # another thread was quicker
-                    call()
+            self._carry_out_all()
         finally:
             self._carrying_out.discard(me)
+
+    def _carry_out_all(self) -> None:
+        for lease in tuple(self.abandoned):
+            self.request(lease.end)
+            if lease in self.abandoned:
+                self.abandoned.remove(lease)
+        while self._requests or self._later:
+            for request in tuple(self._requests):
+                self._carry_out(request)
+            while self._later:
+                try:
+                    call = self._later.popleft()
+                except IndexError:
+                    break  # another thread was quicker
+                call()
 
     def _carry_out(self, request: Callable[[], object]) -> None:
         try:

@@ -12,8 +12,9 @@ import os
 from collections import Counter as Counts
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from time import time
+from typing import Any
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics_core import Metric
@@ -98,6 +99,7 @@ class _Metrics:
             multiprocess_mode="livemin",
             registry=None,
         )
+        _take_safely(self.enabled)
         self.enabled.set(1)
         self.overflow = _CountedElsewhere(
             "chaospoint_overflow",
@@ -148,10 +150,33 @@ class _Metrics:
             for key, numbers in self.tallies.copy().items():
                 if fresh := counted(numbers) - self._told[key]:
                     self._told[key] += fresh
-                    self.injections.labels(*key).inc(fresh)
+                    _child(self.injections, *key).inc(fresh)
 
 
 metrics_in = cache(_Metrics)
+
+
+def _child(metric: Any, *labels: str) -> Any:
+    """Return the child of a metric of ours for these labels."""
+    child = metric.labels(*labels)
+    _take_safely(child)
+    return child
+
+
+def _take_safely(child: Any) -> None:
+    """Give the values of a metric of ours locks that no signal handler can leave held.
+
+    In several processes prometheus_client has one lock for the values of all, which stays.
+    """
+    values = (
+        getattr(child, "_value", None),
+        getattr(child, "_sum", None),
+        *getattr(child, "_buckets", ()),
+    )
+    for value in values:
+        lock = getattr(value, "_lock", None)
+        if type(value).__name__ == "MutexValue" and not isinstance(lock, Lock):
+            value._lock = Lock()
 
 
 def _register(registry: CollectorRegistry, *metrics: Collector) -> None:
@@ -208,10 +233,10 @@ class Prometheus:
         self._metrics = metrics_in(registry)
         self._tallies = self._metrics.tallies
         self._at_once = "PROMETHEUS_MULTIPROC_DIR" in os.environ
-        self._injections = cache(self._metrics.injections.labels)
-        self._latency = cache(self._metrics.latency.labels)
-        self._armed_by = cache(self._metrics.armed.labels)
-        self._reaches = cache(self._metrics.reaches.labels)
+        self._injections = cache(partial(_child, self._metrics.injections))
+        self._latency = cache(partial(_child, self._metrics.latency))
+        self._armed_by = cache(partial(_child, self._metrics.armed))
+        self._reaches = cache(partial(_child, self._metrics.reaches))
         self._number = 0
         self._armed: Counts[str] = Counts()
         self._enabled: bool | None = None
@@ -242,13 +267,13 @@ class Prometheus:
             case Reached(pattern, reaches):
                 self._reaches(pattern).inc(reaches)
             case Overflowed(pattern, count):
-                metrics.overflow.labels(pattern).inc(count)
+                _child(metrics.overflow, pattern).inc(count)
             case Standing():
                 self._stand(notice)
             case RuleDisarmed(rule, "expired"):
-                metrics.expired.labels(rule.pattern).inc()
+                _child(metrics.expired, rule.pattern).inc()
             case Reloaded(source, ok):
-                metrics.reloads.labels(source, "success" if ok else "failure").inc()
+                _child(metrics.reloads, source, "success" if ok else "failure").inc()
                 if ok:
                     metrics.reloaded.set(time())
 
