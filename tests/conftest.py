@@ -17,15 +17,10 @@ from chaospoint.testing import FakeClock
 pytest_plugins = "parallel"
 
 
-def _freeze() -> None:
-    """Leave what stays to the end out of all later garbage collections: many tests make some."""
-    if not gc.get_freeze_count():
-        gc.collect()
-        gc.freeze()
-
-
 def pytest_collection_finish() -> None:
-    _freeze()
+    """Leave what stays to the end out of all later garbage collections: many tests make some."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +38,6 @@ def _nothing_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     registry.disarm()  # whatever it was, the next test is not to suffer from it
     registry.enable()
     _bug.bugs.clear()
-    _freeze()  # again, after a test that has undone it
     assert not armed, "the test left rules armed in the default registry"
     assert enabled, "the test left the master switch off"
     assert not bugs, "chaospoint had a bug; a test that expects one asks for `expected_bugs`"
