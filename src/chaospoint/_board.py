@@ -284,14 +284,16 @@ class Board:
         nor after anything else that is raised here.
         """
         rules: list[ArmedRule] = []
+        undo = partial(self._remove_now, rules, "disarmed", "", "")
         try:
             remarks, standing = arming.change(self._install, rules, terms, source, by, strict)
             _scope.enter(rule for rule in rules if rule.terms.scoped)
             self.say(*map(RuleArmed, rules), standing)
             return self._handle(rules, remarks, source)
         except BaseException:
-            if rules:
-                self.remove(rules, "disarmed")  # the caller gets no handle
+            if rules:  # the caller gets no handle
+                arming.requests[undo] = 0
+                arming.carry_out()
             raise
 
     def _install(
@@ -402,7 +404,7 @@ class Board:
         """Disarm these rules, wherever they are armed; wakes all that sleep on them."""
         arming.soon(partial(self._remove_now, tuple(rules), why, by, reason))
 
-    def _remove_now(self, rules: _Rules, why: Ending, by: str, reason: str) -> None:
+    def _remove_now(self, rules: Sequence[ArmedRule], why: Ending, by: str, reason: str) -> None:
         told = arming.change(self._remove, rules, why, by, reason)
         told()
 

@@ -87,7 +87,8 @@ class Lease(Protocol):
 class _Arming(Lock):
     def __init__(self) -> None:
         self._changing = False
-        self._requests: dict[Callable[[], object], int] = {}  # in order, and how often each failed
+        # In order, and how often each failed.  A plain item assignment cannot be interrupted.
+        self.requests: dict[Callable[[], object], int] = {}
         self._later: deque[Callable[[], object]] = deque()
         self._carrying_out: set[int] = set()  # the threads that do
         self.abandoned: deque[Lease] = deque()
@@ -125,7 +126,7 @@ class _Arming(Lock):
 
     def request(self, call: Callable[[], object]) -> None:
         """Have ``call`` called, at least once, by this thread when it has released the lock."""
-        self._requests[call] = 0
+        self.requests[call] = 0
 
     def soon(self, call: Callable[[], object]) -> None:
         """Call ``call`` now, or, in the middle of a change of this thread, right after that."""
@@ -146,7 +147,7 @@ class _Arming(Lock):
 
     def carry_out(self) -> None:
         """Carry out the requests, if this thread does not hold the lock."""
-        if not (self._requests or self._later or self.abandoned) or self._is_owned():
+        if not (self.requests or self._later or self.abandoned) or self._is_owned():
             return
         me = get_ident()
         if me in self._carrying_out:
@@ -162,8 +163,8 @@ class _Arming(Lock):
             self.request(lease.end)
             if lease in self.abandoned:
                 self.abandoned.remove(lease)
-        while self._requests or self._later:
-            for request in tuple(self._requests):
+        while self.requests or self._later:
+            for request in tuple(self.requests):
                 self._carry_out(request)
             while self._later:
                 try:
@@ -176,13 +177,13 @@ class _Arming(Lock):
         try:
             request()
         except BaseException:
-            tries = self._requests.get(request, 0) + 1
+            tries = self.requests.get(request, 0) + 1
             if tries < _TRIES:
-                self._requests[request] = tries
+                self.requests[request] = tries
             else:
-                self._requests.pop(request, None)
+                self.requests.pop(request, None)
             raise
-        self._requests.pop(request, None)
+        self.requests.pop(request, None)
 
     def renew(self) -> None:
         """Start afresh in a forked child, where no other thread exists."""

@@ -91,7 +91,8 @@ class armed(AbstractContextManager["Armed"]):  # noqa: N801 - used as a function
             return handle
         except BaseException:
             if handle is not None:
-                handle.disarm()
+                _lock.arming.requests[handle.disarm] = 0
+                _lock.arming.carry_out()
             raise
 
     def __exit__(

@@ -150,6 +150,7 @@ def main(what: str, handlers: int) -> int:
         left["the keeper is locked"] += registry.board.keeper._lock.owned
         if nth % 500 == 0 and not free():
             left["no other thread can take the lock"] += 1
+            faulthandler.dump_traceback()
             break
     signal.signal(signal.SIGALRM, signal.SIG_IGN)
     fork()
