@@ -102,7 +102,7 @@ FLOORS = (
     "testing.plugin",
     "",
     # The command line, which nothing imports.
-    "cli.failure cli.output cli.rule_keys cli.target cli.user",
+    "cli.acknowledgement cli.failure cli.output cli.rule_keys cli.target cli.user",
     "cli.stopping",
     "cli.http_target cli.store_views cli.tables",
     "cli.store_target cli.watching",

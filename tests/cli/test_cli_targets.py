@@ -113,10 +113,12 @@ def test_a_service_that_does_not_answer_is_not_waited_for(
     ],
     ids=["html", "list", "broken", "mislabelled", "deep", "framework", "elsewhere", "error"],
 )
-def test_a_stranger_is_no_admin_endpoint(cli: Cli, url: str, spy: Spy, answer: Response) -> None:
+def test_a_stranger_is_not_an_admin_endpoint(
+    cli: Cli, url: str, spy: Spy, answer: Response
+) -> None:
     spy.instead.append(answer)
     message = complaint(cli("points", "--url", url), 3)
-    assert f"what answers at {url} is no chaospoint admin endpoint: it said" in message
+    assert f"what answers at {url} is not a chaospoint admin endpoint: it said" in message
 
 
 def test_the_token_is_read_from_the_environment(

@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from typing import Any
 
 import httpx
 
+from chaospoint.cli.acknowledgement import is_acknowledgement
 from chaospoint.cli.failure import ExitCode, Failure, nobody
 from chaospoint.cli.target import HeldPlan, Json
 from chaospoint.cli.user import user
@@ -82,12 +84,12 @@ class HttpTarget:
         """Replace the plan."""
         body = _body(plan)
         match = {"if-match": tag} if tag else {}
-        return self._ask("PUT", "/v1/plan", body=body, headers=match)[0]
+        return self._change("PUT", "/v1/plan", body=body, headers=match)
 
     def put(self, name: str, keys: Mapping[str, object], *, force: bool) -> Json:
         """Put the keys on the name; a service knows its points, so nothing can be forced."""
         del force
-        return self._ask("PUT", f"/v1/points/{name}", body=keys)[0]
+        return self._change("PUT", f"/v1/points/{name}", body=keys)
 
     def dry_run(self, name: str, keys: Mapping[str, object]) -> Json:
         """Return what it would do."""
@@ -95,28 +97,34 @@ class HttpTarget:
 
     def disarm(self, pattern: str) -> Json:
         """Disarm; every point has an address of its own."""
-        return self._ask("DELETE", "/v1/points" if pattern == "*" else f"/v1/points/{pattern}")[0]
+        return self._change("DELETE", "/v1/points" if pattern == "*" else f"/v1/points/{pattern}")
 
     def release(self, pattern: str) -> Json:
         """Release."""
-        return self._ask("POST", f"/v1/points/{pattern}/release")[0]
+        return self._change("POST", f"/v1/points/{pattern}/release")
 
     def renew(self, pattern: str, expires_after: str | None) -> Json:
         """Renew."""
         body = None if expires_after is None else {"expires_after": expires_after}
-        return self._ask("POST", f"/v1/points/{pattern}/renew", body=body)[0]
+        return self._change("POST", f"/v1/points/{pattern}/renew", body=body)
 
     def enable(self) -> Json:
         """Turn the switch on."""
-        return self._ask("POST", "/v1/enable")[0]
+        return self._change("POST", "/v1/enable")
 
     def disable(self, reason: str) -> Json:
         """Turn the switch off."""
-        return self._ask("POST", "/v1/disable", body={"reason": reason} if reason else None)[0]
+        return self._change("POST", "/v1/disable", body={"reason": reason} if reason else None)
 
     def close(self) -> None:
         """Close the connection."""
         self._client.close()
+
+    def _change(self, method: str, path: str, **sent: Any) -> Json:
+        answer = self._ask(method, path, **sent)[0]
+        if not is_acknowledgement(answer):
+            raise self._foreign("200 without the workers that run the change")
+        return answer
 
     def _ask(
         self,
@@ -160,9 +168,13 @@ class HttpTarget:
             if media == "application/problem+json":
                 hint = _HINTS.get(response.status_code, "")
                 raise Failure(ExitCode.REFUSED, document, hint)
-        raise nobody(
-            f"what answers at {self.where} is no chaospoint admin endpoint: it said "
-            f"{response.status_code} {response.reason_phrase} with {media or 'nothing'}",
+        raise self._foreign(
+            f"{response.status_code} {response.reason_phrase} with {media or 'nothing'}"
+        )
+
+    def _foreign(self, answer: str) -> Failure:
+        return nobody(
+            f"what answers at {self.where} is not a chaospoint admin endpoint: it said {answer}",
             "correct --url; where an application mounts the endpoint, give its path, too",
         )
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import RenderableType
 
+from chaospoint.cli.acknowledgement import unfollowed
 from chaospoint.cli.choose import choose
 from chaospoint.cli.failure import ExitCode, Failure, refused
 from chaospoint.cli.output import Output
@@ -74,15 +75,9 @@ class Session:
         self.output.show(answer, *views)
         for remark in answer.get("remarks") or ():
             self.output.say(str(remark))
-        if answer.get("workers") == 0:
-            self.output.say(
-                f"nobody is there: no worker follows {self.target.where}; those that start will"
-            )
-        missing = answer.get("missing") or ()
-        for one in missing:
-            who = "written" if not one.get("pid") else f"pid {one['pid']} does not run it"
-            self.output.say(f"{who}: {one.get('why')}")
-        if missing:
+        for remark in unfollowed(answer, self.target.where):
+            self.output.say(remark)
+        if answer.get("missing"):
             raise typer.Exit(ExitCode.UNACKNOWLEDGED)
 
     def fail(self, failure: Failure) -> typer.Exit:

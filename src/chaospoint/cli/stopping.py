@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from chaospoint.cli.acknowledgement import is_acknowledgement, unfollowed
+
 __all__ = ["disabled"]
 
 _DEFAULT_URL = "http://127.0.0.1:8475"
@@ -56,13 +58,9 @@ def disabled(arguments: Sequence[str]) -> int | None:
             print(f"disabled, {in_force}, generation {document['generation']}", flush=True)
     except OSError:
         return None
-    if document["workers"] == 0:
-        _say(f"nobody is there: no worker follows {where}; those that start will")
-    missing = document.get("missing") or ()
-    for one in missing:
-        who = f"pid {one['pid']} does not run it" if one.get("pid") else "written"
-        _say(f"{who}: {one.get('why')}")
-    return _UNACKNOWLEDGED if missing else 0
+    for remark in unfollowed(document, where):
+        _say(remark)
+    return _UNACKNOWLEDGED if document.get("missing") else 0
 
 
 def _asked(arguments: Sequence[str]) -> _Asked | None:
@@ -76,7 +74,10 @@ def _asked(arguments: Sequence[str]) -> _Asked | None:
         if option in found:
             if option == "--reason" and not commands:
                 return None  # it is an option of the command
-            found[option] = value if equals else next(rest, "")
+            given = value if equals else next(rest, None)
+            if given is None:
+                return None
+            found[option] = given
         elif one == "--json":
             as_json = True
         else:
@@ -92,7 +93,7 @@ def _asked(arguments: Sequence[str]) -> _Asked | None:
 
 
 def _over_http(asked: _Asked) -> _Document | None:
-    """Return the answer of the service, if it is the one that was hoped for."""
+    """Return the answer of the service; None for an error, or an answer of another program."""
     from http.client import HTTPConnection, HTTPSConnection
 
     from chaospoint.cli.user import user
@@ -117,7 +118,7 @@ def _over_http(asked: _Asked) -> _Document | None:
     finally:
         connection.close()
     usual = answer.status == 200 and answer.headers.get_content_type() == "application/json"
-    return document if usual and isinstance(document, dict) else None
+    return document if usual and is_acknowledgement(document) else None
 
 
 def _in_store(asked: _Asked) -> _Document | None:
