@@ -76,7 +76,9 @@ def point(
     This is a look-up: in hot code keep the Point in a module variable. ``description`` says in
     words what the point stands for. ``labels`` and ``raises`` (what this place really raises)
     belong to one placement: with them a light Point is returned that carries them and shares all
-    else. Raises `InvalidPoint` for a name that is not made of parts like ``payment.charge``.
+    else, and which equals every other of the same name, labels and ``raises``. Raises
+    `InvalidPoint` for a name that is not made of parts like ``payment.charge``, for ``labels`` that
+    are not a mapping of names, and for ``raises`` that are not classes of exceptions.
 
     Where ``CHAOSPOINT_ENABLED`` is true the first call starts chaospoint, and what environment
     and file say is armed when it returns. Safe from any thread.

@@ -234,6 +234,16 @@ class LabelledPoint(ArmedPoint):
         self._labels = labels
         self._raises = raises
 
+    def __eq__(self, other: object) -> bool:
+        """Whether it is the same placement, as one is that went through a pickle."""
+        if not isinstance(other, LabelledPoint):
+            return NotImplemented
+        mine, others = (self._raises, self._labels), (other._raises, other._labels)
+        return self.core is other.core and mine == others
+
+    def __hash__(self) -> int:
+        return hash(self.core)  # labels may hold what has no hash
+
     @property
     def raises(self) -> tuple[type[BaseException], ...]:
         return self._raises

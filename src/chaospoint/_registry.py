@@ -6,7 +6,7 @@ armed: the board, and with it all that only arming needs, is made then.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import methodcaller
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from chaospoint._inside import inside, transparent
 from chaospoint._lock import arming
 from chaospoint._names import check_name, nearest
 from chaospoint._point import Core, LabelledPoint, Point
+from chaospoint.errors import InvalidPoint
 
 if TYPE_CHECKING:
     from chaospoint._armed import Armed
@@ -77,19 +78,24 @@ class Registry:
         """Return the point of this name, made if need be; always the same object.
 
         With ``labels`` or ``raises`` it is a light Point that carries them and shares all else
-        with the one of that name.  Raises `InvalidPoint` for a name that cannot be one.
+        with the one of that name.  Raises `InvalidPoint` for a name that cannot be one, a
+        ``description`` that is not text, ``labels`` that are not a mapping of names, and ``raises``
+        that are not classes of exceptions.
         """
+        if not isinstance(description, str):
+            raise InvalidPoint(f"{description!r} cannot describe point {name!r}: write text")
+        types = () if raises == () or raises is None else _exception_types(name, raises)
+        own = _label_names(name, labels) if labels is not None else None
         found = self._points.get(name) if isinstance(name, str) else None
         if found is None:
             found = self._make(check_name(name))
         if description and description != found.description:
             self._describe(found.core, description)
-        if labels or raises:
-            types = (raises,) if isinstance(raises, type) else tuple(raises)
+        if own or types:
             if fresh := [one for one in types if one not in found.core.raises]:
                 with arming:
                     found.core.raises = (*found.core.raises, *fresh)
-            return LabelledPoint(found.core, dict(labels or {}), types)
+            return LabelledPoint(found.core, own or {}, types)
         return found
 
     def _make(self, name: str) -> Point:
@@ -207,6 +213,39 @@ class Registry:
     def say(self, notice: Notice) -> None:
         """Tell the observers that listen of ``notice``."""
         self.board.say(notice)
+
+
+def _label_names(point: str, labels: object) -> dict[str, object]:
+    """Return the labels of a placement, of which no other code holds the mapping."""
+    if type(labels) is not dict and not isinstance(labels, Mapping):
+        raise InvalidPoint(
+            f"the labels of point {point!r} are {labels!r}, which is not a mapping: write names "
+            'with their values, such as labels={"tenant": "acme"}'
+        )
+    own = dict(labels)
+    for key in own:
+        if not isinstance(key, str):
+            raise InvalidPoint(
+                f"point {point!r} has a label {key!r}, which no `where` can ask for: write its "
+                f"name as text, such as labels={{{str(key)!r}: ...}}"
+            )
+    return own
+
+
+def _exception_types(point: str, raises: object) -> tuple[type[BaseException], ...]:
+    """Return the classes of exceptions that a placement raises."""
+    given: tuple[object, ...] = (raises,)
+    if not isinstance(raises, str | type) and isinstance(raises, Iterable):
+        given = tuple(raises)
+    types = tuple(one for one in given if isinstance(one, type) and issubclass(one, BaseException))
+    if len(types) < len(given):
+        wrong = next(one for one in given if one not in types)
+        raise InvalidPoint(
+            f"`raises` of point {point!r} holds {wrong!r}, which is not a class of exceptions: "
+            "write the classes themselves, such as raises=TimeoutError or "
+            "raises=(TimeoutError, OSError)"
+        )
+    return types
 
 
 _default = Registry()

@@ -139,6 +139,55 @@ def test_a_light_point_carries_labels_and_raises_and_shares_the_rest(registry: R
     assert registry.points() == (point,)
 
 
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"raises": "TimeoutError"}, "'TimeoutError', which is not a class of exc.*=TimeoutError"),
+        ({"raises": ""}, "holds '', which is not a class of exceptions"),
+        ({"raises": ["TimeoutErr", OSError]}, "holds 'TimeoutErr', which is not a class"),
+        ({"raises": [OSError, 5]}, "holds 5, which is not a class"),
+        ({"raises": 5}, "holds 5, which is not a class"),
+        ({"raises": int}, "holds <class 'int'>, which is not a class of exceptions"),
+        ({"raises": OSError()}, r"holds OSError\(\), which is not a class of exceptions"),
+        ({"labels": 5}, r"the labels of point 'p' are 5, which is not a mapping.*labels=\{"),
+        ({"labels": "ab"}, "are 'ab', which is not a mapping"),
+        ({"labels": [("a", 1)]}, "which is not a mapping"),
+        ({"labels": {5: 1}}, r"label 5, which no `where` can ask for.*labels=\{'5': \.\.\.\}"),
+        ({"description": 5}, "5 cannot describe point 'p': write text"),
+    ],
+)
+def test_what_a_placement_cannot_have_is_refused_with_the_cure(
+    registry: Registry, keys: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InvalidPoint, match=said):
+        registry.point("p", **keys)
+    assert registry.points() == ()  # nothing is half made
+
+
+def test_raises_takes_one_class_or_any_iterable_of_them(registry: Registry) -> None:
+    assert registry.point("p", raises=KeyboardInterrupt).raises == (KeyboardInterrupt,)
+    given: Any = (one for one in (OSError, KeyError))
+    assert registry.point("p", raises=given).raises == (OSError, KeyError)
+    nothing: Any = {"raises": None, "labels": {}}
+    assert type(registry.point("p", **nothing)) is not LabelledPoint
+
+
+def test_light_points_of_one_placement_are_equal(registry: Registry) -> None:
+    def light(name: str = "p", **keys: Any) -> Point:
+        return registry.point(name, **{"labels": {"to": ["db"]}, "raises": OSError, **keys})
+
+    assert light() == light()
+    assert hash(light()) == hash(light())
+    others = [
+        light("q"),
+        light(labels={"to": "db"}),
+        light(raises=()),
+        registry.point("p"),
+        Registry().point("p", labels={"to": ["db"]}, raises=OSError),
+    ]
+    assert all(light() != other for other in others)
+
+
 def test_the_labels_of_a_light_point_are_its_own(registry: Registry) -> None:
     labels = {"tenant": "acme"}
     light = registry.point("p", labels=labels)

@@ -72,6 +72,7 @@ def test_labels_and_raises_come_along(way: str) -> None:
         {"tenant": "acme"},
         (KeyError, OSError),
     )
+    assert made == point
     with chaospoint.armed("copies.query", exception=Boom, where={"tenant": "acme"}):
         with pytest.raises(Boom):
             made.hit()
