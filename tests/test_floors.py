@@ -26,7 +26,8 @@ FLOORS = (
     # What lives while something is armed, and the handle of it.
     "_aim _armed _epoch _keeper",
     "_check _drive",
-    "_explain _searches",
+    "_searches _unreached",
+    "_explain",
     # How a callable becomes a placement.
     "_calls",
     "_site _wrapper",

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from chaospoint import _bug, _scope
 from chaospoint._aim import STATEMENTS
 from chaospoint._armed import Armed
-from chaospoint._check import check, unplaced, waiting
+from chaospoint._check import check
 from chaospoint._epoch import ArmedRule, Ending, Source
 from chaospoint._fork import boards
 from chaospoint._index import Index
@@ -47,6 +47,7 @@ from chaospoint._remark import remark
 from chaospoint._say import say
 from chaospoint._searches import Searches
 from chaospoint._table import Change, Table
+from chaospoint._unreached import never_reached
 from chaospoint.errors import ChaosError, NotPermitted
 
 if TYPE_CHECKING:
@@ -429,15 +430,13 @@ class Board:
         self, rules: Iterable[ArmedRule], why: Ending, by: str, reason: str = ""
     ) -> list[RuleDisarmed]:
         told: list[RuleDisarmed] = []
+
+        def near(pattern: str) -> Sequence[str]:
+            return self.nearest(pattern) if len(told) < _HINTS else ()
+
         for rule in rules:
-            said, where = reason, rule.terms.where is not None
-            if rule.reaches == 0 and why in ("disarmed", "expired"):
-                names = self.names(rule.pattern)
-                lost = [unplaced(rule, self._points[name]) for name in names] if where else []
-                if not names:
-                    said = waiting(rule, self.nearest(rule.pattern) if len(told) < _HINTS else ())
-                elif lost and all(lost):
-                    said = f"no decorated function there has {lost[0][0]!r}, which `where` asks for"
+            never = rule.reaches == 0 and why in ("disarmed", "expired")
+            said = never_reached(self, rule, near) if never else reason
             told.append(RuleDisarmed(rule, why, by, said))
         return told
 
@@ -670,7 +669,12 @@ class Board:
 
 
 def _ends(told: Iterable[RuleDisarmed]) -> list[tuple[ArmedRule, Ending, str]]:
-    return [(one.rule, one.why, one.reason or (f"by {one.by}" if one.by else "")) for one in told]
+    return [(one.rule, one.why, _in_words(one)) for one in told]
+
+
+def _in_words(ended: RuleDisarmed) -> str:
+    by = f"by {ended.by}" if ended.by and ended.why != "failed" else ""
+    return "; ".join(filter(None, (by, ended.reason)))
 
 
 def _flushed(rules: Iterable[ArmedRule]) -> list[Notice]:

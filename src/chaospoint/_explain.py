@@ -7,14 +7,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from chaospoint._aim import refusal
-from chaospoint._check import unplaced, waiting
-from chaospoint._fits import other_value
 from chaospoint._inside import transparently
 from chaospoint._names import matches
+from chaospoint._unreached import Near, acts, came_by, obstacle
 
 if TYPE_CHECKING:
-    from chaospoint._aim import Kind
     from chaospoint._board import Board
     from chaospoint._epoch import ArmedRule, Source
     from chaospoint._point import Point
@@ -115,7 +112,6 @@ def gone_from(board: Board, name: str) -> list[ArmedRule]:
 
 
 _Always = Callable[[str], Sequence["ArmedRule"]]
-_Near = Callable[[str], Sequence[str]]
 _HINTS = 10  # looking for near names is slow
 
 
@@ -140,7 +136,7 @@ def states(
 
 
 def _state(
-    board: Board, rule: ArmedRule, point: Point | None, always: _Always, near: _Near
+    board: Board, rule: ArmedRule, point: Point | None, always: _Always, near: Near
 ) -> RuleState:
     state, why = rule.state, rule.reason
     if point is not None and rule.why is None and not rule.acts_at(point.name):
@@ -178,20 +174,11 @@ def _state(
     )
 
 
-def _obstacle(board: Board, rule: ArmedRule, names: Collection[str], near: _Near) -> str:
-    """Say what keeps an armed rule from ever firing, if anything does."""
+def _obstacle(board: Board, rule: ArmedRule, names: Collection[str], near: Near) -> str:
+    """Say what keeps an armed rule from firing, or has kept it until now, if anything does."""
     if rule.terms.schedule.probability <= 0.0:
         return "its probability is 0"
-    if not names:
-        return waiting(rule, near(rule.pattern))
-    if not any(_acts(rule, kind) for name in names for kind in board.kinds(name)):
-        return "no placement here can express it"
-    lost = [unplaced(rule, board.point(name)) for name in names]
-    if all(lost):
-        return f"no decorated function here has {lost[0][0]!r}, which `where` asks for"
-    if label := other_value(rule, map(board.point, names)):
-        return f"the label {label!r} is there, and never has the value that `where` asks for"
-    return ""
+    return obstacle(board, rule, names, near) or ("" if rule.reaches else came_by(rule))
 
 
 def _hidden(
@@ -200,13 +187,9 @@ def _hidden(
     """Return a rule that fires before this one at every reach, if so at all of these points."""
     found: ArmedRule | None = None
     for name in names:
-        kinds = [kind for kind in board.kinds(name) if _acts(rule, kind)]
+        kinds = [kind for kind in board.kinds(name) if acts(rule, kind)]
         before = (one for one in always(name) if one.hides(rule))
-        found = next((one for one in before if all(_acts(one, kind) for kind in kinds)), None)
+        found = next((one for one in before if all(acts(one, kind) for kind in kinds)), None)
         if found is None:
             return None
     return found
-
-
-def _acts(rule: ArmedRule, kind: Kind) -> bool:
-    return any(refusal(fault, kind, rule.terms.after) is None for fault in rule.faults)

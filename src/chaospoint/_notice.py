@@ -30,7 +30,7 @@ class RuleArmed:
 
 @dataclass(frozen=True, slots=True)
 class RuleDisarmed:
-    """A rule came to its end; ``reason`` says more where it failed."""
+    """A rule came to its end; ``reason`` says more where it failed or had no reach."""
 
     rule: ArmedRule
     why: Ending

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import warnings
 from collections.abc import Callable, Iterator
@@ -34,7 +35,7 @@ def states(registry: Registry, name: str = "p") -> list[str]:
     return [rule.state for rule in registry.point(name).explain().rules]
 
 
-def quiet(function: Callable[[], str]) -> None:
+def quiet(function: Callable[[], object]) -> None:
     try:
         function()
     except Boom:
@@ -332,7 +333,8 @@ def test_disarming_says_that_calls_came_and_did_not_match(
     handle = arm(registry, rule("p", raises(), where={"tenant": "acme"}))
     registry.point("p").hit(tenant="other")
     handle.disarm()
-    assert "never reached: 1 calls came that `where` or the scope did not match" in log.text
+    assert "; 1 call came, and none matched its `where`, which asks for 'tenant'" in log.text
+    assert "never reached" not in log.text
 
 
 def test_a_name_that_no_point_has_is_said_again_in_the_end(
@@ -392,5 +394,95 @@ def test_disarming_says_that_where_asked_for_what_no_function_has(
     handle = arm(registry, rule("p", raises(), where={"tenent": "acme"}))
     function()
     handle.disarm()
-    said = "never reached: no decorated function there has 'tenent', which `where` asks for"
+    said = "never reached: no decorated function here has 'tenent', which `where` asks for"
     assert said in log.text
+
+
+def test_what_another_rule_took_is_said_alike_while_armed_and_in_the_end(
+    registry: Registry, log: pytest.LogCaptureFixture
+) -> None:
+    registry.add_observer(Log())
+    point = registry.point("p")
+    low = arm(registry, rule("p", raises(), text="low"))
+    arm(registry, rule("p", raises(), text="high", times=2))
+    for _ in range(2):
+        quiet(point.hit)
+    said = "2 calls came, and each time a rule before it fired"
+    assert [(one.text, one.why) for one in point.explain().rules] == [
+        ("high", "its times are used up"),
+        ("low", said),
+    ]
+    low.disarm()
+    (line,) = (line for line in log.messages if line.startswith("disarmed"))
+    assert line.endswith(f"; {said}")
+
+
+def test_what_expires_after_others_took_its_calls_says_so(
+    still: Registry, clock: FakeClock, log: pytest.LogCaptureFixture
+) -> None:
+    still.add_observer(Log())
+    point = still.point("p")
+    arm(still, rule("p", raises(), text="low", expires_after=5))
+    arm(still, rule("p", raises(), text="high", times=1))
+    quiet(point.hit)
+    clock.advance(6)
+    still.board.expire()
+    (line,) = (line for line in log.messages if line.startswith("expired"))
+    assert line.endswith("; 1 call came, and each time a rule before it fired")
+    low = next(one for one in point.explain().rules if one.text == "low")
+    assert (low.state, low.why) == ("expired", "1 call came, and each time a rule before it fired")
+
+
+def test_calls_of_both_sorts_are_told_apart(registry: Registry) -> None:
+    point = registry.point("p")
+    arm(registry, rule("p", raises(), text="low", where={"tenant": "acme"}))
+    arm(registry, rule("p", raises(), text="high", times=1))
+    quiet(lambda: point.hit(tenant="acme"))
+    point.hit(tenant="other")
+    low = next(one for one in point.explain().rules if one.text == "low")
+    assert low.why == (
+        "2 calls came, and at 1 a rule before it fired, and 1 did not match its `where`, which "
+        "asks for 'tenant'"
+    )
+
+
+@pytest.mark.parametrize("placed", ["block", "async block", "statement", "light point", "function"])
+def test_a_label_that_no_call_has_is_said_after_some_calls(registry: Registry, placed: str) -> None:
+    """Of a block nothing is known before a call comes."""
+    point = registry.point("p")
+    arm(registry, rule("p", raises(), where={"expires": "5m"}))
+
+    async def block() -> None:
+        async with point:
+            pass
+
+    @registry.point("q")
+    def function(**others: int) -> None:
+        return
+
+    if placed == "function":
+        point = registry.point("q")
+        arm(registry, rule("q", raises(), where={"expires": "5m"}))
+    assert [one.why for one in point.explain().rules] == [""]
+    for _ in range(3):
+        match placed:
+            case "async block":
+                asyncio.run(block())
+            case "statement":
+                point.hit(to="db")
+            case "function":
+                function(to=1)
+            case _:
+                with registry.point("p", labels={"t": "1"} if placed == "light point" else None):
+                    pass
+    (one,) = point.explain().rules
+    assert one.why == "3 calls came, and none matched its `where`, which asks for 'expires'"
+
+
+def test_what_did_not_match_at_first_is_not_said_once_it_is_reached(registry: Registry) -> None:
+    point = registry.point("p")
+    arm(registry, rule("p", raises(), where={"tenant": "acme"}))
+    point.hit(tenant="other")
+    quiet(lambda: point.hit(tenant="acme"))
+    (one,) = point.explain().rules
+    assert (one.why, one.missed) == ("", 1)

@@ -6,7 +6,6 @@ The other injections are at DEBUG, for a hot point must not flood the log.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
 
 from chaospoint._injection import Injection
 from chaospoint._logger import LOGGER
@@ -20,9 +19,6 @@ from chaospoint._notice import (
     Standing,
     Switched,
 )
-
-if TYPE_CHECKING:
-    from chaospoint._epoch import ArmedRule
 
 __all__ = ["Log"]
 
@@ -82,14 +78,8 @@ def _write_end(level: int, ended: RuleDisarmed, never: bool) -> None:
         rule.reaches,
         rule.interrupted,
         f", {rule.overflow} passed at max_active" if rule.overflow else "",
-        f"; it was never reached: {ended.reason or _never(rule)}" * never,
+        f"; {ended.reason}" * never,
     )
-
-
-def _never(rule: ArmedRule) -> str:
-    if rule.missed:
-        return f"{rule.missed} calls came that `where` or the scope did not match"
-    return "is this point on the way of the calls?"
 
 
 def _write(level: int, injection: Injection, more: str = "") -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from chaospoint._decide import decide
 from chaospoint._draw import Draws
+from chaospoint._unreached import passed
 
 if TYPE_CHECKING:
     from chaospoint._epoch import ArmedRule
@@ -72,10 +73,8 @@ def _why(rule: ArmedRule, calls: Mapping[str, int]) -> str:
         if _due(rule):
             return f"{said}, and what was called there was never awaited or iterated"
         return f"{said}, too seldom for its skip, every, times or probability"
-    if rule.shadowed:
-        return f"{said}, and each time a rule before it fired"
-    if rule.missed:
-        return f"{said}, and never with what its `where` or scope asks for"
+    if why := passed(rule):
+        return f"{said}, and {why}"
     if rule.terms.after:
         return f"{said}, and no call ended well while the rule, which acts after it, was armed"
     if lost := [kind for kind, faults in rule.expressible.items() if not faults]:
