@@ -17,7 +17,8 @@ from prometheus_client import REGISTRY, CollectorRegistry, Gauge, generate_lates
 
 import chaospoint
 from chaospoint import Registry
-from chaospoint._notice import Reloaded
+from chaospoint._lock import Lock
+from chaospoint._notice import Overflowed, Reloaded
 from chaospoint._tally import counted
 from chaospoint.observers import add_defaults, prometheus
 from chaospoint.observers.log import Log
@@ -137,6 +138,27 @@ def test_the_metrics_are_those_that_were_promised(metrics: CollectorRegistry) ->
         "chaospoint_plan_reloads": "counter",
         "chaospoint_plan_last_reload_success_timestamp_seconds": "gauge",
     }
+
+
+def test_no_value_of_a_metric_keeps_a_lock_that_a_signal_handler_can_leave_held(
+    registry: Registry, metrics: CollectorRegistry
+) -> None:
+    """A handler that raises may come where prometheus_client has a lock and not yet its block."""
+    handle = arm(registry, rule("p", sleeps(0), raises()))
+    hit(registry)
+    registry.board.remove(handle.rules, "expired")
+    registry.board.say(Reloaded("file", True), Overflowed("p", 1))
+    registry.flush()
+    exposed(metrics)  # the injections are handed over now
+    locks: dict[str, set[type]] = {}
+    for metric in set(metrics._collector_to_names):
+        found = locks.setdefault(metric._name, set())
+        for child in metric._metrics.values() if metric._labelnames else (metric,):
+            values = [getattr(child, name, None) for name in ("_value", "_sum")]
+            values += getattr(child, "_buckets", ())
+            found |= {type(value._lock) for value in values if value is not None}
+    assert locks == {name: {Lock} for name in locks}
+    assert len(locks) == 9
 
 
 def test_one_injection_is_one_count_under_what_acted(

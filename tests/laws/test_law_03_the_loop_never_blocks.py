@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import statistics
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from chaospoint.testing import FakeClock
 ASYNCHRONOUS = ("coroutine", "async_method", "async_generator", "async_block", "async_statement")
 
 
-async def _beside(call: Callable[[], Any]) -> tuple[int, float]:
+async def _beside(call: Callable[[], Awaitable[Any]]) -> tuple[int, float]:
     """Count the ticks of another task while ``call`` runs; return them and the longest gap."""
     loop = asyncio.get_running_loop()
     gaps: list[float] = []
@@ -30,25 +31,29 @@ async def _beside(call: Callable[[], Any]) -> tuple[int, float]:
 
     task = asyncio.ensure_future(other())
     await tick()
-    await afinish(call())
+    await call()
     task.cancel()
     return len(gaps), max(gaps, default=1.0)
 
 
 @pytest.mark.parametrize("name", ASYNCHRONOUS)
 def test_law_03_latency_in_a_coroutine_never_blocks_the_loop(name: str, registry: Registry) -> None:
-    """During 50 ms of latency another task ticks at least 10 times, and never waits 25 ms."""
+    """During 50 ms of latency another task ticks 10 times, and never waits 25 ms: medians of 11.
+
+    Where the machine does other things, too, the gaps beside `asyncio.sleep` are allowed thrice.
+    """
     call = place(registry.point("bank.charge"), name)
     handle = arm("bank.charge", latency="50ms", registry=registry)
-    # A machine that does other things may stop the whole process: one quiet run of many is proof.
-    runs = 0
-    while True:
-        ticks, longest = run(_beside(call))
-        runs += 1
-        if ticks >= 10 and longest < 0.025:
-            break
-        assert runs < 40, f"{ticks} ticks, the longest gap {longest * 1000:.1f} ms"
-    assert handle.injections == runs
+    plain: list[tuple[int, float]] = []
+    delayed: list[tuple[int, float]] = []
+    for _ in range(11):
+        plain.append(run(_beside(lambda: asyncio.sleep(0.05))))
+        delayed.append(run(_beside(lambda: afinish(call()))))
+    assert handle.injections == 11
+    ticks, longest = map(statistics.median, zip(*delayed, strict=True))
+    plain_ticks, plain_longest = map(statistics.median, zip(*plain, strict=True))
+    assert ticks >= min(10, plain_ticks / 3)
+    assert longest < 0.025 + 3 * plain_longest
 
 
 @pytest.mark.parametrize("name", ASYNCHRONOUS)

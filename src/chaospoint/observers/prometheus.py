@@ -125,6 +125,7 @@ class _Metrics:
             multiprocess_mode="livemax",
             registry=None,
         )
+        _take_safely(self.reloaded)
         for metric in (self.injections, self.reaches, self.overflow):
             metric.update = self.hand_over
         _register(
