@@ -31,7 +31,7 @@ from chaospoint._fork import boards
 from chaospoint._index import Index
 from chaospoint._inside import transparently
 from chaospoint._keeper import Keeper
-from chaospoint._lock import arming
+from chaospoint._lock import Once, arming
 from chaospoint._names import is_glob, matches, nearest
 from chaospoint._notice import (
     Notice,
@@ -196,6 +196,8 @@ class Board:
 
     def _attend(self) -> None:
         """Finish the latest change, and do what has to wait for the lock to be released."""
+        with arming:  # the change that asked for this may go on in another thread
+            pass
         self._catch_up()
         for rule in tuple(self._sleeping):
             rule.wake()
@@ -446,7 +448,7 @@ class Board:
     def disarm(self, pattern: str, by: str = "", sources: Sequence[Source] = tuple(_TIER)) -> int:
         """Disarm what matches ``pattern``; return how many rules that touched."""
         if arming.nested:
-            arming.request(partial(self.disarm, pattern, by, sources))
+            arming.request(Once(lambda: self._disarm_matching(pattern, by, sources)[1]))
             return self._touched(*self._matched(pattern, sources), self.names(pattern))
         touched, told = arming.change(self._disarm_matching, pattern, by, sources)
         told()
@@ -541,10 +543,7 @@ class Board:
 
     def disable(self, by: str = "") -> None:
         """Stop every effect now, disarm everything, and refuse to arm until enabled."""
-        arming.soon(partial(self._disable_now, by))
-
-    def _disable_now(self, by: str) -> None:
-        arming.change(self._disable, by)()
+        arming.soon(Once(partial(self._disable, by)))
 
     def _disable(self, by: str) -> Callable[[], None]:
         self._finish()
@@ -554,15 +553,10 @@ class Board:
 
     def enable(self, by: str = "") -> None:
         """Allow arming again, and put back what env, file and store hold, as it stood."""
-        arming.soon(partial(self._enable_now, by))
+        arming.soon(Once(partial(self._enable, by)))
+        arming.soon(self.expire)
 
-    def _enable_now(self, by: str) -> None:
-        was, back, standing = arming.change(self._enable)
-        if not was:
-            self.say(Switched(True, by), *map(RuleArmed, back), standing)
-        self.expire()
-
-    def _enable(self) -> tuple[bool, list[ArmedRule], Standing]:
+    def _enable(self, by: str) -> Callable[[], None]:
         self._finish()
         was, table = self.enabled, self._table._replace(enabled=True)
         back: list[ArmedRule] = []
@@ -571,7 +565,8 @@ class Board:
             back += [heir for heir, rule in zip(heirs, plan, strict=True) if heir is not rule]
             table = table.with_plan(source, heirs)
         self._arm(back, table)
-        return was, back, self._stand()
+        told = [] if was else [Switched(True, by), *map(RuleArmed, back), self._stand()]
+        return partial(self.say, *told)
 
     # -- looking --------------------------------------------------------------------------
 
@@ -606,7 +601,7 @@ class Board:
 
     def watch(self, *watches: ArmedRule) -> None:
         """Have these, and no others, reached first at every point; they never fire."""
-        arming.soon(partial(arming.change, self._watch, watches))
+        arming.soon(Once(partial(self._watch, watches)))
 
     def _watch(self, watches: _Rules) -> None:
         self._finish()

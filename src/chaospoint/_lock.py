@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from chaospoint._inside import transparently
 from chaospoint.errors import NotPermitted
 
-__all__ = ["Lease", "Lock", "arming"]
+__all__ = ["Lease", "Lock", "Once", "arming"]
 
 _T = TypeVar("_T")
 _TRIES = 5  # a request that fails each time must not fail every later change, too
@@ -165,7 +165,8 @@ class _Arming(Lock):
                 self.abandoned.remove(lease)
         while self.requests or self._later:
             for request in tuple(self.requests):
-                self._carry_out(request)
+                if request in self.requests:  # else another thread has finished it
+                    self._carry_out(request)
             while self._later:
                 try:
                     call = self._later.popleft()
@@ -194,3 +195,35 @@ class _Arming(Lock):
 
 
 arming = _Arming()
+
+
+class Once:
+    """A change to make now or on request, and what to do after it; it is made one time only.
+
+    Two threads may carry out the same request, and one of them late.  Its change must not undo
+    what was armed since.  ``body`` runs under the lock and returns what to do after it, if anything.
+    """
+
+    __slots__ = ("_after", "_body", "_made")
+
+    def __init__(self, body: Callable[[], Callable[[], object] | None]) -> None:
+        self._body = body
+        self._made = False
+        self._after: deque[Callable[[], object]] = deque()
+
+    def __call__(self) -> None:
+        """Make the change unless it was made, and do what is left to do after it."""
+        arming.change(self._make)
+        while self._after:
+            try:
+                call = self._after.popleft()
+            except IndexError:
+                break  # another thread was quicker
+            call()
+
+    def _make(self) -> None:
+        if not self._made:
+            after = self._body()
+            self._made = True
+            if after is not None:
+                self._after.append(after)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
+from threading import Event, Thread, current_thread
+from typing import Any
 
 import pytest
-from helpers import python
+from helpers import PATIENCE, python
 
 from chaospoint import InjectedFault, Registry, arm, armed
+from chaospoint._epoch import ArmedRule
+from chaospoint._lock import arming
 from chaospoint.errors import InvalidPlan
 from chaospoint.testing import FakeClock
 
-from .kit import rule, sleeps
+from .kit import hangs, off, rule, sleeps
 
 
 def test_a_finalizer_that_reaches_the_point_being_decided_finds_no_lock() -> None:
@@ -184,3 +189,77 @@ def test_the_gauges_of_a_child_are_its_own(tmp_path: Path) -> None:
         """,
         PROMETHEUS_MULTIPROC_DIR=str(tmp_path),
     )
+
+
+def test_disarming_wakes_a_call_though_another_thread_carries_out_its_request(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other thread may come before the change is in force."""
+    point = registry.point("p")
+    handle = registry.install([rule("p", hangs())], source="code")
+    call = Thread(target=point.hit, daemon=True)
+    call.start()
+    handle.wait_for(injections=1)
+    other = Thread(target=arming.carry_out)
+    request = arming.request
+
+    def requesting(wanted: Callable[[], object]) -> None:
+        request(wanted)
+        monkeypatch.undo()
+        other.start()
+        other.join(0.3)  # it waits for this change where all is well
+
+    monkeypatch.setattr(arming, "request", requesting)
+    handle.disarm()
+    other.join(PATIENCE)
+    call.join(PATIENCE)
+    assert not other.is_alive()
+    assert not call.is_alive()
+
+
+@pytest.mark.parametrize("turn", ["before", "within"])
+@pytest.mark.parametrize("deed", ["disarm", "disable", "watch"])
+def test_a_request_that_another_thread_has_finished_is_not_made_again(
+    registry: Registry, deed: str, turn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that comes late must not undo what was armed since."""
+    registry.point("p")
+    begun, finished = Event(), Event()
+    late = Thread(target=arming.carry_out, daemon=True)
+    change = arming.change
+
+    def wait() -> None:
+        if current_thread() is late:
+            begun.set()
+            assert finished.wait(PATIENCE)
+
+    def changing(body: Callable[..., Any], *args: object) -> Any:
+        wait()
+        return change(body, *args)
+
+    def asks() -> None:
+        if deed == "disarm":
+            registry.board.disarm("*")
+        elif deed == "disable":
+            registry.board.disable()
+        else:
+            registry.board.watch()
+
+    if turn == "before":
+        arming.request(wait)
+    else:
+        monkeypatch.setattr(arming, "change", changing)
+    with arming:
+        change(asks)  # as a signal handler does in the middle of a change
+    late.start()
+    assert begun.wait(PATIENCE)
+    arming.carry_out()
+    registry.board.enable()
+    watch = ArmedRule(rule("*", off()), "code", (0, 0, 0), registry.board, "")
+    registry.board.watch(watch)
+    handle = registry.install([rule("p", sleeps(0))], source="code")
+    finished.set()
+    late.join(PATIENCE)
+    assert not late.is_alive()
+    assert handle.rules[0].why is None
+    assert registry.board.watches == (watch,)
