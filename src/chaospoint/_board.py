@@ -411,8 +411,12 @@ class Board:
         told = arming.change(self._remove, rules, why, by, reason)
         told()
 
-    def _remove(self, rules: _Rules, why: Ending, by: str, reason: str) -> Callable[[], None]:
+    def _remove(
+        self, rules: Sequence[ArmedRule], why: Ending, by: str, reason: str
+    ) -> Callable[[], None]:
         self._finish()
+        if why == "expired":  # some may have been renewed since
+            rules = self._due_now(rules)
         armed = [rule for rule in rules if self._table.has(rule)]
         ended = self._disarm(armed, self._table, why, by, reason)
         return partial(self._told, ended, self._stand())
@@ -526,10 +530,12 @@ class Board:
 
     def expire(self) -> None:
         """Disarm the rules whose time has come."""
-        now = self.clock.monotonic()
-        due = [r for r in self.rules() if r.deadline is not None and r.deadline <= now]
-        if due:
+        if due := self._due_now(self.rules()):
             self.remove(due, "expired")
+
+    def _due_now(self, rules: Iterable[ArmedRule]) -> list[ArmedRule]:
+        now = self.clock.monotonic()
+        return [rule for rule in rules if rule.deadline is not None and rule.deadline <= now]
 
     def release(self, pattern: str) -> int:
         """Let go of the calls that are paused at the matching points; return how many."""
@@ -565,8 +571,9 @@ class Board:
             back += [heir for heir, rule in zip(heirs, plan, strict=True) if heir is not rule]
             table = table.with_plan(source, heirs)
         self._arm(back, table)
-        told = [] if was else [Switched(True, by), *map(RuleArmed, back), self._stand()]
-        return partial(self.say, *told)
+        if was:
+            return partial(self.say)
+        return partial(self.say, Switched(True, by), *map(RuleArmed, back), self._stand())
 
     # -- looking --------------------------------------------------------------------------
 

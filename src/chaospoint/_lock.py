@@ -201,7 +201,7 @@ class Once:
     """A change to make now or on request, and what to do after it; it is made one time only.
 
     Two threads may carry out the same request, and one of them late.  Its change must not undo
-    what was armed since.  ``body`` runs under the lock and returns what to do after it, if anything.
+    what was armed since.  ``body`` runs under the lock and returns what to do after it, or None.
     """
 
     __slots__ = ("_after", "_body", "_made")
