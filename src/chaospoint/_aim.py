@@ -6,7 +6,7 @@ All that can be known before a firing is made ready at the first one.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from types import FunctionType, MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from chaospoint._effects import Effect, Fault, Outcome, Step
     from chaospoint._epoch import ArmedRule
     from chaospoint._point import Point
-    from chaospoint._tally import Slot
+    from chaospoint._tally import Slot, Tally
     from chaospoint._where import Reads, Test
+
+    _Tried = tuple["Aim", Tally, Test | None, int]
 
 __all__ = [
     "NO_ARGUMENTS",
@@ -37,12 +39,14 @@ __all__ = [
     "Kind",
     "Search",
     "aims_at",
+    "asks_arguments",
     "expressible",
     "looked_up",
     "refusal",
     "returned_function",
     "say_left_out",
     "search",
+    "search_later",
     "take",
     "waits",
 ]
@@ -108,8 +112,7 @@ class Aim:
         self.kind: Kind = kind
         self._said: frozenset[str] = frozenset()
         self._faults = expressible(rule, kind)
-        asks = any(getattr(fault, "with_arguments", False) for fault in rule.faults)
-        self.hands = hands if asks else None
+        self.hands = hands if asks_arguments(rule) else None
         self.constant: Act | Literal[False] | None = None  # False: it differs by the firing
         self.raised: type | None = None  # of which type the latest exception was
         self.shown = self.note = ""
@@ -184,6 +187,13 @@ class Act(NamedTuple):
     exception: str | None
     steps: tuple[Step, ...]
     outcome: Outcome | None
+
+
+def asks_arguments(rule: ArmedRule) -> bool:
+    """Whether a function of the rule takes the arguments of the call."""
+    if rule.asks is None:  # a model answers slowly for an attribute that it does not have
+        rule.asks = any(getattr(fault, "with_arguments", False) for fault in rule.faults)
+    return rule.asks
 
 
 def aims_at(
@@ -273,7 +283,10 @@ def expressible(rule: ArmedRule, kind: Kind) -> tuple[int, ...]:
     found = rule.expressible.get(kind)
     if found is None:
         faults, after = rule.terms.faults, rule.terms.after
-        found = tuple(n for n, one in enumerate(faults) if refusal(one, kind, after) is None)
+        found = rule.expressible.get("block", ())
+        if kind in STATEMENTS or len(found) < len(faults):
+            found = tuple(n for n, one in enumerate(faults) if refusal(one, kind, after) is None)
+        # Else a block can express all of it, and so can every decorated function.
         rule.expressible[kind] = found
     return found
 
@@ -326,6 +339,16 @@ def search(aims: tuple[Aim, ...]) -> Search:
     return _search(aims)
 
 
+def search_later(make: Callable[[], tuple[Aim, ...]], *, hands: bool) -> Search:
+    """Return the search through the aims that ``make`` returns, which the first reach calls.
+
+    Where many rules meet at many points, most are disarmed before a call comes.  ``hands``: a
+    function of some rule takes the arguments of the call.
+    """
+    reach = _search_all(make)
+    return _handing(reach) if hands else reach
+
+
 def _handing(reach: Search) -> Search:
     """Return the search with which a firing has the arguments of its call, if it needs them."""
 
@@ -341,7 +364,36 @@ def _handing(reach: Search) -> Search:
 def _search(aims: tuple[Aim, ...]) -> Search:
     if len(aims) == 1 and aims[0].test is None:
         return _search_one(aims[0])
-    tried = tuple((aim, aim.tally, aim.test, place) for place, aim in enumerate(aims, 1))
+    return _search_all(lambda: aims, now=True)
+
+
+class _Begin:
+    """Stands for what a search tries until it is first asked for that."""
+
+    __slots__ = ("_begin",)
+
+    def __init__(self, begin: Callable[[], Iterable[_Tried]]) -> None:
+        self._begin = begin
+
+    def __iter__(self) -> Iterator[_Tried]:
+        return iter(self._begin())
+
+
+def _search_all(make: Callable[[], tuple[Aim, ...]], *, now: bool = False) -> Search:
+    aims: tuple[Aim, ...] = ()
+    tried: Iterable[_Tried] = ()
+
+    def begin() -> Iterable[_Tried]:
+        nonlocal aims, tried
+        try:
+            with transparent():  # kinds are asked what they do, and may be foreign
+                aims = make()
+        except Exception:
+            _bug.report("making a point ready")
+        tried = tuple((aim, aim.tally, aim.test, place) for place, aim in enumerate(aims, 1))
+        return tried
+
+    tried = begin() if now else _Begin(begin)
 
     def reach(values: Any = None) -> Firing | None:
         if inside.get():

@@ -222,11 +222,7 @@ class Board:
     ) -> dict[str, _Rules]:
         """Return the rules at each point where they differ once ``fresh`` are armed, ``gone`` are
         not, and some have other ``ranks``."""
-        more: dict[str, _Rules] = {}
-        for rule in fresh:
-            for name in self._index.matching(rule.pattern):
-                if not rule.excluded or rule.covers(name):
-                    more[name] = (*more.get(name, ()), rule)
+        more, sets = self._sets_of(fresh)
         less = set(gone)
         touched = dict.fromkeys(more)
         moved: Iterable[ArmedRule] = ()
@@ -234,21 +230,57 @@ class Board:
             stay = sorted(self._table.rules(), key=_RANK)
             if stay != sorted(stay, key=lambda rule: ranks.get(rule, rule.rank)):
                 moved = [rule for rule in ranks if rule.why is None]
-        for rule in (*less, *moved):
-            touched.update(dict.fromkeys(self._index.matching(rule.pattern)))
+        if changed := {*less, *moved}:
+            touched.update(dict.fromkeys(self._having(changed)))
         rank = _RANK if ranks is None else (lambda rule: ranks.get(rule, rule.rank))
-        made: dict[tuple[int, ...], _Rules] = {}  # one tuple for all the points of a glob
+        made: dict[tuple[int, int], _Rules] = {}  # one tuple for all points with the same rules
         found: dict[str, _Rules] = {}
         for name in touched:
-            old, new = self._at.get(name, ()), more.get(name, ())
-            key = (id(old), *map(id, new))
-            rules = made.get(key)
+            old, new = self._at.get(name, ()), more.get(name, 0)
+            rules = made.get((id(old), new))
             if rules is None:
                 kept = [rule for rule in old if rule not in less] if less else old
-                rules = made[key] = tuple(sorted((*kept, *new), key=rank))
-            if rules != old:
+                rules = tuple(sorted((*kept, *sets[new]), key=rank))
+                rules = made[id(old), new] = old if rules == old else rules
+            if rules is not old:
                 found[name] = rules
         return found
+
+    def _sets_of(self, rules: Iterable[ArmedRule]) -> tuple[dict[str, int], list[_Rules]]:
+        """Return which of the sets stands at each point that one of the rules covers, and the
+        sets; points with the same rules have the same set."""
+        alike: dict[tuple[str, tuple[str, ...]], list[ArmedRule]] = {}
+        for rule in rules:
+            alike.setdefault((rule.pattern, rule.excluded), []).append(rule)
+        at: dict[str, int] = {}
+        sets: list[_Rules] = [()]
+        for (pattern, excluded), group in alike.items():
+            names = self._index.matching(pattern)
+            if excluded:
+                names = list(filter(group[0].covers, names))
+            grown: dict[int, int] = {}
+            for name in names:
+                old = at.get(name, 0)
+                new = grown.get(old)
+                if new is None:
+                    new = grown[old] = len(sets)
+                    sets.append((*sets[old], *group))
+                at[name] = new
+        return at, sets
+
+    def _having(self, rules: set[ArmedRule]) -> Iterable[str]:
+        """Return the points at which any of these rules stands."""
+        patterns = {rule.pattern for rule in rules}
+        if not any(map(is_glob, patterns)):
+            return (name for name in patterns if name in self._at)
+        having: dict[int, bool] = {}  # of each tuple, by its identity
+        names: list[str] = []
+        for name, there in self._at.items():
+            if (has := having.get(id(there))) is None:
+                has = having[id(there)] = not rules.isdisjoint(there)
+            if has:
+                names.append(name)
+        return names
 
     def _set(self, point: Point, rules: _Rules) -> None:
         core = point.core
@@ -441,7 +473,7 @@ class Board:
             return self.nearest(pattern) if len(told) < _HINTS else ()
 
         for rule in rules:
-            never = rule.reaches == 0 and why in ("disarmed", "expired")
+            never = why in ("disarmed", "expired") and rule.reaches == 0
             said = never_reached(self, rule, near) if never else reason
             told.append(RuleDisarmed(rule, why, by, said))
         return told

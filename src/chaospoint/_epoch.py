@@ -48,6 +48,7 @@ class ArmedRule:
         "_match",
         "_overflow",
         "_reaches",
+        "asks",
         "by",
         "deadline",
         "excluded",
@@ -88,6 +89,7 @@ class ArmedRule:
         self.seed = terms.schedule.seed
         self.faults: tuple[Fault, ...] = terms.faults
         self.resolve = terms.resolve
+        self.asks: bool | None = None  # for the arguments of calls; None: not looked at
         self.home = home
         self._match = matcher(terms.pattern)
         self.excluded = terms.excluded  # names and globs taken out of a glob
@@ -231,7 +233,7 @@ class ArmedRule:
         """
         if (resolve := self.resolve) is not None:
             self.faults = resolve()
-            self.resolve = None
+            self.asks = self.resolve = None
 
     def acts_at(self, point: str) -> bool:
         """Whether the rule is still armed at this point, which is one of its pattern."""

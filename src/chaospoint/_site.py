@@ -58,6 +58,7 @@ if TYPE_CHECKING:
 __all__ = ["Site", "can_patch", "kind_of", "place", "sweep"]
 
 _log = logging.getLogger("chaospoint")
+_FEW_RULES = 8  # for more of them at a point, the search is made when a call comes
 
 _KIND_OF_FLAGS: dict[int, Kind] = {
     0x00: "function",
@@ -214,7 +215,7 @@ class Site:
         self, function: FunctionType, code: CodeType, point: Point, kind: Kind
     ) -> CodeType:
         # What only arming needs is imported by arming.
-        from chaospoint._aim import aims_at, search, take
+        from chaospoint._aim import aims_at, asks_arguments, search, search_later, take
         from chaospoint._calls import way_on
         from chaospoint._drive import drive
 
@@ -222,16 +223,26 @@ class Site:
         asked = any(rule.terms.where is not None for rule in rules)
         reads: Reads = _reader(point, function, code) if asked else itemgetter
         hands = hander(code)
-        before = aims_at(rules, point, kind, reads=reads, hands=hands)
-        after = aims_at(rules, point, kind, after=True, reads=reads, hands=hands)
+        late, plain = any(rule.terms.after for rule in rules), kind == "function"
+        bounded = any(rule.terms.max_active is not None for rule in rules)
+        aims = partial(aims_at, rules, point, kind, reads=reads, hands=hands)
+        if len(rules) > _FEW_RULES:
+            clone = make_clone(function, code)
+            act = drive if plain else way_on(kind, function, bounded=bounded)
+            handed = any(map(asks_arguments, rules))
+            first = search_later(aims, hands=handed)
+            if late:
+                last = search_later(partial(aims, after=True), hands=handed)
+                return followed(code, clone, act, first, last, later=not plain)
+            return searched(code, clone, act, first, asks=asked or handed, later=not plain)
+        before, after = aims(), aims(after=True) if late else ()
         if not before and not after:
             return code
-        clone, plain = make_clone(function, code), kind == "function"
-        bounded = any(rule.terms.max_active is not None for rule in rules)
+        clone = make_clone(function, code)
         act = drive if plain else way_on(kind, function, bounded=bounded)
         if after:
             return followed(code, clone, act, search(before), search(after), later=not plain)
-        asks = any(aim.rule.terms.where is not None or aim.hands for aim in before)
+        asks = any(aim.hands or aim.rule.terms.where is not None for aim in before)
         if asks or len(before) > 1:
             return searched(code, clone, act, search(before), asks=asks, later=not plain)
         (aim,) = before

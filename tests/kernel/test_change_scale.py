@@ -1,0 +1,118 @@
+"""How much work a change makes, counted: only points whose rules differ are touched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+import chaospoint
+from chaospoint import Plan, Registry
+from chaospoint._aim import Aim
+from chaospoint._site import Site
+
+_POINTS = 60
+_GLOBS = 40
+
+
+@pytest.fixture
+def registry() -> Registry:
+    return Registry()
+
+
+@pytest.fixture
+def calls(registry: Registry) -> list[Callable[[], int]]:
+    return [registry.point(f"svc{n % 6}.op{n}")(_function()) for n in range(_POINTS)]
+
+
+@pytest.fixture
+def rebuilt(monkeypatch: pytest.MonkeyPatch) -> list[Site]:
+    found: list[Site] = []
+    rebuild = Site.rebuild
+
+    def counting(site: Site) -> None:
+        found.append(site)
+        rebuild(site)
+
+    monkeypatch.setattr(Site, "rebuild", counting)
+    return found
+
+
+@pytest.fixture
+def aimed(monkeypatch: pytest.MonkeyPatch) -> list[Aim]:
+    found: list[Aim] = []
+    begin = Aim.__init__
+
+    def counting(aim: Aim, *args: object, **keys: object) -> None:
+        found.append(aim)
+        begin(aim, *args, **keys)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Aim, "__init__", counting)
+    return found
+
+
+def _function() -> Callable[[], int]:
+    def it() -> int:
+        return 7
+
+    return it
+
+
+def _plan(globs: int = _GLOBS) -> Plan:
+    rules = [f"svc{n % 6}.*={n + 1}%latency(0ms)" for n in range(globs - 10)]
+    return Plan(rules=[*rules, *(f"*={n + 1}%latency(0ms)" for n in range(10))], seed=3)
+
+
+def test_a_change_rebuilds_each_point_once_whatever_the_number_of_globs(
+    registry: Registry, calls: list[Callable[[], int]], rebuilt: list[Site]
+) -> None:
+    handle = chaospoint.arm(_plan(), registry=registry)
+    assert len(rebuilt) == len(set(rebuilt)) == len(calls)
+    rebuilt.clear()
+    handle.disarm()
+    assert len(rebuilt) == len(set(rebuilt)) == len(calls)
+
+
+def test_a_change_leaves_the_points_alone_whose_rules_stay(
+    registry: Registry, calls: list[Callable[[], int]], rebuilt: list[Site]
+) -> None:
+    chaospoint.arm(_plan(), registry=registry)
+    rebuilt.clear()
+    with chaospoint.armed("svc2.*", latency=0, registry=registry):
+        assert len(rebuilt) == _POINTS // 6
+        rebuilt.clear()
+    assert len(rebuilt) == _POINTS // 6
+    rebuilt.clear()
+    with chaospoint.armed("svc2.op2", latency=0, registry=registry):
+        assert len(rebuilt) == 1
+    assert len(rebuilt) == 2
+
+
+def test_points_with_the_same_rules_share_them(
+    registry: Registry, calls: list[Callable[[], int]]
+) -> None:
+    chaospoint.arm(_plan(), registry=registry)
+    shared = {id(point.core.rules) for point in registry.points()}
+    assert len(shared) == 6
+    with chaospoint.armed("*", latency=0, registry=registry):
+        assert len({id(point.core.rules) for point in registry.points()}) == 6
+
+
+def test_rules_of_many_globs_are_made_ready_where_a_call_comes(
+    registry: Registry, calls: list[Callable[[], int]], aimed: list[Aim]
+) -> None:
+    chaospoint.arm(_plan(), registry=registry)
+    assert not aimed
+    assert calls[0]() == 7
+    assert calls[0]() == 7
+    assert {aim.point for aim in aimed} == {"svc0.op0"}
+    assert len(aimed) == len(registry.point("svc0.op0").core.rules)
+
+
+def test_the_order_of_many_rules_is_that_of_their_plan(
+    registry: Registry, calls: list[Callable[[], int]]
+) -> None:
+    plan = Plan(rules=[f"{'svc1.*' if n % 2 else '*'}=1*return({n})" for n in range(20)])
+    chaospoint.arm(plan, registry=registry)
+    assert [calls[1]() for _ in range(21)] == [*range(20), 7]
+    assert [calls[2]() for _ in range(3)] == [7, 7, 7]
