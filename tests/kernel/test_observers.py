@@ -146,7 +146,8 @@ def test_no_value_of_a_metric_keeps_a_lock_that_a_signal_handler_can_leave_held(
     """A handler that raises may come where prometheus_client has a lock and not yet its block."""
     handle = arm(registry, rule("p", sleeps(0), raises()))
     hit(registry)
-    registry.board.remove(handle.rules, "expired")
+    handle.rules[0].deadline = 0.0
+    registry.board.expire()
     registry.board.say(Reloaded("file", True), Overflowed("p", 1))
     registry.flush()
     exposed(metrics)  # the injections are handed over now
