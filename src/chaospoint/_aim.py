@@ -6,9 +6,9 @@ All that can be known before a firing is made ready at the first one.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import itemgetter
-from types import FunctionType, MappingProxyType
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from chaospoint import _bug, _process, _scope
@@ -16,6 +16,7 @@ from chaospoint._draw import Draws
 from chaospoint._effects import Hold, Raise, Return, Run, Sleep
 from chaospoint._inside import inside, transparent
 from chaospoint._say import say
+from chaospoint._takes import NO_ARGUMENTS, Given
 from chaospoint._where import tester
 from chaospoint.errors import ChaosError
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from chaospoint._effects import Effect, Fault, Outcome, Step
     from chaospoint._epoch import ArmedRule
     from chaospoint._point import Point
+    from chaospoint._takes import Shape
     from chaospoint._tally import Slot, Tally
     from chaospoint._where import Reads, Test
 
@@ -65,11 +67,8 @@ Kind = Literal[
 STATEMENTS: tuple[Kind, ...] = ("block", "async block", "statement", "async statement")
 """What a point may be used as without anyone knowing before it is."""
 
-Given = tuple[tuple[Any, ...], Mapping[str, Any]]
-"""The arguments of a call, as they are handed to functions of the program."""
 Hands = Callable[[Any], Given]
 """How a placement gets them from what its search is given."""
-NO_ARGUMENTS: Given = ((), MappingProxyType({}))
 
 _AWAITS: tuple[Kind, ...] = ("coroutine", "async generator", "async block", "async statement")
 
@@ -80,6 +79,7 @@ class Aim:
     Faults that the placement cannot express are left out.  What draws nothing is worked out at
     the first firing, and once.  ``test`` says whether a reach matches; None if all do.
     ``hands``: how it gets the arguments of the call; None if no function of the rule asks for them.
+    ``shape``: which arguments these are, where that is known.
     """
 
     __slots__ = (
@@ -92,6 +92,7 @@ class Aim:
         "point",
         "raised",
         "rule",
+        "shape",
         "shown",
         "tally",
         "test",
@@ -104,6 +105,7 @@ class Aim:
         kind: Kind,
         test: Test | None = None,
         hands: Hands = lambda _: NO_ARGUMENTS,
+        shape: Shape | None = None,
     ) -> None:
         self.rule = rule
         self.point = point.name
@@ -111,8 +113,14 @@ class Aim:
         self.test = test
         self.kind: Kind = kind
         self._said: frozenset[str] = frozenset()
+        self.shape = shape
         self._faults = expressible(rule, kind)
-        self.hands = hands if asks_arguments(rule) else None
+        asks = asks_arguments(rule)
+        if asks and shape is not None:
+            after, faults = rule.terms.after, rule.terms.faults
+            fit = (n for n in self._faults if refusal(faults[n], kind, after, shape) is None)
+            self._faults = tuple(fit)
+        self.hands = hands if asks else None
         self.constant: Act | Literal[False] | None = None  # False: it differs by the firing
         self.raised: type | None = None  # of which type the latest exception was
         self.shown = self.note = ""
@@ -167,7 +175,7 @@ class Aim:
 
     def _can(self, fault: Fault, effect: Effect) -> bool:
         # Faults whose effects differ by the draw show only here what a placement cannot express.
-        why = _refused(effect, self.kind, self.rule.terms.after)
+        why = _refused(effect, self.kind, self.rule.terms.after, self.shape)
         if why is not None and fault.kind not in self._said:
             self._said |= {fault.kind}
             say(logging.WARNING, _LEFT_OUT, fault.kind, self.point, why, self.rule.shown)
@@ -204,11 +212,13 @@ def aims_at(
     after: bool = False,
     reads: Reads = itemgetter,
     hands: Hands = lambda _: NO_ARGUMENTS,
+    shape: Shape | None = None,
 ) -> tuple[Aim, ...]:
     """Return the rules that act before, or after, the calls at one placement of a point.
 
     ``reads``: how labels and arguments are read there; ``hands``: how all arguments are handed
-    on.  What the placement cannot express, and what can never match there, is left out.
+    on, and ``shape`` which these are.  What the placement cannot express, and what can never match
+    there, is left out.
     """
     aims = []
     for rule in rules:
@@ -223,7 +233,7 @@ def aims_at(
             test = _in_scope(rule, test)
         if after:
             test = _in_force(rule, point.name, test)
-        aim = Aim(rule, point, kind, test, hands)
+        aim = Aim(rule, point, kind, test, hands, shape)
         if not aim.empty:
             aims.append(aim)
     return tuple(aims)
@@ -255,17 +265,22 @@ class _Probe(Draws):
         return super().uniform(purpose)
 
 
-def refusal(fault: Fault, kind: Kind, after: bool = False) -> str | None:
-    """Say why a placement of this kind cannot express ``fault``, or None if it can."""
+def refusal(
+    fault: Fault, kind: Kind, after: bool = False, shape: Shape | None = None
+) -> str | None:
+    """Say why a placement of this kind cannot express ``fault``, or None if it can.
+
+    ``shape``: the arguments that it has to give, where they are known.
+    """
     if after and kind in ("statement", "async statement"):
         return "a statement has no end to act after: use a block, or leave `when` out"
-    if kind == "coroutine":
+    if kind == "coroutine" and (shape is None or not getattr(fault, "with_arguments", False)):
         return None
     try:
         effects = fault.effects(_Probe(0, 0))
     except Exception:
         return None  # it waits for the first reach to look up what it raises, or is wrong then
-    return next((why for one in effects if (why := _refused(one, kind, after))), None)
+    return next((why for one in effects if (why := _refused(one, kind, after, shape))), None)
 
 
 def returned_function(fault: Fault) -> str | None:
@@ -291,19 +306,27 @@ def expressible(rule: ArmedRule, kind: Kind) -> tuple[int, ...]:
     return found
 
 
-def say_left_out(rules: Iterable[ArmedRule], point: str, kind: Kind) -> None:
+def say_left_out(
+    rules: Iterable[ArmedRule], point: str, kind: Kind, shape: Shape | None = None
+) -> None:
     """Say which faults a placement cannot express that was not there when they were armed."""
     for rule in rules:
         for fault in rule.faults:
-            if why := refusal(fault, kind, rule.terms.after):
+            if why := refusal(fault, kind, rule.terms.after, shape):
                 say(logging.WARNING, _LEFT_OUT, fault.kind, point, why, rule.shown)
 
 
-def _refused(effect: Effect, kind: Kind, after: bool) -> str | None:
+def _refused(effect: Effect, kind: Kind, after: bool, shape: Shape | None) -> str | None:
     if isinstance(effect, Run | Return) and effect.needs_await and kind not in _AWAITS:
         return "a coroutine function can be awaited at asynchronous placements only"
     if isinstance(effect, Run | Raise) and effect.needs_arguments and kind in STATEMENTS:
         return "a block or a statement has no arguments to give: let the function need none"
+    takes = getattr(effect, "takes", None) if getattr(effect, "with_arguments", False) else None
+    if takes is not None and shape is not None and not takes.fits(shape):
+        return (
+            f"its function takes {takes}, and the arguments of the call are {shape}: let it take "
+            "some of these by their names, or *args and **kwargs"
+        )
     if not isinstance(effect, Return) or kind in ("function", "coroutine"):
         return None
     if kind in STATEMENTS:

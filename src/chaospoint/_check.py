@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from math import inf
 from typing import TYPE_CHECKING
 
-from chaospoint._aim import STATEMENTS, Kind, expressible, refusal, returned_function
+from chaospoint._aim import STATEMENTS, expressible, refusal, returned_function
 from chaospoint._fits import other_value
 from chaospoint._names import is_glob, matches, nearest
 from chaospoint.errors import UnknownPoint, UnsupportedFault
@@ -146,10 +146,13 @@ def _left_out(rule: ArmedRule, points: Sequence[Point]) -> list[str]:
             )
         refused: list[str] = []
         for point in points:
-            kinds: set[Kind] = {site.kind for site in point.core.sites if not site.gone}
-            if point.core.sites and not kinds:
+            live = [site for site in point.core.sites if not site.gone]
+            if point.core.sites and not live:
                 continue  # what was decorated is gone; nothing is known of what will be
-            whys = [refusal(fault, kind, after) for kind in kinds or STATEMENTS]
+            asks = getattr(fault, "with_arguments", False)
+            whys = [refusal(fault, site.kind, after, site.shape if asks else None) for site in live]
+            if not live:
+                whys = [refusal(fault, kind, after) for kind in STATEMENTS]
             said = [
                 f"{fault.kind!r} is left out at {point.name!r}: {why}"
                 for why in dict.fromkeys(whys)
@@ -157,7 +160,7 @@ def _left_out(rule: ArmedRule, points: Sequence[Point]) -> list[str]:
             ]
             if all(whys):
                 refused += said[:1]
-            if kinds or all(whys):
+            if live or all(whys):
                 remarks += said
         if points and len(refused) == len(points):
             raise UnsupportedFault("; ".join(refused[:3]))

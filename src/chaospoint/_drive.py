@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from chaospoint._aim import Act, Aim, Given
     from chaospoint._effects import Step
+    from chaospoint._takes import Arguments
 
 __all__ = ["Answer", "adrive", "drive"]
 
@@ -183,8 +184,14 @@ def _name(made: object, effect: Raise, aim: Aim) -> str:
 
 
 def _built(effect: Raise, given: Given) -> BaseException:
-    args, kwargs = given if effect.with_arguments else NO_ARGUMENTS
+    args, kwargs = _handed(effect, given)
     return effect.build(*args, **kwargs)
+
+
+def _handed(effect: Run | Raise | Return, given: Given | None) -> Arguments:
+    if given is None or not effect.with_arguments:
+        return NO_ARGUMENTS[:2]
+    return given[:2] if effect.takes is None else effect.takes.handed(given)
 
 
 def _answer(effect: Return) -> Answer | Return:
@@ -218,7 +225,7 @@ async def _aasked(aim: Aim, effect: Return, given: Given | None) -> Answer:
 
 def _ask(effect: Return, given: Given | None) -> object:
     assert effect.make is not None
-    args, kwargs = given if given is not None and effect.with_arguments else NO_ARGUMENTS
+    args, kwargs = _handed(effect, given)
     return effect.make(*args, **kwargs)
 
 
@@ -236,12 +243,12 @@ _ITERABLE = {"generator": ("__iter__",), "async generator": ("__iter__", "__aite
 
 
 def _run(step: Run, injection: Injection, given: Given | None) -> None:
-    args, kwargs = given if given is not None and step.with_arguments else NO_ARGUMENTS
+    args, kwargs = _handed(step, given)
     step.call(injection, *args, **kwargs)
 
 
 async def _arun(step: Run, injection: Injection, given: Given | None) -> None:
-    args, kwargs = given if given is not None and step.with_arguments else NO_ARGUMENTS
+    args, kwargs = _handed(step, given)
     ran = step.call(injection, *args, **kwargs)
     if step.needs_await:
         await cast("Awaitable[object]", ran)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, final
 
 if TYPE_CHECKING:
     from chaospoint._draw import Draws
+    from chaospoint._takes import Takes
 
 __all__ = ["Effect", "Fault", "Hold", "Outcome", "Raise", "Return", "Run", "Sleep", "Step"]
 
@@ -48,13 +49,14 @@ class Run:
 
     ``needs_await``: it is a coroutine function, and its coroutine is awaited.
     ``with_arguments``: the arguments of the call follow the `Injection`; with ``needs_arguments``
-    it cannot do without.
+    it cannot do without.  ``takes``: what it takes of them; None for all as the call was made.
     """
 
     call: Callable[..., object]
     needs_await: bool = False
     with_arguments: bool = False
     needs_arguments: bool = False
+    takes: Takes | None = None
 
 
 @final
@@ -63,13 +65,14 @@ class Raise:
     """Fail the call with a fresh exception from ``build``; ``name`` is its type's name.
 
     ``with_arguments``: ``build`` is given the arguments of the call; with ``needs_arguments`` it
-    cannot do without.
+    cannot do without.  ``takes``: what it takes of them; None for all as the call was made.
     """
 
     build: Callable[..., BaseException]
     name: str
     with_arguments: bool = False
     needs_arguments: bool = False
+    takes: Takes | None = None
 
 
 @final
@@ -80,7 +83,8 @@ class Return:
     At a generator the value is an iterable, iterated anew each time, whose items are yielded.
     ``make``: it is asked for the value at each firing, and what it raises reaches the caller; an
     awaitable is awaited at asynchronous placements. ``needs_await``: it is a coroutine function.
-    ``with_arguments``: it is given the arguments of the call.
+    ``with_arguments``: it is given the arguments of the call; ``takes``: what it takes of them,
+    or None for all as the call was made.
     """
 
     value: object = None
@@ -88,6 +92,7 @@ class Return:
     make: Callable[..., object] | None = None
     needs_await: bool = False
     with_arguments: bool = False
+    takes: Takes | None = None
 
 
 Step = Sleep | Hold | Run

@@ -25,12 +25,13 @@ class Signature:
     """The names that `inspect.signature` shows, with positions and defaults.
 
     ``places``: the position of each name, or -1 where it is passed by keyword alone.  ``has_rest``:
-    whether any other keyword is taken, too.
+    whether any other keyword is taken, too.  ``is_open``: whether anything without a name is.
     """
 
     places: Mapping[str, int]
     defaults: Mapping[str, object]
     has_rest: bool
+    is_open: bool = False
 
     def read(self, name: str, code: CodeType) -> Callable[[Any], object]:
         """Return how the argument is read from the values that code with rests was given."""
@@ -73,4 +74,6 @@ def signature_of(function: FunctionType) -> Signature | None:
     places = {name: nth for nth, name in enumerate(positional)} | dict.fromkeys(keywords, _KEYWORD)
     defaults = {one.name: one.default for one in parameters if one.default is not one.empty}
     has_rest = any(one.kind is one.VAR_KEYWORD for one in parameters)
-    return Signature({name: n for name, n in places.items() if name not in own}, defaults, has_rest)
+    is_open = has_rest or any(one.kind is one.VAR_POSITIONAL for one in parameters)
+    shown = {name: n for name, n in places.items() if name not in own}
+    return Signature(shown, defaults, has_rest, is_open)

@@ -37,6 +37,7 @@ from chaospoint._inside import inside, transparent
 from chaospoint._lock import arming
 from chaospoint._say import say
 from chaospoint._signature import signature_of
+from chaospoint._takes import Shape
 from chaospoint._trampoline import (
     KINDS,
     argument_names,
@@ -138,6 +139,14 @@ class Site:
         return None if has_rest and shown.has_rest else (*names, *shown.places)
 
     @property
+    def shape(self) -> Shape | None:
+        """The arguments of a call, as they are handed to functions of rules."""
+        function = self._function()
+        if function is None:
+            return None
+        return Shape.of_code(function.__code__, signature_of(function))
+
+    @property
     def gone(self) -> bool:
         """Whether the function is gone."""
         return self._function() is None
@@ -203,7 +212,7 @@ class Site:
                 try:
                     self.rebuild()
                     for point in self.points:
-                        say_left_out(point.core.rules, point.name, self.kind)
+                        say_left_out(point.core.rules, point.name, self.kind, self.shape)
                 except Exception:
                     _bug.report(f"patching {self}")
         arming.carry_out()
@@ -222,14 +231,15 @@ class Site:
         rules = point.core.rules
         asked = any(rule.terms.where is not None for rule in rules)
         reads: Reads = _reader(point, function, code) if asked else itemgetter
-        hands = hander(code)
+        handed = any(map(asks_arguments, rules))
+        hands = hander(code, signature_of(function) if handed else None)
+        shape = self.shape if handed else None
         late, plain = any(rule.terms.after for rule in rules), kind == "function"
         bounded = any(rule.terms.max_active is not None for rule in rules)
-        aims = partial(aims_at, rules, point, kind, reads=reads, hands=hands)
+        aims = partial(aims_at, rules, point, kind, reads=reads, hands=hands, shape=shape)
         if len(rules) > _FEW_RULES:
             clone = make_clone(function, code)
             act = drive if plain else way_on(kind, function, bounded=bounded)
-            handed = any(map(asks_arguments, rules))
             first = search_later(aims, hands=handed)
             if late:
                 last = search_later(partial(aims, after=True), hands=handed)
@@ -316,7 +326,7 @@ def _place(point: Point, function: FunctionType) -> None:
                 site.settle_later()
             site.rebuild()
             if not fresh or site.kind != "function":
-                say_left_out(point.core.rules, point.name, site.kind)
+                say_left_out(point.core.rules, point.name, site.kind, site.shape)
         except Exception:
             _bug.report(f"patching {site}")
 

@@ -62,17 +62,20 @@ What bites, and how it is met:
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import lru_cache, partial
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 from chaospoint._inside import inside
 from chaospoint._scope import here
+from chaospoint._takes import Given
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from chaospoint._aim import Aim
+    from chaospoint._signature import Signature
 
 __all__ = [
     "KINDS",
@@ -257,19 +260,29 @@ def takes_rest(code: CodeType) -> tuple[int | None, int | None]:
     return extra, rest
 
 
-def hander(code: CodeType) -> Callable[[tuple[Any, ...]], tuple[tuple[Any, ...], dict[str, Any]]]:
-    """Return what makes of the tuple of the arguments those by place and those by name."""
+def hander(code: CodeType, shown: Signature | None = None) -> Callable[[tuple[Any, ...]], Given]:
+    """Return what makes of the tuple of the arguments those by place and those by name.
+
+    ``shown``: the signature that the function shows, where it is not that of its code.
+    """
     by_place, by_name = code.co_argcount, code.co_kwonlyargcount
     names = code.co_varnames[by_place : by_place + by_name]
     args, kwargs = bool(code.co_flags & _VARARGS), bool(code.co_flags & _VARKEYWORDS)
 
-    def hand(values: tuple[Any, ...]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    places = code.co_varnames[:by_place]
+    readers = {} if shown is None else {name: shown.read(name, code) for name in shown.places}
+
+    def hand(values: tuple[Any, ...]) -> Given:
         placed, named = values[:by_place], dict(zip(names, values[by_place:], strict=False))
         if args:
             placed += values[by_place + by_name]
         if kwargs:
             named |= values[-1]
-        return placed, named
+        known = {**dict(zip(places, values, strict=False)), **named}
+        for name, read in readers.items():
+            with suppress(LookupError):
+                known[name] = read(values)
+        return Given(placed, named, known)
 
     return hand
 

@@ -30,6 +30,7 @@ from chaospoint._check import discarded
 from chaospoint._inside import transparent
 from chaospoint._lock import arming
 from chaospoint._say import say
+from chaospoint._takes import Given, Shape
 from chaospoint._unwrap import is_marked
 
 if TYPE_CHECKING:
@@ -92,6 +93,20 @@ class Wrapper:
         return None if rest else tuple(parameters)
 
     @property
+    def shape(self) -> Shape | None:
+        """The arguments of a call, as they are handed to functions of rules."""
+        signature = self._signature()
+        if signature is None:
+            return None
+        parameters = signature.parameters.values()
+        return Shape(
+            tuple(one.name for one in parameters if one.kind in _PLACED),
+            tuple(one.name for one in parameters if one.kind is one.KEYWORD_ONLY),
+            frozenset(one.name for one in parameters if one.default is not one.empty),
+            any(one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD) for one in parameters),
+        )
+
+    @property
     def unsigned(self) -> bool:
         """Whether it shows no signature, as some builtins do, so positions have no names."""
         return self._signature() is None
@@ -114,9 +129,9 @@ class Wrapper:
         from chaospoint._calls import GO_ON
 
         rules, kind = point.core.rules, self.kind
-        hands = attrgetter("given")
-        before = aims_at(rules, point, kind, hands=hands)
-        after = aims_at(rules, point, kind, after=True, hands=hands)
+        hands, shape = attrgetter("given"), self.shape
+        before = aims_at(rules, point, kind, hands=hands, shape=shape)
+        after = aims_at(rules, point, kind, after=True, hands=hands, shape=shape)
         asks = any(aim.rule.terms.where is not None or aim.hands for aim in (*before, *after))
         live = (search(before), search(after) if after else None, asks, GO_ON[kind])
         self._live[:] = [live] if before or after or not self._settled else []
@@ -143,7 +158,7 @@ class Wrapper:
         try:
             self.rebuild()
             if self._settled:
-                say_left_out(point.core.rules, point.name, self.kind)
+                say_left_out(point.core.rules, point.name, self.kind, self.shape)
         except Exception:
             _bug.report(f"arming {self}")
 
@@ -234,30 +249,35 @@ class _Values(dict[str, object]):
 
     __slots__ = ("given",)
 
-    given: tuple[tuple[Any, ...], Mapping[str, Any]]
+    given: Given
 
 
 def _values(
     point: Point, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> _Values:
-    values = _Values(_named(point, wrapped, args, kwargs))
-    values.given = (args, kwargs)
+    named = _named(wrapped, args, kwargs)
+    values = _Values({**named, **point.labels})
+    values.given = Given(args, kwargs, named)
     return values
 
 
 def _named(
-    point: Point, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Mapping[str, object]:
-    """Return labels and arguments of a call by their names; a label wins over an argument."""
+    """Return the arguments of a call by their names."""
     try:
         with transparent():
             bound = inspect.signature(wrapped).bind(*args, **kwargs)
             bound.apply_defaults()
     except Exception:  # no signature, as of some builtins, a wrong call, or foreign code
-        return {**kwargs, **point.labels}
-    rest = (p.name for p in bound.signature.parameters.values() if p.kind is p.VAR_KEYWORD)
-    named = [bound.arguments[name] for name in rest]
-    return {**(named[0] if named else {}), **bound.arguments, **point.labels}
+        return kwargs
+    parameters = bound.signature.parameters.values()
+    rest = (one.name for one in parameters if one.kind is one.VAR_KEYWORD)
+    more = [bound.arguments[name] for name in rest]
+    return {**(more[0] if more else {}), **bound.arguments}
+
+
+_PLACED = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def _kind(target: object) -> Kind:

@@ -45,7 +45,7 @@ from chaospoint.models.lookup import Trust
 from chaospoint.models.plain_data import CODE_ONLY, check_plain, check_written, is_plain, quoted
 from chaospoint.models.quantities import share
 from chaospoint.models.refusal import Refusal
-from chaospoint.models.signatures import awaits, needs_arguments, takes_arguments
+from chaospoint.models.signatures import awaits, needs_arguments, taken_by, takes_arguments
 from chaospoint.models.verbs import Burn, Off, Pause, Print, Yield
 
 if TYPE_CHECKING:
@@ -377,6 +377,7 @@ class Return(FaultModel):
                 make=self.value_from,
                 needs_await=awaits(self.value_from),
                 with_arguments=takes_arguments(self.value_from, optional=True),
+                takes=taken_by(self.value_from),
             ),
         )
 
@@ -488,7 +489,8 @@ class Call(FaultModel):
         """Run it."""
         del draws
         takes, needs = takes_arguments(self.call, after=1), needs_arguments(self.call, after=1)
-        return (_effects.Run(self.call, awaits(self.call), takes, needs),)
+        by = taken_by(self.call, after=1)
+        return (_effects.Run(self.call, awaits(self.call), takes, needs, by),)
 
     def resolve(self, trust: Trust, *, reached: bool = False) -> _effects.Fault:
         """Read the signature of the function, once."""

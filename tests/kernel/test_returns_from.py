@@ -179,8 +179,7 @@ def by_default(order: str = "none", amount: int = 0) -> object:
         (lambda: "none", "none"),
         (lambda order: order, "A-1"),
         (lambda *args: args, ("A-1",)),
-        (lambda **kwargs: kwargs, TypeError),
-        (lambda order, amount: amount, TypeError),
+        (lambda **kwargs: kwargs, {"order": "A-1"}),
         (by_default, ("A-1", 0)),
         (decorated(by_default), ("A-1", 0)),
         (decorated(lambda: "none"), "none"),
@@ -202,11 +201,7 @@ def test_what_is_handed_over_is_decided_by_the_signature(make: Call, expected: o
         return "real"
 
     with chaospoint.armed("answers.one", returns_from=make):
-        if expected is TypeError:
-            with pytest.raises(TypeError, match="argument"):
-                one("A-1")
-        else:
-            assert one("A-1") == expected
+        assert one("A-1") == expected
     if isinstance(make, Mock):
         make.assert_called_once_with("A-1")
 

@@ -24,7 +24,7 @@ from chaospoint.models.exception_pattern import Pattern
 from chaospoint.models.lookup import Trust, builtin, is_exception, look_up, path_of
 from chaospoint.models.plain_data import CODE_ONLY, check_plain, check_written, is_plain
 from chaospoint.models.refusal import Refusal, check_keys, describe, show
-from chaospoint.models.signatures import awaits, needs_arguments, takes_arguments
+from chaospoint.models.signatures import awaits, needs_arguments, taken_by, takes_arguments
 
 __all__ = ["CAUSE_SCHEMA", "EXCEPTION_SCHEMA", "NAME_SCHEMA", "ExceptionSpec"]
 
@@ -219,7 +219,7 @@ class ExceptionSpec:
         if build is None:
             return None
         if self.with_arguments:  # it cannot be tried: the calls are still to come
-            return Raise(build, CODE_ONLY, True, needs_arguments(build))
+            return Raise(build, CODE_ONLY, True, needs_arguments(build), taken_by(build))
         return Raise(build, type(self._tried(build)).__name__)
 
     def _bound(self, trust: Trust, reached: bool) -> Callable[..., BaseException] | None:

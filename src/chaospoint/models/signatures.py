@@ -7,8 +7,9 @@ from functools import partial
 from types import FunctionType, MethodType
 
 from chaospoint._inside import transparent
+from chaospoint._takes import Takes
 
-__all__ = ["awaits", "needs_arguments", "takes_arguments"]
+__all__ = ["awaits", "needs_arguments", "taken_by", "takes_arguments"]
 
 
 def takes_arguments(function: object, *, after: int = 0, optional: bool = False) -> bool:
@@ -39,6 +40,23 @@ def needs_arguments(function: object, *, after: int = 0) -> bool:
     )
 
 
+def taken_by(function: object, *, after: int = 0) -> Takes | None:
+    """Return what a function takes behind so many arguments of ours; None if nothing is known."""
+    left = _left(function, after)
+    if not left:
+        return None
+    kinds = {one.kind for one in left}
+    return Takes(
+        tuple(one.name for one in left if one.kind in _PLACED),
+        tuple(one.name for one in left if one.kind is one.KEYWORD_ONLY),
+        frozenset(one.name for one in left if one.default is one.empty and one.kind not in _RESTS),
+        inspect.Parameter.POSITIONAL_ONLY in kinds,
+        inspect.Parameter.VAR_POSITIONAL in kinds,
+        inspect.Parameter.VAR_KEYWORD in kinds,
+        _bound(function),
+    )
+
+
 _RESTS = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -49,13 +67,19 @@ def _left(function: object, after: int) -> list[inspect.Parameter]:
             parameters = inspect.signature(function).parameters.values()  # type: ignore[arg-type]
     except Exception:
         return []  # some builtins have none
-    called, bound = function, set[str]()
-    while isinstance(called, partial):
-        bound |= called.keywords.keys()
-        called = called.func
+    bound = _bound(function)
     left = [one for one in parameters if one.name not in bound or one.kind in _RESTS]
     placed = [one for one in left if one.kind in _PLACED][:after]
     return [one for one in left if one not in placed]
+
+
+def _bound(function: object) -> frozenset[str]:
+    """Return the keywords that are bound already."""
+    bound = frozenset[str]()
+    while isinstance(function, partial):
+        bound |= function.keywords.keys()
+        function = function.func
+    return bound
 
 
 _PLACED = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
