@@ -84,6 +84,7 @@ class Board:
         self._notice: tuple[Callable[[Notice], None], ...] = ()
         self._untold: deque[Notice] = deque()  # what an interruption kept from the observers
         self._points = points
+        self.placing: Mapping[str, str] = {}  # points to come, and what a plan places them on
         self._index = Index(points)
         self._batches = itertools.count(1)
         self._changes = itertools.count(1)
@@ -368,6 +369,7 @@ class Board:
             self.names,
             before=self._covering,
             fellows=rules,
+            coming=self.placing,
             strict=strict,
         )
 
@@ -393,13 +395,14 @@ class Board:
             self.names,
             before=lambda name: (r for r in self._covering(name) if r.source != source),
             fellows=made,
-            early=not self._points,
+            early=self._early,
+            coming=self.placing,
         )
         ranks = {rule: new.rank for rule, new in zip(plan, made, strict=True) if rule is not new}
         rest = [rule for left in known.values() for rule in left if rule.why is None]
         ended = self._endings(rest, "replaced", by)
         table = self._table.minus(rest).with_plan(source, plan)
-        if not self._points:
+        if self._early:
             self._remind_at = self.clock.monotonic() + _SECONDS_TO_APPEAR
         if self.enabled:
             table = table.plus(fresh)
@@ -538,7 +541,9 @@ class Board:
         hints = _HINTS
         for rule in self.rules():
             try:
-                remarks = check([rule], self._points.copy(), self.names, hints=hints)
+                remarks = check(
+                    [rule], self._points.copy(), self.names, coming=self.placing, hints=hints
+                )
             except ChaosError as error:
                 remarks = [str(error)]
             hints = max(0, hints - len(remarks))
@@ -680,12 +685,17 @@ class Board:
 
     def nearest(self, pattern: str) -> Sequence[str]:
         """Return the names of points that look most like a name or glob."""
-        return nearest(pattern, self._points.copy())
+        return nearest(pattern, (*self._points.copy(), *self.placing))
 
     def kinds(self, name: str) -> Sequence[Kind]:
         """Return the kinds of a point's decorated callables; if there are none, all it may be."""
         live = (site.kind for site in self._points[name].core.sites if not site.gone)
         return tuple(dict.fromkeys(live)) or STATEMENTS
+
+    @property
+    def _early(self) -> bool:
+        """Whether the program has made no point so far: those that a plan places come first."""
+        return self._points.keys() <= self.placing.keys()
 
     def _covering(self, pattern: str) -> Iterator[ArmedRule]:
         yield from self._table.named.get(pattern, ())

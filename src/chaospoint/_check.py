@@ -28,6 +28,7 @@ def check(
     *,
     before: Callable[[str], Iterable[ArmedRule]] = lambda _: (),
     fellows: Sequence[ArmedRule] = (),
+    coming: Iterable[str] = (),
     strict: bool = False,
     early: bool = False,
     hints: int = _HINTS,
@@ -35,6 +36,7 @@ def check(
     """Return remarks on ``rules``; ``names`` gives the points that a pattern matches, ``before``
     the rules armed already that may cover one, and ``fellows`` are those of the same plan.
 
+    ``coming``: names of points that a plan places and that may not be there yet.
     ``early``: the points may all be still to come, so names that no point has are not remarked on.
     ``hints``: for how many of these near names are looked for.
 
@@ -50,10 +52,10 @@ def check(
     for rule in rules:
         matched = names(rule.pattern)
         if not matched:
-            close = nearest(rule.pattern, points) if len(remarks) < hints else ()
+            close = nearest(rule.pattern, (*points, *coming)) if len(remarks) < hints else ()
             if strict:
                 raise UnknownPoint(rule.pattern, close)
-            if not early:
+            if not early and not any(matches(rule.pattern, name) for name in coming):
                 remarks.append(waiting(rule, close))
         if rule.terms.schedule.probability <= 0.0:
             remarks.append(

@@ -57,4 +57,6 @@ def nearest(pattern: str, names: Iterable[str]) -> tuple[str, ...]:
     """Return up to three of ``names`` that look most like ``pattern``."""
     from difflib import get_close_matches
 
-    return tuple(get_close_matches(pattern.replace("*", ""), list(names), n=3, cutoff=0.5))
+    return tuple(
+        get_close_matches(pattern.replace("*", ""), list(dict.fromkeys(names)), n=3, cutoff=0.5)
+    )

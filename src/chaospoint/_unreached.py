@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from chaospoint._aim import refusal
 from chaospoint._check import unplaced, waiting
 from chaospoint._fits import other_value
+from chaospoint._names import matches
 
 if TYPE_CHECKING:
     from chaospoint._aim import Kind
@@ -35,6 +36,9 @@ def never_reached(board: Board, rule: ArmedRule, near: Near) -> str:
 def obstacle(board: Board, rule: ArmedRule, names: Collection[str], near: Near) -> str:
     """Say what keeps a rule from ever being reached at these points, if anything does."""
     if not names:
+        for name, target in board.placing.items():
+            if matches(rule.pattern, name):
+                return f"point {name!r} is not placed so far: the plan puts it on {target!r}"
         return waiting(rule, near(rule.pattern))
     if not any(acts(rule, kind) for name in names for kind in board.kinds(name)):
         return "no placement here can express it"

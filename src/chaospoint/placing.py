@@ -84,6 +84,7 @@ class Placements:
                             logging.INFO, "%s was taken back: it stays, and costs nothing", one.text
                         )
                 fresh = [key for key in wanted.items() if key not in self._all]
+                self._registry.board.placing = {point: target for target, point in wanted.items()}
                 for target, point in fresh:
                     self._all[target, point] = _Placement(target, point, self._now())
             modules = dict.fromkeys(target.partition(":")[0] for target, _ in fresh)
@@ -105,8 +106,10 @@ class Placements:
                 if one.missed:
                     _say_missed(one)
                 elif one.module not in sys.modules and one.placed() is None and not one.said:
+                    self._try(one, whole=False)
                     _say_waiting(one)
             self._all.clear()
+            self._registry.board.placing = {}
         arming.carry_out()
 
     def _await_import(self, name: str) -> None:
@@ -137,7 +140,9 @@ class Placements:
         overdue = self._now() - one.asked_at >= PATIENCE_SECONDS
         module = sys.modules.get(one.module)
         if module is None:
-            if overdue and one.placed() is None:
+            if one.placed() is None and (cure := _in_a_class(one)):
+                _say_not(one, cure)
+            elif overdue and one.placed() is None:
                 _say_waiting(one)
             return
         if not (whole or overdue) and _is_initializing(module):
@@ -264,6 +269,24 @@ def _say_waiting(one: _Placement) -> None:
         one.module,
         cure,
     )
+
+
+def _in_a_class(one: _Placement) -> str:
+    """Say how to write a name in a class of an imported module, where the class was taken for one;
+    empty if it was not."""
+    parts = one.module.split(".")
+    for at in range(len(parts) - 1, 0, -1):
+        name, inner = ".".join(parts[:at]), ".".join(parts[at:])
+        module = sys.modules.get(name)
+        if module is None:
+            continue
+        if issubclass(type(dictionary(module).get(parts[at])), type):
+            return (
+                f"'{name}.{parts[at]}' is a class and not a module: write "
+                f"'{name}:{inner}.{one.qualname}'"
+            )
+        break
+    return ""
 
 
 def _could_be_meant(name: str, wanted: str) -> bool:

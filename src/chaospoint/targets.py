@@ -58,12 +58,16 @@ def find(module: object, name: str, qualname: str) -> Found | Refused:
     """Return what ``qualname`` is in the imported module, or why it is nothing for a point."""
     owner, called = module, name
     *outer, last = qualname.split(".")
-    for part in outer:
+    for depth, part in enumerate(outer, 1):
         held = _held(owner, part)
+        behind = ".".join([*outer, last][depth:])
         if type(held) is Refused:
             return held
         if held is _MISSING:
-            return _nothing(owner, called, part, f".{'.'.join([*outer, last][1:])}")
+            return _nothing(owner, called, part, f".{behind}")
+        if issubclass(type(held), ModuleType):
+            inner = dictionary(held).get("__name__")
+            return Refused(f"{part!r} in {called} is a module: write '{inner}:{behind}'")
         if not issubclass(type(held), type):
             return Refused(f"{part!r} in {called} is not a class but an object: {_of_object(held)}")
         owner, called = held, f"{called}.{part}" if owner is not module else f"{name}:{part}"

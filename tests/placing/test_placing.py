@@ -17,6 +17,7 @@ from helpers import Boom, Threads
 from placing_kit import SHOP, Modules, Time, fails, warnings
 
 from chaospoint import Registry, arm, config
+from chaospoint._explain import states
 from chaospoint._inside import inside
 from chaospoint.arming import install_plan
 from chaospoint.errors import InvalidPlan
@@ -24,6 +25,7 @@ from chaospoint.models.placements import MAX_PLACEMENTS
 from chaospoint.placing import PATIENCE_SECONDS, Placements
 from chaospoint.plan import Plan, load_plan, parse_plan, refuse_placements
 from chaospoint.settings import Settings
+from chaospoint.testing import FakeClock
 
 CALLS: dict[str, Callable[[Any], Callable[[], Any]]] = {
     "plain": lambda shop: shop.plain,
@@ -407,6 +409,56 @@ def test_a_module_that_is_never_imported_is_said_once_after_a_while(
     assert words.format(name=name) in record.getMessage()
 
 
+@pytest.mark.parametrize(
+    ("wrong", "right", "said"),
+    [
+        ("{name}.Stock:method", "{name}:Stock.method", "'{name}.Stock' is a class and not a mod"),
+        ("{name}.Stock.Row:sell", "{name}:Stock.Row.sell", "'{name}.Stock' is a class and not a"),
+        ("{name}:part.Stock.method", "placed_part:Stock.method", "'part' in {name} is a module"),
+    ],
+)
+def test_a_colon_in_another_place_is_said_at_once_with_a_cure_that_works(
+    wrong: str,
+    right: str,
+    said: str,
+    modules: Modules,
+    placements: Placements,
+    registry: Registry,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    source = """
+        class Stock:
+            def method(self): return 1
+            class Row:
+                def sell(self): return 1
+    """
+    modules.write(source, "placed_part")
+    name = modules.load("import placed_part as part; from placed_part import Stock").__name__
+    wrong, right = wrong.format(name=name), right.format(name=name)
+    placements.put({wrong: "shop.it"})
+    [line] = warnings(caplog)
+    assert said.format(name=name) in line
+    assert line.endswith(f": write '{right}'")
+    placements.look()
+    placements.end()
+    assert len(warnings(caplog)) == 1
+    placements.put({right: "shop.it"})
+    assert len(registry.point("shop.it").placements) == 1
+
+
+def test_a_class_taken_for_a_module_is_said_once_its_module_is_imported(
+    modules: Modules, placements: Placements, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = modules.write(SHOP)
+    placements.put({f"{name}.Stock:method": "shop.it"})
+    placements.look()
+    assert warnings(caplog) == []
+    importlib.import_module(name)
+    placements.end()  # before it is overdue
+    [line] = warnings(caplog)
+    assert line.endswith(f": write '{name}:Stock.method'")
+
+
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     module = ModuleType("__main__")
@@ -494,6 +546,18 @@ def test_a_plan_with_placements_reads_back_equal() -> None:
         ([], "placements=[]: not a mapping"),
         ({"shop.charge": "a"}, "are not told apart; write 'shop:charge'"),
         ({"charge": "a"}, "are not told apart; write the module, a colon"),
+        ({"shop.stock.check": "a"}, "are not told apart; write 'shop.stock:check'"),
+        ({"shop.Stock": "a"}, "are not told apart; write 'shop:Stock'"),
+        ({"Shop.check": "a"}, "are not told apart; write 'Shop:check'"),
+        (
+            {"shop.Stock.check": "a"},
+            "write 'shop:Stock.check' if 'Stock' is a class, or 'shop.Stock:check' if it is a",
+        ),
+        (
+            {"shop.stock.Stock.Row.check": "a"},
+            "write 'shop.stock:Stock.Row.check' if 'Stock' is a class, or "
+            "'shop.stock.Stock.Row:check' if it is a module",
+        ),
         ({"shop:": "a"}, "placements['shop:']: not the name of a function"),
         ({":charge": "a"}, "not the name of a function"),
         ({"shop:a b": "a"}, "not the name of a function"),
@@ -586,6 +650,43 @@ def test_the_rules_of_a_file_find_the_points_it_places(
     assert warnings(caplog) == []
     with pytest.raises(LookupError):
         shop.plain()
+
+
+def test_a_rule_for_a_point_to_come_is_not_said_to_have_none(
+    modules: Modules,
+    tmp_path: Path,
+    still: Registry,
+    clock: FakeClock,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """One placement is made at once, so there is a point; the others come with their modules."""
+    there, later = modules.load(SHOP).__name__, modules.write(SHOP)
+    service = Service(tmp_path / "plan.json", still)
+    rules = {"shop.later": "raise(LookupError)", "shop.l*": "off", "own.point": "off"}
+    service.write({f"{there}:plain": "shop.there", f"{later}:plain": "shop.later"}, **rules)
+    service.start(points="shop.latr=off")
+    assert warnings(caplog) == []  # nor of the points of the program, none of which is there yet
+    why = {one.point: one.why for one in states(still.board, still.rules())}
+    assert (
+        why["shop.later"]
+        == why["shop.l*"]
+        == (f"point 'shop.later' is not placed so far: the plan puts it on '{later}:plain'")
+    )
+    clock.advance(10)
+    still.board.remind()
+    assert sorted(warnings(caplog)) == [
+        "no point is named 'own.point' so far: the rule waits for one (armed by file)",
+        "no point is named 'shop.latr' so far: the rule waits for one; the nearest: shop.later, "
+        "shop.there (armed by env)",
+    ]
+    importlib.import_module(later)
+    with pytest.raises(LookupError):
+        sys.modules[later].plain()
+    caplog.clear()
+    config.stop()  # a run may end before the reminder
+    ended = [said for said in warnings(caplog) if "no point is named" in said]
+    assert len(ended) == 2
+    assert not any("shop.later=raise" in said for said in warnings(caplog))
 
 
 def test_a_placement_added_later_reaches_a_module_imported_long_ago(

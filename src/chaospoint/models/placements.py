@@ -44,9 +44,7 @@ def _target(text: object) -> str:
         raise Refusal("not the name of a function", _CURE)
     module, colon, qualname = text.partition(":")
     if not colon:
-        before, dot, last = text.rpartition(".")
-        cure = f"write '{before}:{last}'" if dot and _is_path(text) else _CURE
-        raise Refusal("the module and the name in it are not told apart", cure)
+        raise Refusal("the module and the name in it are not told apart", _with_colon(text))
     if "<locals>" in qualname:
         cure = "decorate it, or place the point on the function that makes it"
         raise Refusal("a function made within another cannot be found by a name", cure)
@@ -55,6 +53,21 @@ def _target(text: object) -> str:
     if module.partition(".")[0] == "chaospoint":
         raise Refusal("no point acts in chaospoint itself", "name a function of the program")
     return str(text)
+
+
+def _with_colon(text: str) -> str:
+    """Return how a dotted name may be written: a name with a capital is most often a class's."""
+    before, dot, last = text.rpartition(".")
+    if not dot or not _is_path(text):
+        return _CURE
+    cure, parts = f"write '{before}:{last}'", text.split(".")
+    for at, part in enumerate(parts[:-1]):
+        if at and not part.islower():
+            by_class = f"'{'.'.join(parts[:at])}:{'.'.join(parts[at:])}'"
+            return (
+                f"write {by_class} if {part!r} is a class, or '{before}:{last}' if it is a module"
+            )
+    return cure
 
 
 def _is_path(text: str) -> bool:
