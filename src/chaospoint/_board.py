@@ -725,7 +725,7 @@ def _flushed(rules: Iterable[ArmedRule]) -> list[Notice]:
     notices: list[Notice] = []
     for rule in rules:
         reaches, overflow = rule.reaches, rule.overflow
-        # Read and set in a row, where nothing comes between: none is told of twice.
+        # Read and set in a row, where nothing comes between, so that no notice is sent twice.
         if (flushed := rule.flushed) < reaches:
             rule.flushed = reaches
             notices.append(Reached(rule.pattern, reaches - flushed))

@@ -1,7 +1,7 @@
 """The two drivers: the only places that sleep or raise, and they differ only by ``await``.
 
 Both tell the observers first and act after that.  They raise what was asked for, and let Ctrl-C,
-cancellation and time limits of the host pass; a bug of ours ends in the call going through.  So
+cancellation and time limits of the host pass; after a bug in chaospoint the call goes through.  So
 the code that waits stands outside of the code that catches our bugs.  No lock is held anywhere
 here.
 """

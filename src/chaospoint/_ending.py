@@ -49,8 +49,8 @@ ending = Ending()
 def _register() -> None:
     """Have `Ending.begin` called before Python joins threads.
 
-    What is registered last is called first, and executors join their threads in what
-    `concurrent.futures` registers when it is imported: so it is imported above.
+    The function registered last is called first, and executors join their threads in the one that
+    `concurrent.futures` registers when it is imported, so it is imported above.
     """
     register = getattr(threading, "_register_atexit", None)
     if register is None:

@@ -162,7 +162,7 @@ def _renew_boards() -> None:
 def notice() -> bool:
     """Make everything anew if this process was forked without the hooks; return whether it was.
 
-    Call it at any time and in any thread, except under a lock of ours; it costs a system call.
+    It costs a system call. Call it in any thread, except under a lock of chaospoint.
     """
     global _process
     pid = _getpid()

@@ -1,4 +1,4 @@
-"""Whose an exception is that arrived in our own code: the host's, or one of a bug of ours."""
+"""Tell an exception that the host threw into our code from one that a bug in it raised."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ _firsts: dict[int, object] = {}
 def made_anew() -> bool:
     """Begin everything anew if this process is such a child; return whether it was.
 
-    Call it from any thread that holds no lock of ours.
+    Call it from any thread that holds no lock of chaospoint.
     """
     if known[0]:
         return False

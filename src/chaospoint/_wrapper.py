@@ -77,7 +77,7 @@ class Wrapper:
 
     @property
     def kind(self) -> Kind:
-        """The kind of callable; what is marked as one to be awaited is a coroutine."""
+        """The kind of callable; one that is marked to be awaited is a coroutine."""
         if self._kind == "function" and (proxy := self._proxy()) is not None:
             self._kind = _kind(proxy.__wrapped__)
         return self._kind
@@ -237,7 +237,7 @@ _LONGEST_CALL = 24  # bytes of one instruction and its caches
 
 
 def _caller() -> _Spot | None:
-    """Return where the program is that decorates; None where something of ours does."""
+    """Return where the program decorates; None where code of chaospoint does."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_globals.get("__name__", "").startswith("chaospoint."):
         frame = frame.f_back

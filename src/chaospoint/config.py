@@ -175,7 +175,7 @@ class _Running:
             self._started.set()
 
     def _leave_to_workers(self) -> None:
-        """Run no thread here and be no worker: a fork in C must find nothing under way."""
+        """End the threads here and stop being a worker: a fork in C must find nothing under way."""
         self._reconciler.store.leave(self._reconciler.id)
         self.registry.board.keeper.stop()
 

@@ -35,7 +35,7 @@ def call_in_workers(call: Callable[[], object]) -> None:
     if uwsgi is None or not hasattr(uwsgi, "worker_id"):
         return
     try:
-        # Importing it later would put its own hook in the place of ours.
+        # Importing it later would put its own hook in the place of chaospoint's.
         import_module("uwsgidecorators").postfork_chain.append(call)
     except Exception:  # it is not there, or there is no master
         before = getattr(uwsgi, "post_fork_hook", None)

@@ -122,7 +122,7 @@ def _over_http(asked: _Asked) -> _Document | None:
 
 
 def _in_store(asked: _Asked) -> _Document | None:
-    """Write it into the store, and return who runs it."""
+    """Write it into the store, and return which workers run it."""
     from pathlib import Path
 
     from chaospoint.cli.user import user

@@ -67,7 +67,7 @@ def switch(enabled: object) -> Text:
 
 
 def rules(states: Sequence[Json]) -> RenderableType:
-    """Return rules as they stand; a narrow terminal shows below a rule by whom it is and why."""
+    """Return rules as a table; in a narrow terminal with author and reason below each rule."""
     rows = [
         (
             one.get("text"),

@@ -1,4 +1,4 @@
-"""Who uses the command line."""
+"""The user of the command line."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ MAX_BODY = 64 * 1024
 """The longest body that is looked at, in bytes."""
 
 OPERATOR = "x-chaospoint-operator"
-"""The header in which a client says who uses it. It is shown, and opens nothing."""
+"""The header in which a client names its user. It is shown, and gives no rights."""
 
 STOP_SECONDS = 1.0
 """How long the body of a request that disables is waited for: only its reason is in there."""

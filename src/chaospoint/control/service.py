@@ -97,7 +97,7 @@ class _Call:
 
 @dataclass(frozen=True, slots=True)
 class _Route:
-    """What answers, and the parameters it takes; ``lenient``: others are no error."""
+    """An answer, and the parameters it takes; ``lenient``: others are ignored."""
 
     answer: Callable[[_Call], Response | Steps]
     parameters: frozenset[str] = field(default=frozenset())

@@ -1,8 +1,8 @@
 """How an exception class is built when nobody says with what: bare, or with a message if need be.
 
-Many classes cannot be built, or shown, without a message, and get one of ours.  It goes only where
-a message goes, and not into a status code or the name of a host: what else a class needs has to be
-written down.
+Many classes cannot be built, or shown, without a message, and get a default one.  It is passed only
+for a message, and not for a status code or the name of a host: a rule has to give the other
+arguments that a class needs.
 """
 
 from __future__ import annotations

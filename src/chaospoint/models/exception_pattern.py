@@ -1,8 +1,8 @@
 """An exception given as an instance: a pattern, from which each injection gets one of its own.
 
-What makes an exception what it is lies in its arguments, in its attributes, in slots of Python and
-of C (such as the file name of an `OSError`), in its cause and its notes.  A way to build it anew is
-tried, when a rule is read, until one gives all of that.
+An exception consists of its arguments, its attributes, slots of Python and of C (such as the file
+name of an `OSError`), its cause and its notes.  When a rule is read, ways to build it anew are
+tried until one gives all of these.
 """
 
 from __future__ import annotations

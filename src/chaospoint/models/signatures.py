@@ -15,7 +15,7 @@ __all__ = ["awaits", "needs_arguments", "taken_by", "takes_arguments"]
 def takes_arguments(function: object, *, after: int = 0, optional: bool = False) -> bool:
     """Tell whether a function is to be given the arguments of the call that it answers.
 
-    ``after``: it gets so many arguments of ours first. It is given them if it cannot be called
+    ``after``: it gets so many other arguments first. It is given them if it cannot be called
     without, or is a Python function with ``*args`` or ``**kwargs``. ``optional``: also if all that
     it takes has defaults; a class or a builtin is called without where that can be done.
     """

@@ -158,14 +158,14 @@ metrics_in = cache(_Metrics)
 
 
 def _child(metric: Any, *labels: str) -> Any:
-    """Return the child of a metric of ours for these labels."""
+    """Return the child of one of our metrics for these labels."""
     child = metric.labels(*labels)
     _take_safely(child)
     return child
 
 
 def _take_safely(child: Any) -> None:
-    """Give the values of a metric of ours locks that no signal handler can leave held.
+    """Give the values of one of our metrics locks that no signal handler can leave held.
 
     In several processes prometheus_client has one lock for the values of all, which stays.
     """

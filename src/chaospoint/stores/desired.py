@@ -299,7 +299,7 @@ class Desired(Model):
 
     @property
     def disabled_by(self) -> str:
-        """Who disabled, with the reason."""
+        """The user who disabled, with the reason."""
         return f"{self.by}: {self.reason}" if self.reason else self.by
 
     def _order(

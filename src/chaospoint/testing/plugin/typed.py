@@ -58,8 +58,8 @@ def took_a_path(config: pytest.Config, option: str, value: str) -> bool:
 def settings_typed(config: pytest.Config) -> Iterator[str]:
     """Yield the typed options that decide how a test runs.
 
-    Those are left out that choose tests, say how a run is told, or spread it over processes, and
-    those that a command that repeats a test gives anew.
+    It leaves out options that choose tests, set how a run is reported, or spread it over processes,
+    and those that a command for repeating a test sets anew.
     """
     actions = _actions(config)
     words = deque(map(str, config.invocation_params.args))
