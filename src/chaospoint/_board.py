@@ -328,6 +328,7 @@ class Board:
             return self._handle(rules, remarks, source)
         except BaseException:
             if rules:  # the caller gets no handle
+                # Not `arming.request`: a handler may run before a call's first instruction.
                 arming.requests[undo] = 0
                 arming.carry_out()
             raise

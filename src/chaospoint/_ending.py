@@ -12,10 +12,10 @@ from collections.abc import Callable
 
 from chaospoint._inside import transparent
 
-__all__ = ["Ending", "ending"]
+__all__ = ["ProgramEnd", "ending"]
 
 
-class Ending:
+class ProgramEnd:
     """What has to be woken when the main thread ends, and whether it has ended."""
 
     __slots__ = ("_waiting", "has_begun")
@@ -43,11 +43,11 @@ class Ending:
                     pass  # its event loop is closed
 
 
-ending = Ending()
+ending = ProgramEnd()
 
 
 def _register() -> None:
-    """Have `Ending.begin` called before Python joins threads.
+    """Have `ProgramEnd.begin` called before Python joins threads.
 
     The function registered last is called first, and executors join their threads in the one that
     `concurrent.futures` registers when it is imported, so it is imported above.

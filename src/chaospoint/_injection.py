@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 from chaospoint._inside import transparent
 
-__all__ = ["Injection", "Observer", "injection_of", "is_marked", "mark"]
+__all__ = ["Injection", "Observer", "injection_of", "mark", "was_injected"]
 
 _MARK = "__chaospoint_injection__"
 
@@ -51,7 +51,7 @@ def mark(exception: BaseException, injection: Injection, note: str) -> None:
     state[_MARK] = injection
 
 
-def is_marked(exception: BaseException) -> bool:
+def was_injected(exception: BaseException) -> bool:
     """Tell whether ``exception`` itself was injected; its last note is ours then."""
     return _MARK in exception.__dict__
 

@@ -41,15 +41,15 @@ from chaospoint._takes import Shape
 from chaospoint._trampoline import (
     KINDS,
     argument_names,
+    argument_splitter,
     clone_of,
     followed,
-    hander,
     make_clone,
     searched,
     single,
     unsettled,
 )
-from chaospoint._unwrap import is_marked
+from chaospoint._unwrap import is_awaitable_marked
 
 if TYPE_CHECKING:
     from chaospoint._aim import Kind
@@ -122,7 +122,7 @@ class Site:
     @property
     def kind(self) -> Kind:
         """The kind of callable; a function that is marked as one to be awaited is a coroutine."""
-        if self._kind == "function" and is_marked(self._function()):
+        if self._kind == "function" and is_awaitable_marked(self._function()):
             return "coroutine"
         return self._kind
 
@@ -232,7 +232,7 @@ class Site:
         asked = any(rule.terms.where is not None for rule in rules)
         reads: Reads = _reader(point, function, code) if asked else itemgetter
         handed = any(map(asks_arguments, rules))
-        hands = hander(code, signature_of(function) if handed else None)
+        hands = argument_splitter(code, signature_of(function) if handed else None)
         shape = self.shape if handed else None
         late, plain = any(rule.terms.after for rule in rules), kind == "function"
         bounded = any(rule.terms.max_active is not None for rule in rules)

@@ -80,9 +80,9 @@ if TYPE_CHECKING:
 __all__ = [
     "KINDS",
     "argument_names",
+    "argument_splitter",
     "clone_of",
     "followed",
-    "hander",
     "make_clone",
     "searched",
     "single",
@@ -260,7 +260,9 @@ def takes_rest(code: CodeType) -> tuple[int | None, int | None]:
     return extra, rest
 
 
-def hander(code: CodeType, shown: Signature | None = None) -> Callable[[tuple[Any, ...]], Given]:
+def argument_splitter(
+    code: CodeType, shown: Signature | None = None
+) -> Callable[[tuple[Any, ...]], Given]:
     """Return what makes of the tuple of the arguments those by place and those by name.
 
     ``shown``: the signature that the function shows, where it is not that of its code.

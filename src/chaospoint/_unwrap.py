@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from types import FunctionType, GetSetDescriptorType, MemberDescriptorType, MethodType
 
-__all__ = ["function_of", "is_marked", "wrapped_by"]
+__all__ = ["function_of", "is_awaitable_marked", "wrapped_by"]
 
 _LAYERS = 100
 _line_of_class = type.__dict__["__mro__"].__get__
@@ -50,7 +50,7 @@ def _is_proxy(kind: type) -> bool:
     return any("__class__" in vars(base) for base in line if base is not object)
 
 
-def is_marked(function: object) -> bool:
+def is_awaitable_marked(function: object) -> bool:
     """Whether somebody marked a plain function as one that returns an awaitable."""
     mark = getattr(function, "_is_coroutine", None)  # asyncio's, which asgiref sets before 3.12
     if mark is not None:

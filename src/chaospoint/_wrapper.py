@@ -31,7 +31,7 @@ from chaospoint._inside import transparent
 from chaospoint._lock import arming
 from chaospoint._say import say
 from chaospoint._takes import Given, Shape
-from chaospoint._unwrap import is_marked
+from chaospoint._unwrap import is_awaitable_marked
 
 if TYPE_CHECKING:
     from chaospoint._aim import GoOn, Kind, Search
@@ -284,7 +284,7 @@ def _kind(target: object) -> Kind:
     target = getattr(target, "__func__", target)
     while isinstance(target, partial):
         target = target.func
-    if is_marked(target):
+    if is_awaitable_marked(target):
         return "coroutine"
     if not isinstance(target, type) and not inspect.isroutine(target):
         target = type(target).__call__

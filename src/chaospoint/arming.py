@@ -91,6 +91,7 @@ class armed(AbstractContextManager["Armed"]):  # noqa: N801 - used as a function
             return handle
         except BaseException:
             if handle is not None:
+                # Not `arming.request`: a handler may run before a call's first instruction.
                 _lock.arming.requests[handle.disarm] = 0
                 _lock.arming.carry_out()
             raise

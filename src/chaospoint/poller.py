@@ -15,12 +15,12 @@ from typing import NamedTuple
 from chaospoint.errors import ChaosError
 from chaospoint.rounds import Rounds
 
-__all__ = ["Poller", "Signature", "look"]
+__all__ = ["FileSignature", "Poller", "look"]
 
 _log = logging.getLogger("chaospoint")
 
 
-class Signature(NamedTuple):
+class FileSignature(NamedTuple):
     """What changes when a file does: written in place, replaced, or behind a moved symlink.
 
     A copy may keep size and modification time; no program can set the time of the last change.
@@ -34,14 +34,14 @@ class Signature(NamedTuple):
     size: int
 
 
-def look(path: Path) -> Signature | None:
+def look(path: Path) -> FileSignature | None:
     """Return the signature of the file at ``path``, or None where nothing can be seen."""
     try:
         realpath = os.path.realpath(path)
         stat = os.stat(realpath)
     except (OSError, ValueError):
         return None
-    return Signature(
+    return FileSignature(
         realpath, stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size
     )
 
@@ -68,8 +68,8 @@ class Poller:
         self._load = load
         self._told = told
         self._after_round = after_round
-        self._loaded: Signature | None = None
-        self._failure: tuple[Signature | None, str] | None = None
+        self._loaded: FileSignature | None = None
+        self._failure: tuple[FileSignature | None, str] | None = None
         self.rounds = Rounds("chaospoint-poller", lambda: interval_seconds, self._round)
 
     @property
@@ -102,7 +102,7 @@ class Poller:
         except Exception:
             _log.exception("the plan file %s could not be looked at", self._path)
 
-    def _failed(self, signature: Signature | None, error: Exception) -> None:
+    def _failed(self, signature: FileSignature | None, error: Exception) -> None:
         expected = isinstance(error, ChaosError)
         words = str(error) if expected else f"{type(error).__name__}: {error}"
         if self._failure == (signature, words):

@@ -14,7 +14,7 @@ from functools import partial
 from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any, Final
 
-from chaospoint._injection import is_marked
+from chaospoint._injection import was_injected
 from chaospoint._inside import transparent
 from chaospoint.models.refusal import Refusal, describe
 
@@ -90,7 +90,7 @@ class Pattern:
             if not _can_set(made, name, slots[name]):
                 del slots[name]  # the comparison tells whether that matters
         notes = list(getattr(pattern, "__notes__", ()))
-        if is_marked(pattern) and notes:
+        if was_injected(pattern) and notes:
             notes = notes[:-1]  # ours
         alone = not (state or slots or notes or pattern.__cause__ or pattern.__suppress_context__)
         return cls(

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from chaospoint.errors import LimitExceeded, StoreError
 from chaospoint.stores.desired import Desired
-from chaospoint.stores.document import DOCUMENT, MOST, WORKERS, signature_of, write
+from chaospoint.stores.document import DOCUMENT, MOST, WORKERS, file_signature, write
 from chaospoint.stores.files import Directory, Missing, lock, opened, read, unlock
 from chaospoint.stores.store import Edit, Worker
 from chaospoint.stores.worker_files import WorkerFiles, all_workers
@@ -118,7 +118,7 @@ class DirectoryStore:
     def _current(self, directory: Directory) -> Desired:
         path = directory.path_of(DOCUMENT)
         with directory.file(DOCUMENT) as fd:
-            signature = signature_of(fd)
+            signature = file_signature(fd)
             seen = self._seen
             if seen.signature != signature:
                 data = read(fd, path, MOST)

@@ -9,7 +9,7 @@ from typing import Final
 from chaospoint.errors import StoreError
 from chaospoint.stores.files import Directory, NoRoom
 
-__all__ = ["DOCUMENT", "MOST", "WORKERS", "signature_of", "write"]
+__all__ = ["DOCUMENT", "MOST", "WORKERS", "file_signature", "write"]
 
 DOCUMENT: Final = "desired.json"
 WORKERS: Final = "workers"
@@ -38,7 +38,7 @@ def write(directory: Directory, data: bytes, *, reserved: bool) -> tuple[int, ..
             directory.reuse(_RESERVE, DOCUMENT, data, after=after)
             return None
         raise
-    signature = signature_of(fd)
+    signature = file_signature(fd)
     os.close(fd)
     # Room in which to disable when the disk is full; nothing else may take it.
     with suppress(StoreError):
@@ -48,7 +48,7 @@ def write(directory: Directory, data: bytes, *, reserved: bool) -> tuple[int, ..
     return signature
 
 
-def signature_of(fd: int) -> tuple[int, ...]:
+def file_signature(fd: int) -> tuple[int, ...]:
     """Return what no two documents have in common: `Directory.replace` sees to their times."""
     found = os.fstat(fd)
     return found.st_ino, found.st_mtime_ns, found.st_size, found.st_ctime_ns
