@@ -91,9 +91,9 @@ class Pacer:
             self._changed.set()
             loop_time.stop()
             skipped = loop_time.skipped
-        if thread is not None and thread is not current_thread():
+        if thread is not None:
             # An observer that it tells something may take its time, or be about to arm.
-            arming.later(partial(thread.join, 1.0))
+            arming.later(partial(_join, thread))
         return skipped
 
     def changed(self) -> None:
@@ -166,6 +166,12 @@ class Pacer:
         loop_time.renew()
         for clock in self._clocks:
             clock.renew()
+
+
+def _join(thread: Thread) -> None:
+    # What is left for later may be carried out by any thread, and so by this one.
+    if thread is not current_thread():
+        thread.join(1.0)
 
 
 pacer = Pacer()
