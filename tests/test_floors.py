@@ -18,7 +18,7 @@ FLOORS = (
     # The kernel. Values, chance, time, and what may go wrong.
     "_version _inside",
     "errors",
-    "_draw _decide _effects _environ _host_error _injection _names _scope _unwrap",
+    "_draw _decide _effects _environ _host_error _injection _names _scope _takes _unwrap",
     "_bell _index _lock _logger _notice _remark _table _terms _trampoline _where effects",
     "_clock _ending _fork _say _signature",
     "_bug _fits _tally",
@@ -229,4 +229,4 @@ def _statements(node: ast.AST) -> int:
 def test_the_kernel_is_small_enough_to_be_read() -> None:
     """Small enough for a day's reading."""
     sizes = {name: _statements(_tree(path)) for name, path in KERNEL.items()}
-    assert sum(sizes.values()) < 3_300, sizes
+    assert sum(sizes.values()) < 3_600, sizes
