@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from chaospoint import _bug
 from chaospoint._bell import Bell
-from chaospoint._inside import inside, transparently
+from chaospoint._inside import inside
 from chaospoint._lock import Lock, arming
 from chaospoint._say import say
+from chaospoint._start import Start
 
 if TYPE_CHECKING:
     from chaospoint._board import Board
@@ -34,41 +35,46 @@ class Keeper:
         self._lock = Lock()
         self._look = Bell()
         self._thread: Thread | None = None
-        self._started: list[Thread] = []  # an older one may be there for a moment longer
+        self._starts: list[Start] = []  # an older one may be there for a moment longer
         self._stopping = False
         self._fresh = False  # something was armed since the thread looked
         self._wakes_at = inf  # while the thread is awake, or there is none
 
     def start(self, deadline: float = inf) -> None:
         """Look after what was armed just now, the first of which expires at ``deadline``."""
-        failed = False
-        with self._lock:
-            self._fresh = True
-            if self._thread is None and not self._stopping:
-                thread = Thread(target=self._run, name="chaospoint-keeper", daemon=True)
-                alive = [older for older in self._started if older.is_alive()]
-                self._thread, self._started = thread, [*alive, thread]
-                try:
-                    transparently(thread.start)
-                except RuntimeError:
-                    self._thread, self._started = None, alive
-                    failed = True
-                except BaseException:
-                    self._thread = None  # it may have started, and then ends at its first look
-                    raise
-            elif deadline < self._wakes_at:
-                self._look.set()  # waking a thread costs more than arming does
-        if failed:
+        try:
+            with self._lock:
+                start = self._called(deadline)
+            if start is not None:
+                start.finish()
+        except RuntimeError:
             say(logging.ERROR, "no thread could be started to look after rules: %s", _UNKEPT)
+
+    def _called(self, deadline: float) -> Start | None:
+        """Have the thread look, or return the start of a new one."""
+        self._fresh = True
+        last = self._starts[-1] if self._starts else None
+        if last is not None and last.error is not None:
+            self._thread = None
+        if self._thread is None and not self._stopping:
+            thread = Thread(target=self._run, name="chaospoint-keeper", daemon=True)
+            start = Start(thread)
+            self._starts = [*(older for older in self._starts if not older.over), start]
+            start.begin()
+            self._thread = thread  # one whose start is interrupted before this ends at once
+            return start
+        if deadline < self._wakes_at:
+            self._look.set()  # waking a thread costs more than arming does
+        return None
 
     def stop(self) -> None:
         """End the thread and wait until it is gone; `resume` lets it start again."""
         with self._lock:
             self._stopping = True
             self._look.set()
-        for thread in self._started:
-            if thread is not current_thread() and thread.is_alive():
-                thread.join(1.0)  # an observer may be waiting for what the forking thread holds
+        for start in self._starts:
+            if start.thread is not current_thread():
+                start.join(1.0)  # an observer may be waiting for what the forking thread holds
 
     def resume(self) -> None:
         """Allow the thread again after `stop`, and start it if anything is armed."""
@@ -80,7 +86,7 @@ class Keeper:
     def renew(self) -> None:
         """Forget thread and locks, in a forked child; `resume` starts a thread again."""
         self._lock, self._look = Lock(), Bell()
-        self._thread, self._started = None, []
+        self._thread, self._starts = None, []
 
     def _run(self) -> None:
         inside.set(True)

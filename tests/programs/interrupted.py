@@ -58,6 +58,14 @@ def arm() -> None:
     chaospoint.disarm()
 
 
+def start() -> None:
+    """Arm where the keeper has ended, so that it has to start."""
+    registry.board.keeper.stop()
+    registry.board.keeper.resume()
+    with chaospoint.armed("a.b", returns="chaos"):
+        pass
+
+
 def explain() -> None:
     """Look at everything."""
     point.explain()
@@ -80,6 +88,7 @@ DEEDS: dict[str, Callable[[], object]] = {
     "armed": enter_and_leave,
     "glob": glob,
     "arm": arm,
+    "start": start,
     "fire": call,
     "explain": explain,
     "switch": switch,
@@ -87,27 +96,32 @@ DEEDS: dict[str, Callable[[], object]] = {
 }
 
 
+raising = False
+
+
 def raises(*_: object) -> None:
     """Be the signal handler."""
-    raise Stop
+    if raising:
+        raise Stop
 
 
-def interrupted(deed: Callable[[], object], seconds: float) -> bool:
+def interrupted(deed: Callable[[], object], seconds: float) -> None:
     """Repeat a deed until a handler raises within it; some are lost in hooks of Python's."""
+    global raising
     try:
-        signal.setitimer(signal.ITIMER_REAL, seconds, 0.02)
         try:
-            again = True  # not the loop first: where it begins again is before the block then
+            signal.setitimer(signal.ITIMER_REAL, seconds, 0.02)
+            again = raising = True  # not the loop first: where it begins again is before the block
             while again:
                 deed()
         finally:
+            raising = False  # first, for a second signal may be waiting
             signal.setitimer(signal.ITIMER_REAL, 0)
     except (Stop, ChildProcessError, NotPermitted):
-        return True
+        pass
     except Exception as error:  # pydantic wraps what is raised within it
         if "Stop" not in repr(error):
             raise
-    return True
 
 
 def free() -> bool:
@@ -148,6 +162,7 @@ def main(what: str, handlers: int) -> int:
             chaospoint.enable()
         left["a tally is locked"] += any(rule.tally._lock.owned for rule in rules)
         left["the keeper is locked"] += registry.board.keeper._lock.owned
+        left["no thread can start"] += threading._active_limbo_lock._is_owned()
         if nth % 500 == 0 and not free():
             left["no other thread can take the lock"] += 1
             faulthandler.dump_traceback()

@@ -1,0 +1,67 @@
+"""Starts a thread from another thread, where no signal handler can interrupt that.
+
+Python runs signal handlers in the main thread.  One that raises within ``Thread.start`` may leave a
+lock of `threading` held, and then no thread of the process can start any more; or the new thread
+waits for ever for its own beginning.
+"""
+
+from __future__ import annotations
+
+import _thread
+from threading import Thread
+
+from chaospoint._bell import Bell
+from chaospoint._inside import inside
+
+__all__ = ["Start", "start"]
+
+_PATIENCE_SECONDS = 5.0
+
+
+class Start:
+    """The start of one thread, which takes a moment."""
+
+    def __init__(self, thread: Thread) -> None:
+        self.thread = thread
+        self.error: RuntimeError | None = None
+        self._begun = False
+        self._done = Bell()
+
+    @property
+    def over(self) -> bool:
+        """Whether the thread has ended, or was never started."""
+        return not self._begun or (self._done.is_set() and not self.thread.is_alive())
+
+    def begin(self) -> None:
+        """Start it; raises `RuntimeError` if the process can have no more threads."""
+        # Looked up at each call, because gevent may patch it late.
+        for _ in map(_thread.start_new_thread, (self._start,), ((),)):
+            self._begun = True  # nothing comes between the two lines
+            return
+
+    def finish(self) -> None:
+        """Wait until the thread runs; raises `RuntimeError` if it cannot."""
+        self._done.wait(_PATIENCE_SECONDS)
+        if self.error is not None:
+            raise self.error
+
+    def join(self, seconds: float) -> None:
+        """Wait until the thread has ended, for so many seconds at most."""
+        if not self.over and self._done.wait(seconds) and self.thread.is_alive():
+            self.thread.join(seconds)
+
+    def _start(self) -> None:
+        try:
+            inside.set(True)  # the context of a new thread is its own
+            self.thread.start()
+        except RuntimeError as error:
+            self.error = error
+        finally:
+            self._done.set()
+
+
+def start(thread: Thread) -> None:
+    """Start ``thread`` as its own ``start`` does, and wait until it runs."""
+    beginning = Start(thread)
+    beginning.begin()
+    beginning.finish()
