@@ -170,8 +170,11 @@ def _left_out(rule: ArmedRule, points: Sequence[Point]) -> list[str]:
 
 
 def unplaced(rule: ArmedRule, point: Point) -> list[str]:
-    """Return the names in ``where`` that no function decorated with the point has."""
-    if rule.terms.where is None:
+    """Return the names in ``where`` that no function decorated with the point has.
+
+    There are none where blocks or statements have brought labels of their own.
+    """
+    if rule.terms.where is None or point.core.labelled:
         return []
     live = [site for site in point.core.sites if not site.gone]
     there: set[str] = set()

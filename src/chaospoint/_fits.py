@@ -1,7 +1,8 @@
 """Where a rule's `where` can match at all, from what is fixed: labels, and the names of arguments.
 
-A block or a statement may bring labels of its own, so a point without a decorated function is taken
-to fit.  Values of labels are compared and never told.
+A block or a statement may bring labels of its own, so a point fits that had one with labels, or has
+no decorated function.  Values of labels are compared and never told.  No foreign code runs, because
+this is asked under the lock.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from chaospoint._where import accepts
+from chaospoint._where import may_accept
 
 if TYPE_CHECKING:
     from chaospoint._epoch import ArmedRule
@@ -23,7 +24,7 @@ __all__ = ["fits", "fits_at", "other_value"]
 def fits(rule: ArmedRule, point: Point) -> bool:
     """Whether a call at some placement of the point can match."""
     live = _live(point)
-    return not live or any(fits_at(rule, point, site) for site in live)
+    return not live or point.core.labelled or any(fits_at(rule, point, site) for site in live)
 
 
 def fits_at(rule: ArmedRule, point: Point, site: Site | Wrapper) -> bool:
@@ -34,7 +35,7 @@ def fits_at(rule: ArmedRule, point: Point, site: Site | Wrapper) -> bool:
     arguments = site.arguments
     return any(
         all(
-            accepts(wanted, one.labels[name])
+            may_accept(wanted, one.labels[name])
             if name in one.labels
             else arguments is None or name in arguments
             for name, wanted in where.items()
@@ -57,12 +58,14 @@ def other_value(rule: ArmedRule, points: Iterable[Point]) -> str:
 
 
 def _other_value(rule: ArmedRule, point: Point) -> str:
+    if point.core.labelled:
+        return ""
     live = _live(point)
     for name, wanted in (rule.terms.where or {}).items():
         labels: list[Mapping[str, object]] = [
             one.labels for site in live for one in site.points if one.core is point.core
         ]
-        if labels and not any(name not in one or accepts(wanted, one[name]) for one in labels):
+        if labels and not any(name not in one or may_accept(wanted, one[name]) for one in labels):
             return name
     return ""
 

@@ -43,6 +43,7 @@ class Core:
         "description",
         "discarded",
         "home",
+        "labelled",
         "name",
         "raises",
         "rules",
@@ -56,6 +57,7 @@ class Core:
         self.raises: tuple[type[BaseException], ...] = ()  # what any of its placements raises
         self.sites: list[Site | Wrapper] = []
         self.discarded = ""  # what was wrapped although nobody kept the wrapper
+        self.labelled = False  # blocks or statements have brought labels, and others may come
         self.rules: tuple[ArmedRule, ...] = ()  # armed here, in the order they are tried
         # One reach of a block or statement; None where no rule is armed that acts then.
         self.before: Searches | None = None
@@ -207,11 +209,15 @@ class ArmedPoint(Point):
 
     def hit(self, /, **labels: object) -> None:
         given = {**self._labels, **labels} if self._labels else labels
+        if given:
+            self.core.labelled = True
         if (searches := self.core.before) is not None:
             searches.act("statement", given)
 
     async def ahit(self, /, **labels: object) -> None:
         given = {**self._labels, **labels} if self._labels else labels
+        if given:
+            self.core.labelled = True
         if (searches := self.core.before) is not None:
             await searches.aact("async statement", given)
 
@@ -233,6 +239,20 @@ class LabelledPoint(ArmedPoint):
         super().__init__(core)
         self._labels = labels
         self._raises = raises
+
+    def __enter__(self) -> Point:
+        core = self.core
+        core.labelled = True
+        if (searches := core.before) is not None:
+            searches.act("block", self._labels)
+        return self
+
+    async def __aenter__(self) -> Point:
+        core = self.core
+        core.labelled = True
+        if (searches := core.before) is not None:
+            await searches.aact("async block", self._labels)
+        return self
 
     def __eq__(self, other: object) -> bool:
         """Whether it is the same placement, as one is that went through a pickle."""

@@ -36,7 +36,7 @@ from chaospoint import _bug
 from chaospoint._inside import inside, transparent
 from chaospoint._lock import arming
 from chaospoint._say import say
-from chaospoint._signature import signature_of
+from chaospoint._signature import Signature, signature_of
 from chaospoint._takes import Shape
 from chaospoint._trampoline import (
     KINDS,
@@ -99,11 +99,15 @@ class Site:
         "_settled",
         "_trampoline",
         "points",
+        "shown",
     )
 
     unsigned = False
 
     def __init__(self, function: FunctionType) -> None:
+        self.shown: Signature | None = (
+            None  # read before the lock is taken, as this may run foreign code
+        )
         self._function = _Death(function, _dead.append)
         self._function.key = id(function)
         self._original: CodeType | None = None
@@ -133,7 +137,7 @@ class Site:
         if function is None:
             return ()
         names, has_rest = argument_names(function.__code__)
-        shown = signature_of(function)
+        shown = self.shown
         if shown is None:
             return None if has_rest else names
         return None if has_rest and shown.has_rest else (*names, *shown.places)
@@ -144,7 +148,7 @@ class Site:
         function = self._function()
         if function is None:
             return None
-        return Shape.of_code(function.__code__, signature_of(function))
+        return Shape.of_code(function.__code__, self.shown)
 
     @property
     def gone(self) -> bool:
@@ -230,9 +234,9 @@ class Site:
 
         rules = point.core.rules
         asked = any(rule.terms.where is not None for rule in rules)
-        reads: Reads = _reader(point, function, code) if asked else itemgetter
+        reads: Reads = _reader(point, code, self.shown) if asked else itemgetter
         handed = any(map(asks_arguments, rules))
-        hands = argument_splitter(code, signature_of(function) if handed else None)
+        hands = argument_splitter(code, self.shown if handed else None)
         shape = self.shape if handed else None
         late, plain = any(rule.terms.after for rule in rules), kind == "function"
         bounded = any(rule.terms.max_active is not None for rule in rules)
@@ -268,10 +272,9 @@ class Site:
             say(logging.WARNING, _ESTRANGED, self)
 
 
-def _reader(point: Point, function: FunctionType, code: CodeType) -> Reads:
+def _reader(point: Point, code: CodeType, shown: Signature | None) -> Reads:
     """Return how labels and arguments are read at a function: a label wins over an argument."""
     names, has_rest = argument_names(code)
-    shown = signature_of(function)
     rest = itemgetter(len(names) - 1)
 
     def reads(name: str) -> Callable[[Any], object] | None:
@@ -306,15 +309,17 @@ _dead: deque[ref[FunctionType]] = deque()
 
 def place(point: Point, function: FunctionType) -> None:
     """Put ``point`` on ``function``; what is armed on it acts there from now on."""
-    arming.soon(partial(arming.change, _place, point, function))
+    shown = signature_of(function)
+    arming.soon(partial(arming.change, _place, point, function, shown))
 
 
-def _place(point: Point, function: FunctionType) -> None:
+def _place(point: Point, function: FunctionType, shown: Signature | None) -> None:
     sweep()
     site = _sites.get(id(function))
     fresh = site is None or not site.is_of(function)
     if site is None or fresh:
         site = _sites[id(function)] = Site(function)
+    site.shown = shown
     if all(other.core is not point.core for other in site.points):
         site.points.append(point)
         point.core.sites.append(site)

@@ -47,7 +47,7 @@ def obstacle(board: Board, rule: ArmedRule, names: Collection[str], near: Near) 
     lost = [unplaced(rule, board.point(name)) for name in names]
     if all(lost):
         return f"no decorated function here has {lost[0][0]!r}, which `where` asks for"
-    if label := other_value(rule, map(board.point, names)):
+    if not rule.reaches and (label := other_value(rule, map(board.point, names))):
         return f"the label {label!r} is there, and never has the value that `where` asks for"
     return ""
 

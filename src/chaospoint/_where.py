@@ -14,7 +14,7 @@ from typing import Any, cast
 from chaospoint._inside import inside
 from chaospoint._names import is_glob, matcher
 
-__all__ = ["Reads", "Test", "accepts", "tester"]
+__all__ = ["Reads", "Test", "compares_alone", "may_accept", "tester"]
 
 Test = Callable[[Any], bool]
 """Whether a reach with these labels or arguments matches."""
@@ -45,9 +45,20 @@ def tester(where: Mapping[str, object], reads: Reads) -> Test | None:
     return test
 
 
-def accepts(wanted: object, found: object) -> bool:
-    """Whether a value is one that `where` asks for."""
-    return _check(wanted)(found)
+def may_accept(wanted: object, found: object) -> bool:
+    """Whether a value may be one that `where` asks for; comparing runs no foreign code.
+
+    So this may be asked under the lock.  A value of a class that compares in its own way may match.
+    """
+    return not (compares_alone(wanted) and compares_alone(found)) or _check(wanted)(found)
+
+
+def compares_alone(value: object) -> bool:
+    """Whether comparing a value runs nothing but code of the interpreter."""
+    kind = type(value)
+    if any(kind is one for one in (list, tuple, set, frozenset)):
+        return all(map(compares_alone, cast("Iterable[object]", value)))
+    return any(kind is one for one in _COMPARES_ALONE)
 
 
 def _check(wanted: object) -> Callable[[object], bool]:

@@ -60,7 +60,18 @@ class _Proxy(_FunctionWrapper):
 class Wrapper:
     """What chaospoint keeps for one wrapped callable: a placement of one point."""
 
-    __slots__ = ("_kind", "_live", "_name", "_proxy", "_settled", "gone", "points")
+    __slots__ = (
+        "_kind",
+        "_live",
+        "_name",
+        "_proxy",
+        "_settled",
+        "arguments",
+        "gone",
+        "points",
+        "shape",
+        "unsigned",
+    )
 
     def __init__(self, point: Point, target: Callable[..., Any]) -> None:
         # The searches before and after, and whether they ask for labels and arguments.
@@ -71,6 +82,11 @@ class Wrapper:
         self._name = _name(target)
         self._kind = _kind(target)
         self.points = [point]
+        # Read now, before the lock is taken, as this may run foreign code.
+        signature = _signature(target)
+        self.unsigned = signature is None  # as some builtins are, so positions have no names
+        self.arguments = _names(signature)
+        self.shape = _shape(signature)
 
     def __str__(self) -> str:
         return f"{self._name} ({self.kind}, wrapped)"
@@ -81,43 +97,6 @@ class Wrapper:
         if self._kind == "function" and (proxy := self._proxy()) is not None:
             self._kind = _kind(proxy.__wrapped__)
         return self._kind
-
-    @property
-    def arguments(self) -> tuple[str, ...] | None:
-        """The names of the arguments; None if they are only known at a call."""
-        signature = self._signature()
-        if signature is None:
-            return None
-        parameters = signature.parameters
-        rest = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
-        return None if rest else tuple(parameters)
-
-    @property
-    def shape(self) -> Shape | None:
-        """The arguments of a call, as they are handed to functions of rules."""
-        signature = self._signature()
-        if signature is None:
-            return None
-        parameters = signature.parameters.values()
-        return Shape(
-            tuple(one.name for one in parameters if one.kind in _PLACED),
-            tuple(one.name for one in parameters if one.kind is one.KEYWORD_ONLY),
-            frozenset(one.name for one in parameters if one.default is not one.empty),
-            any(one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD) for one in parameters),
-        )
-
-    @property
-    def unsigned(self) -> bool:
-        """Whether it shows no signature, as some builtins do, so positions have no names."""
-        return self._signature() is None
-
-    def _signature(self) -> inspect.Signature | None:
-        proxy = self._proxy()
-        try:
-            with transparent():
-                return inspect.signature(proxy.__wrapped__)
-        except Exception:  # there is none, or foreign code failed, or the callable is gone
-            return None
 
     def rebuild(self) -> None:
         """Make the wrapper try what is armed on its point now."""
@@ -278,6 +257,36 @@ def _named(
 
 
 _PLACED = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def _signature(target: Callable[..., Any]) -> inspect.Signature | None:
+    try:
+        with transparent():
+            return inspect.signature(target)
+    except Exception:  # there is none, or foreign code failed
+        return None
+
+
+def _names(signature: inspect.Signature | None) -> tuple[str, ...] | None:
+    """Return the names of the arguments; None if they are only known at a call."""
+    if signature is None:
+        return None
+    parameters = signature.parameters
+    rest = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+    return None if rest else tuple(parameters)
+
+
+def _shape(signature: inspect.Signature | None) -> Shape | None:
+    """Return the arguments of a call, as they are handed to functions of rules."""
+    if signature is None:
+        return None
+    parameters = signature.parameters.values()
+    return Shape(
+        tuple(one.name for one in parameters if one.kind in _PLACED),
+        tuple(one.name for one in parameters if one.kind is one.KEYWORD_ONLY),
+        frozenset(one.name for one in parameters if one.default is not one.empty),
+        any(one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD) for one in parameters),
+    )
 
 
 def _kind(target: object) -> Kind:

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from chaospoint import Registry
+from chaospoint._fits import fits
 from chaospoint.errors import ChaosWarning, UnsupportedFault
 
-from .kit import Asks, answers, calls, off, pauses, raises, rule, sleeps
+from .kit import Asks, answers, calls, off, pauses, raises, rule, run_coroutine, sleeps
 
 
 def remarks(registry: Registry, *terms: Any) -> list[str]:
@@ -276,3 +277,45 @@ def test_what_a_function_decorated_later_cannot_express_is_said_then(
 
     registry.point("late")(Stream() if wrapped else stream)
     assert "'return' is left out at 'late': a generator needs an iterable" in log.text
+
+
+@pytest.mark.parametrize("how", ["light point", "statement", "light statement"])
+@pytest.mark.parametrize("asked", ["label", "value"])
+def test_nothing_is_said_of_labels_where_a_block_or_statement_has_brought_its_own(
+    registry: Registry, how: str, asked: str
+) -> None:
+    """What else such a block may bring is not known, so the remark could be false."""
+    here = registry.point("a.p", labels={"to": "db"} if asked == "value" else {"other": "db"})
+
+    @here
+    def function() -> None: ...
+
+    def reach() -> None:
+        if how == "light point":
+            with registry.point("a.p", labels={"to": "cache"}):
+                pass
+        elif how == "statement":
+            registry.point("a.p").hit(to="cache")
+        else:
+            registry.point("a.p", labels={"to": "cache"}).hit()
+
+    terms = rule("a.p", off(), where={"to": "cache"}, text="the rule")
+    assert len(remarks(registry, terms)) == 1
+    reach()
+    assert remarks(registry, terms) == []
+    told = registry.point("a.p").explain().rules
+    assert [one.reaches for one in told] == [0, 1]
+    assert not any("label" in one.why or "decorated" in one.why for one in told)
+    assert fits(registry.rules()[0], registry.point("a.p"))
+
+
+def test_an_async_block_with_labels_is_remembered_too(registry: Registry) -> None:
+    @registry.point("a.p", labels={"to": "db"})
+    def function() -> None: ...
+
+    async def reach() -> None:
+        async with registry.point("a.p", labels={"to": "cache"}):
+            pass
+
+    run_coroutine(reach())
+    assert remarks(registry, rule("a.p", off(), where={"to": "cache"})) == []

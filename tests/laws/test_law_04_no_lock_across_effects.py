@@ -302,3 +302,53 @@ def test_law_04_taking_one_point_out_of_a_glob_wakes_each_of_many_sleepers_once(
     handle.disarm()
     for sleeper in sleepers:
         sleeper.result(PATIENCE)
+
+
+@pytest.mark.parametrize("which", ["label", "function", "callable"])
+def test_law_04_no_lock_is_held_while_values_are_compared_or_signatures_read(
+    still: Registry, which: str
+) -> None:
+    """Comparing labels and showing a signature may run foreign code, and that may arm."""
+    still.point("other")
+    stuck: list[bool] = []
+
+    def arm_elsewhere() -> None:
+        thread = threading.Thread(
+            target=lambda: arm("other", latency=0, registry=still), daemon=True
+        )
+        thread.start()
+        thread.join(2)
+        stuck.append(thread.is_alive())
+
+    class Label:
+        def __eq__(self, other: object) -> bool:
+            arm_elsewhere()
+            return False
+
+        __hash__ = object.__hash__
+
+    class Callee:
+        @property
+        def __signature__(self) -> object:
+            arm_elsewhere()
+            raise AttributeError
+
+        def __call__(self, to: str = "") -> int:
+            return 7
+
+    def function(*args: object, **keys: object) -> int:
+        return 7
+
+    function.__wrapped__ = Callee()  # type: ignore[attr-defined]
+    target = {"label": function, "function": function, "callable": Callee()}[which]
+    if which == "label":
+        del function.__wrapped__  # type: ignore[attr-defined]
+        placed = still.point("bank.charge", labels={"to": Label()})(target)
+    else:
+        placed = still.point("bank.charge")(target)
+    handle = arm("bank.charge", latency=0, where={"to": "db"}, registry=still)
+    assert placed() == 7  # type: ignore[operator]
+    assert handle.injections == 0
+    handle.disarm()
+    assert stuck
+    assert not any(stuck)
