@@ -73,6 +73,9 @@ class Scene:
             if keeper is not None:
                 keeper.join(PATIENCE)
             assert registry.board.keeper._thread is None
+        for thread in threading.enumerate():
+            if thread.name == "chaospoint-keeper":  # it is there for a moment after its last look
+                thread.join(PATIENCE)
 
     def forget(self) -> None:
         """Empty the books, and the sources that remember what ended."""
