@@ -6,8 +6,9 @@ a body without a reason gives an empty one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote_plus
 
 from chaospoint.control.messages import MAX_BODY, Request
 from chaospoint.models import strict_json
@@ -17,6 +18,8 @@ __all__ = ["MAX_REASON", "one_line", "reason_of"]
 MAX_REASON = 200
 """The longest reason that is kept, in characters."""
 
+_BOUNDARY = re.compile(r'(?i)[;\s]boundary="?([^";]+)')
+_FIELD = re.compile(r'(?i)[;\s]name="?([^";\r\n]+)')
 _KEYS = ("reason", "summary", "message", "text", "title", "description")
 
 
@@ -24,8 +27,7 @@ def reason_of(request: Request) -> str:
     """Return the reason in the query or the body as one line, or an empty text."""
     found = _in_form(request.query)
     if not found and len(request.body) <= MAX_BODY:
-        media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        found = _in_body(request.body, media)
+        found = _in_body(request.body, request.headers.get("content-type", ""))
     return one_line(found)
 
 
@@ -35,15 +37,25 @@ def one_line(text: str, *, most: int = MAX_REASON) -> str:
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
-def _in_body(body: bytes, media: str) -> str:
+def _in_body(body: bytes, content_type: str) -> str:
+    media = content_type.partition(";")[0].strip().lower()
+    if media == "multipart/form-data":
+        return _in_parts(body, content_type)
+    text = body.decode("utf-8", "replace").strip()
     try:
-        return _in_json(strict_json.loads(body))
+        value = strict_json.loads(body)
     except ValueError:
-        pass
-    text = body.decode("utf-8", "replace")
-    if media == "application/x-www-form-urlencoded":
-        return _in_form(text)
-    return text if media == "text/plain" else ""
+        if media == "application/x-www-form-urlencoded":
+            return _in_form(text) or _bare(text)
+        bare = media in ("", "application/json") and not text.startswith(("{", "[", '"'))
+        return text if bare or media.startswith("text/") else ""
+    return _in_json(value)
+
+
+def _bare(text: str) -> str:
+    """Return what stands where a form is announced: curl announces one for whatever it sends."""
+    key, equals, _ = text.partition("=")
+    return text if " " in key else "" if equals else unquote_plus(text)
 
 
 def _in_form(text: str) -> str:
@@ -51,13 +63,25 @@ def _in_form(text: str) -> str:
         fields = parse_qs(text, errors="replace", max_num_fields=100)
     except ValueError:
         return ""
-    return next((fields[key][0] for key in _KEYS if key in fields), "")
+    return _said({key: values[0] for key, values in fields.items()})
+
+
+def _in_parts(body: bytes, content_type: str) -> str:
+    boundary = _BOUNDARY.search(content_type)
+    if boundary is None:
+        return ""
+    fields: dict[str, str] = {}
+    for part in body.split(f"--{boundary[1]}".encode())[1:]:
+        head, _, value = part.partition(b"\r\n\r\n")
+        if (name := _FIELD.search(head.decode("utf-8", "replace"))) is not None:
+            fields.setdefault(name[1], value.decode("utf-8", "replace").strip())
+    return _said(fields)
 
 
 def _in_json(value: object) -> str:
     """Return a text itself, what stands under a key of that meaning, or what an alert says."""
-    if isinstance(value, str):
-        return value
+    if not isinstance(value, Mapping | list):
+        return _plain(value)
     alerts = _get(value, "alerts")
     first = alerts[0] if isinstance(alerts, list) and alerts else None
     return (
@@ -73,12 +97,19 @@ def _alert(labels: object, notes: object) -> str:
 
 
 def _said(value: object) -> str:
-    return next(filter(None, (_text(value, key) for key in _KEYS)), "")
+    if not isinstance(value, Mapping):
+        return ""
+    named = {str(key).lower(): one for key, one in reversed(value.items())}
+    return next(filter(None, (_plain(named.get(key)) for key in _KEYS)), "")
 
 
 def _text(value: object, key: str) -> str:
-    found = _get(value, key)
-    return found if isinstance(found, str) else ""
+    return _plain(_get(value, key))
+
+
+def _plain(value: object) -> str:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return str(value) if is_number or isinstance(value, str) else ""
 
 
 def _get(value: object, key: str) -> object:
