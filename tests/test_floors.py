@@ -107,7 +107,7 @@ FLOORS = (
     "cli.stopping",
     "cli.http_target cli.store_views cli.tables",
     "cli.store_target cli.watching",
-    "cli.choose",
+    "cli.bare cli.choose",
     "cli.session",
     "cli.plans cli.writes",
     "cli.app",

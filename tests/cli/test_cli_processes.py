@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from textwrap import dedent
 from time import monotonic
 
 import pytest
@@ -195,12 +196,100 @@ def test_without_the_extra_it_says_what_to_install(missing: str) -> None:
         except SystemExit as end:
             print(end.code)
     """
+    program = f"import sys; sys.argv = ['chaospoint', 'status']\n{dedent(program)}"
     done = python(program)
     assert done.stdout == "2\n"
     assert done.stderr == (
         f"chaospoint: the command line needs {missing}, which is not installed: "
         "pip install 'chaospoint[cli]'\n"
     )
+
+
+_BARE = """
+    import sys
+    sys.modules.update(dict.fromkeys(("typer", "rich", "httpx", "click")))
+    sys.argv = ["chaospoint", *{arguments!r}]
+    from chaospoint.cli import main
+    main()
+"""
+
+
+def bare(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Call the command line where the extra is not installed."""
+    return subprocess.run(
+        [sys.executable, "-c", dedent(_BARE.format(arguments=arguments))],
+        env=_environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_without_the_extra_a_program_is_run_all_the_same(tmp_path: Path) -> None:
+    plan = tmp_path / "plan.yaml"
+    plan.write_text("rules: [{point: a.b, rule: raise(KeyError)}]")
+    program = "import chaospoint, sys; print(sys.argv[1:]); chaospoint.point('a.b').hit()"
+    for options in (["--plan", str(plan)], [f"--plan={plan}", "--"]):
+        done = bare("run", *options, sys.executable, "-c", program, "--plan", "x")
+        assert (done.returncode, done.stdout) == (1, "['--plan', 'x']\n")
+        assert done.stderr.rstrip().endswith("(armed by file)")
+    plan.write_text("rules: 3")
+    done = bare("run", "--plan", str(plan), "--", sys.executable, "-c", program)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("chaospoint: ")
+    assert "rules" in done.stderr
+    for odd in (["run"], ["run", "--plan"], ["run", "--oops", "x"]):
+        done = bare(*odd)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "pip install 'chaospoint[cli]'" in done.stderr
+
+
+def test_without_the_extra_disable_works_and_says_why_it_does_not(
+    start: Callable[..., Service], tmp_path: Path
+) -> None:
+    directory = tmp_path / "store"
+    directory.mkdir(mode=0o700)
+    store = directory.as_uri()
+    start(CHAOSPOINT_STORE=store, CHAOSPOINT_ADMIN_TOKEN="s3cret")
+    (url,) = _admins(store, 1)
+
+    done = bare("disable", "--url", url)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "set CHAOSPOINT_ADMIN_TOKEN here to the token of the service" in done.stderr
+    done = bare("disable", "--url", url, "--json")
+    assert (done.returncode, json.loads(done.stdout)["status"]) == (1, 401)
+    done = bare("disable", "--url", url, CHAOSPOINT_ADMIN_TOKEN="s3cret")
+    assert (done.returncode, done.stdout[:8]) == (0, "disabled"), done.stderr
+    done = bare("disable", "--store", store, "--json", "--reason", "it burns")
+    assert (done.returncode, json.loads(done.stdout)["reason"]) == (0, "it burns"), done.stderr
+    (directory / "desired.json").write_text("{")  # which nobody can read
+    done = bare("disable", "--store", store)
+    assert (done.returncode, done.stdout[:8]) == (0, "disabled"), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (
+            ["--url", "http://127.0.0.1:1"],
+            3,
+            "no chaospoint admin endpoint at http://127.0.0.1:1 (",
+        ),
+        (["--url", "ftp://x"], 2, "'ftp://x' is not an address; write it as http://127.0.0.1:8475"),
+        (["--url", "http://x:y"], 3, "no chaospoint admin endpoint at http://x:y ("),
+        (["--store", "file:///not/there"], 3, "there is no such directory"),
+        (["--store", "what://x"], 1, "what"),
+        (["--stroe", "x"], 2, "pip install 'chaospoint[cli]'"),
+    ],
+)
+def test_without_the_extra_disable_says_what_is_wrong(
+    arguments: list[str], code: int, said: str
+) -> None:
+    done = bare("disable", *arguments)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_the_library_loads_nothing_of_the_command_line() -> None:

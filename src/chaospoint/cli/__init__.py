@@ -1,4 +1,7 @@
-"""The command line: the top floor, which nothing imports; it needs the extra ``cli``."""
+"""The command line: the top floor, which nothing imports; it needs the extra ``cli``.
+
+``disable`` and ``run`` work without the extra.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ def main() -> None:
         package = (error.name or "").partition(".")[0]
         if package == "chaospoint":
             raise
-        sys.exit(_missing(package))
+        from chaospoint.cli.bare import carried_out
+
+        code = carried_out(sys.argv[1:])
+        sys.exit(_missing(package) if code is None else code)
     for stream in (sys.stdout, sys.stderr):
         # What comes from outside may hold what this terminal cannot write.
         if hasattr(stream, "reconfigure"):

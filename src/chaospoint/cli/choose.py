@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import httpx
 import typer
 
-from chaospoint.cli.failure import nobody
 from chaospoint.cli.http_target import HttpTarget
-from chaospoint.cli.store_target import StoreTarget
+from chaospoint.cli.store_target import store_target
 from chaospoint.cli.target import Target
 from chaospoint.errors import StoreError
-from chaospoint.stores import open_store
 
 __all__ = ["DEFAULT_URL", "choose"]
 
@@ -53,13 +49,6 @@ def _service(url: str, named: str) -> Target:
 
 def _store(url: str, named: str) -> Target:
     try:
-        store = open_store(url)
+        return store_target(url, named)
     except StoreError as error:
         raise typer.BadParameter(str(error), param_hint=named) from None
-    parts = urlsplit(store.url)
-    if parts.scheme == "file" and not Path(unquote(parts.path, errors="surrogateescape")).is_dir():
-        raise nobody(
-            f"no store of chaospoint at {url}: there is no such directory",
-            f"is a service running with CHAOSPOINT_STORE={url}? or correct {named}",
-        )
-    return StoreTarget(store)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any
@@ -10,7 +11,22 @@ from typing import Any
 from chaospoint.control.problem import problem_of
 from chaospoint.errors import ChaosError
 
-__all__ = ["ExitCode", "Failure", "nobody", "refused"]
+__all__ = [
+    "ExitCode",
+    "Failure",
+    "answered",
+    "by_store",
+    "foreign",
+    "no_endpoint",
+    "nobody",
+    "refused",
+]
+
+_HINTS = {
+    401: "set CHAOSPOINT_ADMIN_TOKEN here to the token of the service",
+    409: "`chaospoint enable` allows arming again",
+    412: "look at it again with `chaospoint plan diff`, or apply with --force",
+}
 
 
 class ExitCode(IntEnum):
@@ -58,3 +74,31 @@ def nobody(detail: str, cure: str) -> Failure:
         "cure": cure,
     }
     return Failure(ExitCode.NOBODY, document)
+
+
+def answered(status: int, document: Mapping[str, Any]) -> Failure:
+    """Return the failure that a service answered with."""
+    return Failure(ExitCode.REFUSED, document, _HINTS.get(status, ""))
+
+
+def no_endpoint(where: str, reason: str) -> Failure:
+    """Return the failure to reach a service."""
+    return nobody(
+        f"no chaospoint admin endpoint at {where} ({reason})",
+        "is the service running with CHAOSPOINT_ENABLED=true and CHAOSPOINT_ADMIN=true? "
+        f"give its --url, or {by_store()}",
+    )
+
+
+def foreign(where: str, answer: str) -> Failure:
+    """Return the failure that another program answers."""
+    return nobody(
+        f"what answers at {where} is not a chaospoint admin endpoint: it said {answer}",
+        "correct --url; where an application mounts the endpoint, give its path, too",
+    )
+
+
+def by_store() -> str:
+    """Return the way that needs no server, ready to be typed."""
+    store = os.environ.get("CHAOSPOINT_STORE", "").strip()
+    return f"use --store {store}" if store else "use --store with that of the service"

@@ -6,14 +6,13 @@ Neither proxies nor passwords are taken from the environment, so that the token 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from typing import Any
 
 import httpx
 
 from chaospoint.cli.acknowledgement import is_acknowledgement
-from chaospoint.cli.failure import ExitCode, Failure, nobody
+from chaospoint.cli.failure import answered, by_store, foreign, no_endpoint, nobody
 from chaospoint.cli.target import HeldPlan, Json
 from chaospoint.cli.user import user
 from chaospoint.control.messages import OPERATOR
@@ -22,16 +21,6 @@ from chaospoint.plan import Plan
 __all__ = ["HttpTarget"]
 
 TIMEOUT_SECONDS = 10.0
-
-_CURE = (
-    "is the service running with CHAOSPOINT_ENABLED=true and CHAOSPOINT_ADMIN=true? "
-    "give its --url, or "
-)
-_HINTS = {
-    401: "set CHAOSPOINT_ADMIN_TOKEN here to the token of the service",
-    409: "`chaospoint enable` allows arming again",
-    412: "look at it again with `chaospoint plan diff`, or apply with --force",
-}
 
 
 class HttpTarget:
@@ -123,7 +112,7 @@ class HttpTarget:
     def _change(self, method: str, path: str, **sent: Any) -> Json:
         answer = self._ask(method, path, **sent)[0]
         if not is_acknowledgement(answer):
-            raise self._foreign("200 without the workers that run the change")
+            raise foreign(self.where, "200 without the workers that run the change")
         return answer
 
     def _ask(
@@ -148,12 +137,10 @@ class HttpTarget:
             late = f"no answer from {self.where} within {TIMEOUT_SECONDS:g} s"
             if method != "GET":
                 late += ", and nobody knows what became of the change"
-            raise nobody(late, f"see `chaospoint status`, or {_by_store()}") from None
+            raise nobody(late, f"see `chaospoint status`, or {by_store()}") from None
         except httpx.HTTPError as error:
             reason = str(error) or type(error).__name__
-            raise nobody(
-                f"no chaospoint admin endpoint at {self.where} ({reason})", _CURE + _by_store()
-            ) from None
+            raise no_endpoint(self.where, reason) from None
         return self._read(response), response.headers
 
     def _read(self, response: httpx.Response) -> Json:
@@ -166,25 +153,13 @@ class HttpTarget:
             if response.is_success and media == "application/json":
                 return document
             if media == "application/problem+json":
-                hint = _HINTS.get(response.status_code, "")
-                raise Failure(ExitCode.REFUSED, document, hint)
-        raise self._foreign(
-            f"{response.status_code} {response.reason_phrase} with {media or 'nothing'}"
-        )
-
-    def _foreign(self, answer: str) -> Failure:
-        return nobody(
-            f"what answers at {self.where} is not a chaospoint admin endpoint: it said {answer}",
-            "correct --url; where an application mounts the endpoint, give its path, too",
+                raise answered(response.status_code, document)
+        raise foreign(
+            self.where,
+            f"{response.status_code} {response.reason_phrase} with {media or 'nothing'}",
         )
 
 
 def _body(plan: Plan) -> Json:
     body: Json = plan.model_dump(mode="json", include={"seed", "rules"})
     return body
-
-
-def _by_store() -> str:
-    """Return the way that needs no server, ready to be typed."""
-    store = os.environ.get("CHAOSPOINT_STORE", "").strip()
-    return f"use --store {store}" if store else "use --store with that of the service"

@@ -16,16 +16,16 @@ from urllib.parse import unquote, urlsplit
 
 from chaospoint.cli.acknowledgement import is_acknowledgement, unfollowed
 
-__all__ = ["disabled"]
+__all__ = ["Answer", "Asked", "Document", "asked_by", "disabled", "post", "say", "shown"]
 
 _DEFAULT_URL = "http://127.0.0.1:8475"
 _TIMEOUT_SECONDS = 10.0
 _UNACKNOWLEDGED = 4
 
-_Document = Mapping[str, Any]
+Document = Mapping[str, Any]
 
 
-class _Asked(NamedTuple):
+class Asked(NamedTuple):
     """What the arguments say."""
 
     url: str
@@ -34,12 +34,21 @@ class _Asked(NamedTuple):
     as_json: bool
 
 
+class Answer(NamedTuple):
+    """What answered over HTTP; ``document`` is None where it is not JSON."""
+
+    status: int
+    reason: str
+    media: str
+    document: Any
+
+
 def disabled(arguments: Sequence[str]) -> int | None:
     """Carry out ``disable``, print the result and return the exit code.
 
     Return None, and have printed nothing, for another command or anything out of the ordinary.
     """
-    asked = _asked(arguments)
+    asked = asked_by(arguments)
     if asked is None:
         return None
     try:
@@ -48,22 +57,26 @@ def disabled(arguments: Sequence[str]) -> int | None:
         return None  # what is wrong is said by the usual way
     if document is None:
         return None
-    where = asked.url or asked.store
     try:
-        if asked.as_json:
-            print(json.dumps(document), flush=True)
-        else:
-            done, there = document["acknowledged"], document["workers"]
-            in_force = f"in force in {done} of {there} workers"
-            print(f"disabled, {in_force}, generation {document['generation']}", flush=True)
+        return shown(document, asked)
     except OSError:
         return None
-    for remark in unfollowed(document, where):
-        _say(remark)
+
+
+def shown(document: Document, asked: Asked) -> int:
+    """Print the result and return the exit code."""
+    if asked.as_json:
+        print(json.dumps(document), flush=True)
+    else:
+        done, there = document["acknowledged"], document["workers"]
+        in_force = f"in force in {done} of {there} workers"
+        print(f"disabled, {in_force}, generation {document['generation']}", flush=True)
+    for remark in unfollowed(document, asked.url or asked.store):
+        say(remark)
     return _UNACKNOWLEDGED if document.get("missing") else 0
 
 
-def _asked(arguments: Sequence[str]) -> _Asked | None:
+def asked_by(arguments: Sequence[str]) -> Asked | None:
     """Return what is asked for, if it is a plain ``disable`` with options of its own."""
     found = {"--url": "", "--store": "", "--reason": ""}
     commands: list[str] = []
@@ -89,11 +102,22 @@ def _asked(arguments: Sequence[str]) -> _Asked | None:
         url = os.environ.get("CHAOSPOINT_URL", "").strip()
         store = "" if url else os.environ.get("CHAOSPOINT_STORE", "").strip()
         url = url if url or store else _DEFAULT_URL
-    return _Asked(url, store, found["--reason"], as_json)
+    return Asked(url, store, found["--reason"], as_json)
 
 
-def _over_http(asked: _Asked) -> _Document | None:
+def _over_http(asked: Asked) -> Document | None:
     """Return the answer of the service; None for an error, or an answer of another program."""
+    answer = post(asked)
+    if answer is None or answer.status != 200 or answer.media != "application/json":
+        return None
+    return answer.document if is_acknowledgement(answer.document) else None
+
+
+def post(asked: Asked) -> Answer | None:
+    """Return what answers at the address; None if that is no address.
+
+    Raises `OSError` and `http.client.HTTPException`.
+    """
     from http.client import HTTPConnection, HTTPSConnection
 
     from chaospoint.cli.user import user
@@ -114,14 +138,17 @@ def _over_http(asked: _Asked) -> _Document | None:
     try:
         connection.request("POST", f"{parts.path.rstrip('/')}/v1/disable", body, headers)
         answer = connection.getresponse()
-        document: object = json.loads(answer.read())
+        body = answer.read()
     finally:
         connection.close()
-    usual = answer.status == 200 and answer.headers.get_content_type() == "application/json"
-    return document if usual and is_acknowledgement(document) else None
+    try:
+        document: object = json.loads(body)
+    except (ValueError, RecursionError):
+        document = None
+    return Answer(answer.status, answer.reason, answer.headers.get_content_type(), document)
 
 
-def _in_store(asked: _Asked) -> _Document | None:
+def _in_store(asked: Asked) -> Document | None:
     """Write it into the store, and return which workers run it."""
     from pathlib import Path
 
@@ -144,7 +171,8 @@ def _in_store(asked: _Asked) -> _Document | None:
     return waited_for(acknowledged(WorkersOf(path), generation)).as_data()
 
 
-def _say(message: str) -> None:
+def say(message: str) -> None:
+    """Print a message on standard error, with what a terminal would obey escaped."""
     printable = (one if one.isprintable() else ascii(one)[1:-1] for one in message)
     print(f"chaospoint: {''.join(printable)}", file=sys.stderr)
 

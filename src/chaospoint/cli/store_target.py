@@ -8,10 +8,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from chaospoint._names import matches, nearest
-from chaospoint.cli.failure import ExitCode, Failure, refused
+from chaospoint.cli.failure import ExitCode, Failure, nobody, refused
 from chaospoint.cli.store_views import live, points_of, rules_of, status_of
 from chaospoint.cli.target import HeldPlan, Json
 from chaospoint.cli.user import user
@@ -24,11 +26,25 @@ from chaospoint.control.state import state_of_taken, state_of_worker
 from chaospoint.errors import ChaosError, InvalidPlan, StoreError, UnknownPoint
 from chaospoint.plan import Plan, Rule, parse_rules, seeds
 from chaospoint.settings import Settings
+from chaospoint.stores import open_store
 from chaospoint.stores.desired import Desired
 from chaospoint.stores.store import Edit, Store
 from chaospoint.stores.writing import acknowledged, updated, waited_for
 
-__all__ = ["StoreTarget"]
+__all__ = ["StoreTarget", "store_target"]
+
+
+def store_target(url: str, named: str) -> StoreTarget:
+    """Return the store at ``url``, which ``named`` says; raises `StoreError`, or `Failure` where
+    there is none."""
+    store = open_store(url)
+    parts = urlsplit(store.url)
+    if parts.scheme == "file" and not Path(unquote(parts.path, errors="surrogateescape")).is_dir():
+        raise nobody(
+            f"no store of chaospoint at {url}: there is no such directory",
+            f"is a service running with CHAOSPOINT_STORE={url}? or correct {named}",
+        )
+    return StoreTarget(store)
 
 
 class StoreTarget:

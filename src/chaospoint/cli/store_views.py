@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from chaospoint._names import matches
 from chaospoint._version import __version__
 from chaospoint.cli.target import Json
-from chaospoint.control.state import instant
+from chaospoint.control.state import instant, switched_off
 from chaospoint.plan import unseeded
 from chaospoint.stores.desired import Desired, Entry
 
@@ -41,7 +41,7 @@ def status_of(desired: Desired, *, store: str, points: int, now: float) -> Json:
         "environment": None,
         "allowed": None,
         "may_arm": desired.enabled,
-        "why": "" if desired.enabled else "the master switch is off",
+        "why": "" if desired.enabled else switched_off(desired.reason),
         "generation": desired.generation,
         "refusal": None,
         "store": store,

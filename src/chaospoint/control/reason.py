@@ -99,7 +99,7 @@ def _alert(labels: object, notes: object) -> str:
 def _said(value: object) -> str:
     if not isinstance(value, Mapping):
         return ""
-    named = {str(key).lower(): one for key, one in reversed(value.items())}
+    named = {str(key).lower(): one for key, one in reversed(tuple(value.items()))}
     return next(filter(None, (_plain(named.get(key)) for key in _KEYS)), "")
 
 

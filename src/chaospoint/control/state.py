@@ -23,6 +23,7 @@ __all__ = [
     "state_of_rules",
     "state_of_taken",
     "state_of_worker",
+    "switched_off",
 ]
 
 
@@ -85,3 +86,8 @@ def state_of_injection(at: float, injection: Injection) -> dict[str, object]:
         "latency": injection.latency,
         "exception": injection.exception,
     }
+
+
+def switched_off(reason: str) -> str:
+    """Say that the master switch is off, and why if a reason was given."""
+    return f"the master switch is off ({reason})" if reason else "the master switch is off"

@@ -22,6 +22,7 @@ from chaospoint.control.state import (
     state_of_point,
     state_of_rules,
     state_of_worker,
+    switched_off,
 )
 from chaospoint.errors import UnknownPoint
 from chaospoint.settings import Permission
@@ -162,7 +163,7 @@ class Views:
 def _why(permission: Permission, enabled: bool, reason: str) -> str:
     if enabled:
         return permission.why
-    off = f"the master switch is off ({reason})" if reason else "the master switch is off"
+    off = switched_off(reason)
     if not permission.allowed:
         return f"{permission.why}; and {off}"
     return f"{off}; POST /v1/enable ends that ({permission.why})"
