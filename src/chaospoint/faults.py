@@ -41,7 +41,7 @@ from chaospoint.models.durations import MAX_SECONDS, Duration, OptionalDuration,
 from chaospoint.models.exception_choice import CHOICE_SCHEMA, ExceptionChoice
 from chaospoint.models.exception_spec import ExceptionSpec
 from chaospoint.models.fault_model import FaultModel
-from chaospoint.models.lookup import Trust
+from chaospoint.models.lookup import Trust, can_exist
 from chaospoint.models.plain_data import CODE_ONLY, check_plain, check_written, is_plain, quoted
 from chaospoint.models.quantities import share
 from chaospoint.models.refusal import Refusal
@@ -238,6 +238,10 @@ class Failure(FaultModel):
                 raise self._unresolved()
             return None
         return _Bound(self.kind, raised, self.rate)
+
+    def can_resolve(self) -> bool:
+        """Tell whether the modules of its classes are installed."""
+        return all(map(can_exist, self.exception.paths()))
 
     def detached(self) -> Self:
         """Refuse arguments that are not data."""

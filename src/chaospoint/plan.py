@@ -37,6 +37,7 @@ __all__ = [
     "Rule",
     "RuleKeys",
     "Trust",
+    "check_from_outside",
     "compile_plan",
     "load_plan",
     "parse_plan",
@@ -228,11 +229,8 @@ def compile_plan(
     bounded = limits is not NO_LIMITS  # code's rules are not, and arming is to be quick
     for nth, (rule, known) in enumerate(zip(plan.rules, seeds(plan, seed), strict=True), 1):
         place = nth if len(plan.rules) > 1 else None
-        if rule.scope == "context" and trust != "code":
-            cure = "leave it out; `where` selects calls by labels and arguments"
-            problem = "only code that arms has a context of its own"
-            refusal = Refusal(problem, cure, field="scope", value=rule.scope)
-            raise refusal.of_rule(name_rule(rule.point, place)).invalid_plan()
+        if trust != "code":
+            _check_scope(rule, place)
         if bounded:
             limits.check(rule, name_rule(rule.point, place))
         faults, wait = _resolve(rule, place, trust, limits)
@@ -256,6 +254,27 @@ def compile_plan(
             )
         )
     return tuple(terms)
+
+
+def _check_scope(rule: Rule, place: int | None) -> None:
+    if rule.scope == "context":
+        cure = "leave it out; `where` selects calls by labels and arguments"
+        problem = "only code that arms has a context of its own"
+        refusal = Refusal(problem, cure, field="scope", value=rule.scope)
+        raise refusal.of_rule(name_rule(rule.point, place)).invalid_plan()
+
+
+def check_from_outside(plan: Plan) -> None:
+    """Raise `InvalidPlan` for what no file, variable, store or request may say.
+
+    Classes of modules that are not installed here are left to the process that has them.
+    """
+    for nth, rule in enumerate(plan.rules, 1):
+        place = nth if len(plan.rules) > 1 else None
+        _check_scope(rule, place)
+        here = all(fault.can_resolve() for fault in rule.faults)
+        if here:
+            _resolve(rule, place, "deferred", NO_LIMITS)
 
 
 def seeds(plan: Plan, seed: int | None = None) -> tuple[int | None, ...]:

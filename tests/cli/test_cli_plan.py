@@ -240,3 +240,17 @@ def test_on_a_terminal_it_asks(
     assert there("plan", "apply", str(file), LOGNAME="bob").exit_code == code
     assert len(asked) == 1
     assert ("db.query=off" in said(there("plan", "show"))) == (code == 1)
+
+
+@pytest.mark.parametrize(
+    ("rule", "problem"),
+    [
+        ("payment.charge=raise(KeyboardInterrupt)", "may be raised by rules from code only"),
+        ("payment.charge=off [scope=context]", "only code that arms has a context"),
+    ],
+)
+def test_what_the_service_refuses_whole_is_not_valid(
+    cli: Cli, file: Path, rule: str, problem: str
+) -> None:
+    file.write_text(f"rules: ['{rule}']\n")
+    assert problem in complaint(cli("validate", str(file)), 1)

@@ -204,7 +204,7 @@ BAD: list[tuple[str, str | bytes, int | None, str]] = [
         "p.toml",
         "[[rules]]\npoint='a'\nrule='2*off'\ntimes=3\n",
         1,
-        "times=3: the text in `rule` says",
+        "times=3: the text of the rule says",
     ),
     ("p.json", '[{"point": "a", "returns": "\\ud800"}]', None, "returns='\\ud800': not plain data"),
     ("p.yaml", "- &a [*a]\n", 1, TOO_DEEP),

@@ -147,8 +147,8 @@ TAILS: dict[str, dict[str, Any]] = {
     "[a=(), b=(x), c=[], d=[\"x\"], e=(1, (2))]": {
         "where": {"a": [], "b": ["x"], "c": [], "d": ["x"], "e": [1, "(2)"]},
     },
-    "[points=3, rules=x, calls=1, ttl=5m]": {
-        "where": {"points": 3, "rules": "x", "calls": 1, "ttl": "5m"},
+    "[points=3, rules=x, calls=1, span=5m]": {
+        "where": {"points": 3, "rules": "x", "calls": 1, "span": "5m"},
     },
     "[a={\"b\": [1]}]": {"where": {"a": {"b": [1]}}},
     "[where.times=3, where.where.x=1, \"every\"=2, \"a b\"=4]": {
@@ -283,7 +283,7 @@ BAD = [
     ("a=off, latency(1)", "     ^", NEXT),
     ("a=latency(1s))", "             ^", NEXT),
     ("a=5%", "    ^", FAULT),
-    ("a=5off", "  ^", FAULT),
+    ("a=5off", "   ^", "expected '%' or '*' behind '5'; write 5% for a share"),
     ("a=ab%return", "  ^", "'ab': not a verb"),
     ("a=ab*return", "  ^", "'ab': not a verb"),
     ("a=-5%off", "  ^", FAULT),
@@ -405,7 +405,7 @@ BAD = [
     ("a=off [to=db, to=x]", "              ^", "'to' stands twice; keep one of them"),
     ('a=off [to=db, where={"to": 1}]', "                    ^", "'to' stands twice"),
     ("a=off [where=db]", "             ^", "not an object of names: 'db'; write keys and labels"),
-    ("a=off [when=later]", "            ^", "means nothing here: 'later'; did you mean"),
+    ("a=off [when=later]", "            ^", "neither before nor after: 'later'; did you mean"),
     ("a=off [expires_after=0]", "                     ^", "over at once: 0; write more than 0"),
     (
         "a=off [expires_after=soon]",
@@ -413,7 +413,11 @@ BAD = [
         "not a duration: 'soon'; write a number",
     ),
     ("a=off [probability=30]", "                   ^", "not between 0 and 1: 30; write a number"),
-    ("a=off [probability=130%]", "                   ^", "not between 0 and 1: '130%'; write a"),
+    (
+        "a=off [probability=130%]",
+        "                   ^",
+        "more than 100%: '130%'; write a percentage from 0% to 100%",
+    ),
     ("a=off [failure_rate=30%]", "       ^", "'failure_rate': there is no raise(...) to apply it"),
     ("a=off [latency=1s]", "       ^", "'latency' does not stand here; the faults stand before"),
     ("a=off [point=b]", "       ^", "'point' does not stand here; it stands before the '='"),

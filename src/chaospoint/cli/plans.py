@@ -17,7 +17,14 @@ from chaospoint.cli.output import plain
 from chaospoint.cli.session import JsonOption, Session, StoreOption, UrlOption, session
 from chaospoint.cli.target import Json
 from chaospoint.errors import InvalidPlan
-from chaospoint.plan import Rule, load_plan, parse_rules, refuse_placements, seeds
+from chaospoint.plan import (
+    Rule,
+    check_from_outside,
+    load_plan,
+    parse_rules,
+    refuse_placements,
+    seeds,
+)
 
 __all__ = ["plan_app", "validate"]
 
@@ -34,6 +41,7 @@ def validate(context: typer.Context, file: FileArgument, json: JsonOption = Fals
     """Check a plan file; no service is needed."""
     with session(context, json=json) as here:
         plan = load_plan(file)
+        check_from_outside(plan)
         document = {"file": str(file), "valid": True, **plan.model_dump(mode="json")}
         document.setdefault("seed", None)
         lines = [

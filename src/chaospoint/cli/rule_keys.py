@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from decimal import Decimal, InvalidOperation
 
 import typer
 
 from chaospoint.models import strict_json
 from chaospoint.models.point_pattern import point_pattern
+from chaospoint.models.quantities import share
 from chaospoint.models.refusal import Refusal
 from chaospoint.plan import parse_rules
 
@@ -82,15 +82,13 @@ def _json_or_text(key: str, text: object) -> object:
 
 def _share(key: str, text: object) -> object:
     """Read ``0.3`` or ``30%``; whether it is a share at all the rule decides."""
-    number, percent, rest = str(text).strip().partition("%")
     try:
-        # Decimal, so that 30% is 0.3.
-        value = Decimal(number) / (100 if percent else 1)
-    except InvalidOperation:
-        rest = "none"
-    if rest:
-        raise typer.BadParameter(f"{text!r} is no share: write 0.3 or 30%", param_hint=key)
-    return float(value)
+        return share(text) if str(text).strip().endswith("%") else float(str(text))
+    except Refusal:
+        return text
+    except ValueError:
+        problem = f"{text!r} is no share: write 0.3 or 30%"
+        raise typer.BadParameter(problem, param_hint=key) from None
 
 
 def _hang(key: str, text: object) -> object:

@@ -23,8 +23,8 @@ from chaospoint.control.changes import EXPIRES_AFTER_SECONDS
 from chaospoint.control.problem import problem_of
 from chaospoint.control.reason import one_line
 from chaospoint.control.state import state_of_taken, state_of_worker
-from chaospoint.errors import ChaosError, InvalidPlan, StoreError, UnknownPoint
-from chaospoint.plan import Plan, Rule, parse_rules, seeds
+from chaospoint.errors import ChaosError, StoreError, UnknownPoint
+from chaospoint.plan import Plan, Rule, check_from_outside, parse_rules, seeds
 from chaospoint.settings import Settings
 from chaospoint.stores import open_store
 from chaospoint.stores.desired import Desired
@@ -95,7 +95,7 @@ class StoreTarget:
 
     def put_plan(self, plan: Plan, *, tag: str | None) -> Json:
         """Replace all that the store holds."""
-        _check(plan)
+        check_from_outside(plan)
         rules = list(zip(plan.rules, seeds(plan), strict=True))
 
         def edit(desired: Desired) -> Desired:
@@ -110,7 +110,7 @@ class StoreTarget:
     def put(self, name: str, keys: Mapping[str, object], *, force: bool) -> Json:
         """Put the rules on the name, if a worker has a point of that name."""
         plan = Plan(rules=parse_rules(keys, point=name))
-        _check(plan)
+        check_from_outside(plan)
         unknown = self._unknown(name)
         if unknown is not None and not force:
             raise refused(unknown, "--force arms it for workers that have it later")
@@ -231,20 +231,6 @@ class StoreTarget:
         if any(matches(pattern, name) for name in names):
             return None
         return UnknownPoint(pattern, nearest(pattern, names))
-
-
-def _check(plan: Plan) -> None:
-    """Refuse what every worker would refuse."""
-    for rule in plan.rules:
-        if rule.scope == "context":
-            raise InvalidPlan(
-                f"rule {rule.point!r}: scope='context': only code that arms has a context of its "
-                "own; leave it out",
-                rule=rule.point,
-                field="scope",
-                value=rule.scope,
-                cure="leave it out",
-            )
 
 
 def _remarks(unknown: UnknownPoint | None) -> list[str]:

@@ -20,6 +20,7 @@ from chaospoint.models.exception_choice import CHOICE_SCHEMA
 from chaospoint.models.exception_spec import CAUSE_SCHEMA, EXCEPTION_SCHEMA, NAME_SCHEMA
 from chaospoint.models.kinds import kinds, verbs
 from chaospoint.models.model import Model
+from chaospoint.models.quantities import SHARE_SCHEMA
 from chaospoint.plan import Plan, Rule
 
 __all__ = ["ANYTHING", "PLAN", "RENEWAL", "RULE", "Renewal", "body_schemas", "ref", "schemas_of"]
@@ -147,7 +148,7 @@ def _short_keys(models: Mapping[str, Schema]) -> dict[str, Schema]:
     return {
         "latency": {"anyOf": [seconds, models["Latency"]]},
         "exception": CHOICE_SCHEMA,
-        "failure_rate": {"type": "number", "minimum": 0, "maximum": 1},
+        "failure_rate": SHARE_SCHEMA,
         "returns": {},
         "hang": {"anyOf": [{"const": True}, seconds]},
     }

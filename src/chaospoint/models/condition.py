@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
+from chaospoint.models.nesting import VALUE_DEPTH
 from chaospoint.models.plain_data import CODE_ONLY, check_plain, check_written, is_plain
 from chaospoint.models.refusal import Refusal, close_to, name_key
 
@@ -25,7 +26,19 @@ def _where(value: object) -> Mapping[str, object]:
         if not isinstance(name, str) or not name or not is_plain(name):
             problem = "not the name of a label or an argument"
             raise Refusal(problem, _CURE, field=name_key(name), value=value[name])
-    return {name: deepcopy(one) if is_plain(one) else one for name, one in value.items()}
+    return {name: _owned(one) for name, one in value.items()}
+
+
+def _owned(wanted: object) -> object:
+    """Return a copy of data, in which tuples are lists: they match the same; else the value."""
+    data = _listed(wanted)
+    return deepcopy(data) if is_plain(data) else wanted
+
+
+def _listed(value: object, depth: int = VALUE_DEPTH) -> object:
+    if type(value) not in (list, tuple) or depth == 0:
+        return value
+    return [_listed(one, depth - 1) for one in cast("Sequence[object]", value)]
 
 
 def _dump_where(value: Mapping[str, object] | None) -> object:
@@ -64,7 +77,7 @@ def scope(value: object) -> str:
 def _one_of(value: object, *words: str) -> str:
     if not isinstance(value, str) or value not in words:
         cure = close_to(value, words) or f"write {' or '.join(words)}"
-        raise Refusal("means nothing here", cure, value=value)
+        raise Refusal(f"neither {' nor '.join(words)}", cure, value=value)
     return value
 
 

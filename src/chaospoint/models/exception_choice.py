@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Final, Self
@@ -68,6 +68,11 @@ class ExceptionChoice:
         """What is shown of it where it could not be looked up."""
         paths = [spec.path for spec in self.specs]
         return paths[0] if len(paths) == 1 else paths
+
+    def paths(self) -> Iterator[str]:
+        """Return the dotted names that are to be looked up."""
+        for spec in self.specs:
+            yield from spec.paths()
 
     def check_plain(self) -> None:
         """Refuse what is not plain data."""

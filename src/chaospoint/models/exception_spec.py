@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import builtins
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Self, TypeVar, cast
@@ -197,6 +197,22 @@ class ExceptionSpec:
         """Return the arguments as data."""
         args = [replaced(one, _dumped) for one in self.args]
         return args, {name: replaced(one, _dumped) for name, one in self.kwargs.items()}
+
+    def paths(self) -> Iterator[str]:
+        """Return the dotted names that are to be looked up, of nested ones too."""
+        if self.known is None and self.factory is None:
+            yield self.path
+        inner: list[ExceptionSpec | EnumMember] = [] if self.cause is None else [self.cause]
+
+        def note(value: object) -> object:
+            if isinstance(value, ExceptionSpec | EnumMember):
+                inner.append(value)
+            return value
+
+        replaced([*self.args], note)
+        replaced({**self.kwargs}, note)
+        for one in inner:
+            yield from one.paths() if isinstance(one, ExceptionSpec) else (one.path,)
 
     def check_plain(self) -> None:
         """Refuse arguments that are not plain data."""

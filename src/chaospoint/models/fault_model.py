@@ -73,6 +73,11 @@ class FaultModel(Model):
         del trust, reached
         return self
 
+    def can_resolve(self) -> bool:
+        """Tell whether all that it names may be in this process, which has not to be the one that
+        the rule is for."""
+        return True
+
     def detached(self) -> Self:
         """Return the fault as read from data, sharing nothing with it; `Refusal` if not data."""
         return self

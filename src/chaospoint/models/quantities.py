@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from decimal import Decimal
 from math import isfinite
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, WithJsonSchema
 
 from chaospoint.models.refusal import Refusal
 
 __all__ = [
+    "SHARE_SCHEMA",
     "Count",
     "OptionalCount",
     "Seed",
@@ -24,15 +27,32 @@ __all__ = [
 ]
 
 _MOST = 2**62
+SHARE_SCHEMA: Final[dict[str, Any]] = {
+    "anyOf": [
+        {"type": "number", "minimum": 0, "maximum": 1},
+        {"type": "string", "pattern": r"^(100|[0-9]{1,2}(\.[0-9]{1,9})?)%$"},
+    ]
+}
+"""What data may say of a share, as JSON schema."""
+
+
+_PERCENT = re.compile(r"([0-9]{1,400}(?:\.[0-9]{0,400})?|\.[0-9]{1,400})\s*%")
 
 
 def share(value: object) -> float:
-    """Return a number from 0 to 1; `Refusal` for anything else."""
+    """Return a number from 0 to 1, also of a percentage such as ``30%``; else `Refusal`."""
+    if isinstance(value, str) and (percent := _PERCENT.fullmatch(value.strip())):
+        # Decimal, so that 30% is 0.3 and what is written reads back equal.
+        if (part := Decimal(percent[1]) / 100) > 1:
+            cure = "write a percentage from 0% to 100%"
+            raise Refusal("more than 100%", cure, value=value)
+        return float(part)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise Refusal("not a number", "write a number from 0 to 1, such as 0.3", value=value)
+        cure = "write a number from 0 to 1, such as 0.3, or a percentage such as 30%"
+        raise Refusal("not a number", cure, value=value)
     if not 0 <= value <= 1:  # NaN, too
         finite = isinstance(value, int) or isfinite(value)
-        like = f"{value / 100:g}" if finite and 1 < value <= 100 else "0.3"
+        like = f"{value / 100:g}" if finite and 2 <= value <= 100 else "0.3"
         problem = "not between 0 and 1" if finite else "not a finite number"
         raise Refusal(problem, f"write a number from 0 to 1, such as {like}", value=value)
     return abs(float(value))  # -0.0 is 0.0
@@ -76,9 +96,7 @@ def _json(least: int, most: int = _MOST, *, optional: bool = False) -> WithJsonS
     return WithJsonSchema({"type": words, "minimum": least, "maximum": most})
 
 
-Share = Annotated[
-    float, BeforeValidator(share), WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1})
-]
+Share = Annotated[float, BeforeValidator(share), WithJsonSchema(SHARE_SCHEMA)]
 Skip = Annotated[int, BeforeValidator(skip), _json(0)]
 Count = Annotated[int, BeforeValidator(count), _json(1)]
 OptionalCount = Annotated[int | None, BeforeValidator(optional_count), _json(1, optional=True)]

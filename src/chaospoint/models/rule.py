@@ -15,7 +15,7 @@ from chaospoint.models.kinds import is_kind
 from chaospoint.models.model import Model, fields_of
 from chaospoint.models.point_pattern import PointPattern
 from chaospoint.models.quantities import Count, OptionalCount, Seed, Share, Skip
-from chaospoint.models.refusal import Refusal, check_keys, name_rule
+from chaospoint.models.refusal import Refusal, check_keys, close_to, name_key, name_rule
 from chaospoint.models.shorthand import SHORT_KEYS, expand
 from chaospoint.models.text import read_entries, write_rule
 
@@ -44,14 +44,14 @@ class Keys(TypedDict, total=False):
 
     latency: float | str | Mapping[str, object]
     exception: ExceptionForms
-    failure_rate: float
+    failure_rate: float | str
     returns: Any
     returns_from: Callable[..., object]
     hang: bool | float | str
     call: Callable[..., object]
     faults: Sequence[FaultModel | Mapping[str, object]]
     when: Literal["before", "after"]
-    probability: float
+    probability: float | str
     skip: int
     every: int
     times: int | None
@@ -99,6 +99,7 @@ class Rule(Model):
 
         Raises `Refusal` only.
         """
+        _check_data(keys)
         rule = cls.checked(keys)
         where = detached_where(rule.where)
         faults = tuple(fault.detached() for fault in rule.faults)
@@ -151,6 +152,34 @@ class Rule(Model):
         what stands as ``<code only>`` in it.
         """
         return write_rule(self)
+
+
+_CODE_KEYS = ("returns_from", "call")
+_DATA_KEYS = (
+    "point",
+    "rule",
+    *(key for key in (*SHORT_KEYS, "faults") if key not in _CODE_KEYS),
+    *(key for key in fields_of(Rule) if key not in ("point", "faults")),
+)
+
+
+def _check_data(keys: Mapping[str, object]) -> None:
+    """Refuse the keys that data cannot say, in the words of data."""
+    for key, value in keys.items():
+        if key in _CODE_KEYS:
+            cure = "arm it in code, and leave it out here"
+            raise Refusal("a function comes from code only", cure, field=key, value=value)
+        if key in _DATA_KEYS or key in _MEANT or is_kind(key):
+            continue
+        near = isinstance(key, str) and close_to(key, _DATA_KEYS)
+        if isinstance(key, str) and isinstance(value, str) and "point" not in keys and not near:
+            cure = f"write the text of a rule: {key}={value}"
+            raise Refusal("not a key of a rule", cure, field=name_key(key), value=value)
+        check_keys(keys, _DATA_KEYS)
+    if not any(key in keys for key in (*SHORT_KEYS, "faults")):
+        cure = "write a rule such as latency(200ms) as its text, or one of "
+        cure += ", ".join(key for key in SHORT_KEYS if key not in _CODE_KEYS)
+        raise Refusal("a rule without a fault", cure, field="faults", value=[])
 
 
 def _only(rules: Sequence[Mapping[str, object]]) -> Mapping[str, object]:

@@ -43,7 +43,7 @@ def expand(keys: Mapping[str, object]) -> dict[str, object]:
     """Return the keys with ``faults`` in place of the short ones; raises `Refusal` only."""
     faults = [*_read_short_keys(keys), *read_faults(keys.get("faults", ()))]
     if not faults:
-        cure = f"write one of {', '.join(SHORT_KEYS)}"
+        cure = f"write one of {', '.join(SHORT_KEYS)}; returns_from and call in code only"
         raise Refusal("a rule without a fault", cure, field="faults", value=[])
     faults.sort(key=_place)
     _check_outcomes(faults)
@@ -89,7 +89,7 @@ def _check_outcomes(faults: list[FaultModel]) -> None:
             return
     raise Refusal(
         "two outcomes in one rule, and only one can happen",
-        "write two rules, or give an exception before returns a failure_rate below 1",
+        "write two rules; only an exception with a failure_rate below 1 may stand beside returns",
         field="faults",
         value=" + ".join(fault.kind for fault in outcomes),
     )

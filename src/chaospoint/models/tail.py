@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
+from chaospoint.models import strict_json
 from chaospoint.models.condition import scope, when, where_value
 from chaospoint.models.cursor import is_word
 from chaospoint.models.durations import lifetime, written_lifetime
@@ -27,20 +28,12 @@ if TYPE_CHECKING:
 __all__ = ["read_tail", "share_text", "write_tail"]
 
 
-def _share(value: object) -> float:
-    """Read ``30%`` or 0.3."""
-    percent = _PERCENT.fullmatch(value) if isinstance(value, str) else None
-    # Decimal, so that 30% is 0.3 and what is written reads back equal.
-    return share(value if percent is None else float(Decimal(percent[1]) / 100))
-
-
-_PERCENT: Final = re.compile(r"([0-9]{1,400}(?:\.[0-9]{0,400})?|\.[0-9]{1,400})\s*%")
 _NAME: Final = re.compile(r'[^\s=,;"\[\](){}]+')
 _BARE: Final = re.compile(r"[^\W\d][\w.-]*")
 _WHERE: Final = "where."
 _KEYS: Final[Mapping[str, Callable[[object], object]]] = {
-    "failure_rate": _share,
-    "probability": _share,
+    "failure_rate": share,
+    "probability": share,
     "skip": skip,
     "every": count,
     "times": optional_count,
@@ -59,6 +52,15 @@ _ELSEWHERE: Final = {
     ),
 }
 _KNOWN: Final = (*_KEYS, *_ELSEWHERE, "where")
+# What people write for a key; as a label or an argument it stands behind `where.`.
+_SLIPS: Final = {
+    **dict.fromkeys(("expires", "expire", "ttl", "lifetime"), "expires_after"),
+    **dict.fromkeys(("rate", "prob", "p", "chance", "percent"), "probability"),
+    **dict.fromkeys(("count", "max", "limit", "max_times"), "times"),
+}
+_ENTRY_BEHIND: Final = re.compile(r";\s*[\w.]+\s*=")
+_COMPARES: Final = ("!", "<", ">", "~")
+_EQUAL: Final = "write name=value, for entries are compared for equality; quote text with signs"
 _LIKE: Final = "write keys and labels such as [every=3, tenant=acme]"
 
 
@@ -71,8 +73,13 @@ def read_tail(cursor: Cursor, said: Collection[str], *, raises: bool) -> dict[st
     where: dict[str, object] = {}
     while True:
         at = cursor.here()
+        bare = not cursor.sees('"')
         name, is_key = _read_name(cursor)
+        if bare and name[-1:] in _COMPARES and cursor.sees("="):
+            cursor.refuse(f"{name[-1]}= is not read here", at, _EQUAL)
         cursor.expect("=", f"'=' behind {show(name)}")
+        if cursor.sees("="):
+            cursor.refuse("expected a value behind '='", cure=_EQUAL)
         if not is_key:
             if name in where:
                 cursor.refuse(f"{show(name)} stands twice", at, "keep one of them")
@@ -117,7 +124,14 @@ def _read_name(cursor: Cursor) -> tuple[str, bool]:
 def _read_value(cursor: Cursor) -> object:
     """Read a value of ``where``: JSON, bare words, or ``(a, b)``, which is a list of these."""
     if not cursor.takes("("):
-        return cursor.argument("]").value(where_value)
+        argument = cursor.argument("]")
+        if argument.text.startswith("[") and not _is_list(argument.text):
+            cure = 'write (db, 5432), or a list in JSON: ["db", 5432]'
+            cursor.refuse(f"not a list: {show(argument.text)}", argument.at, cure)
+        if argument.text[:1] not in ('"', "[", "{") and _ENTRY_BEHIND.search(argument.text):
+            cure = "write ',' between entries, or the text in double quotes"
+            cursor.refuse("expected ',' or ']' in place of ';'", argument.at, cure)
+        return argument.value(where_value)
     return [part.value(where_value) for part in cursor.arguments().parts]
 
 
@@ -132,9 +146,19 @@ def _read_where(cursor: Cursor, where: Mapping[str, object]) -> dict[str, object
     return cursor.argument("]").value(read)
 
 
+def _is_list(text: str) -> bool:
+    """Tell whether the text begins with a list in JSON."""
+    try:
+        return isinstance(strict_json.first(text, 0)[0], list)
+    except ValueError:
+        return False
+
+
 @lru_cache(maxsize=256)
 def _near(name: str) -> str:
     """Return the key that the name is likely to be a slip of, or nothing."""
+    if name.lower() in _SLIPS:
+        return _SLIPS[name.lower()]
     if len(name) > 20:
         return ""
     return next(iter(get_close_matches(name.lower(), (*_KEYS, "where"), n=1, cutoff=0.85)), "")

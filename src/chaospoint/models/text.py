@@ -40,6 +40,8 @@ Keys = dict[str, Any]
 _NAME = re.compile(r"[^\s=;]+")
 _NAMED = re.compile(r"\s*[\w.*-]+\s*=")
 _PREFIX = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([%*])")
+_BARE_NUMBER = re.compile(r"[0-9]{1,20}(?=\s*[A-Za-z])")
+_TAIL_FIRST = re.compile(r"\[\s*[\w.-]+\s*=")
 _NEXT = "'+', '[', '->'"
 _DIGITS = 400
 
@@ -49,6 +51,9 @@ def read_plan(text: str) -> object:
     cursor = Cursor(text)
     if cursor.at_end():
         raise Refusal("empty", 'write point=fault, or {"rules": []} to arm nothing')
+    if _TAIL_FIRST.match(text, cursor.here()):
+        cure = "write the brackets behind the faults, as in payment.charge=off [to=db]"
+        cursor.refuse("expected the name of a point or a glob before the '['", cure=cure)
     if cursor.sees("[") or cursor.sees("{"):
         value = cursor.json()
         if isinstance(value, list) or "rules" in value or not value.keys() - {"seed", "placements"}:
@@ -99,13 +104,13 @@ def read_keys(keys: Mapping[str, Any]) -> list[Keys]:
         raise refusal.within("rule", text) from None
     for key, value in beside.items():
         if key in SHORT_KEYS:
-            cure = "write it into the text, joined with '+', or leave `rule` out"
+            cure = "write it into the text, joined with '+', or leave the text out"
             if key == "failure_rate" and any(map(_raises, rules)):
                 cure = "write it into the text: raise(...) [failure_rate=30%]"
-            raise Refusal("the text in `rule` holds all the faults", cure, field=key, value=value)
+            raise Refusal("the text of the rule holds all the faults", cure, field=key, value=value)
         if any(key in rule for rule in rules):
-            cure = "say it in the text alone, or leave `rule` out"
-            raise Refusal("the text in `rule` says it already", cure, field=key, value=value)
+            cure = "say it in the text alone, or leave the text out"
+            raise Refusal("the text of the rule says it already", cure, field=key, value=value)
     return [{**rule, **beside} for rule in rules]
 
 
@@ -144,6 +149,9 @@ def _rule(cursor: Cursor) -> Keys:
             keys[key] = int(number)
         else:
             cursor.refuse("expected a whole number from 1 before '*'", found.start())
+    if (found := cursor.finds(_BARE_NUMBER)) is not None:
+        cure = f"write {found[0]}% for a share of the calls, or {found[0]}* for a count of them"
+        cursor.refuse(f"expected '%' or '*' behind {show(found[0])}", found.end(), cure)
     faults = [_fault(cursor)]
     while cursor.takes("+"):
         faults.append(_fault(cursor))
