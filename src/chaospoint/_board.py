@@ -558,12 +558,17 @@ class Board:
         """
         deadline = self.clock.monotonic() + seconds
         with arming:
-            found = [rule for rule in self._table.plans[source] if rule.terms.key == key]
-            if any(rule.why == "expired" for rule in found):
+            if not self._renew(source, key, deadline):
                 return False
-            for rule in found:
-                rule.deadline = deadline
         self.keeper.start(deadline)
+        return True
+
+    def _renew(self, source: Source, key: str, deadline: float) -> bool:
+        found = [rule for rule in self._table.plans[source] if rule.terms.key == key]
+        if any(rule.why == "expired" for rule in found):
+            return False
+        for rule in found:
+            rule.deadline = deadline
         return True
 
     def expire(self) -> None:

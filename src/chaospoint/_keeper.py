@@ -107,11 +107,11 @@ class Keeper:
                 except BaseException:  # an observer may raise SystemExit, which ends nothing here
                     _bug.report("looking after armed rules")
             rules = self._board.rules()
+            deadlines = [rule.deadline for rule in rules if rule.deadline is not None]
             with self._lock:
                 if self._stopping or not (rules or self._fresh):
                     self._thread = None
                     return
                 now = self._board.clock.monotonic()
-                deadlines = [rule.deadline for rule in rules if rule.deadline is not None]
                 until = self._wakes_at = min([now + _SECONDS_BETWEEN_FLUSHES, *deadlines])
             self._board.timer.wait(self._look, max(0.0, until - now))

@@ -211,18 +211,21 @@ class Site:
         with transparent(), arming:
             if not self._settled:
                 self._settled = True
-                from chaospoint._aim import say_left_out
-
-                try:
-                    self.rebuild()
-                    for point in self.points:
-                        say_left_out(point.core.rules, point.name, self.kind, self.shape)
-                except Exception:
-                    _bug.report(f"patching {self}")
+                self._patch_now()
         arming.carry_out()
         with arming:
             # Nobody calls a function that leads back here: one that something else patched.
             return clone if self._estranged or _calls(function, clone) else function
+
+    def _patch_now(self) -> None:
+        from chaospoint._aim import say_left_out
+
+        try:
+            self.rebuild()
+            for point in self.points:
+                say_left_out(point.core.rules, point.name, self.kind, self.shape)
+        except Exception:
+            _bug.report(f"patching {self}")
 
     def _patched(
         self, function: FunctionType, code: CodeType, point: Point, kind: Kind

@@ -25,12 +25,13 @@ class Start:
         self.thread = thread
         self.error: RuntimeError | None = None
         self._begun = False
+        self._over = False  # besides the bell, which an interrupted wait may leave unset
         self._done = Bell()
 
     @property
     def over(self) -> bool:
         """Whether the thread has ended, or was never started."""
-        return not self._begun or (self._done.is_set() and not self.thread.is_alive())
+        return not self._begun or (self._over and not self.thread.is_alive())
 
     def begin(self) -> None:
         """Start it; raises `RuntimeError` if the process can have no more threads."""
@@ -41,14 +42,17 @@ class Start:
 
     def finish(self) -> None:
         """Wait until the thread runs; raises `RuntimeError` if it cannot."""
-        self._done.wait(_PATIENCE_SECONDS)
+        self._wait(_PATIENCE_SECONDS)
         if self.error is not None:
             raise self.error
 
     def join(self, seconds: float) -> None:
         """Wait until the thread has ended, for so many seconds at most."""
-        if not self.over and self._done.wait(seconds) and self.thread.is_alive():
+        if self._begun and self._wait(seconds) and self.thread.is_alive():
             self.thread.join(seconds)
+
+    def _wait(self, seconds: float) -> bool:
+        return self._over or self._done.wait(seconds)
 
     def _start(self) -> None:
         try:
@@ -57,6 +61,7 @@ class Start:
         except RuntimeError as error:
             self.error = error
         finally:
+            self._over = True
             self._done.set()
 
 

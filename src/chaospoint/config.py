@@ -14,12 +14,14 @@ import atexit
 import encodings.utf_8_sig  # noqa: F401 - see below
 import logging
 import os
-from threading import Event, Lock, get_ident
+from threading import get_ident
 from time import monotonic, time
 
 # The kernel, and reading a file, import these late; no thread of ours may be the one to do it.
 from chaospoint import _armed, _board, _calls, _drive, _remark  # noqa: F401
+from chaospoint._bell import Bell
 from chaospoint._inside import transparent
+from chaospoint._lock import Lock
 from chaospoint._logger import LOGGER
 from chaospoint._process import after_fork_in_c, made_anew
 from chaospoint._registry import Registry, default_registry
@@ -140,7 +142,7 @@ class _Running:
         self._forked = False
         self._without_port_since: float | None = None
         self._strange = False  # somebody of another store has the port, and that was said
-        self._started = Event()
+        self._whole, self._started = False, Bell()
         self._starter = get_ident()
 
     def take_over(self) -> None:
@@ -172,6 +174,7 @@ class _Running:
         except Exception:
             LOGGER.exception(_BROKEN)
         finally:
+            self._whole = True
             self._started.set()
 
     def _leave_to_workers(self) -> None:
@@ -181,7 +184,7 @@ class _Running:
 
     def wait_until_started(self) -> None:
         """Wait for the thread that is in `start`, unless it is this one; not for ever."""
-        if get_ident() != self._starter:
+        if not self._whole and get_ident() != self._starter:
             self._started.wait(_WAIT_SECONDS)
 
     def stop(self) -> None:
@@ -212,16 +215,16 @@ class _Running:
     def resume(self) -> None:
         """Start the threads again, in the parent of a fork."""
         self._forked = True
-        if self._started.is_set():
+        if self._whole:
             if self._server is not None:
                 self._server.resume()
             self._start_threads()
 
     def restart(self) -> None:
         """Begin again in a forked child, where rules live on and threads do not."""
-        whole = self._started.is_set()
+        whole = self._whole
         self._forked = False
-        self._started = Event()
+        self._whole, self._started = False, Bell()
         self._starter = get_ident()
         if self._server is not None:
             self._server.renew()
@@ -234,6 +237,7 @@ class _Running:
         if self._server is not None:
             self._server.open(taken=logging.INFO)
         self._start_threads()
+        self._whole = True
         self._started.set()
 
     def _start_threads(self) -> None:

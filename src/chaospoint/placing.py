@@ -11,7 +11,7 @@ from __future__ import annotations
 import builtins
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from importlib.machinery import PathFinder
 from time import monotonic
@@ -77,40 +77,45 @@ class Placements:
         """
         with transparent():
             with arming:
-                for key in [key for key in self._all if key not in wanted.items()]:
-                    one = self._all.pop(key)
-                    if one.placed() is not None:
-                        say(
-                            logging.INFO, "%s was taken back: it stays, and costs nothing", one.text
-                        )
-                fresh = [key for key in wanted.items() if key not in self._all]
-                self._registry.board.placing = {point: target for target, point in wanted.items()}
-                for target, point in fresh:
-                    self._all[target, point] = _Placement(target, point, self._now())
+                fresh = self._wanted(wanted)
             modules = dict.fromkeys(target.partition(":")[0] for target, _ in fresh)
             for name in modules:
                 self._await_import(name)
             self.look()
 
+    def _wanted(self, wanted: Mapping[str, str]) -> list[tuple[str, str]]:
+        """Take note of what is wanted; return what was not before."""
+        for key in [key for key in self._all if key not in wanted.items()]:
+            one = self._all.pop(key)
+            if one.placed() is not None:
+                say(logging.INFO, "%s was taken back: it stays, and costs nothing", one.text)
+        fresh = [key for key in wanted.items() if key not in self._all]
+        self._registry.board.placing = {point: target for target, point in wanted.items()}
+        for target, point in fresh:
+            self._all[target, point] = _Placement(target, point, self._now())
+        return fresh
+
     def look(self) -> None:
         """Place what can be placed by now, and say what is overdue; raises nothing."""
         with transparent(), arming:
-            for one in tuple(self._all.values()):
-                self._try(one, whole=False)
+            self._try_all(tuple(self._all.values()), whole=False)
         arming.carry_out()
 
     def end(self) -> None:
         """Place nothing any more; points stay where they are."""
         with transparent(), arming:
-            for one in tuple(self._all.values()):
-                if one.missed:
-                    _say_missed(one)
-                elif one.module not in sys.modules and one.placed() is None and not one.said:
-                    self._try(one, whole=False)
-                    _say_waiting(one)
+            self._say_what_is_left()
             self._all.clear()
             self._registry.board.placing = {}
         arming.carry_out()
+
+    def _say_what_is_left(self) -> None:
+        for one in tuple(self._all.values()):
+            if one.missed:
+                _say_missed(one)
+            elif one.module not in sys.modules and one.placed() is None and not one.said:
+                self._try(one, whole=False)
+                _say_waiting(one)
 
     def _await_import(self, name: str) -> None:
         """Have the module looked at right behind its import, if that is still to come."""
@@ -124,10 +129,15 @@ class Placements:
     def imported(self, name: str) -> None:
         """Place what is wanted in this module, which was imported just now."""
         with transparent(), arming:
-            for one in tuple(self._all.values()):
-                if one.module == name:
-                    self._try(one, whole=True)
+            self._try_all(self._of(name), whole=True)
         arming.carry_out()
+
+    def _of(self, module: str) -> list[_Placement]:
+        return [one for one in self._all.values() if one.module == module]
+
+    def _try_all(self, placements: Iterable[_Placement], *, whole: bool) -> None:
+        for one in placements:
+            self._try(one, whole=whole)
 
     def _try(self, one: _Placement, *, whole: bool) -> None:
         """Place one; ``whole``: the module has run to its end."""

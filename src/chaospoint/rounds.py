@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Lock, Thread, current_thread
+from threading import Thread, current_thread
 
 from chaospoint._bell import Bell
 from chaospoint._inside import transparent
+from chaospoint._lock import Lock
+from chaospoint._start import start
 
 __all__ = ["Rounds"]
 
@@ -30,11 +32,10 @@ class Rounds:
         with transparent(), self._guard:
             if self._thread is None:
                 # A thread that was abandoned, or lost in a fork, keeps the bell it was given.
-                self._stop = Bell()
-                self._thread = Thread(
-                    target=self._run, args=(self._stop,), name=self._name, daemon=True
-                )
-                self._thread.start()
+                self._stop = stop = Bell()
+                thread = Thread(target=self._run, args=(stop,), name=self._name, daemon=True)
+                start(thread)
+                self._thread = thread
 
     def stop(self, timeout_seconds: float = 5.0) -> None:
         """Wake and end the thread; wait for it, but not for ever."""

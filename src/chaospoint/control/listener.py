@@ -17,12 +17,14 @@ from dataclasses import replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from socketserver import TCPServer, ThreadingMixIn
-from threading import Lock, Semaphore, Thread, current_thread
+from threading import Semaphore, Thread, current_thread
 from time import monotonic, sleep
 from typing import Any
 from urllib.parse import unquote
 
 from chaospoint._inside import transparent
+from chaospoint._lock import Lock
+from chaospoint._start import start
 from chaospoint.control.door import DISABLE
 from chaospoint.control.messages import (
     MAX_BODY,
@@ -91,8 +93,9 @@ class Listener(ThreadingMixIn, TCPServer):
             if self._thread is None:
                 self.replies.open()
                 self.answers.open()
-                self._thread = Thread(target=self._accept, name="chaospoint-admin", daemon=True)
-                self._thread.start()
+                thread = Thread(target=self._accept, name="chaospoint-admin", daemon=True)
+                start(thread)
+                self._thread = thread
 
     def halt(self) -> None:
         """End the accepting thread, with the replies under way out; bounded in time."""

@@ -17,12 +17,13 @@ from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 from secrets import token_hex
-from threading import Lock
+from threading import Lock as PlainLock
 from time import monotonic, time
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary, ref
 
 from chaospoint._inside import transparent
+from chaospoint._lock import Lock
 from chaospoint._process import after_fork_in_c
 from chaospoint._registry import Registry
 from chaospoint._terms import Terms
@@ -115,7 +116,7 @@ class Reconciler:
         self._tried_at = self._changed_at  # when that was to be changed last
         self._touched: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED)
         self._said = ""  # what was said last, to say it once
-        self._round = Lock()
+        self._round = PlainLock()  # a round within a round does nothing
         self._again = self._left = False
         self._reporting = Lock()
         self.rounds = Rounds("chaospoint-store", self._interval, self._tended)
@@ -156,17 +157,26 @@ class Reconciler:
     def reconcile(self) -> None:
         """Make a round, or have the thread that is at it make another; raises nothing."""
         self._again = True
-        while self._again and self._round.acquire(blocking=False):
-            try:
-                self._again = False
-                with transparent():
-                    self._make_round()
-            except Exception as error:
-                if self._said != (bug := repr(error)):
-                    _log.exception("the store %s could not be followed", self.store.url)
-                self._said = bug
-            finally:
+        while self._again and self._turn():
+            pass
+
+    def _turn(self) -> bool:
+        """Make one round, unless another is going on; return whether it was made."""
+        mine = False
+        try:
+            for mine in map(self._round.acquire, (False,)):  # nothing comes between the two
+                if mine:
+                    self._again = False
+                    with transparent():
+                        self._make_round()
+        except Exception as error:
+            if self._said != (bug := repr(error)):
+                _log.exception("the store %s could not be followed", self.store.url)
+            self._said = bug
+        finally:
+            if mine:
                 self._round.release()
+        return mine
 
     def heed_switch(self) -> None:
         """Disable this process if the store says so, before anything else is armed in it."""
@@ -388,7 +398,7 @@ class Reconciler:
         self._worker = replace(
             parent, id=token_hex(8), pid=os.getpid(), parent=parent.id, started_at=time()
         )
-        self._round = Lock()
+        self._round = PlainLock()  # a round within a round does nothing
         self._reporting = Lock()
         self.rounds.renew()
 

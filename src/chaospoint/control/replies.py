@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from threading import Condition
-from time import monotonic
+
+from chaospoint._lock import Lock
 
 __all__ = ["Replies"]
 
@@ -16,7 +17,8 @@ class Replies:
     """
 
     def __init__(self) -> None:
-        self._changed = Condition()
+        self._lock = Lock()
+        self._changed = Condition(self._lock)  # type: ignore[arg-type]  # any lock will do
         self._under_way = 0
         self._shut = False
         self._closed = False
@@ -27,34 +29,31 @@ class Replies:
         return self._under_way
 
     def __enter__(self) -> None:
-        with self._changed:
+        with self._lock:
             self._changed.wait_for(lambda: self._closed or not self._shut)
             if self._closed:
                 raise ConnectionAbortedError("the admin endpoint has been stopped")
             self._under_way += 1
 
     def __exit__(self, *exc: object) -> None:
-        with self._changed:
+        with self._lock:
             self._under_way -= 1
             self._changed.notify_all()
 
     def shut(self, timeout_seconds: float) -> bool:
         """Let no more begin, and wait for those under way; say whether all of them are out."""
-        until = monotonic() + timeout_seconds
-        with self._changed:
+        with self._lock:
             self._shut = True
-            while self._under_way and (left := until - monotonic()) > 0:
-                self._changed.wait(left)
-            return self._under_way == 0
+            return self._changed.wait_for(lambda: not self._under_way, timeout_seconds)
 
     def open(self) -> None:
         """Let them begin again."""
-        with self._changed:
+        with self._lock:
             self._shut = False
             self._changed.notify_all()
 
     def close(self) -> None:
         """Let none begin any more, nor those who wait."""
-        with self._changed:
+        with self._lock:
             self._closed = True
             self._changed.notify_all()

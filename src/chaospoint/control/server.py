@@ -9,8 +9,8 @@ from __future__ import annotations
 import errno
 import logging
 import socket
-from threading import Lock
 
+from chaospoint._lock import Lock
 from chaospoint.control.door import is_loopback
 from chaospoint.control.listener import Listener
 from chaospoint.control.service import Service

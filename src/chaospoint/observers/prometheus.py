@@ -148,10 +148,13 @@ class _Metrics:
         for board in found:
             board.flush()
         with transparent(), _counting.lock:
-            for key, numbers in self.tallies.copy().items():
-                if fresh := counted(numbers) - self._told[key]:
-                    self._told[key] += fresh
-                    _child(self.injections, *key).inc(fresh)
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        for key, numbers in self.tallies.copy().items():
+            if fresh := counted(numbers) - self._told[key]:
+                self._told[key] += fresh
+                _child(self.injections, *key).inc(fresh)
 
 
 metrics_in = cache(_Metrics)

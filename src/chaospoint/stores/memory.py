@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from threading import Lock
 from time import monotonic
 
+from chaospoint._lock import Lock
 from chaospoint.stores.desired import Desired
 from chaospoint.stores.store import Edit, Worker
 

@@ -11,10 +11,10 @@ import os
 import re
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from threading import Lock
 from time import time
 from typing import Any
 
+from chaospoint._lock import Lock
 from chaospoint.errors import StoreError
 from chaospoint.models import strict_json
 from chaospoint.stores.files import NEW, Directory, NoRoom, close_inherited, read, told, unlocked

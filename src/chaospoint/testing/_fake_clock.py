@@ -16,6 +16,7 @@ from threading import Condition, local
 
 from chaospoint._bell import Bell, TaskBell
 from chaospoint._inside import transparent
+from chaospoint._lock import Lock
 
 __all__ = ["FakeClock"]
 
@@ -42,7 +43,8 @@ class FakeClock:
 
     def __init__(self) -> None:
         self._now = 0.0
-        self._changed = Condition()
+        self._lock = Lock()
+        self._changed = Condition(self._lock)  # type: ignore[arg-type]  # any lock will do
         self._read = local()  # what each thread read last
         self._asked: list[float | None] = []
         self._waiting: list[_Wait] = []
@@ -61,12 +63,13 @@ class FakeClock:
         """Let ``seconds`` pass, and wake all whose time has come; does not wait for them."""
         if seconds < 0.0:
             raise ValueError(f"a clock never goes back, and {seconds!r} is below 0")
-        with self._changed:
+        with self._lock:
             self._now += ceil(seconds * _STEPS_PER_SECOND) / _STEPS_PER_SECOND
             self._read.at = self._now
-            due = [one for one in self._waiting if one.until is not None and one.until <= self._now]
-        for one in due:
-            one.wake()
+            waiting = tuple(self._waiting)
+        for one in waiting:
+            if one.until is not None and one.until <= self._now:
+                one.wake()
 
     @property
     def waits(self) -> tuple[float | None, ...]:
@@ -84,7 +87,7 @@ class FakeClock:
         Advance the clock after that, or a sleeper that is late begins its wait at the later time.
         Raises `TimeoutError` that says what was seen, after ``timeout`` real seconds.
         """
-        with transparent(), self._changed:
+        with transparent(), self._lock:
             if not self._changed.wait_for(lambda: self.waiting.count(seconds) >= count, timeout):
                 raise TimeoutError(f"waited for {count} waits of {seconds} s: {self.waiting}")
 
@@ -109,7 +112,7 @@ class FakeClock:
         It is counted from what this thread read last: were it from now, who looks at the clock
         and then waits for the rest would sleep through what passes in between.
         """
-        with self._changed:
+        with self._lock:
             began = getattr(self._read, "at", self._now)
             one = _Wait(seconds, None if seconds is None else began + seconds, wake)
             ahead = one.until is None or one.until > self._now
@@ -119,5 +122,5 @@ class FakeClock:
         try:
             yield ahead
         finally:
-            with self._changed:
+            with self._lock:
                 self._waiting.remove(one)

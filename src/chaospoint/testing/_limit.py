@@ -10,6 +10,7 @@ from chaospoint._clock import monotonic
 from chaospoint._fork import guards
 from chaospoint._inside import transparent
 from chaospoint._lock import Lock
+from chaospoint._start import start
 from chaospoint.errors import ChaosError
 
 if TYPE_CHECKING:
@@ -60,21 +61,24 @@ class Limit:
         for rule in self._handle.rules:
             rule.watchers.add(self._look)
         with self.lock:
-            now = monotonic()
-            held = [pause for rule in self._handle.rules for pause in rule.paused.copy()]
-            self._held = {pause: self._held.get(pause, now) for pause in held}
-            if self._held and self._timer is None and not self._stopped:
-                first = min(self._held.values())
-                self._timer = _Timer(max(0.0, first + self._seconds - now), self._run_out)
-                self._timer.daemon = True
-                with transparent():
-                    self._timer.start()
+            self._take_note()
+
+    def _take_note(self) -> None:
+        now = monotonic()
+        held = [pause for rule in self._handle.rules for pause in rule.paused.copy()]
+        self._held = {pause: self._held.get(pause, now) for pause in held}
+        if self._held and self._timer is None and not self._stopped:
+            first = min(self._held.values())
+            timer = _Timer(max(0.0, first + self._seconds - now), self._run_out)
+            timer.daemon = True
+            start(timer)
+            self._timer = timer
 
     def _run_out(self) -> None:
         with self.lock:
             self._timer = None
-            due = monotonic() - self._seconds
-            late = {pause.point for pause, since in self._held.items() if since <= due}
+            due, since = monotonic() - self._seconds, self._held.copy()
+        late = {pause.point for pause, begun in since.items() if begun <= due}
         held = {pause.point for rule in self._handle.rules for pause in rule.paused.copy()}
         if late & held and not self._stopped:
             self.problem = self._said(", ".join(sorted(late & held)))

@@ -18,6 +18,7 @@ from chaospoint._clock import monotonic
 from chaospoint._fork import guards
 from chaospoint._inside import transparent
 from chaospoint._lock import Lock, arming
+from chaospoint._start import start
 from chaospoint.testing._loop_time import loop_time
 
 if TYPE_CHECKING:
@@ -122,10 +123,12 @@ class Pacer:
                 target=self._run, args=(changed,), name="chaospoint-pacer", daemon=True
             )
             try:
-                with transparent():
-                    self._thread.start()
+                start(self._thread)
             except RuntimeError:
                 self._thread = None  # no thread can be had, and time is not skipped
+            except BaseException:
+                self._thread = None  # it may run already, and ends by itself then
+                raise
 
     def _run(self, changed: Bell) -> None:
         with transparent():

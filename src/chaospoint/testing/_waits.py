@@ -93,12 +93,15 @@ class Waits:
         with arming:
             self.board.clock = self.base
             self._kept, self.entered = pacer.leave(self) - self._before, False
-            for rule in (*self.board.rules(), *self.board.ended()):  # some ended may come back
-                if rule.deadline is not None:
-                    rule.deadline -= self._kept
+            self._put_back_deadlines()
         last = max((one.until for one in list(self.going) if one.until is not None), default=0.0)
         self._ahead = max(0.0, last - self.now() + GRAIN)
         self._end_due()
+
+    def _put_back_deadlines(self) -> None:
+        for rule in (*self.board.rules(), *self.board.ended()):  # some ended may come back
+            if rule.deadline is not None:
+                rule.deadline -= self._kept
 
     # -- time -----------------------------------------------------------------------------
 
