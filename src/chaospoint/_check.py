@@ -62,6 +62,11 @@ def check(
                 f"{rule.shown} can never fire, for its probability is 0: raise it, or leave the "
                 "rule out"
             )
+        if any(one.kind == "exception" and getattr(one, "rate", 1) == 0 for one in rule.faults):
+            remarks.append(
+                f"{rule.shown} never raises, because its failure_rate is 0: raise the rate, or "
+                "leave the exception out"
+            )
         same = always.get((rule.pattern, rule.terms.after), rule)
         others = (*before(rule.pattern), same, *globs)
         if (other := next((one for one in others if _covers(one, rule)), None)) is not None:

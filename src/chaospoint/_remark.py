@@ -6,15 +6,31 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from types import FrameType
 
 from chaospoint._inside import transparent
 from chaospoint.errors import ChaosWarning
 
-__all__ = ["remark"]
+__all__ = ["located", "remark"]
 
 _HERE = str(Path(__file__).parent) + os.sep
+
+
+_place: ContextVar[tuple[str, int] | None] = ContextVar("chaospoint_remark_place", default=None)
+
+
+@contextmanager
+def located(filename: str, line: int) -> Iterator[None]:
+    """Have warnings belong to this line, where another one arms for it."""
+    token = _place.set((filename, line))
+    try:
+        yield
+    finally:
+        _place.reset(token)
 
 
 def remark(text: str, source: str) -> None:
@@ -26,6 +42,9 @@ def remark(text: str, source: str) -> None:
 def _say(text: str, source: str) -> None:
     if source not in ("code", "test"):
         logging.getLogger("chaospoint").warning("%s (armed by %s)", text, source)
+        return
+    if (place := _place.get()) is not None:
+        warnings.warn_explicit(text, ChaosWarning, *place)
         return
     # The warning belongs to the line that armed, however many frames of ours lie between.
     depth = 1

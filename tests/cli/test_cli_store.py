@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from cli_kit import Cli, complaint, said, told
 
-from chaospoint.cli import choose
+from chaospoint.cli import store_target
 from chaospoint.errors import StoreBusy, StoreError
 from chaospoint.plan import Rule
 from chaospoint.stores import writing
@@ -171,6 +171,14 @@ def test_disable_works_where_the_document_cannot_be_read(
     assert store.read().enabled is False
 
 
+def test_the_status_says_why_it_is_off(there: Cli) -> None:
+    there("disable", "--reason", "it burns")
+    assert told(there("status", "--json"))["why"] == "the master switch is off (it burns)"
+    there("enable")
+    there("disable")
+    assert told(there("status", "--json"))["why"] == "the master switch is off"
+
+
 def test_disable_is_said_to_be_written_where_the_workers_cannot_be_read(
     there: Cli, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,7 +213,7 @@ def test_the_store_is_tried_again_while_somebody_else_writes_it(
                 raise StoreBusy("somebody else writes it")
             return super().update(*arguments, **options)
 
-    monkeypatch.setattr(choose, "open_store", lambda _url: Busy())
+    monkeypatch.setattr(store_target, "open_store", lambda _url: Busy())
     monkeypatch.setattr(writing, "sleep", waited.append)
     said(cli("disable", "--store", "file:///busy"))
     assert len(waited) == 3

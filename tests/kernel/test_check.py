@@ -11,6 +11,7 @@ import pytest
 
 from chaospoint import Registry
 from chaospoint._fits import fits
+from chaospoint.arming import arm
 from chaospoint.errors import ChaosWarning, UnsupportedFault
 
 from .kit import Asks, answers, calls, off, pauses, raises, rule, run_coroutine, sleeps
@@ -319,3 +320,27 @@ def test_an_async_block_with_labels_is_remembered_too(registry: Registry) -> Non
 
     run_coroutine(reach())
     assert remarks(registry, rule("a.p", off(), where={"to": "cache"})) == []
+
+
+@pytest.mark.parametrize(
+    ("keys", "count"),
+    [
+        ({"latency": 0, "exception": OSError, "failure_rate": 0}, 1),
+        ({"latency": 0, "exception": "OSError", "failure_rate": 0}, 1),
+        ({"returns": 1, "failure_rate": 0}, 1),
+        ({"latency": 0, "failure_rate": 0.5}, 0),
+        ({"latency": 0, "exception": OSError}, 0),
+    ],
+)
+def test_an_exception_that_is_never_raised_is_said(
+    registry: Registry, keys: Any, count: int
+) -> None:
+    @registry.point("a.rate")
+    def function() -> None: ...
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        arm("a.rate", registry=registry, **keys)
+    said = [str(one.message) for one in caught]
+    assert len(said) == count
+    assert all("never raises, because its failure_rate is 0: raise the rate" in one for one in said)

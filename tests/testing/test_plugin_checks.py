@@ -314,3 +314,30 @@ def test_who_never_uses_it_sees_one_line(
 def test_what_is_no_seed_is_refused(text: str) -> None:
     with pytest.raises(pytest.UsageError, match="is no seed: give a whole number below"):
         _seed(text)
+
+
+def test_a_warning_of_a_marker_belongs_to_the_test(pytester: pytest.Pytester) -> None:
+    source = """
+        import unittest
+        import pytest
+
+        @pytest.mark.chaos("nowhere.one", latency=0)
+        def test_function(): pass
+
+        @pytest.mark.chaos("nowhere.two", latency=0)
+        async def test_coroutine(): pass
+
+        class TestThem(unittest.TestCase):
+            @pytest.mark.chaos("nowhere.three", latency=0)
+            def test_method(self): pass
+    """
+    path = pytester.makepyfile(source)
+    pytester.makeini("[pytest]\nasyncio_mode = auto\n")
+    done = pytester.runpytest_subprocess(*ALWAYS, *WAYS["plain"])
+    text = done.stdout.str()
+    lines = path.read_text().splitlines()
+    for name in ("one", "two", "three"):
+        said = rf"{path.name}:(\d+): ChaosWarning: no point is named 'nowhere.{name}' so far"
+        found = re.search(said, text)
+        assert found is not None, text
+        assert "nowhere" in lines[int(found[1]) - 1] or "def test" in lines[int(found[1]) - 1]

@@ -18,6 +18,7 @@ from unittest import TestCase
 import pytest
 
 from chaospoint._registry import default_registry
+from chaospoint._remark import located
 from chaospoint.errors import ChaosError
 from chaospoint.testing._leftovers import Leftovers, disarm_left, enable_again, take_bugs
 from chaospoint.testing.plugin.seeding import repeat_command, seed_of
@@ -265,7 +266,7 @@ def _marked(item: pytest.Item) -> Iterator[None]:
 
     def arm() -> None:
         for mark in reversed(marks):  # what is armed last is tried first
-            _arm(kit, mark)
+            _arm(kit, mark, item)
 
     if not isinstance(item, pytest.Function) or _gives_to_a_coroutine(item.obj):
         arm()  # what asyncio runs examples in is a copy of the context that there is now
@@ -306,15 +307,17 @@ def _arms_first(arm: Callable[[], None], function: Callable[..., Any]) -> Callab
     return called
 
 
-def _arm(kit: Chaos, mark: pytest.Mark) -> None:
+def _arm(kit: Chaos, mark: pytest.Mark, item: pytest.Item) -> None:
     if len(mark.args) != 1:
         pytest.fail(
             "@pytest.mark.chaos takes a point, a Rule or a Plan without a key, and then keys: "
             f"@pytest.mark.chaos('payment.charge', exception=TimeoutError); not {_written(mark)}",
             pytrace=False,
         )
+    path, line, _ = item.reportinfo()
     try:
-        kit.arm(*mark.args, **mark.kwargs)
+        with located(str(path), (line or 0) + 1):  # and not to pytest, which calls the test
+            kit.arm(*mark.args, **mark.kwargs)
     except ChaosError as error:
         said = f"@pytest.mark.chaos({mark.args[0]!r}, ...): {error}"
     else:
