@@ -339,3 +339,58 @@ def test_a_process_of_multiprocessing_is_a_forked_child() -> None:
             assert workers.map(fires, [4], chunksize=1) == [[1, 2]]
         assert handle.injections == 2
     """)
+
+
+def test_a_child_with_the_number_of_its_parent_begins_anew_all_the_same() -> None:
+    """As a child in a new namespace of numbers may have, and its parent in a container: 1."""
+    python(
+        "import os; os.getpid = lambda: 1"
+        + textwrap.dedent(PRELUDE)
+        + textwrap.dedent("""
+        handle = arm("bank.charge", failure_rate=1.0, times=2, registry=registry)
+        assert fires(4) == [1, 2]
+
+        def child():
+            assert handle.injections == 0
+            assert fires(4) == [1, 2]
+            arming = threading.Thread(
+                target=arm, args=("other",), kwargs={"latency": 0, "registry": registry}
+            )
+            arming.daemon = True
+            registry.point("other")
+            arming.start()
+            arming.join(10)
+            assert not arming.is_alive(), "a lock is held"
+            return fork(lambda: fires(4))
+
+        assert fork(child) == [1, 2]
+        assert handle.injections == 2
+        """)
+    )
+
+
+def test_the_second_hook_of_a_fork_releases_no_lock_of_another_thread_that_forks() -> None:
+    _run("""
+        from chaospoint import _fork
+        from chaospoint._lock import arming
+
+        begun, go_on = threading.Event(), threading.Event()
+
+        def fork_slowly():
+            _fork._before()
+            begun.set()
+            go_on.wait(10)
+            _fork._in_parent()
+
+        forking = threading.Thread(target=fork_slowly)
+        forking.start()
+        begun.wait(10)
+        late = threading.Thread(target=_fork._release_all)
+        late.start()
+        late.join(10)
+        assert not arming.acquire(blocking=False), "it was released"
+        go_on.set()
+        forking.join(10)
+        assert arming.acquire(timeout=10), "it is held for ever"
+        arming.release()
+    """)

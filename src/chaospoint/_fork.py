@@ -8,7 +8,7 @@ A signal handler may raise in the middle of a hook, and Python only reports that
 finished all the same, and raises what interrupted it when it is done.  What it has to undo stands
 in ``_held``, where each lock is noted by the same step that takes it.
 
-A process that was forked in C, without these hooks, is made anew by `notice`.
+A process that was forked in C, without these hooks, is made anew by `begin_anew`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from chaospoint._lock import Lock, arming
 if TYPE_CHECKING:
     from chaospoint._board import Board
 
-__all__ = ["Guard", "boards", "guards", "notice"]
+__all__ = ["Guard", "begin_anew", "boards", "guards"]
 
 
 class Guard(Protocol):
@@ -48,9 +48,7 @@ guards: list[Guard] = [arming]
 _forking = Lock()  # a second thread that forks would find the threads running again
 _held: list[Lock] = []
 _release = methodcaller("release")
-_getpid = os.getpid
-_process = _renewed = _getpid()
-_made_anew: dict[int, object] = {}
+_made_anew = False  # this child was, by the first of its two hooks
 
 
 def _surely(*steps: Callable[[], object]) -> None:
@@ -103,6 +101,8 @@ def _hold_all() -> None:
 
 
 def _release_all() -> None:
+    if _held and not _held[-1].owned:
+        return  # another thread forks already, and this is the second hook of the last fork
     try:
         for _ in map(_release, iter(_held.pop, None)):  # nothing comes between the two
             pass
@@ -126,6 +126,8 @@ def _all_boards() -> list[Board]:
 
 
 def _before() -> None:
+    global _made_anew
+    _made_anew = False
     _surely(_take_turn, _stop, _hold_all)
 
 
@@ -134,13 +136,15 @@ def _in_parent() -> None:
 
 
 def _in_child() -> None:
-    global _process
-    _process = _getpid()
-    if _process == _renewed:
-        return
     # A lock that is still held is held by this thread: a signal handler forked in the middle of
     # one of its changes, and that goes on in the child.
     _surely(_release_all, partial(_renew_locks, keep_own=True), _renew_boards)
+
+
+def _in_child_again() -> None:
+    # The numbers of processes say nothing: a child may have that of its parent in a new namespace.
+    if not _made_anew:
+        _in_child()
 
 
 def _renew_locks(*, keep_own: bool) -> None:
@@ -151,34 +155,22 @@ def _renew_locks(*, keep_own: bool) -> None:
 
 
 def _renew_boards() -> None:
-    global _renewed
+    global _made_anew
     for board in list(boards):
         board.keeper.renew()
         board.restart()
         board.keeper.resume()
-    _renewed = _process
+    _made_anew = True
 
 
-def notice() -> bool:
-    """Make everything anew if this process was forked without the hooks; return whether it was.
-
-    It costs a system call. Call it in any thread, except under a lock of chaospoint.
-    """
-    global _process
-    pid = _getpid()
-    if pid == _process:
-        return False
-    me = object()
-    if _made_anew.setdefault(pid, me) is not me:
-        return False  # another thread does
-    _process = pid
+def begin_anew() -> None:
+    """Make everything anew in a child that was forked without the hooks; call it under no lock."""
     _held.clear()  # of threads that do not exist here
     _surely(partial(_renew_locks, keep_own=False), _renew_boards)
-    return True
 
 
 # Once, because a module is imported once; and each hook twice, because the signals that came during
 # the fork are handled where the next function begins, and that one does nothing then.
 if hasattr(os, "register_at_fork"):
-    for _ in range(2):
-        os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)
+    for in_child in (_in_child, _in_child_again):
+        os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=in_child)

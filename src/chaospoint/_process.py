@@ -56,7 +56,7 @@ known = _mark()
 after_fork_in_c: list[Callable[[], object]] = []
 """What begins anew in such a child after the kernel, in this order."""
 
-_firsts: dict[int, object] = {}
+_first: dict[int, object] = {}  # of the threads of a process that find it not made anew
 
 
 def made_anew() -> bool:
@@ -67,15 +67,20 @@ def made_anew() -> bool:
     if known[0]:
         return False
     me = object()
-    if _firsts.setdefault(getpid(), me) is not me:
+    if _first.setdefault(getpid(), me) is not me:
         return False  # another thread is at it
-    known[0] = 1
-    for begin in (_fork.notice, *after_fork_in_c):
-        try:
-            begin()
-        except Exception:
-            _bug.report("beginning anew in a forked process")
-    return True
+    try:
+        if known[0]:
+            return False  # another thread has done it meanwhile
+        known[0] = 1
+        for begin in (_fork.begin_anew, *after_fork_in_c):
+            try:
+                begin()
+            except Exception:
+                _bug.report("beginning anew in a forked process")
+        return True
+    finally:
+        _first.clear()
 
 
 def _in_child() -> None:
