@@ -48,6 +48,7 @@ class ArmedRule:
         "_match",
         "_overflow",
         "_reaches",
+        "_text",
         "asks",
         "by",
         "deadline",
@@ -83,6 +84,7 @@ class ArmedRule:
         by: str = "",
     ) -> None:
         self.terms = terms
+        self._text: str | None = None  # written when it is asked for
         self.source: Source = source
         self.by = by
         self.rank = rank
@@ -135,12 +137,14 @@ class ArmedRule:
     @property
     def text(self) -> str:
         """The canonical text."""
-        return self.terms.text
+        if self._text is None:
+            self._text = self.terms.text
+        return self._text
 
     @property
     def shown(self) -> str:
         """The text as logs and spans show it: cut short, and without the values of ``where``."""
-        text = self.terms.shown or self.terms.text
+        text = self.terms.shown or self.text
         return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
 
     @property

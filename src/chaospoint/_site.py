@@ -25,7 +25,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from functools import cache, partial
 from operator import itemgetter
 from types import CodeType, FunctionType, MethodType
@@ -52,7 +52,8 @@ from chaospoint._trampoline import (
 from chaospoint._unwrap import is_awaitable_marked
 
 if TYPE_CHECKING:
-    from chaospoint._aim import Kind
+    from chaospoint._aim import GoOn, Kind
+    from chaospoint._epoch import ArmedRule
     from chaospoint._point import Point
     from chaospoint._where import Reads
 
@@ -230,23 +231,18 @@ class Site:
     def _patched(
         self, function: FunctionType, code: CodeType, point: Point, kind: Kind
     ) -> CodeType:
-        # What only arming needs is imported by arming.
-        from chaospoint._aim import aims_at, asks_arguments, search, search_later, take
-        from chaospoint._calls import way_on
-        from chaospoint._drive import drive
-
-        rules = point.core.rules
+        rules, tools = point.core.rules, _tools()
+        search, search_later, drive = tools.search, tools.search_later, tools.drive
         asked = any(rule.terms.where is not None for rule in rules)
         reads: Reads = _reader(point, code, self.shown) if asked else itemgetter
-        handed = any(map(asks_arguments, rules))
+        handed = any(map(tools.asks_arguments, rules))
         hands = argument_splitter(code, self.shown if handed else None)
         shape = self.shape if handed else None
         late, plain = any(rule.terms.after for rule in rules), kind == "function"
-        bounded = any(rule.terms.max_active is not None for rule in rules)
-        aims = partial(aims_at, rules, point, kind, reads=reads, hands=hands, shape=shape)
+        aims = partial(tools.aims_at, rules, point, kind, reads=reads, hands=hands, shape=shape)
         if len(rules) > _FEW_RULES:
             clone = make_clone(function, code)
-            act = drive if plain else way_on(kind, function, bounded=bounded)
+            act = drive if plain else tools.way_on(kind, function, rules)
             first = search_later(aims, hands=handed)
             if late:
                 last = search_later(partial(aims, after=True), hands=handed)
@@ -256,14 +252,14 @@ class Site:
         if not before and not after:
             return code
         clone = make_clone(function, code)
-        act = drive if plain else way_on(kind, function, bounded=bounded)
+        act = drive if plain else tools.way_on(kind, function, rules)
         if after:
             return followed(code, clone, act, search(before), search(after), later=not plain)
         asks = any(aim.hands or aim.rule.terms.where is not None for aim in before)
         if asks or len(before) > 1:
             return searched(code, clone, act, search(before), asks=asks, later=not plain)
         (aim,) = before
-        fire = MethodType(drive if plain else take, aim)  # cheaper than a partial
+        fire = MethodType(drive if plain else tools.take, aim)  # cheaper than a partial
         return single(code, clone, aim, fire, act, later=not plain)
 
     def _leave_alone(self) -> None:
@@ -273,6 +269,26 @@ class Site:
         if not self._estranged:
             self._estranged = True
             say(logging.WARNING, _ESTRANGED, self)
+
+
+class _Tools:
+    """What only arming needs, imported by the first arming."""
+
+    def __init__(self) -> None:
+        from chaospoint import _aim, _calls, _drive
+
+        self.aims_at, self.asks_arguments = _aim.aims_at, _aim.asks_arguments
+        self.search, self.search_later, self.take = _aim.search, _aim.search_later, _aim.take
+        self.drive = _drive.drive
+        self._way_on = _calls.way_on
+
+    def way_on(self, kind: Kind, function: FunctionType, rules: Sequence[ArmedRule]) -> GoOn:
+        """Return how calls of a kind that acts later go on."""
+        bounded = any(rule.terms.max_active is not None for rule in rules)
+        return self._way_on(kind, function, bounded=bounded)
+
+
+_tools = cache(_Tools)
 
 
 def _reader(point: Point, code: CodeType, shown: Signature | None) -> Reads:

@@ -14,9 +14,9 @@ __all__ = ["Terms"]
 class Terms(NamedTuple):
     """One rule, compiled.
 
-    ``pattern``: a point's name or a glob. ``text``: the rule's canonical text without its seed;
-    with the source, the seed and the key it is the rule's identity. ``seed_drawn``: the seed was
-    drawn here, so a forked child draws another. ``expires_after``: seconds from arming, or None.
+    ``pattern``: a point's name or a glob. ``written``: the rule's canonical text without its seed,
+    or what writes it, which costs more than all the rest. ``seed_drawn``: the seed was drawn here,
+    so a forked child draws another. ``expires_after``: seconds from arming, or None.
     ``resolve``: set while a name of the rule has still to be looked up; called at the rule's first
     reach, it returns the final faults or raises `ChaosError`. ``after``: it acts when the call has
     succeeded.
@@ -28,7 +28,7 @@ class Terms(NamedTuple):
     """
 
     pattern: str
-    text: str
+    written: str | Callable[[], str]
     faults: tuple[Fault, ...]
     schedule: Schedule
     seed_drawn: bool = False
@@ -41,3 +41,8 @@ class Terms(NamedTuple):
     shown: str = ""
     key: str = ""
     excluded: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The canonical text; with source, seed and key it is the rule's identity."""
+        return self.written if isinstance(self.written, str) else self.written()

@@ -7,8 +7,9 @@ loaded, and hands the rules to the registry.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from functools import lru_cache
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from weakref import ref
 
 from chaospoint import _environ, _lock
@@ -16,6 +17,7 @@ from chaospoint._point import Point
 from chaospoint._registry import Registry, default_registry
 from chaospoint.errors import InvalidPlan, NotPermitted
 from chaospoint.limits import NO_LIMITS, Limits
+from chaospoint.models.default_message import is_static
 from chaospoint.observers import add_defaults
 from chaospoint.plan import Plan, Rule, compile_plan, refuse_placements
 
@@ -230,6 +232,8 @@ def plan_of(target: str | Point | Rule | Plan, keys: Keys) -> Plan:
                 "one, and arm(Plan.parse(...)) several",
                 value=target,
             )
+        if all(map(_lasts, keys.values())):
+            return _plan_again(target, *keys, *keys.values())
         return Plan(rules=[Rule(point=target, **keys)])
     if not isinstance(target, Rule | Plan):
         raise InvalidPlan(
@@ -246,3 +250,23 @@ def plan_of(target: str | Point | Rule | Plan, keys: Keys) -> Plan:
             field=next(iter(keys)),
         )
     return Plan(rules=[target]) if isinstance(target, Rule) else target
+
+
+_PLAIN = {int, float, bool, type(None)}
+_SHORT = 200
+
+
+def _lasts(value: object) -> bool:
+    """Whether the value never changes, and costs nothing to keep: plain, or a class in C."""
+    kind = type(value)
+    if isinstance(value, str):
+        return kind is str and len(value) <= _SHORT
+    return kind in _PLAIN or (isinstance(value, type) and kind is type and is_static(value))
+
+
+@lru_cache(maxsize=256, typed=True)
+def _plan_again(target: str, *given: object) -> Plan:
+    """Return the plan of a rule that is armed again and again: the keys, then their values."""
+    count = len(given) // 2
+    keys: Any = dict(zip(given[:count], given[count:], strict=True))
+    return Plan(rules=[Rule(point=target, **keys)])

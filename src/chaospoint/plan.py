@@ -5,7 +5,7 @@ What comes in is a model, data or a file; what goes out is `Terms`, which the ke
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -47,6 +47,9 @@ __all__ = [
     "shown",
     "unseeded",
 ]
+
+
+_FAULTS = "chaospoint.faults"  # of which nothing is foreign
 
 
 def _read_rules(value: object) -> tuple[Rule, ...]:
@@ -239,7 +242,7 @@ def compile_plan(
         terms.append(
             Terms(
                 pattern=rule.point,
-                text=unseeded(rule),
+                written=_text_of(rule),
                 faults=faults,
                 schedule=Schedule(own, rule.skip, rule.every, rule.probability, rule.times),
                 seed_drawn=known is None,
@@ -306,6 +309,12 @@ def unseeded(rule: Rule) -> str:
     return write_rule(rule, with_seed=False)
 
 
+def _text_of(rule: Rule) -> str | Callable[[], str]:
+    """Return the text without the seed, or what writes it where that calls no foreign code."""
+    ours = all(type(fault).__module__ == _FAULTS for fault in rule.faults)
+    return partial(unseeded, rule) if ours else unseeded(rule)
+
+
 def _seed_key(rule: Rule) -> str:
     """Return what the rule's seed is derived from: not its text, whose form may change, and nothing
     that does not concern when and how it fires."""
@@ -323,7 +332,7 @@ def _resolve(
         for fault in rule.faults:
             if (found := fault.resolve(trust, reached=reached)) is None:
                 wait = True
-            else:
+            elif type(found).__module__ != _FAULTS:
                 _try(found)
             faults.append(fault if found is None else found)
     except Refusal as refusal:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -214,3 +216,40 @@ def test_the_values_of_where_enter_no_log_span_note_or_message(
     said = [log.text, injection.rule, repr(handle), str(late.value), *raised.value.__notes__]
     assert all("card" in text for text in said)
     assert not any("secret" in text for text in said)
+
+
+def test_what_is_armed_again_means_what_it_says_each_time() -> None:
+    registry = Registry()
+    made = registry.point("a.b")(lambda: 7)
+
+    def text(**keys: Any) -> str:
+        with armed("a.b", registry=registry, **keys) as handle:
+            assert made is not None  # the function lives on
+            return handle.rules[0].text
+
+    for _ in range(2):
+        # These are equal to one another, as keys of a dictionary are.
+        assert [text(returns=one) for one in (1, 1.0, True)] == [
+            "a.b=return(1)",
+            "a.b=return(1.0)",
+            "a.b=return(true)",
+        ]
+        assert text(hang=True) == "a.b=hang"
+        assert text(exception=OSError) == text(exception="OSError") == "a.b=raise(OSError)"
+        assert text(latency=1, times=2) == "a.b=2*latency(1s)"
+        with pytest.raises(InvalidPlan, match="times"):
+            text(latency=1, times=0)
+
+
+def test_a_class_of_the_program_is_kept_for_nobody() -> None:
+    class Own(Exception):
+        pass
+
+    registry = Registry()
+    registry.point("a.b")
+    with armed("a.b", registry=registry, exception=Own):
+        pass
+    gone = weakref.ref(Own)
+    del Own
+    gc.collect()
+    assert gone() is None

@@ -11,7 +11,7 @@ import builtins
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Any, Final, Self, TypeVar, cast
 
 from chaospoint._effects import Raise
@@ -231,12 +231,20 @@ class ExceptionSpec:
 
         ``reached``: that reach has come. Raises `Refusal` only.
         """
+        if self.known is not None and trust == "code" and self._bare:
+            return _built(self.known)  # type: ignore[arg-type]  # classes can be hashed
         build = self._bound(trust, reached)
         if build is None:
             return None
         if self.with_arguments:  # it cannot be tried: the calls are still to come
             return Raise(build, CODE_ONLY, True, needs_arguments(build), taken_by(build))
         return Raise(build, type(self._tried(build)).__name__)
+
+    @property
+    def _bare(self) -> bool:
+        """Whether there is nothing but a class in C, which is built alike each time."""
+        said = self.args or self.kwargs or self.cause is not None or self.factory is not None
+        return not said and self.known is not None and is_static(self.known)
 
     def _bound(self, trust: Trust, reached: bool) -> Callable[..., BaseException] | None:
         """Return what builds the exception; None if something that it names has to wait."""
@@ -305,6 +313,12 @@ class ExceptionSpec:
         known = build.func if isinstance(build, partial) else build
         names = required(known) if isinstance(known, type) else ()
         return f"{cure}: {', '.join(names)}" if names else cure
+
+
+@cache
+def _built(known: type[BaseException]) -> Raise:
+    build = build_without_arguments(known)
+    return Raise(build, type(ExceptionSpec._of(known)._tried(build)).__name__)
 
 
 @dataclass(slots=True)

@@ -260,8 +260,11 @@ class Prometheus:
 
     def notice(self, notice: Notice) -> None:
         """Count what happened to a rule or to the switch."""
-        if isinstance(notice, RuleArmed | Switched):
-            return  # what stands after it is told, too
+        if isinstance(notice, RuleDisarmed):
+            if notice.why != "expired":
+                return  # what stands after it is told, too
+        elif isinstance(notice, (RuleArmed, Switched)):  # a union would be made each time
+            return
         with _counting.lock:
             self._notice(notice)
 
