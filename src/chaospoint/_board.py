@@ -629,6 +629,12 @@ class Board:
             return list(self._at.get(point, ()))
         return self._table.covering(point)
 
+    def standing_at(self, name: str) -> _Rules:
+        """Return the rules of one point; points with the same rules mostly share one tuple."""
+        if self._change is None:
+            return self._at.get(name, ())
+        return tuple(self._table.covering(name))
+
     def ended(self) -> list[ArmedRule]:
         """Return the rules of environment and file that ended and stay so, what waits for `enable`,
         and the latest others that nobody disarmed: they expired, or failed at first reach."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from chaospoint._inside import transparently
 from chaospoint._names import matches
 from chaospoint._unreached import Near, acts, came_by, obstacle
 
 if TYPE_CHECKING:
+    from chaospoint._aim import Kind
     from chaospoint._board import Board
     from chaospoint._epoch import ArmedRule, Source
     from chaospoint._point import Point
@@ -111,8 +111,44 @@ def gone_from(board: Board, name: str) -> list[ArmedRule]:
     return [rule for rule in (*lost, *board.ended()) if matches(rule.pattern, name)]
 
 
-_Always = Callable[[str], Sequence["ArmedRule"]]
 _HINTS = 10  # looking for near names is slow
+
+
+class _Group(NamedTuple):
+    """Points with the same rules, and placements of the same kinds."""
+
+    kinds: Sequence[Kind]
+    always: Sequence[ArmedRule]
+
+
+class _Alike(dict[str, int]):
+    """Which group the point of each name is in, so that what is alike is looked at once."""
+
+    def __init__(self, board: Board) -> None:
+        super().__init__()
+        self._board = board
+        self._groups: list[_Group] = []
+        self._known: dict[tuple[object, ...], int] = {}
+        self._rules: dict[int, tuple[ArmedRule, ...]] = {}  # kept, so that no identity comes again
+        self._of: dict[str, list[_Group]] = {}
+
+    def __missing__(self, name: str) -> int:
+        rules, kinds = self._board.standing_at(name), self._board.kinds(name)
+        self._rules[id(rules)] = rules
+        key = (id(rules), *kinds)
+        if (nth := self._known.get(key)) is None:
+            nth = self._known[key] = len(self._groups)
+            self._groups.append(_Group(kinds, [rule for rule in rules if rule.always]))
+        self[name] = nth
+        return nth
+
+    def groups(self, pattern: str, names: Iterable[str]) -> list[_Group]:
+        """Return the groups of these names, which ``pattern`` stands for."""
+        found = self._of.get(pattern)
+        if found is None:
+            numbers = dict.fromkeys(map(self.__getitem__, names))
+            found = self._of[pattern] = [self._groups[nth] for nth in numbers]
+        return found
 
 
 def states(
@@ -120,30 +156,27 @@ def states(
 ) -> tuple[RuleState, ...]:
     """Return how rules stand, at one point or at all of theirs; safe from any thread."""
 
-    @cache
-    def always(name: str) -> Sequence[ArmedRule]:
-        return [rule for rule in board.rules(name) if rule.always]
-
+    alike = _Alike(board)
     hints = iter(range(_HINTS))
 
     def near(pattern: str) -> Sequence[str]:
         return () if next(hints, None) is None else board.nearest(pattern)
 
     def look() -> tuple[RuleState, ...]:
-        return tuple(_state(board, rule, point, always, near) for rule in rules)
+        return tuple(_state(board, rule, point, alike, near) for rule in rules)
 
     return transparently(look)
 
 
 def _state(
-    board: Board, rule: ArmedRule, point: Point | None, always: _Always, near: Near
+    board: Board, rule: ArmedRule, point: Point | None, alike: _Alike, near: Near
 ) -> RuleState:
     state, why = rule.state, rule.reason
     if point is not None and rule.why is None and not rule.acts_at(point.name):
         state, why = "disarmed", "this point was taken out of it"
     elif state in ("armed", "waiting for an import"):
         names = [point.name] if point else board.names(rule.pattern)
-        if (hidden := _hidden(board, rule, names, always)) is not None:
+        if (hidden := _hidden(rule, alike.groups(rule.pattern, names))) is not None:
             masks = all(fault.kind == "off" for fault in hidden.faults)
             state = "masked" if masks else "shadowed"
             why = f"{hidden.shown}, armed by {hidden.source}, fires at every reach before it"
@@ -181,14 +214,12 @@ def _obstacle(board: Board, rule: ArmedRule, names: Collection[str], near: Near)
     return obstacle(board, rule, names, near) or ("" if rule.reaches else came_by(rule))
 
 
-def _hidden(
-    board: Board, rule: ArmedRule, names: Collection[str], always: _Always
-) -> ArmedRule | None:
+def _hidden(rule: ArmedRule, groups: Iterable[_Group]) -> ArmedRule | None:
     """Return a rule that fires before this one at every reach, if so at all of these points."""
     found: ArmedRule | None = None
-    for name in names:
-        kinds = [kind for kind in board.kinds(name) if acts(rule, kind)]
-        before = (one for one in always(name) if one.hides(rule))
+    for group in groups:
+        kinds = [kind for kind in group.kinds if acts(rule, kind)]
+        before = (one for one in group.always if one.hides(rule))
         found = next((one for one in before if all(acts(one, kind) for kind in kinds)), None)
         if found is None:
             return None

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chaospoint import Plan, Registry, Rule, arm, armed, disable, disarm, enable
-from chaospoint.arming import install_plan
+from chaospoint.arming import install_plan, plan_of
 from chaospoint.errors import InvalidPlan, NotPermitted, UnknownPoint
 from chaospoint.observers.log import Log
 from chaospoint.observers.otel import OpenTelemetry
@@ -245,10 +245,7 @@ def test_a_class_of_the_program_is_kept_for_nobody() -> None:
     class Own(Exception):
         pass
 
-    registry = Registry()
-    registry.point("a.b")
-    with armed("a.b", registry=registry, exception=Own):
-        pass
+    assert plan_of("a.b", {"exception": Own}).rules
     gone = weakref.ref(Own)
     del Own
     gc.collect()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 
 import pytest
 
 import chaospoint
 from chaospoint import Plan, Registry
-from chaospoint._aim import Aim
+from chaospoint._aim import Aim, Kind
+from chaospoint._board import Board
+from chaospoint._explain import states
 from chaospoint._site import Site
+from chaospoint.errors import ChaosWarning
 
 _POINTS = 60
 _GLOBS = 40
@@ -116,3 +120,24 @@ def test_the_order_of_many_rules_is_that_of_their_plan(
     chaospoint.arm(plan, registry=registry)
     assert [calls[1]() for _ in range(21)] == [*range(20), 7]
     assert [calls[2]() for _ in range(3)] == [7, 7, 7]
+
+
+def test_states_look_at_points_that_are_alike_once(
+    registry: Registry, calls: list[Callable[[], int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+    kinds = type(registry.board).kinds
+
+    def counting(board: Board, name: str) -> Sequence[Kind]:
+        looked.append(name)
+        return kinds(board, name)
+
+    for _ in range(30):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ChaosWarning)  # each hides those before it
+            chaospoint.arm("*", latency=0, registry=registry)
+    chaospoint.arm("svc1.*", latency=0, probability=0.5, registry=registry)
+    monkeypatch.setattr(type(registry.board), "kinds", counting)
+    told = states(registry.board, registry.rules())
+    assert len(looked) <= 2 * len(calls)
+    assert [one.state for one in told] == ["armed", "armed", *["shadowed"] * 29]
