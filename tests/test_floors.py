@@ -20,7 +20,7 @@ FLOORS = (
     "errors",
     "_draw _decide _effects _environ _host_error _injection _names _scope _takes _unwrap",
     "_bell _index _lock _logger _notice _remark _table _terms _trampoline _where effects",
-    "_clock _ending _fork _say _signature",
+    "_clock _ending _fork _say _signature _start",
     "_bug _fits _tally",
     "_process",
     # What lives while something is armed, and the handle of it.

@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import CodeType, FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chaospoint._inside import transparent
 from chaospoint._trampoline import argument_names, takes_rest
 
-__all__ = ["Signature", "signature_of"]
+if TYPE_CHECKING:
+    import inspect
+
+__all__ = ["Signature", "shown_by", "signature_of"]
 
 _KEYWORD = -1
 _NOT_GIVEN = object()
@@ -53,18 +56,28 @@ class Signature:
         return read
 
 
+def shown_by(target: object) -> inspect.Signature | None:
+    """Return what `inspect.signature` shows; None for some builtins, or where foreign code fails.
+
+    It may run foreign code, so do not call it under a lock.
+    """
+    import inspect
+
+    try:
+        with transparent():
+            return inspect.signature(target)  # type: ignore[arg-type]
+    except Exception:
+        return None
+
+
 def signature_of(function: FunctionType) -> Signature | None:
     """Return what the function shows, or None where that is what its code takes."""
     if not any(hasattr(function, name) for name in ("__wrapped__", "__signature__")):
         return None
     own, _ = argument_names(function.__code__)
-    import inspect
-
-    try:
-        with transparent():
-            parameters = inspect.signature(function).parameters.values()
-    except Exception:  # there is none to show, or foreign code failed
+    if (signature := shown_by(function)) is None:
         return None
+    parameters = signature.parameters.values()
     positional = [
         one.name
         for one in parameters

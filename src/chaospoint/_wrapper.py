@@ -30,6 +30,7 @@ from chaospoint._check import discarded
 from chaospoint._inside import transparent
 from chaospoint._lock import arming
 from chaospoint._say import say
+from chaospoint._signature import shown_by
 from chaospoint._takes import Given, Shape
 from chaospoint._unwrap import is_awaitable_marked
 
@@ -66,6 +67,7 @@ class Wrapper:
         "_name",
         "_proxy",
         "_settled",
+        "_shown",
         "arguments",
         "gone",
         "points",
@@ -83,10 +85,10 @@ class Wrapper:
         self._kind = _kind(target)
         self.points = [point]
         # Read now, before the lock is taken, as this may run foreign code.
-        signature = _signature(target)
-        self.unsigned = signature is None  # as some builtins are, so positions have no names
-        self.arguments = _names(signature)
-        self.shape = _shape(signature)
+        self._shown = shown_by(target)
+        self.unsigned = self._shown is None  # as some builtins are, so positions have no names
+        self.arguments = _names(self._shown)
+        self.shape = _shape(self._shown)
 
     def __str__(self) -> str:
         return f"{self._name} ({self.kind}, wrapped)"
@@ -143,7 +145,7 @@ class Wrapper:
 
     def proxy(self, target: Callable[..., Any]) -> Any:
         """Return the callable that stands in for ``target``."""
-        live = self._live
+        live, own = self._live, self._shown
         (point,) = self.points
 
         def call(
@@ -152,7 +154,11 @@ class Wrapper:
             if not self._settled:
                 self._settle()
             for search, after, asks, go_on in live:  # none, if it was disarmed just now
-                values = _values(point, wrapped, args, kwargs) if asks else None
+                values = None
+                if asks:
+                    # A method of a class is bound at each access, and shows less then.
+                    shown = own if wrapped is target else shown_by(wrapped)
+                    values = _values(point, shown, args, kwargs)
                 firing = search(values)
                 if firing is None and after is None:
                     break
@@ -232,23 +238,26 @@ class _Values(dict[str, object]):
 
 
 def _values(
-    point: Point, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    point: Point,
+    shown: inspect.Signature | None,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
 ) -> _Values:
-    named = _named(wrapped, args, kwargs)
+    named = kwargs if shown is None else _named(shown, args, kwargs)
     values = _Values({**named, **point.labels})
     values.given = Given(args, kwargs, named)
     return values
 
 
 def _named(
-    wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    shown: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Mapping[str, object]:
     """Return the arguments of a call by their names."""
     try:
         with transparent():
-            bound = inspect.signature(wrapped).bind(*args, **kwargs)
+            bound = shown.bind(*args, **kwargs)
             bound.apply_defaults()
-    except Exception:  # no signature, as of some builtins, a wrong call, or foreign code
+    except Exception:  # a wrong call, or foreign code
         return kwargs
     parameters = bound.signature.parameters.values()
     rest = (one.name for one in parameters if one.kind is one.VAR_KEYWORD)
@@ -257,14 +266,6 @@ def _named(
 
 
 _PLACED = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-
-
-def _signature(target: Callable[..., Any]) -> inspect.Signature | None:
-    try:
-        with transparent():
-            return inspect.signature(target)
-    except Exception:  # there is none, or foreign code failed
-        return None
 
 
 def _names(signature: inspect.Signature | None) -> tuple[str, ...] | None:

@@ -126,6 +126,45 @@ def test_what_is_not_callable_is_refused_with_the_cure(registry: Registry) -> No
     assert registry.point("p").placements == ()
 
 
+class Shown:
+    """It shows a signature of its own, and counts how often somebody looks."""
+
+    looks = 0
+
+    def __call__(self, *args: int) -> int:
+        return sum(args)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        self.looks += 1
+        return inspect.Signature([inspect.Parameter("a", inspect.Parameter.POSITIONAL_ONLY)])
+
+
+def test_conditions_read_the_signature_once_and_not_at_each_call(registry: Registry) -> None:
+    target = Shown()
+    wrapped = registry.point("p")(target)
+    arm(registry, rule("p", answers("chaos"), where={"a": 2}))
+    before = target.looks
+    assert [wrapped(a) for a in (1, 2, 3)] == [1, "chaos", 3]
+    assert target.looks == before
+
+
+def test_conditions_on_a_wrapped_method_know_its_arguments(
+    registry: Registry, unpatchable: None
+) -> None:
+    class Service:
+        @registry.point("p")
+        def charge(self, amount: int) -> int:
+            return amount
+
+    arm(registry, rule("p", answers("chaos"), where={"amount": 2}))
+    assert [Service().charge(1), Service().charge(2), Service.charge(Service(), 2)] == [
+        1,
+        "chaos",
+        "chaos",
+    ]
+
+
 # -- Python functions where code cannot be swapped ---------------------------------------
 
 

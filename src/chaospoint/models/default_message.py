@@ -14,6 +14,7 @@ from functools import partial
 from typing import Final
 
 from chaospoint._inside import transparent
+from chaospoint._signature import shown_by
 from chaospoint.errors import InjectedFault
 
 __all__ = ["build_without_arguments", "is_static", "required"]
@@ -77,11 +78,8 @@ def _with_message(known: type[BaseException]) -> Callable[[], BaseException] | N
 
 def _parameters(known: type) -> list[inspect.Parameter] | None:
     """Return what the class takes; None if it does not say, as most classes in C."""
-    try:
-        with transparent():
-            return list(inspect.signature(known).parameters.values())
-    except Exception:  # foreign metaclasses and signatures may raise anything
-        return None
+    shown = shown_by(known)
+    return None if shown is None else list(shown.parameters.values())
 
 
 def _needed(parameters: Iterable[inspect.Parameter]) -> list[inspect.Parameter]:

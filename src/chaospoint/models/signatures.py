@@ -6,7 +6,7 @@ import inspect
 from functools import partial
 from types import FunctionType, MethodType
 
-from chaospoint._inside import transparent
+from chaospoint._signature import shown_by
 from chaospoint._takes import Takes
 
 __all__ = ["awaits", "needs_arguments", "taken_by", "takes_arguments"]
@@ -62,12 +62,10 @@ _RESTS = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 def _left(function: object, after: int) -> list[inspect.Parameter]:
     """Return what a function takes behind so many arguments, and beside those already bound."""
-    try:
-        with transparent():  # `__signature__` may be foreign code
-            parameters = inspect.signature(function).parameters.values()  # type: ignore[arg-type]
-    except Exception:
-        return []  # some builtins have none
+    if (shown := shown_by(function)) is None:
+        return []
     bound = _bound(function)
+    parameters = shown.parameters.values()
     left = [one for one in parameters if one.name not in bound or one.kind in _RESTS]
     placed = [one for one in left if one.kind in _PLACED][:after]
     return [one for one in left if one not in placed]

@@ -20,11 +20,11 @@ _WHICH_TESTS = (
     " stepwise_skip"
 )
 _HOW_IT_IS_TOLD = (
-    "basetemp cacheclear cacheshow code_highlight color debug disable_warnings durations durations_min"
-    " fold_skipped force_short_summary fulltrace help junitprefix markers no_header no_summary"
-    " pastebin reportchars setuponly setupplan setupshow show_fixtures_per_test showcapture"
-    " showfixtures showlocals tbstyle trace traceconfig usepdb usepdb_cls verbose version xfail_tb"
-    " xmlpath"
+    "basetemp cacheclear cacheshow code_highlight color debug disable_warnings durations"
+    " durations_min fold_skipped force_short_summary fulltrace help junitprefix markers no_header"
+    " no_summary pastebin reportchars setuponly setupplan setupshow show_fixtures_per_test"
+    " showcapture showfixtures showlocals tbstyle trace traceconfig usepdb usepdb_cls verbose"
+    " version xfail_tb xmlpath"
 )
 _WHICH_PROCESS = (
     "dist distload loadscopereorder looponfail maxprocesses maxschedchunk maxworkerrestart"
