@@ -149,7 +149,7 @@ class Board:
                     tell(notice)
                 except Exception:
                     kind = type(notice).__name__
-                    _bug.report(f"telling an observer of {kind}", "mend the observer")
+                    _bug.report(f"telling an observer of {kind}", "mend the observer", foreign=True)
 
     def _stand(self) -> Standing:
         table = self._table

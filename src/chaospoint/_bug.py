@@ -19,17 +19,18 @@ _STACK = "the stack of the program is at its end, and the call goes on as it can
 _OURS = "the call goes through without chaos; this is a bug in chaospoint: please report it"
 
 
-def report(where: str, cure: str = _OURS) -> None:
+def report(where: str, cure: str = _OURS, *, foreign: bool = False) -> None:
     """Log the exception being handled, at ERROR and once for each place and type.
 
-    A time limit of the host that came in the middle of our code is raised again.
+    A time limit of the host that came in the middle of our code is raised again.  ``foreign``:
+    code of the program was just called, and may have raised it.
     """
     from chaospoint._host_error import is_of_host  # seldom needed
 
     error = sys.exception()
     if error is None:
         return
-    if is_of_host(error):
+    if is_of_host(error, foreign=foreign):
         try:
             raise error
         finally:

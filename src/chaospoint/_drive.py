@@ -127,7 +127,7 @@ def _prepare(
                 else:
                     answer = _answer(effect)
             except Exception:
-                _bug.report(f"making what {point!r} is to raise or return", _UNMADE)
+                _bug.report(f"making what {point!r} is to raise or return", _UNMADE, foreign=True)
                 return _nothing(slot)
         if rule.why is not None or (rule.excluded and not rule.acts_at(point)):
             return _nothing(slot)  # disarmed since, as where a coroutine was made before
@@ -146,7 +146,7 @@ def _prepare(
                     observe(injection)
                 break
             except Exception:  # the loop goes on behind the one that raised
-                _bug.report(f"an observer at {point!r}", _UNTOLD)
+                _bug.report(f"an observer at {point!r}", _UNTOLD, foreign=True)
         if rule.watchers:
             rule.watched()
         return injection, slot, steps, error, answer

@@ -12,17 +12,21 @@ _BARE = (StopIteration, StopAsyncIteration, MemoryError, AssertionError, Recursi
 """What our own code, or the interpreter on its behalf, raises without arguments."""
 
 
-def is_of_host(error: BaseException) -> bool:
+def is_of_host(error: BaseException, *, foreign: bool = False) -> bool:
     """Whether the host threw ``error`` into our code, as time limits are.
 
     Either one of its signal handlers raised it, or it was raised from another thread by
-    `PyThreadState_SetAsyncExc`, which makes the exception without arguments.
+    `PyThreadState_SetAsyncExc`, which makes the exception without arguments.  So does foreign code
+    in C, which leaves no frame: where such code was just called, say ``foreign``, and only signal
+    handlers count.
     """
     frames = list(_frames(error))
     if not frames:
         return False
     if not {frame.f_code for frame in frames}.isdisjoint(_signal_handlers()):
         return True
+    if foreign:
+        return False
     module = frames[-1].f_globals.get("__name__", "")
     ours = module == "chaospoint" or module.startswith("chaospoint.")
     return ours and not error.args and not isinstance(error, _BARE)

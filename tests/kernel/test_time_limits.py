@@ -16,6 +16,8 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import pytest
@@ -314,6 +316,29 @@ def test_what_an_observer_raises_itself_does_not(
     registry.install([rule("p", sleeps(0))], source="test")
     assert charge() == "paid"
     assert [type(bug) for bug in bugs] == [Limit]
+    bugs.clear()
+
+
+@pytest.mark.parametrize("who", ["observer", "listener", "factory"])
+def test_what_code_in_c_raises_without_arguments_does_not(
+    registry: Registry, bugs: deque[BaseException], who: str
+) -> None:
+    """It leaves no frame, so it looks like what another thread raises here."""
+    fails: Any = partial(SimpleQueue.get, SimpleQueue(), False)
+
+    @registry.point("p")
+    def charge() -> str:
+        return "paid"
+
+    class Observer:
+        observe = staticmethod(fails if who == "observer" else str)
+        notice = staticmethod(fails if who == "listener" else str)
+
+    registry.add_observer(Observer())  # type: ignore[arg-type]
+    fault = raises(fails) if who == "factory" else sleeps(0)
+    registry.install([rule("p", fault)], source="test")
+    assert charge() == "paid"
+    assert {type(bug) for bug in bugs} == {Empty}
     bugs.clear()
 
 
