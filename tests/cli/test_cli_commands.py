@@ -60,6 +60,25 @@ def test_points_are_listed_with_their_placements(cli: Cli, url: str) -> None:
     assert "every [bold]query[/bold]" in lines[2], "what comes from outside is no markup"
 
 
+def test_one_point_is_shown_with_its_rules_and_a_glob_lists_some(
+    cli: Cli, url: str, registry: Registry
+) -> None:
+    arm("db.*", latency=1, registry=registry)
+    text = said(cli("points", "db.query", "--url", url))
+    assert "db.commit" not in text
+    assert "db.*=latency(1s)" in text
+    one = told(cli("points", "db.query", "--url", url, "--json"))
+    assert (one["name"], [rule["text"] for rule in one["rules"]]) == (
+        "db.query",
+        ["db.*=latency(1s)"],
+    )
+    some = told(cli("points", "db.*", "--url", url, "--json"))["points"]
+    assert [one["name"] for one in some] == ["db.commit", "db.query"]
+    assert "no points" in said(cli("points", "x.*", "--url", url))
+    assert "db.query" in complaint(cli("points", "db.qurey", "--url", url), 1)
+    assert "uppercase letters are not allowed" in complaint(cli("points", "DB", "--url", url), 1)
+
+
 def test_status_shows_the_switch_and_why_nothing_may_be_armed(cli: Cli, url: str) -> None:
     text = said(cli("status", "--url", url))
     assert "switch       on" in text

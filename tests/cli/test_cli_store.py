@@ -171,6 +171,17 @@ def test_disable_works_where_the_document_cannot_be_read(
     assert store.read().enabled is False
 
 
+def test_one_point_is_shown_with_what_the_store_holds_on_it(there: Cli, follow: Follow) -> None:
+    follow("db.query", "db.commit")
+    there("arm", "db.*", "latency(1ms)")
+    there("disarm", "db.commit")
+    one = told(there("points", "db.query", "--json"))
+    assert (one["name"], one["armed"], len(one["rules"])) == ("db.query", True, 1)
+    other = told(there("points", "db.commit", "--json"))
+    assert (other["armed"], other["rules"]) == (False, [])
+    assert "db.query" in complaint(there("points", "db.qurey"), 1)
+
+
 def test_the_status_says_why_it_is_off(there: Cli) -> None:
     there("disable", "--reason", "it burns")
     assert told(there("status", "--json"))["why"] == "the master switch is off (it burns)"

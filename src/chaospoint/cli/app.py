@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from chaospoint._names import is_glob, matches
 from chaospoint._version import __version__
 from chaospoint.cli import tables
 from chaospoint.cli.failure import ExitCode
@@ -61,13 +62,24 @@ def common(
 @app.command()
 def points(
     context: typer.Context,
+    pattern: Annotated[
+        str | None, typer.Argument(metavar="PATTERN", help="One point with its rules, or a glob.")
+    ] = None,
     url: UrlOption = None,
     store: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
-    """List the points."""
+    """List the points, or show one."""
     with session(context, url, store, json) as here:
+        if pattern is not None and not is_glob(read_pattern(pattern)):
+            told = here.target.point(pattern)
+            views = tables.points([told]), Text(), tables.rules(told.get("rules") or ())
+            here.output.show(told, *views)
+            return
         told = here.target.points()
+        if pattern is not None:
+            listed = told.get("points") or ()
+            told = {**told, "points": [one for one in listed if matches(pattern, one["name"])]}
         here.output.show(told, tables.points(told.get("points") or ()))
 
 

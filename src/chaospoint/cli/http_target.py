@@ -52,6 +52,10 @@ class HttpTarget:
         """Return the answer of the service."""
         return self._ask("GET", "/v1/points")[0]
 
+    def point(self, name: str) -> Json:
+        """Return the answer of the service."""
+        return self._ask("GET", f"/v1/points/{name}")[0]
+
     def injections(self, point: str | None, limit: int | None) -> Json:
         """Return the answer of the service."""
         asked = {"point": point, "limit": limit}

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from chaospoint._names import matches, nearest
 from chaospoint.cli.failure import ExitCode, Failure, nobody, refused
-from chaospoint.cli.store_views import live, points_of, rules_of, status_of
+from chaospoint.cli.store_views import live, point_of, points_of, rules_of, status_of
 from chaospoint.cli.target import HeldPlan, Json
 from chaospoint.cli.user import user
 from chaospoint.control.audit import Audit
@@ -72,6 +72,12 @@ class StoreTarget:
     def points(self) -> Json:
         """Return the points that workers know."""
         return points_of(self._store.read(), self._names(), time.time())
+
+    def point(self, name: str) -> Json:
+        """Return what is known of one point, and the rules that act there."""
+        if (unknown := self._unknown(name)) is not None:
+            raise refused(unknown)
+        return point_of(self._store.read(), name, time.time())
 
     def injections(self, point: str | None, limit: int | None) -> Json:
         """Refuse: each process counts its own."""

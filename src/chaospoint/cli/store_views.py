@@ -11,7 +11,7 @@ from chaospoint.control.state import instant, switched_off
 from chaospoint.plan import unseeded
 from chaospoint.stores.desired import Desired, Entry
 
-__all__ = ["live", "points_of", "rules_of", "status_of"]
+__all__ = ["live", "point_of", "points_of", "rules_of", "status_of"]
 
 _COUNTS = (
     "reaches",
@@ -53,6 +53,13 @@ def status_of(desired: Desired, *, store: str, points: int, now: float) -> Json:
         "counts": "not in the store",
         "rules": rules_of(live(desired, now), now),
     }
+
+
+def point_of(desired: Desired, name: str, now: float) -> Json:
+    """Return what ``GET /v1/points/{name}`` answers, as far as it is known."""
+    (point,) = points_of(desired, [name], now)["points"]
+    acting = [one for one in live(desired, now) if _acts_at(one, name)]
+    return {**point, "rules": rules_of(acting, now)}
 
 
 def points_of(desired: Desired, names: Iterable[str], now: float) -> Json:

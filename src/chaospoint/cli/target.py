@@ -43,6 +43,9 @@ class Target(Protocol):
     def points(self) -> Json:
         """Return the points."""
 
+    def point(self, name: str) -> Json:
+        """Return one point with its rules."""
+
     def injections(self, point: str | None, limit: int | None) -> Json:
         """Return the latest injections, the newest first."""
 
