@@ -20,7 +20,8 @@ from benchmarks.budget import Budget
 from benchmarks.budget import Kind as Of
 from benchmarks.measure import Effort, Part, quiet
 from benchmarks.row import Row, Unit
-from chaospoint.plan import load_plan
+from chaospoint.arming import install_plan
+from chaospoint.plan import Plan, Rule, load_plan
 
 __all__ = ["rows"]
 
@@ -31,6 +32,9 @@ _FEW_RULES = 100
 MEMORY = Budget(Of.VALUE, 1_024.0)
 GLOB = Budget(Of.VALUE, 300e6)
 NAME = Budget(Of.VALUE, 100e3)
+CHANGE = Budget(Of.VALUE, 1e9)
+
+_GLOBS = 1_000
 
 
 def rows() -> Iterator[Row]:
@@ -49,6 +53,10 @@ def rows() -> Iterator[Row]:
         GLOB,
         _Cycles("bench.*", keep=_apart).both,
     )
+    globs = _Globs()
+    group = f"{_GLOBS:,} globs over {_POINTS:,} points"
+    for change in _Globs.CHANGES:
+        yield Row(group, change, CHANGE, partial(globs.taken, change), slow=True)
     for rules in (1_000, 10_000):
         yield Row(
             "a plan in YAML, read and armed",
@@ -166,6 +174,54 @@ def _cycle(target: str, call: Callable[[], int], registry: chaospoint.Registry) 
     if handle.injections != 1:
         raise RuntimeError(f"{target} did not act where it was armed")
     return armed - began, after - before
+
+
+class _Globs:
+    """Changes what is armed by many globs, some 55 of them at each point."""
+
+    CHANGES = ("arm", "arm `*`, too", "disable", "enable", "read one rule more", "disarm all")
+
+    def __init__(self) -> None:
+        self._taken: dict[str, list[float]] = {}
+
+    def taken(self, change: str, effort: Effort) -> Sequence[Part]:
+        """Return what a change took; measure anew where it was asked for before."""
+        if change not in self._taken:
+            self._measure(effort.few(2, 6))
+        return _halves(self._taken.pop(change))
+
+    def _measure(self, rounds: int) -> None:
+        registry = chaospoint.Registry()
+        placed = [registry.point(f"s{n % 100}.p{n}")(_function()) for n in range(_POINTS)]
+        some = [f"s{n % 100}.*" if n < _GLOBS // 2 else f"s*.p{n % 10}*" for n in range(_GLOBS)]
+        rules = [f"{glob}=1%latency(1ms)" for glob in some]
+        plan, longer = (
+            Plan(rules=[Rule.parse(rule) for rule in each], seed=7)
+            for each in (rules, [*rules, "s1.p*=latency(0s)"])
+        )
+        read = partial(_read, registry)
+        wide = partial(chaospoint.arm, "*", latency=0, probability=0.1, registry=registry)
+        changes: tuple[Callable[[], object], ...] = (
+            partial(read, plan),
+            wide,
+            partial(chaospoint.disable, registry=registry),
+            partial(chaospoint.enable, registry=registry),
+            partial(read, longer),
+            partial(chaospoint.disarm, registry=registry),
+        )
+        self._taken = {change: [] for change in self.CHANGES}
+        with quiet():
+            for _ in range(max(2, rounds)):
+                for kept, change in zip(self._taken.values(), changes, strict=True):
+                    began = perf_counter_ns()
+                    change()
+                    kept.append(perf_counter_ns() - began)
+        if placed[0]() != 7 or registry.rules():
+            raise RuntimeError("something is left armed")
+
+
+def _read(registry: chaospoint.Registry, plan: Plan) -> None:
+    install_plan(plan, source="file", trust="deferred", registry=registry, replace=True)
 
 
 def _plans(rules: int, effort: Effort) -> Sequence[Part]:
