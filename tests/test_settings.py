@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
 from chaospoint.limits import NO_LIMITS, Limits
 from chaospoint.settings import Permission, Settings, permission, read_settings, split_address
@@ -188,7 +188,7 @@ def test_a_keyword_mends_a_bad_limit_of_the_environment(monkeypatch: pytest.Monk
 
 def test_a_bad_limit_in_code_is_an_error() -> None:
     for keys in ({"max_latency": "x"}, {"forbidden_points": "A"}, {"forbidden_kinds": ["x"]}):
-        with pytest.raises(ValidationError):
+        with pytest.raises(ValueError, match="or unset it"):
             Settings(**keys)  # type: ignore[arg-type]
 
 
@@ -318,3 +318,20 @@ def test_law_10_off_unless_allowed(
 )
 def test_an_address_is_split(address: str, parts: tuple[str, int]) -> None:
     assert split_address(address) == parts
+
+
+@pytest.mark.parametrize(
+    ("keys", "kind", "cure"),
+    [
+        ({"admin": "x"}, ValueError, "admin='x': write true .*127.0.0.1:9000"),
+        ({"admin_token": ""}, ValueError, r"admin_token\(not shown\): write a secret"),
+        ({"seed": -1}, ValueError, "seed='-1': write a whole number"),
+        ({"enabld": True}, TypeError, "Settings has no 'enabld': did you mean 'enabled'?"),
+        ({"qqq": True}, TypeError, "known are enabled, environment"),
+    ],
+)
+def test_bad_keywords_are_refused_with_a_cure(
+    keys: dict[str, Any], kind: type[Exception], cure: str
+) -> None:
+    with pytest.raises(kind, match=cure):
+        Settings(**keys)

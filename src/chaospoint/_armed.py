@@ -30,7 +30,15 @@ class Armed:
 
     def __repr__(self) -> str:
         texts = "; ".join(rule.shown for rule in self.rules)
-        return f"<Armed {texts}: {self.injections} injections in {self.reaches} reaches>"
+        return f"<Armed {texts}: {self._counted}>"
+
+    @property
+    def _counted(self) -> str:
+        injections, reaches = self.injections, self.reaches
+        return (
+            f"{injections} injection{'s' * (injections != 1)} in "
+            f"{reaches} reach{'es' * (reaches != 1)}"
+        )
 
     @property
     def injections(self) -> int:
@@ -88,10 +96,10 @@ class Armed:
         await self._await(self._held(calls), timeout)
 
     def _injected(self, wanted: int) -> _Goal:
-        return _Goal(f"{wanted} injections", lambda: self.injections >= wanted)
+        return _Goal(f"{wanted} injection{'s' * (wanted != 1)}", lambda: self.injections >= wanted)
 
     def _held(self, wanted: int) -> _Goal:
-        return _Goal(f"{wanted} paused calls", lambda: self.paused >= wanted)
+        return _Goal(f"{wanted} paused call{'s' * (wanted != 1)}", lambda: self.paused >= wanted)
 
     def _wait(self, goal: _Goal, timeout: float) -> None:
         clock, changed = self._board.timer, Bell()
@@ -115,7 +123,7 @@ class Armed:
     def _there(self, goal: _Goal, deadline: float, now: float, timeout: float) -> bool:
         if goal.reached():
             return True
-        seen = f"{self.injections} injections in {self.reaches} reaches"
+        seen = self._counted
         if paused := self.paused:
             seen += f", {paused} paused"
         texts = "; ".join(rule.shown for rule in self.rules)

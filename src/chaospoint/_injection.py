@@ -62,6 +62,8 @@ def injection_of(exc: BaseException | None) -> Injection | None:
     Looks through causes, contexts and exception groups, so an injected error that was wrapped
     or replaced on its way is found all the same.
     """
+    if exc is not None and not isinstance(exc, BaseException):
+        raise TypeError(f"injection_of takes an exception or None, not {exc!r}")
     with transparent():  # an attribute of a foreign exception may be code
         return _find(exc)
 

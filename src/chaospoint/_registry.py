@@ -204,6 +204,10 @@ class Registry:
 
     def add_observer(self, observer: Observer) -> None:
         """Tell ``observer`` of every injection, and if it has ``notice`` of all else."""
+        if not callable(getattr(observer, "observe", None)):
+            raise TypeError(
+                f"{observer!r} cannot observe: give an object with a method observe(injection)"
+            )
         self.board.add_observer(observer)
 
     def remove_observer(self, observer: Observer) -> None:

@@ -193,7 +193,8 @@ def load_plan(path: str | Path) -> Plan:
         line = refusal.line
         if refusal.nth is not None:
             line = rule_line(text, path.suffix, refusal.nth)
-            refusal.cure = rule_cure(text, path.suffix, refusal) or refusal.cure
+            if cure := rule_cure(text, path.suffix, refusal):
+                refusal.cure, refusal.picture = cure, ""
         raise refusal.invalid_plan(at=f"{path}, line {line}" if line else str(path)) from None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -161,6 +162,20 @@ class Settings(BaseSettings):
     )
 
     _bad_limits: tuple[tuple[str, str], ...] = PrivateAttr(())
+
+    def __init__(self, **keys: Any) -> None:
+        known = type(self).model_fields
+        for key in keys:
+            if key not in known and not key.startswith("_"):
+                near = get_close_matches(key, known, n=1)
+                cure = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+                raise TypeError(f"Settings has no {key!r}: {cure}")
+        try:
+            super().__init__(**keys)
+        except ValidationError as error:
+            key = str(error.errors(include_url=False)[0]["loc"][0])
+            value = "(not shown)" if "token" in key else f"={_shown(str(keys.get(key)))}"
+            raise ValueError(f"{key}{value}: {known[key].description}") from None
 
     @field_validator("admin_read_token")
     @classmethod

@@ -48,7 +48,7 @@ def test_it_adds_up_its_rules_and_no_others(registry: Registry, hit: Callable[[]
 def test_repr_says_what_happened(registry: Registry, hit: Callable[[], None]) -> None:
     handle = arm(registry, rule("p", raises(), text="the rule"))
     hit()
-    assert repr(handle) == "<Armed the rule: 1 injections in 1 reaches>"
+    assert repr(handle) == "<Armed the rule: 1 injection in 1 reach>"
 
 
 def test_waiting_for_what_was_already_returns_at_once(
@@ -129,7 +129,7 @@ def test_in_vain_it_says_what_was_seen(
         job.result(PATIENCE)
     assert (
         str(caught.value)
-        == "waited 7.5 s for 5 injections of the rule: saw 1 injections in 2 reaches"
+        == "waited 7.5 s for 5 injections of the rule: saw 1 injection in 2 reaches"
     )
     assert handle.rules[0].watchers == set()
 

@@ -171,7 +171,7 @@ def test_a_call_is_let_go_once(registry: Registry) -> None:
         task = asyncio.create_task(point.ahit())
         await until(lambda: handle.paused)
         assert [handle.release(), handle.paused, handle.release()] == [1, 0, 0]
-        with pytest.raises(TimeoutError, match=r"saw 1 injections in 1 reaches$"):
+        with pytest.raises(TimeoutError, match=r"saw 1 injection in 1 reach$"):
             handle.wait_until_paused(timeout=0)
         await task
 
@@ -430,14 +430,14 @@ def test_waiting_says_what_was_seen_instead(
     handle = arm(registry, rule("p", pauses(), text="the rule"))
     job = pool.submit(function)
     handle.wait_until_paused()
-    said = "waited 0 s for 2 paused calls of the rule: saw 1 injections in 1 reaches, 1 paused"
+    said = "waited 0 s for 2 paused calls of the rule: saw 1 injection in 1 reach, 1 paused"
     with pytest.raises(TimeoutError, match=said):
         handle.wait_until_paused(2, timeout=0)
     with pytest.raises(TimeoutError, match=said):
         asyncio.run(handle.await_until_paused(2, timeout=0))
     handle.disarm()
     job.result(PATIENCE)
-    with pytest.raises(TimeoutError, match="for 1 paused calls of the rule: disarmed with 1 inj"):
+    with pytest.raises(TimeoutError, match="for 1 paused call of the rule: disarmed with 1 inj"):
         handle.wait_until_paused()
 
 

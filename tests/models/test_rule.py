@@ -304,7 +304,7 @@ BAD: list[tuple[dict[str, Any], str, object, str]] = [
     ({"exception": {"type": "OSError", "weight": 1}}, "exception.weight", 1, "known are type"),
     ({"faults": [{"kind": 16**5000}]}, "faults[0].kind", 16**5000, "known are"),
     ({"faults": [{"kind": "print", "message": 3}]}, "faults[0].message", 3, "in quotes"),
-    ({"faults": [{"kind": "off", "x": 1}]}, "faults[0].x", 1, "known are kind"),
+    ({"faults": [{"kind": "off", "x": 1}]}, "faults[0].x", 1, "the only key is 'kind'"),
     (
         {"latency": {"seconds": 0, "jitter": 1, "distribution": "lognormal"}},
         "latency.distribution",

@@ -460,7 +460,7 @@ def test_a_mistake_is_shown_with_its_column(text: str, caret: str, words: str) -
     assert f"    {text}".replace("\t", " ").replace("\udc80", " ").startswith(shown.rstrip())
     assert below == f"    {caret}"
     assert caught.value.cure
-    assert message.endswith(caught.value.cure)
+    assert message.endswith(f"; {caught.value.cure}\n{shown}\n{below}")
 
 
 def test_of_a_long_text_only_the_part_about_the_mistake_is_shown() -> None:

@@ -31,7 +31,7 @@ BEYOND_A_SCHEMA = (
     r"has no mean of 0",  # a distribution, by another key
     r"not the name of an exception",  # which letters begin a word, in every language
     r"not found in the modules|cannot be built|has no '",  # what is imported, and takes what
-    r"the text in `rule` says it already",
+    r"the text of the rule says it already",
     r"(rule|message)[=:].*column \d+: |: column \d+: ",  # the grammar of the text form
     r"names a point",
     r"nested 50 deep|not written down",

@@ -101,7 +101,17 @@ def _keys(request: Request) -> dict[str, object]:
         raise Problem(
             422,
             "not-an-object",
-            f"the body is a {type(data).__name__}, not an object of keys",
+            f"the body is {_JSON_NAMES[type(data)]}, not an object of keys",
             cure=_CURE,
         )
     return data
+
+
+_JSON_NAMES = {
+    str: "a string in JSON",
+    int: "a number",
+    float: "a number",
+    bool: "true or false",
+    type(None): "null",
+    list: "a list",
+}

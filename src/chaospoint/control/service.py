@@ -231,7 +231,7 @@ class Service:
             raise Problem(
                 405,
                 "method-not-allowed",
-                f"{request.method} means nothing at {request.path!r}; there are {allow}",
+                f"{request.path!r} does not answer {request.method}; use {allow}",
                 headers={"allow": allow},
             )
         query = {} if route.lenient else parameters(request, route.parameters)

@@ -260,4 +260,6 @@ class Cursor:
         start = max(0, at - _WIDTH)
         shown = "".join(c if c.isprintable() else " " for c in self._text[start : at + _WIDTH])
         caret = f"\n    {shown}\n    {' ' * (at - start)}^"
-        raise Located(f"column {at + 1}: {problem}", (cure or "correct it there") + caret)
+        located = Located(f"column {at + 1}: {problem}", cure or "correct it there")
+        located.picture = caret
+        raise located

@@ -63,6 +63,7 @@ class Refusal(ValueError):
         self.rule: str | None = None
         self.nth: int | None = None
         self.line = line
+        self.picture = ""  # of the text, with a mark below the column, where there is one
 
     def within(self, field: str, value: object = UNSAID) -> Refusal:
         """Say that this is about ``field``, whose value is used if none was given, or inside it."""
@@ -89,7 +90,7 @@ class Refusal(ValueError):
 
     def invalid_plan(self, at: str | None = None) -> InvalidPlan:
         """Return the error for the user; ``at`` is a file, with the line where it is known."""
-        parts = (at, self.rule, f"{self.statement}; {self.cure}")
+        parts = (at, self.rule, f"{self.statement}; {self.cure}{self.picture}")
         return InvalidPlan(
             ": ".join(part for part in parts if part),
             rule=self.rule,
@@ -117,6 +118,10 @@ def check_keys(keys: Mapping[str, object], known: Collection[str]) -> None:
     for key, value in keys.items():
         if key not in known:
             names = list(known)
+            if len(names) == 1:
+                raise Refusal(
+                    "unknown key", f"the only key is {names[0]!r}", field=name_key(key), value=value
+                )
             cure = close_to(key, names) or f"known are {', '.join(names)}"
             raise Refusal("unknown key", cure, field=name_key(key), value=value)
 
