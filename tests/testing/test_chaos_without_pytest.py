@@ -291,7 +291,7 @@ def test_a_wait_that_ends_otherwise_is_said(registry: Registry) -> None:
 
     with Chaos(registry=registry) as chaos:
         handle = chaos.pause("a.b", must_fire=False)
-        with pytest.raises(TimeoutError, match=r"waited 0\.01 s for 1 paused calls of a\.b=pause"):
+        with pytest.raises(TimeoutError, match=r"waited 0\.01 s for 1 paused call of a\.b=pause"):
             chaos.wait_until_paused("a.b", timeout=0.01)
         with pytest.raises(TimeoutError, match="saw 0 injections in 0 reaches"):
             asyncio.run(main())
