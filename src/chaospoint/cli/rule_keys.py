@@ -87,7 +87,7 @@ def _share(key: str, text: object) -> object:
     except Refusal:
         return text
     except ValueError:
-        problem = f"{text!r} is no share: write 0.3 or 30%"
+        problem = f"{text!r} is not a share: write 0.3 or 30%"
         raise typer.BadParameter(problem, param_hint=key) from None
 
 

@@ -114,7 +114,7 @@ def _over_http(asked: Asked) -> Document | None:
 
 
 def post(asked: Asked) -> Answer | None:
-    """Return what answers at the address; None if that is no address.
+    """Return what answers at the address; None if it is not an address.
 
     Raises `OSError` and `http.client.HTTPException`.
     """

@@ -41,7 +41,7 @@ def needs_arguments(function: object, *, after: int = 0) -> bool:
 
 
 def taken_by(function: object, *, after: int = 0) -> Takes | None:
-    """Return what a function takes behind so many arguments of ours; None if nothing is known."""
+    """Return what a function takes after so many other arguments; None if nothing is known."""
     left = _left(function, after)
     if not left:
         return None

@@ -262,7 +262,7 @@ class Prometheus:
         """Count what happened to a rule or to the switch."""
         if isinstance(notice, RuleDisarmed):
             if notice.why != "expired":
-                return  # what stands after it is told, too
+                return  # a Standing follows
         elif isinstance(notice, (RuleArmed, Switched)):  # a union would be made each time
             return
         with _counting.lock:
