@@ -477,7 +477,7 @@ class Board:
             return self.nearest(pattern) if len(told) < _HINTS else ()
 
         for rule in rules:
-            never = why in ("disarmed", "expired") and rule.reaches == 0
+            never = not reason and why in ("disarmed", "expired") and rule.reaches == 0
             said = never_reached(self, rule, near) if never else reason
             told.append(RuleDisarmed(rule, why, by, said))
         return told

@@ -66,7 +66,8 @@ class armed(AbstractContextManager["Armed"]):  # noqa: N801 - used as a function
     ``with armed("payment.charge", exception=TimeoutError, times=2) as handle: ...``. What is
     wrong with the rule is raised here already, before the block is entered. The same object may
     be entered again, each time with fresh counts; threads and tasks that arm at the same time
-    take an object each.
+    take an object each. Keep the object if you enter it without ``with``: when it is gone, its
+    rules are disarmed.
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class armed(AbstractContextManager["Armed"]):  # noqa: N801 - used as a function
             handle = arm(self._plan, registry=self._registry, strict=self._strict)
             lease = _Lease(self, _lock.arming.abandoned.append)
             lease.handle = handle
-            _leases.add(lease)
+            _leases[id(lease)] = lease
             self._leases.append(lease)
             return handle
         except BaseException:
@@ -128,11 +129,14 @@ class _Lease(ref[armed]):
 
     def end(self) -> None:
         """Disarm it; doing so twice does no harm."""
-        self.handle.disarm()
-        _leases.discard(self)
+        reason = "" if self() is not None else _LEFT
+        self.handle._board.remove(self.handle.rules, "disarmed", reason=reason)
+        _leases.pop(id(self), None)
 
 
-_leases: set[_Lease] = set()  # a reference that is gone calls nothing back
+_LEFT = "its block was left, for nothing keeps its `armed` object"
+# A reference that is gone calls nothing back.  By identity, because those to one object are equal.
+_leases: dict[int, _Lease] = {}
 
 
 def disarm(pattern: str = "*", *, registry: Registry | None = None) -> int:

@@ -63,6 +63,34 @@ def test_armed_may_be_entered_twice_and_leaks_nothing(registry: Registry) -> Non
     assert registry.rules() == ()
 
 
+@pytest.mark.parametrize("entered", [1, 2])
+@pytest.mark.parametrize("reached", [False, True])
+def test_each_entry_is_disarmed_when_its_object_is_gone_and_the_log_says_so(
+    registry: Registry, log: pytest.LogCaptureFixture, entered: int, reached: bool
+) -> None:
+    point = registry.point("p")
+    block = armed("p", latency=0, registry=registry)
+    handles = [block.__enter__() for _ in range(entered)]
+    if reached:
+        point.hit()
+    del block
+    arming.carry_out()
+    assert [handle.rules[0].why for handle in handles] == ["disarmed"] * entered
+    lines = [one.getMessage() for one in log.records if one.getMessage().startswith("disarmed")]
+    assert len(lines) == entered
+    assert all("its block was left" in line for line in lines)
+
+
+def test_a_block_that_is_left_as_usual_says_nothing_of_that(
+    registry: Registry, log: pytest.LogCaptureFixture
+) -> None:
+    point = registry.point("p")
+    with armed("p", latency=0, registry=registry):
+        point.hit()
+    (line,) = [one.getMessage() for one in log.records if one.getMessage().startswith("disarmed")]
+    assert line.endswith("1 injections in 1 reaches, 0 woken early")
+
+
 def test_a_point_may_be_armed_by_itself(registry: Registry) -> None:
     point = registry.point("p")
     with armed(point, failure_rate=1.0, registry=registry), pytest.raises(InjectedFault):

@@ -56,7 +56,7 @@ class Log:
                 # What a store holds is armed in every process, and need not be reached in each.
                 level = logging.WARNING if never and rule.source != "store" else logging.INFO
                 if LOGGER.isEnabledFor(level):
-                    _write_end(level, notice, never)
+                    _write_end(level, notice)
             case Switched(enabled, by):
                 LOGGER.info("chaospoint %s by %s", "enabled" if enabled else "disabled", by)
             case Reloaded(source, True):
@@ -65,7 +65,7 @@ class Log:
                 pass  # a refusal is logged by who refused, with the cure
 
 
-def _write_end(level: int, ended: RuleDisarmed, never: bool) -> None:
+def _write_end(level: int, ended: RuleDisarmed) -> None:
     rule = ended.rule
     LOGGER.log(
         level,
@@ -78,7 +78,7 @@ def _write_end(level: int, ended: RuleDisarmed, never: bool) -> None:
         rule.reaches,
         rule.interrupted,
         f", {rule.overflow} passed at max_active" if rule.overflow else "",
-        f"; {ended.reason}" * never,
+        f"; {ended.reason}" if ended.reason else "",
     )
 
 
