@@ -66,6 +66,17 @@ BUDGETS = {
         False,
     ),
     "10,000 points, half of them on methods: arm and disarm one name": ("value", 100_000, False),
+    **{
+        f"1,000 globs over 10,000 points: {change}": ("value", 1e9, False)
+        for change in (
+            "arm",
+            "arm `*`, too",
+            "disable",
+            "enable",
+            "read one rule more",
+            "disarm all",
+        )
+    },
     "start: import chaospoint, against import threading, re, random, logging": (
         "ratio",
         2.0,
