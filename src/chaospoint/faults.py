@@ -380,8 +380,8 @@ class Return(FaultModel):
             _effects.Return(
                 make=self.value_from,
                 needs_await=awaits(self.value_from),
-                with_arguments=takes_arguments(self.value_from, optional=True),
-                takes=taken_by(self.value_from),
+                with_arguments=(asks := takes_arguments(self.value_from, optional=True)),
+                takes=taken_by(self.value_from) if asks else None,
             ),
         )
 
@@ -493,7 +493,7 @@ class Call(FaultModel):
         """Run it."""
         del draws
         takes, needs = takes_arguments(self.call, after=1), needs_arguments(self.call, after=1)
-        by = taken_by(self.call, after=1)
+        by = taken_by(self.call, after=1) if takes else None
         return (_effects.Run(self.call, awaits(self.call), takes, needs, by),)
 
     def resolve(self, trust: Trust, *, reached: bool = False) -> _effects.Fault:

@@ -257,7 +257,7 @@ def test_call_runs_the_function_and_says_whether_it_must_be_awaited() -> None:
         (lambda: Print(message=3), ["Print: message=3: not a line of text", "in quotes"]),
         (lambda: Print(message="\ud800"), [r"message='\ud800': not a line of text"]),
         (lambda: Call(call=3), ["call=3: not callable; give a function that takes the Injection"]),
-        (lambda: Off(after=1), ["Off: after=1: unknown key; known are kind"]),
+        (lambda: Off(after=1), ["Off: after=1: unknown key; the only key is 'kind'"]),
         (lambda: Latency(secnds=1), ["secnds=1", "unknown key", "'seconds'"]),
         (lambda: Failure(rate=2), ["Failure", "rate=2", "0 to 1"]),
         (lambda: Failure(exception=int), ["exception=<class 'int'>", "not an exception"]),

@@ -71,7 +71,7 @@ def test_an_added_kind_stands_wherever_faults_do(installs: Installs) -> None:
             "column 12: 'drowsy': has too many arguments; write drowsy({\"naps\": ",
         ),
         ('a=drowsy({"nap": 1})', "column 3: 'drowsy': nap=1: unknown key; did you mean 'naps'?"),
-        ("a=strict", "column 3: 'strict': Strict: naps=3: unknown key; known are kind"),
+        ("a=strict", "column 3: 'strict': Strict: naps=3: unknown key; the only key is 'kind'"),
     ],
 )
 def test_its_mistakes_are_shown_as_ours_are(installs: Installs, text: str, words: str) -> None:

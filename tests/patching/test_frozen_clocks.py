@@ -85,12 +85,12 @@ def test_deadlines_are_met_and_waiting_for_counts_ends(freezer: str) -> None:
         armed = chaospoint.arm("p", hang=True, expires_after=SECONDS, registry=registry)
         assert call() == 7
         assert armed.interrupted == 1
-        with pytest.raises(TimeoutError, match="expired with 1 injections"):
+        with pytest.raises(TimeoutError, match="expired with 1 injection"):
             armed.wait_for(injections=2)
         armed = chaospoint.arm("p", hang=True, registry=registry)
-        with pytest.raises(TimeoutError, match=r"waited 0\.01 s for 1 injections"):
+        with pytest.raises(TimeoutError, match=r"waited 0\.01 s for 1 injection"):
             armed.wait_for(timeout=0.01)
-        with pytest.raises(TimeoutError, match=r"waited 0\.01 s for 1 injections"):
+        with pytest.raises(TimeoutError, match=r"waited 0\.01 s for 1 injection"):
             asyncio.run(armed.await_for(timeout=0.01))
         armed.disarm()
 

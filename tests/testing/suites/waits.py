@@ -93,7 +93,7 @@ def test_pause_never_reached(chaos: Chaos) -> None:
     chaos.pause("payment.charge")
 
 
-@expected("failed", "TimeoutError: waited 0.05 s for 1 paused calls of payment.charge=pause")
+@expected("failed", "TimeoutError: waited 0.05 s for 1 paused call of payment.charge=pause")
 def test_nobody_comes(chaos: Chaos) -> None:
     chaos.pause("payment.charge")
     chaos.wait_until_paused("payment.charge", timeout=0.05)
