@@ -238,8 +238,10 @@ def test_print_logs_its_message_or_else_the_point(
 def test_call_runs_the_function_and_says_whether_it_must_be_awaited() -> None:
     async def later(injection: object) -> None: ...
 
-    assert Call(call=print).effects(Scripted()) == (_effects.Run(print),)
-    assert Call(call=later).effects(Scripted()) == (_effects.Run(later, needs_await=True),)
+    for call, needs_await in ((print, False), (later, True)):
+        (run,) = Call(call=call).effects(Scripted())
+        assert isinstance(run, _effects.Run)
+        assert (run.call, run.needs_await) == (call, needs_await)
 
 
 @pytest.mark.parametrize(

@@ -175,7 +175,7 @@ def _rules(keys: Schema, shorts: Schema, *required: str) -> list[Schema]:
 
     text = {
         "type": "string",
-        "pattern": rf"^{_SPACE}{_PREFIX}({'|'.join(map(re.escape, verbs()))}){_SPACE}($|[(+[]|->)",
+        "pattern": rf"^{_SPACE}{_PREFIX}({'|'.join(map(re.escape, verbs()))}){_SPACE}($|[(+\[]|->)",
         "examples": ["30%latency(200ms) [tenant=acme]", "2*raise(TimeoutError)->off"],
     }
     beside = {key: schema for key, schema in keys.items() if key != "faults"}
