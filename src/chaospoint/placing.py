@@ -24,10 +24,11 @@ from chaospoint._inside import transparent
 from chaospoint._lock import arming
 from chaospoint._say import say
 from chaospoint._site import can_patch
+from chaospoint._static import dictionary, is_initializing
 from chaospoint._wrapper import Wrapper, _Proxy, wrap
 from chaospoint.imports import after_import
 from chaospoint.models.refusal import close_to
-from chaospoint.targets import Found, Refused, dictionary, find, layers
+from chaospoint.targets import Found, Refused, find, layers
 
 if TYPE_CHECKING:
     from chaospoint._point import Point
@@ -155,7 +156,7 @@ class Placements:
             elif overdue and one.placed() is None:
                 _say_waiting(one)
             return
-        if not (whole or overdue) and _is_initializing(module):
+        if not (whole or overdue) and is_initializing(module):
             return
         found = _find(one)
         if isinstance(found, Refused):
@@ -253,10 +254,6 @@ def _weakly(thing: object) -> Callable[[], object]:
         return ref(thing)
     except TypeError:
         return lambda: thing
-
-
-def _is_initializing(module: object) -> bool:
-    return bool(getattr(dictionary(module).get("__spec__"), "_initializing", False))
 
 
 def _say_waiting(one: _Placement) -> None:

@@ -9,13 +9,20 @@ there is none, for what the name holds.
 from __future__ import annotations
 
 import sys
-import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from types import FunctionType, ModuleType
 from typing import TypeGuard, cast
 
+from chaospoint._static import (
+    dictionary,
+    is_lazy,
+    line_of_class,
+    module_of_class,
+    name_of_class,
+    qualname_of_class,
+)
 from chaospoint._unwrap import function_of, wrapped_by
 from chaospoint.models.refusal import close_to
 
@@ -24,9 +31,7 @@ __all__ = ["Found", "Refused", "dictionary", "find", "layers"]
 _MISSING = object()
 _LAYERS = 100
 _dictionary_of_class = type.__dict__["__dict__"].__get__
-_line_of_class = type.__dict__["__mro__"].__get__
 _flags_of_class = type.__dict__["__flags__"].__get__
-_LAZY: type | None = getattr(types, "LazyImportType", None)  # since 3.15
 _IMMUTABLE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE
 
 
@@ -96,23 +101,12 @@ def layers(held: object) -> Iterator[object]:
         held = inner
 
 
-def dictionary(found: object) -> dict[str, object]:
-    """Return the names in a module or a class; empty for what has none."""
-    if issubclass(type(found), type):
-        return dict(_dictionary_of_class(found))
-    try:  # a module that is loaded lazily loads when it is asked in any other way
-        held: dict[str, object] = object.__getattribute__(found, "__dict__")
-    except AttributeError:
-        return {}
-    return held
-
-
 def _held(owner: object, name: str) -> object:
     """Return what the owner has under the name, `_MISSING`, or why only a base class has it."""
     if not issubclass(type(owner), type):
         held = dictionary(owner).get(name, _MISSING)
-        return _MISSING if type(held) is _LAZY else held  # to look at it would import it
-    for base in _line_of_class(owner):
+        return _MISSING if is_lazy(held) else held  # to look at it would import it
+    for base in line_of_class(owner):
         if name in _dictionary_of_class(base):
             held = _dictionary_of_class(base)[name]
             # What a type in C has can only be replaced in a class that inherits it; what `object`
@@ -128,7 +122,8 @@ def _inherited(base: type, name: str) -> str:
         return f"{name!r} is that of every object: name a method that the class has itself"
     if (called := _name_of(base)) is None:
         return (
-            f"{name!r} is inherited from {base.__qualname__!r}: override it, or decorate it there"
+            f"{name!r} is inherited from {qualname_of_class(base)!r}: override it, or decorate it "
+            "there"
         )
     return (
         f"{name!r} is inherited: name '{called}.{name}', which concerns all that inherit it, or "
@@ -150,13 +145,11 @@ def _is_immutable(owner: object) -> bool:
 
 def _name_of(owner: type) -> str | None:
     """Return ``module:qualname`` of a class, or None if it cannot be found by that."""
-    module = _dictionary_of_class(owner).get("__module__", None)
-    if not isinstance(module, str):  # a type in C keeps it in its name
-        module = owner.__module__
-    found: object = sys.modules.get(module)
-    for part in owner.__qualname__.split("."):
+    module, qualname = module_of_class(owner), qualname_of_class(owner)
+    found: object = None if module is None else sys.modules.get(module)
+    for part in qualname.split("."):
         found = dictionary(found).get(part)
-    return f"{module}:{owner.__qualname__}" if found is owner else None
+    return f"{module}:{qualname}" if found is owner else None
 
 
 def _placeable(found: Found, module: object, qualname: str) -> Found | Refused:
@@ -176,7 +169,9 @@ def _placeable(found: Found, module: object, qualname: str) -> Found | Refused:
         return Found(found.owner, found.name, held, function)
     plain = held.__func__ if _is_method(held) else held
     if not callable(plain):
-        return Refused(f"it is no function but {type(held).__name__!r}, which cannot be called")
+        return Refused(
+            f"it is no function but {name_of_class(type(held))!r}, which cannot be called"
+        )
     if issubclass(type(found.owner), type) and _is_immutable(found.owner):
         return Refused(_in_c(cast("type", found.owner), found.name))
     return found
@@ -211,13 +206,15 @@ def _a_method_of(held: object, qualname: str) -> str:
 def _in_c(owner: type, name: str) -> str:
     """Say that nothing can replace a method, and which name can be placed instead, if any."""
     heirs: list[type] = type.__subclasses__(owner)
-    named = [heir for heir in heirs if heir.__name__ == owner.__name__ and not _is_immutable(heir)]
+    own = name_of_class(owner)
+    named = [one for one in heirs if name_of_class(one) == own and not _is_immutable(one)]
     names = map(_name_of, named)
-    called = next(filter(None, names), None)
-    other = f"name '{called}.{name}', or " if called else ""
+    heir = next(filter(None, names), None)
+    other = f"name '{heir}.{name}', or " if heir else ""
+    called = f"{module_of_class(owner)}.{qualname_of_class(owner)}"
     return (
-        f"it is a method of the immutable type '{owner.__module__}.{owner.__qualname__}', which "
-        f"is written in C: {other}place the point on a function that calls it"
+        f"it is a method of the immutable type {called!r}, which is written in C: {other}place the "
+        "point on a function that calls it"
     )
 
 
@@ -226,7 +223,7 @@ def _nothing(owner: object, called: str, name: str, rest: str = "") -> Refused:
     names = [one for one, thing in held.items() if _is_callable(thing)]
     near = close_to(name, names)
     is_class = issubclass(type(owner), type)
-    if type(held.get(name)) is _LAZY or (not is_class and "__getattr__" in held and not near):
+    if is_lazy(held.get(name)) or (not is_class and "__getattr__" in held and not near):
         return Refused(_on_demand(called, name, rest), missing=True, on_demand=True)
     what = "class" if is_class else "module"
     near = near or "no name there is near it"

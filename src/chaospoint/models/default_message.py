@@ -20,6 +20,7 @@ from chaospoint.errors import InjectedFault
 __all__ = ["build_without_arguments", "is_static", "required"]
 
 _HEAP: Final = 1 << 9  # Py_TPFLAGS_HEAPTYPE
+_flags_of_class = type.__dict__["__flags__"].__get__
 _MESSAGE: Final = "injected by chaospoint"
 _NAME: Final = re.compile(
     r"(\w*_)?(message|msg|text|details?|reason|descr\w*|explanation|error|err|what|string|s)",
@@ -50,7 +51,7 @@ def build_without_arguments(known: type[BaseException]) -> Callable[[], BaseExce
 
 def is_static(known: type) -> bool:
     """Tell whether a class is written in C, as builtins are, so that it runs no foreign code."""
-    return not known.__flags__ & _HEAP
+    return not _flags_of_class(known) & _HEAP
 
 
 def required(known: type) -> tuple[str, ...]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import EnumType
-from inspect import getattr_static
 from typing import Self
 
+from chaospoint._static import held
 from chaospoint.models.lookup import Trust, look_up
 from chaospoint.models.refusal import Refusal, close_to
 
@@ -41,7 +41,8 @@ class EnumMember:
             return None
         if not issubclass(type(kind), EnumType):
             raise Refusal(f"{path!r} is not an enumeration", _CURE, field="enum", value=self.path)
-        members: dict[str, object] = getattr_static(kind, "_member_map_", {})
+        mapped = held(kind, "_member_map_")
+        members: dict[str, object] = mapped if type(mapped) is dict else {}
         if name not in members:
             cure = close_to(name, members) or _CURE
             raise Refusal(f"{path!r} has no {name!r}", cure, field="enum", value=self.path)

@@ -16,6 +16,7 @@ from typing import Any, Final, Self, TypeVar, cast
 
 from chaospoint._effects import Raise
 from chaospoint._inside import transparent
+from chaospoint._static import name_of_class
 from chaospoint.errors import InjectedFault
 from chaospoint.models.default_message import build_without_arguments, is_static, required
 from chaospoint.models.enum_member import EnumMember
@@ -264,7 +265,7 @@ class ExceptionSpec:
         known = _exception_class(found, named=self.path)
         if trust != "code" and not issubclass(known, Exception):
             raise Refusal(
-                f"{known.__name__} may be raised by rules from code only",
+                f"{name_of_class(known)} may be raised by rules from code only",
                 "write a subclass of Exception",
                 value=self.path,
             )
@@ -392,7 +393,9 @@ def _exception_class(found: object, named: object = None) -> type[BaseException]
     if not is_exception(found):
         raise _no_exception(value)
     if issubclass(found, _REFUSED):
-        problem = f"{found.__name__} means something else to generators and cannot be injected"
+        problem = (
+            f"{name_of_class(found)} means something else to generators and cannot be injected"
+        )
         raise Refusal(problem, "write another exception", value=value)
     return found
 

@@ -1,7 +1,7 @@
 """How the name of an exception becomes its class, importing only where that is trusted.
 
-`peek` runs no code of the program: it reads the dictionaries of modules that are imported already.
-`fetch` imports what is missing.
+`peek` runs no code of the program: it reads the dictionaries of modules that are imported already,
+and a module that is loaded lazily counts as not imported.  `fetch` imports what is missing.
 """
 
 from __future__ import annotations
@@ -10,10 +10,18 @@ import builtins
 import importlib
 import importlib.util
 import sys
-from inspect import getattr_static
 from types import ModuleType
 from typing import Literal, TypeGuard
 
+from chaospoint._static import (
+    MISSING,
+    dictionary,
+    held,
+    is_class,
+    is_initializing,
+    is_lazy,
+    is_module,
+)
 from chaospoint.errors import InjectedFault
 from chaospoint.models.refusal import Refusal, close_to, describe
 
@@ -23,7 +31,6 @@ Trust = Literal["code", "deferred", "loaded"]
 """Where a rule came from: code (imports anything), env and files (imports at the first reach),
 HTTP and stores (never imports)."""
 
-_MISSING = object()
 _CURE = "write a builtin such as TimeoutError, or a dotted path such as httpx.ConnectTimeout"
 
 
@@ -34,8 +41,8 @@ def is_exception(found: object) -> TypeGuard[type[BaseException]]:
 
 def builtin(name: str) -> object:
     """Return the builtin, or `InjectedFault`; `Refusal` with the nearest ones if there is none."""
-    found = InjectedFault if name == "InjectedFault" else vars(builtins).get(name, _MISSING)
-    if found is _MISSING:
+    found = InjectedFault if name == "InjectedFault" else vars(builtins).get(name, MISSING)
+    if found is MISSING:
         names = [key for key, one in vars(builtins).items() if is_exception(one)]
         cure = close_to(name, [*names, "InjectedFault"])
         raise Refusal("no builtin has this name", f"{cure} {_CURE}".strip(), value=name)
@@ -49,7 +56,7 @@ def path_of(cls: type) -> str | None:
         return qualname
     found: object = sys.modules.get(module) if isinstance(module, str) else None
     for part in qualname.split("."):
-        found = _static(found, part)
+        found = held(found, part)
     path = f"{module}.{qualname}"
     return path if found is cls and all(map(str.isidentifier, path.split("."))) else None
 
@@ -82,10 +89,12 @@ def peek(path: str) -> object | None:
     parts = path.split(".")
     found: object = sys.modules.get(parts[0])
     for nth, part in enumerate(parts[1:], 1):
-        if found is None or _initializing(found):
+        if found is None or is_initializing(found):
             return None
-        inner = _static(found, part)
-        if inner is _MISSING:
+        inner = held(found, part)
+        if is_lazy(inner):
+            return None
+        if inner is MISSING:
             inner = sys.modules.get(".".join(parts[: nth + 1]))
         if inner is None and _is_final(found):
             raise _nothing_at(path, nth, found)
@@ -112,12 +121,12 @@ def fetch(path: str) -> object:
         raise Refusal(f"no module is named {parts[0]!r}", "correct or install it", value=path)
     for nth, part in enumerate(parts[1:], 1):
         try:
-            inner = getattr(found, part, _MISSING)
+            inner = getattr(found, part, MISSING)
         except Exception as error:
             raise _failed(f"reading {part!r}", error, path) from None
-        if inner is _MISSING and isinstance(found, ModuleType):
-            inner = _import(".".join(parts[: nth + 1]), path) or _MISSING
-        if inner is _MISSING:
+        if inner is MISSING and is_module(found):
+            inner = _import(".".join(parts[: nth + 1]), path) or MISSING
+        if inner is MISSING:
             raise _nothing_at(path, nth, found)
         found = inner
     return found
@@ -143,36 +152,16 @@ def _failed(doing: str, error: BaseException, path: str) -> Refusal:
 
 def _nothing_at(path: str, nth: int, found: object) -> Refusal:
     *before, part = path.split(".")[: nth + 1]
-    names = [name for name, one in _dictionary(found).items() if is_exception(one)]
+    names = [name for name, one in dictionary(found).items() if is_exception(one)]
     problem = f"{'.'.join(before)!r} has no {part!r}"
     return Refusal(problem, close_to(part, names) or _CURE, value=path)
 
 
-def _static(found: object, name: str) -> object:
-    """Return the attribute without running code: no ``__getattr__``, no descriptor."""
-    if isinstance(found, ModuleType):
-        return _dictionary(found).get(name, _MISSING)
-    return getattr_static(found, name, _MISSING)
-
-
-def _dictionary(found: object) -> dict[str, object]:
-    # A module that is loaded lazily loads when anything else asks it for an attribute.
-    try:
-        held: dict[str, object] = object.__getattribute__(found, "__dict__")
-    except AttributeError:
-        return {}
-    return held
-
-
-def _initializing(found: object) -> bool:
-    return bool(getattr(getattr(found, "__spec__", None), "_initializing", False))
-
-
 def _is_final(found: object) -> bool:
     """Tell whether no import can give the thing another attribute."""
-    if isinstance(found, type):
+    if is_class(found):
         return True
-    if not isinstance(found, ModuleType) or found.__name__ == "__main__":
-        return False
-    inside = _dictionary(found)
+    inside = dictionary(found)
+    if type(found) is not ModuleType or inside.get("__name__") == "__main__":
+        return False  # a module of another type may be loaded when it is first used
     return "__path__" not in inside and "__getattr__" not in inside
