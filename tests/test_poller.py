@@ -11,6 +11,7 @@ import pytest
 
 from chaospoint.errors import InvalidPlan
 from chaospoint.poller import Poller, look
+from chaospoint.testing import FakeClock
 
 
 class Loads:
@@ -19,15 +20,19 @@ class Loads:
     def __init__(self, path: Path) -> None:
         self.texts: list[str] = []
         self.told: list[tuple[bool, str]] = []
-        self.poller = Poller(path, self.load, lambda *told: self.told.append(told))
+        self.reads = 0
+        self.poller = Poller(
+            path, self.read, self.texts.append, lambda *told: self.told.append(told)
+        )
 
-    def load(self, path: Path) -> None:
+    def read(self, path: Path) -> str:
+        self.reads += 1
         if not path.exists():
             raise InvalidPlan(f"{path.name}: no such file")
         text = path.read_text()
         if text.startswith("bad"):
             raise InvalidPlan(f"{path.name}: {text}")
-        self.texts.append(text)
+        return text
 
 
 @pytest.fixture
@@ -169,20 +174,87 @@ def test_a_file_that_went_and_came_back_untouched_is_read_again(
         assert len(caplog.records) == gone
 
 
-def test_a_failure_is_tried_again_though_the_file_did_not_change(path: Path, loads: Loads) -> None:
-    """What was wrong may have been the permissions, or a package that was not there yet."""
+def test_what_cannot_be_put_in_force_is_tried_again_and_not_read_again(path: Path) -> None:
+    """What was wrong may have been a package that was not there yet."""
     path.write_text("one")
-    refusing = True
+    refusing, reads = True, []
 
-    def load(path: Path) -> None:
+    def load(content: str) -> None:
         if refusing:
             raise InvalidPlan("not yet")
 
-    poller = Poller(path, load, lambda *told: None)
+    def read(path: Path) -> str:
+        reads.append(path.read_text())
+        return reads[-1]
+
+    poller = Poller(path, read, load, lambda *told: None)
+    assert [poller.poll() for _ in range(3)] == [False] * 3
+    assert reads == ["one"]
+    path.write_text("second")
     assert not poller.poll()
+    assert reads == ["one", "second"]
     refusing = False
-    assert poller.poll()
+    assert [poller.poll() for _ in range(2)] == [True, False]
+    assert reads == ["one", "second"]
+
+
+def test_what_a_file_says_wrong_is_not_read_again_until_the_file_changes(
+    path: Path, loads: Loads
+) -> None:
+    path.write_text("bad")
+    for _ in range(5):
+        assert not loads.poller.poll()
+        assert loads.poller.refusal == "plan.yaml: bad"
+    assert loads.reads == 1
+    path.write_text("bad again")
+    assert [loads.poller.poll() for _ in range(2)] == [False] * 2
+    assert loads.reads == 2
+    path.write_text("one")
+    assert loads.poller.poll()
+    path.write_text("bad")
+    assert not loads.poller.poll()
+    assert loads.reads == 4
+
+
+def test_a_file_that_could_not_be_read_is_read_again(path: Path) -> None:
+    """The cure may lie in the system, as of a disk that did not answer."""
+    path.write_text("one")
+    broken = True
+
+    def read(path: Path) -> str:
+        if broken:
+            raise InvalidPlan("cannot be read") from OSError("no answer")
+        return path.read_text()
+
+    poller = Poller(path, read, lambda content: None, lambda *told: None)
     assert not poller.poll()
+    broken = False
+    assert poller.poll()
+
+
+def test_a_load_that_takes_long_and_fails_is_made_rarely(path: Path) -> None:
+    path.write_text("one")
+    clock, loads = FakeClock(), 0
+
+    def load(path: Path) -> None:
+        nonlocal loads
+        loads += 1
+        clock.advance(2)
+        raise InvalidPlan("not yet")
+
+    def poll(rounds: int) -> None:
+        for _ in range(rounds):
+            poller.poll()
+            clock.advance(1)
+
+    poller = Poller(path, lambda path: path, load, lambda *told: None, now=clock.monotonic)
+    poll(35)
+    assert loads == 1
+    poll(35)
+    assert loads == 2
+    path.write_text("changed")
+    poll(1)
+    assert loads == 3
 
 
 def test_a_bug_while_loading_is_logged_with_its_traceback_and_ends_there(
@@ -190,7 +262,9 @@ def test_a_bug_while_loading_is_logged_with_its_traceback_and_ends_there(
 ) -> None:
     path.write_text("one")
     told: list[tuple[bool, str]] = []
-    poller = Poller(path, lambda path: 1 / 0, lambda *words: told.append(words))
+    poller = Poller(
+        path, lambda path: 1 / 0, lambda content: None, lambda *words: told.append(words)
+    )
     assert not poller.poll()
     assert told == [(False, "ZeroDivisionError: division by zero")]
     assert caplog.records[0].exc_info is not None
@@ -206,7 +280,9 @@ def test_looking_at_nothing_or_at_nonsense_gives_none(tmp_path: Path) -> None:
 def test_the_thread_polls_and_ends_at_once_when_told(path: Path) -> None:
     path.write_text("one")
     loaded = threading.Event()
-    poller = Poller(path, lambda path: loaded.set(), lambda *told: None, interval_seconds=0.001)
+    poller = Poller(
+        path, str, lambda content: loaded.set(), lambda *told: None, interval_seconds=0.001
+    )
     poller.rounds.start()
     poller.rounds.start()
     assert loaded.wait(10)
@@ -219,7 +295,7 @@ def test_the_thread_polls_and_ends_at_once_when_told(path: Path) -> None:
 
 
 def test_stopping_wakes_a_thread_that_would_wait_for_an_hour(path: Path) -> None:
-    poller = Poller(path, lambda path: None, lambda *told: None, interval_seconds=3600)
+    poller = Poller(path, str, str, lambda *told: None, interval_seconds=3600)
     poller.rounds.start()
     [thread] = [t for t in threading.enumerate() if t.name == "chaospoint-poller"]
     poller.rounds.stop(timeout_seconds=10)
@@ -230,10 +306,10 @@ def test_the_thread_may_be_stopped_from_within(path: Path) -> None:
     path.write_text("one")
     stopped = threading.Event()
 
-    def load(path: Path) -> None:
+    def load(content: str) -> None:
         poller.rounds.stop()
         stopped.set()
 
-    poller = Poller(path, load, lambda *told: None, interval_seconds=0.001)
+    poller = Poller(path, str, load, lambda *told: None, interval_seconds=0.001)
     poller.rounds.start()
     assert stopped.wait(10)

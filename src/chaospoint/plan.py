@@ -182,7 +182,8 @@ def parse_plan(data: object) -> Plan:
 def load_plan(path: str | Path) -> Plan:
     """Return the plan in a ``.yaml``, ``.yml``, ``.toml`` or ``.json`` file of 1 MiB at most.
 
-    Raises `InvalidPlan` only, with the file's name and, where it is known, the line.
+    Raises `InvalidPlan` only, with the file's name and, where it is known, the line; its cause is
+    an `OSError` if the file could not be read.
     """
     path = Path(path)
     text = ""
@@ -195,7 +196,9 @@ def load_plan(path: str | Path) -> Plan:
             line = rule_line(text, path.suffix, refusal.nth)
             if cure := rule_cure(text, path.suffix, refusal):
                 refusal.cure, refusal.picture = cure, ""
-        raise refusal.invalid_plan(at=f"{path}, line {line}" if line else str(path)) from None
+        at = f"{path}, line {line}" if line else str(path)
+        unread = refusal.__cause__ if isinstance(refusal.__cause__, OSError) else None
+        raise refusal.invalid_plan(at=at) from unread
 
 
 def refuse_placements(plan: Plan) -> None:

@@ -1,7 +1,8 @@
 """A file is watched by looking at it: no inotify, which misses replaced symlinks.
 
 `look` is pure in the file system's state; `Poller.poll` does one round and can be called by hand;
-the thread only repeats it.  What a bad file says is told once while the file stays the same.
+the thread only repeats it.  What a bad file says is read once and told once while the file stays
+the same.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from time import monotonic
+from typing import Generic, NamedTuple, TypeVar
 
 from chaospoint.errors import ChaosError
 from chaospoint.rounds import Rounds
@@ -18,6 +20,11 @@ from chaospoint.rounds import Rounds
 __all__ = ["FileSignature", "Poller", "look"]
 
 _log = logging.getLogger("chaospoint")
+
+_BRIEF_SECONDS = 0.05
+_SHARE = 20  # a load that fails takes a twentieth of a processor at the most
+
+_Content = TypeVar("_Content")
 
 
 class FileSignature(NamedTuple):
@@ -46,29 +53,38 @@ def look(path: Path) -> FileSignature | None:
     )
 
 
-class Poller:
-    """Calls ``load`` when the file at ``path`` has changed, at each of its ``rounds``.
+class Poller(Generic[_Content]):
+    """Calls ``read`` when the file at ``path`` has changed, and ``load`` with what that returns.
 
-    ``load(path)`` raises what is wrong with the file; that ends there, in one WARNING. After a
-    failure it is called again at every round, for the cure may lie outside the file.
-    ``told(ok, reason)`` hears of every success, and of a failure when the file or the reason is
-    new. ``after_round`` is called by the thread behind each look at the file.
+    ``read(path)`` raises what is wrong with the file, and ``load(content)`` what is wrong with
+    putting it in force; that ends there, in one WARNING. What ``read`` refuses is not read again
+    until the file changes, unless an `OSError` caused it; what ``load`` refuses is loaded again at
+    later rounds, because the cure may lie outside the file. ``told(ok, reason)`` hears of every
+    success, and of a failure when the file or the reason is new. ``after_round`` is called by the
+    thread behind each look at the file. ``now`` is a monotonic clock.
     """
 
     def __init__(
         self,
         path: Path,
-        load: Callable[[Path], object],
+        read: Callable[[Path], _Content],
+        load: Callable[[_Content], object],
         told: Callable[[bool, str], None],
         *,
         after_round: Callable[[], object] = lambda: None,
         interval_seconds: float = 1.0,
+        now: Callable[[], float] = monotonic,
     ) -> None:
         self._path = path
+        self._read = read
         self._load = load
         self._told = told
         self._after_round = after_round
+        self._now = now
         self._loaded: FileSignature | None = None
+        self._refused: FileSignature | None = None  # what is wrong is in the file
+        self._kept: tuple[FileSignature | None, _Content] | None = None  # read, and not in force
+        self._rests_until: tuple[FileSignature | None, float] | None = None
         self._failure: tuple[FileSignature | None, str] | None = None
         self.rounds = Rounds("chaospoint-poller", lambda: interval_seconds, self._round)
 
@@ -84,16 +100,43 @@ class Poller:
         Not to be called by two threads at once.
         """
         signature = look(self._path)  # before the load: what changes meanwhile is seen next time
-        if self._failure is None and signature is not None and signature == self._loaded:
+        if self._is_done_with(signature):
             return False
+        began = self._now()
         try:
-            self._load(self._path)
+            self._load(self._content(signature))
         except Exception as error:
+            took = self._now() - began
+            rest = took * _SHARE if took > _BRIEF_SECONDS else 0.0
+            self._rests_until = signature, began + rest
             self._failed(signature, error)
             return False
-        self._loaded, self._failure = signature, None
+        self._loaded, self._failure, self._kept = signature, None, None
         self._told(True, "")
         return True
+
+    def _is_done_with(self, signature: FileSignature | None) -> bool:
+        """Whether nothing else can come of the file as it is, or not yet."""
+        if self._failure is None:
+            return signature is not None and signature == self._loaded
+        if signature is not None and signature == self._refused:
+            return True
+        rests = self._rests_until
+        return rests is not None and rests[0] == signature and self._now() < rests[1]
+
+    def _content(self, signature: FileSignature | None) -> _Content:
+        kept = self._kept
+        if kept is not None and signature is not None and kept[0] == signature:
+            return kept[1]
+        self._kept = self._refused = None
+        try:
+            content = self._read(self._path)
+        except ChaosError as error:
+            if not isinstance(error.__cause__, OSError):
+                self._refused = signature
+            raise
+        self._kept = signature, content
+        return content
 
     def _round(self) -> None:
         try:

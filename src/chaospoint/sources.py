@@ -44,13 +44,13 @@ class Sources:
         self._settings = settings
         self._registry = registry
         self._placements: Placements | None = None
-        self.poller: Poller | None = None
+        self.poller: Poller[Plan] | None = None
         if (path := settings.config) is not None:
             from chaospoint.placing import Placements  # it loads wrapt, which is slow
 
             self._placements = Placements(registry)
             look = self._placements.look
-            self.poller = Poller(path, self._load, self._told, after_round=look)
+            self.poller = Poller(path, self._read, self._load, self._told, after_round=look)
         self._env_refused: str | None = None
         self._read_at: datetime | None = None
 
@@ -104,9 +104,12 @@ class Sources:
             )
         return told
 
-    def _load(self, path: Path) -> None:
+    def _read(self, path: Path) -> Plan:
         self._read_at = datetime.now(UTC)
-        self._install(load_plan(path), "file")
+        return load_plan(path)
+
+    def _load(self, wanted: Plan) -> None:
+        self._install(wanted, "file")
 
     def _told(self, ok: bool, reason: str) -> None:
         self._registry.say(Reloaded("file", ok, reason))

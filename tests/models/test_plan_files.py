@@ -394,7 +394,7 @@ def test_a_file_that_cannot_be_opened_is_refused(
     def refuse(*args: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(InvalidPlan, match=r"p.yaml: cannot be read: Permission denied; correct"):
         load_plan(path)
 

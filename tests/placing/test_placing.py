@@ -745,6 +745,7 @@ def test_the_pollers_thread_looks_for_what_came_in_other_ways(
     poller = Poller(
         tmp_path / "none.json",
         lambda _: None,
+        lambda _: None,
         lambda *_: None,
         after_round=looked.set,
         interval_seconds=0.001,

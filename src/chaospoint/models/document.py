@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import stat
 import tomllib
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from chaospoint.models.nesting import TOO_DEEP, deep_at, is_deep
+from chaospoint.models.nesting import TOO_DEEP, is_deep, json_excess, toml_excess
 from chaospoint.models.refusal import Refusal
 from chaospoint.models.yaml_quotes import quoting_cure
 from chaospoint.models.yaml_text import rule_lines, yaml_data
@@ -25,17 +28,15 @@ _TOML_LINE = re.compile(r"\(at line (\d+)")
 def read_text(path: Path) -> str:
     """Return the text of a plan file; raises `Refusal` only."""
     try:
-        if not path.exists():
-            raise Refusal("no such file", "correct the path")
-        if not path.is_file():
-            raise Refusal("not a file", "name a .yaml, .toml or .json file")
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
+        raw = _read(path)
+    except FileNotFoundError:
+        raise Refusal("no such file", "correct the path") from None
     except Refusal:
         raise
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise Refusal(f"cannot be read: {reason}", "correct the path or its permissions") from None
+        problem = f"cannot be read: {reason}"
+        raise Refusal(problem, "correct the path or its permissions") from error
     if len(raw) > MAX_BYTES:
         raise Refusal("larger than 1 MiB", "split the plan, or use globs")
     try:
@@ -49,6 +50,28 @@ def read_text(path: Path) -> str:
     if not text.strip():
         raise Refusal("empty", _EMPTY)
     return text
+
+
+_FLAGS: Final = (
+    os.O_RDONLY
+    | getattr(os, "O_BINARY", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_NOCTTY", 0)
+    | getattr(os, "O_NONBLOCK", 0)  # of a pipe to which nobody writes
+)
+
+
+def _read(path: Path) -> bytes:
+    """Return what is in a regular file, up to one byte more than it may have."""
+    _check_regular(os.stat(path))  # to open a device may do something already
+    with open(os.open(path, _FLAGS), "rb") as file:
+        _check_regular(os.fstat(file.fileno()))  # it may have been replaced since
+        return file.read(MAX_BYTES + 1)
+
+
+def _check_regular(found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise Refusal("not a file", "name a .yaml, .toml or .json file")
 
 
 def parse_text(text: str, suffix: str) -> object:
@@ -88,13 +111,14 @@ def rule_line(text: str, suffix: str, nth: int) -> int | None:
     """Return the line of the ``nth`` rule, from 1, or None if it cannot be told."""
     if suffix.lower() == ".toml":
         heads = re.finditer(r"^[ \t]*\[\[\s*rules\s*\]\]", text, re.MULTILINE)
-        lines = [text.count("\n", 0, head.start()) + 1 for head in heads]
-    else:
-        lines = rule_lines(_as_yaml(text) if suffix.lower() == ".json" else text)
+        head = next(islice(heads, nth - 1, None), None)
+        return None if head is None else text.count("\n", 0, head.start()) + 1
+    lines = rule_lines(_as_yaml(text) if suffix.lower() == ".json" else text)
     return lines[nth - 1] if nth <= len(lines) else None
 
 
 def _toml(text: str) -> object:
+    _check(text, toml_excess(text))
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -111,8 +135,7 @@ def _toml(text: str) -> object:
 
 
 def _json(text: str) -> object:
-    if (place := deep_at(text)) is not None:
-        raise _too_deep(text.count("\n", 0, place) + 1)
+    _check(text, json_excess(text))
     try:
         return json.loads(text, object_pairs_hook=_unique)
     except json.JSONDecodeError as error:
@@ -125,8 +148,15 @@ def _json(text: str) -> object:
         raise Refusal(f"not JSON: {error}", "correct the text") from None
 
 
-def _too_deep(line: int | None = None) -> Refusal:
-    return Refusal(TOO_DEEP, "write it flatter", line=line)
+def _check(text: str, excess: tuple[str, int] | None) -> None:
+    if excess is not None:
+        problem, place = excess
+        cure = "write it flatter" if problem is TOO_DEEP else "split the plan, or use globs"
+        raise Refusal(problem, cure, line=text.count("\n", 0, place) + 1)
+
+
+def _too_deep() -> Refusal:
+    return Refusal(TOO_DEEP, "write it flatter")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

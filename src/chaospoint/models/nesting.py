@@ -1,4 +1,5 @@
-"""How deep data may be nested: one limit for documents of every format, and one for values in them.
+"""How deep data may be nested, and how much of it there may be: one limit for documents of every
+format, and one for the depth of values in them.
 
 Our check comes before a parser recurses, or turns its error into ours, so that the limit and the
 message do not depend on the library that reads the format.
@@ -9,7 +10,17 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-__all__ = ["MAX_DEPTH", "TOO_DEEP", "VALUE_DEPTH", "deep_at", "is_deep"]
+__all__ = [
+    "MAX_DEPTH",
+    "MAX_VALUES",
+    "TOO_DEEP",
+    "TOO_MANY",
+    "VALUE_DEPTH",
+    "deep_at",
+    "is_deep",
+    "json_excess",
+    "toml_excess",
+]
 
 MAX_DEPTH: Final = 64
 """How many lists and mappings of a document may stand in each other."""
@@ -17,10 +28,21 @@ MAX_DEPTH: Final = 64
 VALUE_DEPTH: Final = MAX_DEPTH - 14
 """The same for one value: what a plan, or a store, writes around it must fit as well."""
 
+MAX_VALUES: Final = 250_000
+"""How many values, keys and tables a document may hold."""
+
 TOO_DEEP: Final = f"nested more than {MAX_DEPTH} deep"
+TOO_MANY: Final = f"holds more than {MAX_VALUES} values"
 
 _BEGINS = re.compile(r"\s*[\[{]")
 _MARK = re.compile(r'"(?:[^"\\]++|\\.)*+"|["\[\]{}]', re.DOTALL)
+# Text that is not closed ends with its line, or with the whole, so that no part is read twice.
+_TOML_MARK = re.compile(
+    r'''"""(?:[^"\\]++|\\.|"(?!""))*+(?:"{3,5}|\Z)'''
+    r"""|'{3}(?:[^']++|'(?!''))*+(?:'{3,5}|\Z)"""
+    r"""|"(?:[^"\\\n]++|\\[^\n])*+"?|'[^'\n]*+'?|\#[^\n]*+|[.=,\[{]""",
+    re.DOTALL,
+)
 
 
 def deep_at(text: str, start: int = 0) -> int | None:
@@ -38,6 +60,37 @@ def deep_at(text: str, start: int = 0) -> int | None:
             depth -= 1
         if depth == 0 or mark == '"':  # the end, or text that is not closed: the parser says so
             return None
+    return None
+
+
+def json_excess(text: str) -> tuple[str, int] | None:
+    """Return what JSON text holds too much of, and where; None if the parser may read it."""
+    if (place := deep_at(text)) is not None:
+        return TOO_DEEP, place
+    if sum(map(text.count, ",[{")) > MAX_VALUES:  # those within texts cost no less
+        return TOO_MANY, 0
+    return None
+
+
+def toml_excess(text: str) -> tuple[str, int] | None:
+    """Return what TOML text holds too much of, and where; None if the parser may read it.
+
+    A dotted key makes a table for each of its dots, which costs the parser the square of them.
+    """
+    dots = values = 0
+    for found in _TOML_MARK.finditer(text):
+        mark = found[0]
+        if mark == ".":
+            dots += 1
+            if dots >= MAX_DEPTH:
+                return TOO_DEEP, found.start()
+        elif mark in "=,[{":
+            dots = 0
+        else:
+            continue  # text, or a remark
+        values += 1
+        if values > MAX_VALUES:
+            return TOO_MANY, found.start()
     return None
 
 

@@ -1,6 +1,6 @@
 """YAML read as JSON with comfort: no tags, no dates, no key twice.
 
-Nesting and aliases are bounded before anything recurses into them.
+Nesting, aliases and the number of values are bounded before anything recurses into them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 import yaml
 
-from chaospoint.models.nesting import MAX_DEPTH, TOO_DEEP
+from chaospoint.models.nesting import MAX_DEPTH, MAX_VALUES, TOO_DEEP, TOO_MANY
 from chaospoint.models.refusal import Refusal
 from chaospoint.models.yaml_quotes import quoting_cure
 
@@ -117,7 +117,7 @@ def rule_lines(text: str) -> list[int]:
 
 def _compose(text: str) -> yaml.Node | None:
     """Return the tree of the text, checked; raises `Refusal` or a YAML error."""
-    depth = read = 0
+    depth = read = values = 0
     try:
         # The C composer recurses without a guard and kills the process where this one raises.
         for event in yaml.parse(text, Loader=_Loader):
@@ -127,6 +127,9 @@ def _compose(text: str) -> yaml.Node | None:
                 depth -= 1
             if depth > MAX_DEPTH:
                 raise _too_deep(event.start_mark)
+            values += isinstance(event, yaml.NodeEvent)
+            if values > MAX_VALUES:
+                raise _excess(TOO_MANY, "split the plan, or use globs", event.start_mark)
             read = event.end_mark.index if event.end_mark else read
     except yaml.MarkedYAMLError as error:
         # The scanner reads ahead of the events, and may have a limit of its own.
@@ -176,5 +179,8 @@ def _check_keys(node: yaml.MappingNode) -> None:
 
 
 def _too_deep(mark: _Mark | None) -> Refusal:
-    line = mark.line + 1 if mark else None
-    return Refusal(TOO_DEEP, "write it flatter", line=line)
+    return _excess(TOO_DEEP, "write it flatter", mark)
+
+
+def _excess(problem: str, cure: str, mark: _Mark | None) -> Refusal:
+    return Refusal(problem, cure, line=mark.line + 1 if mark else None)
