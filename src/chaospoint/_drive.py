@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from copy import deepcopy
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from chaospoint import _bug, _process
 from chaospoint._aim import NO_ARGUMENTS, looked_up, waits
+from chaospoint._allowance import Allowance
 from chaospoint._bell import Bell, TaskBell
 from chaospoint._effects import Hold, Raise, Return, Run, Sleep
 from chaospoint._ending import ending
@@ -50,7 +52,7 @@ def drive(
     """
     injection, slot, steps, error, answer = _prepare(aim, ordinal, slot, given)
     try:
-        for step in steps:
+        for step in steps and _bounded(aim, steps):
             if type(step) is Run:
                 _run(step, injection, given)
             elif not _rest(aim, step):
@@ -72,7 +74,7 @@ async def adrive(
     """Act on a firing in this task; else as `drive`."""
     injection, slot, steps, error, answer = _prepare(aim, ordinal, slot, given, in_task=True)
     try:
-        for step in steps:
+        for step in steps and _bounded(aim, steps, in_task=True):
             if type(step) is Run:
                 await _arun(step, injection, given)
             elif not await _arest(aim, step):
@@ -86,6 +88,19 @@ async def adrive(
     finally:
         if slot is not OPEN:
             slot.release()
+
+
+def _bounded(aim: Aim, steps: tuple[Step, ...], *, in_task: bool = False) -> Iterable[Step]:
+    """Return the steps, each cut when its turn comes to what those before it left of the limits."""
+    bounds = aim.rule.terms.bounds
+    if bounds is None:
+        return steps
+    clock = aim.rule.home.clock
+    now = clock.monotonic
+    if in_task and (loop := asyncio._get_running_loop()) is not None:
+        now = partial(clock.time_in, loop)
+    allowance = Allowance(bounds, now)
+    return filter(None, map(allowance.cut, steps))
 
 
 _Prepared = tuple[Injection, Slot, tuple["Step", ...], BaseException | None, Answer | Return | None]

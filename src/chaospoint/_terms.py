@@ -24,7 +24,8 @@ class Terms(NamedTuple):
     same. ``max_active``: how many injections may be going on at once. ``where``: what labels and
     arguments have to be. ``scoped``: it acts in the arming context and its copies alone.
     ``key``: tells it from rules of the same text that were armed at another time. ``excluded``:
-    names and globs that are taken out of the pattern.
+    names and globs that are taken out of the pattern. ``bounds``: for how many seconds one firing
+    may delay a call, and for how many it may hold it.
     """
 
     pattern: str
@@ -41,6 +42,7 @@ class Terms(NamedTuple):
     shown: str = ""
     key: str = ""
     excluded: tuple[str, ...] = ()
+    bounds: tuple[float | None, float | None] | None = None
 
     @property
     def text(self) -> str:

@@ -24,18 +24,21 @@ if TYPE_CHECKING:
     from chaospoint.models.fault_model import FaultModel
     from chaospoint.models.rule import Rule
 
-__all__ = ["NO_LIMITS", "Limits"]
+__all__ = ["MAX_FAULTS", "NO_LIMITS", "Limits", "check_faults"]
+
+MAX_FAULTS: Final = 64
+"""How many faults a rule from outside may have."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """The limits of one process; seconds, or None where there is none.
 
-    ``max_latency``: for how long one rule delays a call, all of its faults together.
-    ``max_hang``: for how long it holds one. ``max_expires_after``: for how long it stays armed.
-    ``forbidden_points``: names and globs of which no point is hit. ``forbidden_kinds``: labels of
-    faults. A ``call``, and a kind of another package that runs code, can take any time: only
-    forbidding it helps.
+    ``max_latency``: for how long one rule delays a call, all of its faults together, with what
+    giving up the turn and printing take. ``max_hang``: for how long it holds one.
+    ``max_expires_after``: for how long it stays armed. ``forbidden_points``: names and globs of
+    which no point is hit. ``forbidden_kinds``: labels of faults. A ``call``, and a kind of another
+    package that runs code, can take any time: only forbidding it helps.
     """
 
     max_latency: float | None = None
@@ -60,6 +63,13 @@ class Limits:
                     "fault, or take it out where the service is started"
                 )
         self._check_spans(rule, name)
+
+    @property
+    def bounds(self) -> tuple[float | None, float | None] | None:
+        """For how many seconds a firing may delay a call, and hold it; None if neither is known."""
+        if self.max_latency is None and self.max_hang is None:
+            return None
+        return self.max_latency, self.max_hang
 
     def check_lifetime(self, seconds: float | None, name: str) -> None:
         """Raise `LimitExceeded` for a rule that stays armed for too long."""
@@ -119,6 +129,15 @@ class Limits:
 
 
 NO_LIMITS: Final = Limits()
+
+
+def check_faults(rule: Rule, name: str) -> None:
+    """Raise `LimitExceeded` for a rule from outside with more faults than any has."""
+    if len(rule.faults) > MAX_FAULTS:
+        raise LimitExceeded(
+            f"{name}: {len(rule.faults)} faults, and a rule from outside has {MAX_FAULTS} at most: "
+            "leave out those that do the same again"
+        )
 
 
 @dataclass(frozen=True, slots=True)

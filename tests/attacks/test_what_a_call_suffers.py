@@ -1,0 +1,189 @@
+"""Limits bound what one call suffers in all, and not each part of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from time import monotonic
+
+import pytest
+
+from chaospoint import Registry
+from chaospoint._bell import Bell, TaskBell
+from chaospoint.arming import install_plan
+from chaospoint.errors import LimitExceeded
+from chaospoint.limits import MAX_FAULTS, Limits
+from chaospoint.models.lookup import Trust
+from chaospoint.plan import Plan, compile_plan, parse_plan
+from chaospoint.testing import FakeClock
+
+TURN = 0.005
+"""How long another thread computes before it gives up the turn that it was given."""
+
+
+class Crowded(FakeClock):
+    """A clock on a machine where who gives up the turn waits for it, and each wait is late."""
+
+    def wait(self, woken: Bell, seconds: float | None) -> None:
+        del woken
+        assert seconds is not None
+        self.advance(seconds + TURN)
+
+    async def await_(self, woken: TaskBell, seconds: float | None) -> None:
+        del woken
+        assert seconds is not None
+        self.advance(seconds + TURN)
+
+
+class Slow(logging.Handler):
+    """Takes long over each line."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__()
+        self.clock = clock
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if (line := record.getMessage()) == "here":  # and not what tells of the injection
+            self.lines.append(line)
+            self.clock.advance(0.02)
+
+
+@pytest.fixture
+def clock(registry: Registry) -> Iterator[Crowded]:
+    made = Crowded()
+    registry.board.clock = made
+    yield made
+    registry.disarm()
+
+
+@pytest.fixture
+def slow(clock: Crowded) -> Iterator[Slow]:
+    handler = Slow(clock)
+    logger = logging.getLogger("chaospoint")
+    logger.addHandler(handler)
+    yield handler
+    logger.removeHandler(handler)
+
+
+def arm(registry: Registry, limits: Limits, *faults: dict[str, object]) -> None:
+    rule = {"point": "a", "faults": faults}
+    install_plan(
+        parse_plan([rule]), source="http", trust="loaded", registry=registry, limits=limits
+    )
+
+
+def call(registry: Registry, clock: FakeClock, kind: str) -> float:
+    before = clock.monotonic()
+    with suppress(TimeoutError):  # of a hang
+        if kind == "thread":
+            registry.point("a").hit()
+        else:
+            asyncio.run(registry.point("a").ahit())
+    return clock.monotonic() - before
+
+
+YIELD: dict[str, object] = {"kind": "yield"}
+PRINT: dict[str, object] = {"kind": "print", "message": "here"}
+
+
+def delay(seconds: float) -> dict[str, object]:
+    return {"kind": "latency", "seconds": seconds}
+
+
+def hang(seconds: float) -> dict[str, object]:
+    return {"kind": "hang", "seconds": seconds}
+
+
+@pytest.mark.parametrize("kind", ["thread", "task"])
+def test_giving_up_the_turn_counts_by_the_time_it_takes(
+    registry: Registry, clock: Crowded, kind: str
+) -> None:
+    arm(registry, Limits(max_latency=0.05, max_hang=0.1), *[YIELD] * MAX_FAULTS)
+    assert call(registry, clock, kind) == pytest.approx(0.05, abs=TURN)
+
+
+@pytest.mark.parametrize("kind", ["thread", "task"])
+def test_printing_counts_by_the_time_it_takes(
+    registry: Registry, clock: Crowded, slow: Slow, kind: str
+) -> None:
+    arm(registry, Limits(max_latency=0.05), *[PRINT] * 30)
+    assert call(registry, clock, kind) == pytest.approx(0.06)
+    assert slow.lines == ["here"] * 3
+
+
+@pytest.mark.parametrize("kind", ["thread", "task"])
+def test_all_faults_of_a_firing_share_one_limit(
+    registry: Registry, clock: Crowded, slow: Slow, kind: str
+) -> None:
+    """Whatever they are, and however late each of them ends."""
+    parts = [delay(0.01), YIELD, PRINT, {"kind": "delay", "seconds": 0.0}, *[delay(0.001)] * 20]
+    arm(registry, Limits(max_latency=0.05), *parts)
+    assert 0.05 <= call(registry, clock, kind) <= 0.05 + TURN
+    assert slow.lines == ["here"]
+
+
+@pytest.mark.parametrize("kind", ["thread", "task"])
+def test_delays_and_holds_have_a_limit_each(registry: Registry, clock: Crowded, kind: str) -> None:
+    arm(registry, Limits(max_latency=0.05, max_hang=0.1), *[YIELD] * 30, hang(0.1))
+    assert call(registry, clock, kind) == pytest.approx(0.15, abs=2 * TURN)
+
+
+def test_a_late_wait_is_taken_off_the_next(registry: Registry, clock: Crowded) -> None:
+    arm(registry, Limits(max_latency=1.0), *[delay(0.25)] * 4)
+    assert 1.0 <= call(registry, clock, "thread") <= 1.0 + 2 * TURN
+
+
+def test_what_fits_into_its_limits_acts_whole(registry: Registry, clock: Crowded) -> None:
+    arm(registry, Limits(max_latency=10, max_hang=10), delay(1), YIELD, hang(2), delay(1))
+    assert call(registry, clock, "thread") == pytest.approx(4 + 4 * TURN)
+    (rule,) = registry.rules()
+    assert rule.injections == 1
+
+
+def test_code_is_bound_by_nothing(registry: Registry, clock: Crowded) -> None:
+    plan = Plan(rules=[{"point": "a", "faults": [YIELD] * 1000}])
+    install_plan(plan, source="code", trust="code", registry=registry)
+    assert call(registry, clock, "thread") == pytest.approx(1000 * TURN)
+
+
+def test_a_call_is_held_no_longer_while_another_thread_computes(registry: Registry) -> None:
+    """The same by the real clock, with the most faults that a rule from outside may have."""
+    arm(registry, Limits(max_latency=0.05, max_hang=0.1), *[YIELD] * MAX_FAULTS)
+    over = threading.Event()
+
+    def compute() -> None:
+        while not over.is_set():
+            sum(range(1000))
+
+    threads = [threading.Thread(target=compute, daemon=True) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        began = monotonic()
+        registry.point("a").hit()
+        assert monotonic() - began < 10  # 0.05 s, and a turn of each thread
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join(10)
+
+
+# How many
+
+
+@pytest.mark.parametrize("trust", ["deferred", "loaded"])
+@pytest.mark.parametrize("form", ["faults", "text"])
+def test_a_rule_from_outside_has_few_faults(trust: Trust, form: str) -> None:
+    def rule(count: int) -> dict[str, object]:
+        if form == "text":
+            return {"point": "a.b", "rule": "+".join(["yield"] * count)}
+        return {"point": "a.b", "faults": [YIELD] * count}
+
+    compile_plan(parse_plan([rule(MAX_FAULTS)]), trust=trust)
+    with pytest.raises(LimitExceeded, match=r"^rule 'a\.b': 65 faults, and .* has 64 at most: "):
+        compile_plan(parse_plan([rule(MAX_FAULTS + 1)]), trust=trust)
+    compile_plan(parse_plan([rule(MAX_FAULTS + 1)]), trust="code")
