@@ -7,7 +7,7 @@ by chance or because another package made the fault, is cut when it acts.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Final
@@ -17,6 +17,8 @@ from chaospoint._names import is_glob, matches
 from chaospoint.errors import LimitExceeded
 from chaospoint.faults import Burn, Failure, Hang, Latency, Off, Pause, Print, Return, Yield
 from chaospoint.models.durations import written
+from chaospoint.models.refusal import show
+from chaospoint.models.secret_names import looks_secret
 
 if TYPE_CHECKING:
     from chaospoint._draw import Draws
@@ -24,7 +26,10 @@ if TYPE_CHECKING:
     from chaospoint.models.fault_model import FaultModel
     from chaospoint.models.rule import Rule
 
-__all__ = ["MAX_FAULTS", "NO_LIMITS", "Limits", "check_faults"]
+__all__ = ["DAY_SECONDS", "MAX_FAULTS", "NO_LIMITS", "Limits"]
+
+DAY_SECONDS: Final = 86_400.0
+"""For how long a rule that came over HTTP or from a store stays armed, unless a limit says more."""
 
 MAX_FAULTS: Final = 64
 """How many faults a rule from outside may have."""
@@ -37,8 +42,9 @@ class Limits:
     ``max_latency``: for how long one rule delays a call, all of its faults together, with what
     giving up the turn and printing take. ``max_hang``: for how long it holds one.
     ``max_expires_after``: for how long it stays armed. ``forbidden_points``: names and globs of
-    which no point is hit. ``forbidden_kinds``: labels of faults. A ``call``, and a kind of another
-    package that runs code, can take any time: only forbidding it helps.
+    which no point is hit. ``forbidden_kinds``: labels of faults. ``secret_arguments``: names that
+    ``where`` cannot ask for, besides those that look secret anyway. A ``call``, and a kind of
+    another package that runs code, can take any time: only forbidding it helps.
     """
 
     max_latency: float | None = None
@@ -46,6 +52,29 @@ class Limits:
     max_expires_after: float | None = None
     forbidden_points: tuple[str, ...] = ()
     forbidden_kinds: tuple[str, ...] = ()
+    secret_arguments: tuple[str, ...] = ()
+
+    @property
+    def of_strangers(self) -> Limits:
+        """The limits of what comes over HTTP or from a store: nothing there lasts for ever."""
+        if self.max_expires_after is not None:
+            return self
+        return replace(self, max_expires_after=DAY_SECONDS)
+
+    def check_outside(self, rule: Rule, name: str) -> None:
+        """Raise `LimitExceeded` for what no rule from outside may say, whatever the limits."""
+        if len(rule.faults) > MAX_FAULTS:
+            raise LimitExceeded(
+                f"{name}: {len(rule.faults)} faults, and a rule from outside has {MAX_FAULTS} at "
+                "most: leave out those that do the same again"
+            )
+        for asked in rule.where or ():
+            if looks_secret(asked, self.secret_arguments):
+                raise LimitExceeded(
+                    f"{name}: where asks for {show(asked)}, which may be a secret that it would "
+                    "let be guessed, so only code may ask for it; ask for another argument, or "
+                    "give the point a label of another name"
+                )
 
     def check(self, rule: Rule, name: str) -> None:
         """Raise `LimitExceeded` for what ``rule``, which messages call ``name``, says too much."""
@@ -129,15 +158,6 @@ class Limits:
 
 
 NO_LIMITS: Final = Limits()
-
-
-def check_faults(rule: Rule, name: str) -> None:
-    """Raise `LimitExceeded` for a rule from outside with more faults than any has."""
-    if len(rule.faults) > MAX_FAULTS:
-        raise LimitExceeded(
-            f"{name}: {len(rule.faults)} faults, and a rule from outside has {MAX_FAULTS} at most: "
-            "leave out those that do the same again"
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from chaospoint._draw import Draws, derive, draw_seed
 from chaospoint._effects import Effect, Fault
 from chaospoint._inside import transparent
 from chaospoint._terms import Terms
-from chaospoint.limits import NO_LIMITS, Limits, check_faults
+from chaospoint.limits import NO_LIMITS, Limits
 from chaospoint.models.document import parse_text, read_text, rule_cure, rule_line
 from chaospoint.models.lookup import Trust
 from chaospoint.models.model import Model
@@ -238,7 +238,7 @@ def compile_plan(
         place = nth if len(plan.rules) > 1 else None
         if trust != "code":
             _check_scope(rule, place)
-            check_faults(rule, name_rule(rule.point, place))
+            limits.check_outside(rule, name_rule(rule.point, place))
         if bounded:
             limits.check(rule, name_rule(rule.point, place))
         faults, wait = _resolve(rule, place, trust, limits)

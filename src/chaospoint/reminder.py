@@ -30,6 +30,7 @@ KNOWN = (
     "MAX_EXPIRES_AFTER",
     "FORBIDDEN_POINTS",
     "FORBIDDEN_KINDS",
+    "SECRET_ARGUMENTS",
 )
 # Code that arms obeys the one, the command line the other: nothing needs to be started for them.
 _NO_REASON = (PREFIX + "SEED", PREFIX + "URL")

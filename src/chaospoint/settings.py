@@ -32,6 +32,7 @@ from chaospoint.models.durations import Lifetime
 from chaospoint.models.variables import (
     ADMIN_ADDRESS,
     absolute_path,
+    argument_names,
     fault_kinds,
     optional_address,
     optional_seed,
@@ -57,6 +58,7 @@ _LIMITS = (
     "max_expires_after",
     "forbidden_points",
     "forbidden_kinds",
+    "secret_arguments",
 )
 
 
@@ -159,6 +161,10 @@ class Settings(BaseSettings):
         default=(),
         description="write kinds of faults with commas, of latency, exception, return, hang, call, "
         "off, delay, print, yield, pause or an installed one, or unset it",
+    )
+    secret_arguments: Annotated[tuple[str, ...], BeforeValidator(argument_names)] = Field(
+        default=(),
+        description="write names of arguments with commas, such as iban,card_number, or unset it",
     )
 
     _bad_limits: tuple[tuple[str, str], ...] = PrivateAttr(())

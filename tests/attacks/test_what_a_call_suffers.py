@@ -145,6 +145,7 @@ def test_what_fits_into_its_limits_acts_whole(registry: Registry, clock: Crowded
 
 
 def test_code_is_bound_by_nothing(registry: Registry, clock: Crowded) -> None:
+    registry.point("a")
     plan = Plan(rules=[{"point": "a", "faults": [YIELD] * 1000}])
     install_plan(plan, source="code", trust="code", registry=registry)
     assert call(registry, clock, "thread") == pytest.approx(1000 * TURN)

@@ -24,6 +24,7 @@ from chaospoint.arming import arm
 from chaospoint.control import asgi, changes
 from chaospoint.control.server import AdminServer
 from chaospoint.errors import StoreBusy, StoreError
+from chaospoint.limits import Limits
 from chaospoint.settings import Settings
 from chaospoint.stores.desired import Desired
 from chaospoint.stores.store import Worker
@@ -636,3 +637,35 @@ def test_a_put_answers_with_what_is_to_be_remarked(nodes: Nodes) -> None:
     assert "payment.charge" in typo
     assert "leaves out payment.refund: CHAOSPOINT_FORBIDDEN_POINTS" in left_out
     assert node.done("PUT", CHARGE, FAULT)["remarks"] == []
+
+
+def test_an_argument_that_looks_secret_is_not_asked_for(nodes: Nodes) -> None:
+    """Or its reaches would tell its letters, one after the other."""
+    node = nodes(Settings(enabled=True, secret_arguments=("iban",)))
+    node.place("payment.charge")
+    for name in ("password", "iban"):
+        body = {"rule": "off", "where": {name: ["h*"]}}
+        for method, path, sent in (
+            ("PUT", "/v1/points/payment.charge", body),
+            ("PUT", "/v1/plan", {"rules": [{"point": "payment.charge", **body}]}),
+        ):
+            answer = node.ask(method, path, sent)
+            assert answer.status == 422
+            assert b"may be a secret" in answer.body
+    assert node.rules == []
+
+
+def test_a_deadline_is_a_day_away_at_the_most_unless_a_limit_says_more(nodes: Nodes) -> None:
+    node = nodes()
+    node.place("payment.charge")
+    point = "/v1/points/payment.charge"
+    for method, path, body in (
+        ("PUT", point, {"latency": "1ms", "expires_after": "25h"}),
+        ("PUT", "/v1/plan", {"rules": [{"point": "a", "latency": 1, "expires_after": "3650d"}]}),
+    ):
+        answer = node.ask(method, path, body)
+        assert answer.status == 422
+        assert b"CHAOSPOINT_MAX_EXPIRES_AFTER" in answer.body
+    node.done("PUT", point, {"latency": "1ms", "expires_after": "24h"})
+    assert node.ask("POST", f"{point}/renew", {"expires_after": "25h"}).status == 422
+    assert Limits(max_expires_after=172_800.0).of_strangers.max_expires_after == 172_800.0

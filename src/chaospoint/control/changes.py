@@ -56,7 +56,7 @@ class Changes:
         self._registry = registry
         self._find = reconciler or partial(reconciler_of, registry, seed=seed, limits=limits)
         self._seed = seed
-        self._limits = limits
+        self._limits = limits = limits.of_strangers
         self._lifetime = limits.lifetime(EXPIRES_AFTER_SECONDS) or EXPIRES_AFTER_SECONDS
 
     @property

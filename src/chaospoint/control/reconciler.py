@@ -101,7 +101,7 @@ class Reconciler:
         self.source: Final = "store" if store.shared else "http"
         self._home = ref(registry)  # weakly, for it is what this is found by
         self._seed = seed
-        self._limits = limits
+        self._limits = limits.of_strangers
         self._file = file
         self._tend = tend
         self._admin = admin

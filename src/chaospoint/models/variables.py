@@ -23,6 +23,7 @@ from chaospoint.models.quantities import whole
 __all__ = [
     "ADMIN_ADDRESS",
     "absolute_path",
+    "argument_names",
     "fault_kinds",
     "optional_address",
     "optional_seed",
@@ -79,6 +80,14 @@ def fault_kinds(value: object) -> object:
     parts = _parts(value)
     if isinstance(parts, tuple) and (wrong := [part for part in parts if not is_kind(part)]):
         raise ValueError(f"{wrong[0]!r} is no kind of fault")
+    return parts
+
+
+def argument_names(value: object) -> object:
+    """Return names of arguments; of a text, what stands between commas."""
+    parts = _parts(value)
+    if isinstance(parts, tuple) and not all(map(str.isidentifier, parts)):
+        raise ValueError("no name of an argument")
     return parts
 
 
