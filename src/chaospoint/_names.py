@@ -12,7 +12,10 @@ from functools import lru_cache
 
 from chaospoint.errors import InvalidPoint
 
-__all__ = ["check_name", "is_glob", "matcher", "matches", "nearest"]
+__all__ = ["MAX_NAME", "check_name", "is_glob", "matcher", "matches", "nearest"]
+
+MAX_NAME = 255
+"""How many characters a name or a glob from outside may have."""
 
 _NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 
@@ -36,11 +39,16 @@ def is_glob(pattern: str) -> bool:
     return "*" in pattern
 
 
-@lru_cache(maxsize=1024)
 def matcher(pattern: str) -> Callable[[str], object]:
     """Return a function that is true of the names, or globs read as text, that match."""
     if not is_glob(pattern):
         return pattern.__eq__
+    # One that is made of a long text takes a megabyte: it is not kept.
+    return _matcher(pattern) if len(pattern) <= MAX_NAME else _matcher.__wrapped__(pattern)
+
+
+@lru_cache(maxsize=1024)
+def _matcher(pattern: str) -> Callable[[str], object]:
     # Runs of stars mean what one star means.  What stands between two stars is matched at the
     # first place where it can be and never tried at another, or matching would take for ever.
     first, *inner, last = map(re.escape, re.split(r"\*+", pattern))

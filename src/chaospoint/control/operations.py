@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from chaospoint._names import MAX_NAME
 from chaospoint.control.answers import (
     DryRun,
     Injections,
@@ -38,7 +39,7 @@ PARAMETERS: Final[dict[str, Object]] = {
         "in": "path",
         "required": True,
         "description": "the name of a point, or a glob in which * stands for any run of characters",
-        "schema": {"type": "string", "pattern": f"^{PATTERN}$"},
+        "schema": {"type": "string", "pattern": f"^{PATTERN}$", "maxLength": MAX_NAME},
     },
     "dry_run": {
         "in": "query",
@@ -48,7 +49,7 @@ PARAMETERS: Final[dict[str, Object]] = {
     "point": {
         "in": "query",
         "description": "a name or a glob",
-        "schema": {"type": "string", "default": "*"},
+        "schema": {"type": "string", "default": "*", "maxLength": MAX_NAME},
     },
     "limit": {
         "in": "query",

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from chaospoint._inside import transparent
+from chaospoint._names import MAX_NAME
 from chaospoint._registry import Registry, default_registry
 from chaospoint.control.audit import Audit
 from chaospoint.control.body import lifetime, no_keys, plan_keys, rule_keys
@@ -32,6 +33,7 @@ from chaospoint.control.state import state_of_taken
 from chaospoint.control.views import Views
 from chaospoint.errors import ChaosError
 from chaospoint.limits import NO_LIMITS, Limits
+from chaospoint.models.refusal import show
 from chaospoint.plan import Plan, Rule, parse_plan, parse_rules, unseeded
 from chaospoint.settings import Settings
 from chaospoint.stores.desired import Desired, Entry
@@ -235,6 +237,14 @@ class Service:
                 headers={"allow": allow},
             )
         query = {} if route.lenient else parameters(request, route.parameters)
+        # No look-up is made for what is long: it would take long.
+        if len(name) > MAX_NAME:
+            problem = f"no point has a name of more than {MAX_NAME} characters"
+            raise Problem(404, "unknown-point", problem, name=show(name), nearest=[])
+        if len(asked := query.get("point", "")) > MAX_NAME:
+            problem = f"point is longer than {MAX_NAME} characters"
+            cure = "write a shorter name, or a glob"
+            raise Problem(400, "bad-query", problem, field="point", value=show(asked), cure=cure)
         call = _Call(request, name, query, change)
         answer = route.answer(call)
         if isinstance(answer, Response):

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, cast
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
+from chaospoint._names import MAX_NAME, is_glob
 from chaospoint.models.nesting import VALUE_DEPTH
 from chaospoint.models.plain_data import CODE_ONLY, check_plain, check_written, is_plain
 from chaospoint.models.refusal import Refusal, close_to, name_key
@@ -58,10 +59,20 @@ def detached_where(where: Mapping[str, object] | None) -> Mapping[str, object] |
 
 
 def where_value(value: object) -> object:
-    """Return the value as it is; refuse what is not data."""
+    """Return the value as it is; refuse what is not data, and what takes long to match."""
     check_plain(value)
     check_written(value)
+    _check_globs(value)
     return value
+
+
+def _check_globs(value: object) -> None:
+    if isinstance(value, list):
+        for one in value:
+            _check_globs(one)
+    elif isinstance(value, str) and is_glob(value) and len(value) > MAX_NAME:
+        problem = f"a glob of more than {MAX_NAME} characters"
+        raise Refusal(problem, "write a shorter one", value=value)
 
 
 def when(value: object) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 from pydantic import BeforeValidator, WithJsonSchema
 
+from chaospoint._names import MAX_NAME
 from chaospoint.models.refusal import Refusal
 
 __all__ = ["PATTERN", "PointPattern", "point_pattern"]
@@ -22,6 +23,9 @@ def point_pattern(value: object) -> str:
     """Return the pattern as it is; `Refusal` if it is none, saying why."""
     if not isinstance(value, str):
         raise Refusal("not the name of a point", _CURE, value=value)
+    if len(value) > MAX_NAME:
+        problem = f"longer than {MAX_NAME} characters"
+        raise Refusal(problem, "write a shorter name, or a glob", value=value)
     if _PATTERN.fullmatch(value):
         return str(value)
     if not value:
@@ -38,5 +42,5 @@ def point_pattern(value: object) -> str:
 PointPattern = Annotated[
     str,
     BeforeValidator(point_pattern),
-    WithJsonSchema({"type": "string", "pattern": f"^{PATTERN}$"}),
+    WithJsonSchema({"type": "string", "pattern": f"^{PATTERN}$", "maxLength": MAX_NAME}),
 ]
