@@ -121,7 +121,7 @@ def test_a_line_is_never_longer_than_8_kib(path: Path) -> None:
     long = "\N{PILE OF POO}" * 9000
     audit = Audit(path)
     put(audit, rules=rules)
-    put(audit, rules=[Rule(point="p" * 30_000, latency="1s")] * 20)
+    put(audit, rules=[Rule(point="ppppp", returns="p" * 30_000)] * 20)
     audit.record(long, 400, who=long, client=long, detail=long, rules=rules)
     for line in path.read_bytes().splitlines(keepends=True):
         assert len(line) <= MAX_LINE

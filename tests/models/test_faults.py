@@ -224,7 +224,15 @@ def test_the_verbs_of_old_have_their_effects() -> None:
 INJECTION = Injection("a.b", "print", "a.b=print", 1, "code", None, None)
 
 
-@pytest.mark.parametrize(("message", "line"), [("100% %s", "100% %s"), ("", "a.b was reached")])
+@pytest.mark.parametrize(
+    ("message", "line"),
+    [
+        ("100% %s", "100% %s"),
+        ("", "a.b was reached"),
+        ("x\nCRITICAL:root:forged", r"x\nCRITICAL:root:forged"),
+        ("\x1b[2J\r\x85\u2028 é \\n", r"\x1b[2J\r\x85\u2028 é \n"),
+    ],
+)
 def test_print_logs_its_message_or_else_the_point(
     message: str, line: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from chaospoint.errors import InvalidPlan
 from chaospoint.faults import Failure, Hang, Latency, Off, Return
-from chaospoint.models.refusal import show
+from chaospoint.models.refusal import HIDDEN, show
 from chaospoint.plan import Plan, Rule, parse_rules
 
 
@@ -285,10 +285,10 @@ BAD: list[tuple[dict[str, Any], str, object, str]] = [
     ({"latency": 1, "scope": "thread"}, "scope", "thread", "write process or context"),
     ({"latency": 1, "scope": ["process"]}, "scope", ["process"], "write process or context"),
     ({"latency": 1, "where": {}}, "where", {}, "leave the key out"),
-    ({"latency": 1, "where": "acme"}, "where", "acme", "{tenant: acme}"),
-    ({"latency": 1, "where": ["tenant"]}, "where", ["tenant"], "{tenant: acme}"),
-    ({"latency": 1, "where": {"": 1}}, "where.", 1, "{tenant: acme}"),
-    ({"latency": 1, "where": {1: 2}}, "where.1", 2, "{tenant: acme}"),
+    ({"latency": 1, "where": "acme"}, "where", HIDDEN, "{tenant: acme}"),
+    ({"latency": 1, "where": ["tenant"]}, "where", HIDDEN, "{tenant: acme}"),
+    ({"latency": 1, "where": {"": 1}}, "where.", HIDDEN, "{tenant: acme}"),
+    ({"latency": 1, "where": {1: 2}}, "where.1", HIDDEN, "{tenant: acme}"),
     ({"call": "print"}, "call", "print", "code"),
     ({"call": None}, "call", None, "leave "),
     ({"exception": []}, "exception", [], "at least one"),

@@ -31,7 +31,7 @@ from chaospoint.control.reason import one_line, reason_of
 from chaospoint.control.reconciler import reconciler_of
 from chaospoint.control.state import state_of_taken
 from chaospoint.control.views import Views
-from chaospoint.errors import ChaosError
+from chaospoint.errors import ChaosError, InvalidPlan
 from chaospoint.limits import NO_LIMITS, Limits
 from chaospoint.models.refusal import show
 from chaospoint.plan import Plan, Rule, parse_plan, parse_rules, unseeded
@@ -192,7 +192,7 @@ class Service:
                 raise
             except Exception as error:
                 problem = _problem_of(error, request)
-                change.detail = problem.detail
+                change.detail = _without_values(error) or problem.detail
                 response = problem.response()
             self._record(request, response.status, change)
         return replace(response, body=b"") if request.method == "HEAD" else response
@@ -373,6 +373,13 @@ def _by(request: Request) -> str:
 def _standing(desired: Desired) -> list[Entry]:
     now = time.time()
     return [one for one in desired.entries if one.seconds_left(now) > 0]
+
+
+def _without_values(error: Exception) -> str:
+    """Return what of a rule is refused, for those who were not meant to read its values."""
+    if not isinstance(error, InvalidPlan):
+        return ""
+    return f"{': '.join(filter(None, (error.rule, error.field))) or 'the body'} is refused"
 
 
 def _problem_of(error: Exception, request: Request) -> Problem:

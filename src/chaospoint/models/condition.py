@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 from chaospoint._names import MAX_NAME, is_glob
 from chaospoint.models.nesting import VALUE_DEPTH
 from chaospoint.models.plain_data import CODE_ONLY, check_plain, check_written, is_plain
-from chaospoint.models.refusal import Refusal, close_to, name_key
+from chaospoint.models.refusal import HIDDEN, Refusal, close_to, name_key
 
 __all__ = ["Scope", "When", "Where", "detached_where", "scope", "when", "where_value"]
 
@@ -20,13 +20,13 @@ _CURE = "write the names of labels or arguments with the values they must have: 
 
 def _where(value: object) -> Mapping[str, object]:
     if not isinstance(value, Mapping):
-        raise Refusal("not a mapping of names", _CURE, value=value)
+        raise Refusal("not a mapping of names", _CURE, value=HIDDEN)
     if not value:
         raise Refusal("says nothing", "leave the key out, to match every call", value=value)
     for name in value:
         if not isinstance(name, str) or not name or not is_plain(name):
             problem = "not the name of a label or an argument"
-            raise Refusal(problem, _CURE, field=name_key(name), value=value[name])
+            raise Refusal(problem, _CURE, field=name_key(name), value=HIDDEN)
     return {name: _owned(one) for name, one in value.items()}
 
 
@@ -54,6 +54,7 @@ def detached_where(where: Mapping[str, object] | None) -> Mapping[str, object] |
         try:
             where_value(wanted)
         except Refusal as refusal:
+            refusal.value = HIDDEN
             raise refusal.within(f"where.{name}") from None
     return deepcopy(where)
 
@@ -72,7 +73,7 @@ def _check_globs(value: object) -> None:
             _check_globs(one)
     elif isinstance(value, str) and is_glob(value) and len(value) > MAX_NAME:
         problem = f"a glob of more than {MAX_NAME} characters"
-        raise Refusal(problem, "write a shorter one", value=value)
+        raise Refusal(problem, "write a shorter one", value=HIDDEN)
 
 
 def when(value: object) -> str:

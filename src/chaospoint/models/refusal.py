@@ -16,6 +16,7 @@ from chaospoint._inside import transparent
 from chaospoint.errors import InvalidPlan
 
 __all__ = [
+    "HIDDEN",
     "Refusal",
     "check_keys",
     "close_to",
@@ -23,6 +24,7 @@ __all__ = [
     "first_refusal",
     "name_key",
     "name_rule",
+    "one_line",
     "show",
 ]
 
@@ -37,6 +39,17 @@ class _Unsaid:
 
 
 UNSAID: Final = _Unsaid()
+
+
+class _Hidden:
+    """The type of a value that may be personal."""
+
+    def __repr__(self) -> str:
+        return "<not shown>"
+
+
+HIDDEN: Final = _Hidden()
+"""Stands for a value that messages must not show."""
 
 
 class Refusal(ValueError):
@@ -159,6 +172,13 @@ def describe(error: BaseException) -> str:
             return f"{name}: {error}"
     except Exception:  # a foreign __str__
         return name
+
+
+def one_line(text: str) -> str:
+    """Return a text with escapes in place of what is not printable, line breaks too."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
 def show(value: object) -> str:

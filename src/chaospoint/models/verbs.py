@@ -13,7 +13,7 @@ from chaospoint._say import say
 from chaospoint.models.durations import Duration, milliseconds, written
 from chaospoint.models.fault_model import FaultModel
 from chaospoint.models.plain_data import is_plain, quoted
-from chaospoint.models.refusal import Refusal
+from chaospoint.models.refusal import Refusal, one_line
 
 if TYPE_CHECKING:
     from chaospoint._draw import Draws
@@ -65,7 +65,8 @@ def _message(value: object) -> object:
 
 
 class Print(FaultModel):
-    """Writes a line to the log, logger ``chaospoint``, at WARNING."""
+    """Writes a line to the log, logger ``chaospoint``, at WARNING; what is not printable in it is
+    escaped, so that it can forge no other line."""
 
     outcome: ClassVar[bool] = False
     kind: Literal["print"] = "print"
@@ -91,8 +92,7 @@ class Print(FaultModel):
 
 
 def _print(message: str, injection: Injection) -> None:
-    text = message or f"{injection.point} was reached"
-    say(logging.WARNING, "%s", text)
+    say(logging.WARNING, "%s", one_line(message) or f"{injection.point} was reached")
 
 
 class Burn(FaultModel):
