@@ -106,15 +106,20 @@ def raises(*_: object) -> None:
         raise Stop
 
 
+def repeat(deed: Callable[[], object]) -> None:
+    """Do it for ever; a function, because CPython leaves jumps of loops out of blocks."""
+    while True:
+        deed()
+
+
 def interrupted(deed: Callable[[], object], seconds: float) -> bool:
     """Repeat a deed until a handler raises within it; return whether that came out of the deed."""
     global raising
     try:
         try:
             signal.setitimer(signal.ITIMER_REAL, seconds, 0.02)
-            again = raising = True  # not the loop first: where it begins again is before the block
-            while again:
-                deed()
+            raising = True
+            repeat(deed)
         finally:
             raising = False  # first, for a second signal may be waiting
             signal.setitimer(signal.ITIMER_REAL, 0)
