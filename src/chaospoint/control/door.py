@@ -97,6 +97,15 @@ class Door:
             self._may_write(caller, stops=(request.method, request.path) == DISABLE)
         return caller
 
+    def knows(self, request: Request) -> bool:
+        """Say whether a client shows a token; where there is none, whether it is of this machine.
+
+        Such a client is served before all others. `check` may refuse it all the same.
+        """
+        if self.token is None and self.read_token is None:
+            return is_loopback(request.client)
+        return self.caller(request).name in ("control token", "read token")
+
     def caller(self, request: Request) -> Caller:
         """Return who asks, whether it may or not; where there are no tokens none is wrong."""
         scheme, _, shown = request.headers.get("authorization", "").partition(" ")
