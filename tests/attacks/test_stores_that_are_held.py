@@ -57,6 +57,7 @@ from chaospoint.errors import StoreBusy
 from chaospoint.stores.directory import DirectoryStore
 from chaospoint.stores.writing import updated, waited_for
 store, refused, written = DirectoryStore(sys.argv[1]), 0, 0
+print("ready", flush=True)
 sys.stdin.readline()
 until = time.monotonic() + float(sys.argv[2])
 while time.monotonic() < until:
@@ -289,7 +290,8 @@ def test_disable_works_while_a_plan_is_refused(
 
 @pytest.mark.ci
 def test_writers_queue(path: Path, begin: Callable[..., subprocess.Popen[str]]) -> None:
-    writers = [begin(WRITER, "15") for _ in range(64)]
+    writers = [begin(WRITER, "10") for _ in range(64)]
+    assert {line(writer) for writer in writers} == {"ready"}
     for writer in writers:
         assert writer.stdin
         writer.stdin.write("\n")

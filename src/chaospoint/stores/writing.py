@@ -40,10 +40,8 @@ STEP_SECONDS = 0.02
 LANE_SECONDS = 0.2
 """For how long an order to disable waits for a store that somebody else writes."""
 
-QUEUE_SECONDS = 20.0
+QUEUE_SECONDS = 30.0
 """For how long a writer waits at the most while others write one after another."""
-
-_OLD_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +117,7 @@ def updated(
         except StoreBusy:
             if queue.is_over():
                 raise
-        yield queue.step
+        yield STEP_SECONDS
 
 
 def disabled(
@@ -155,12 +153,6 @@ class Queue:
         self._began = now()
         self._until = self._began + PATIENCE_SECONDS
         self._seen: int | None = None
-
-    @property
-    def step(self) -> float:
-        """Return for how long to wait before the next try: less where others came later."""
-        old = self._now() - self._began > _OLD_SECONDS
-        return STEP_SECONDS / 8 if old else STEP_SECONDS
 
     def is_over(self) -> bool:
         """Say, at a try that failed, whether to give up."""
