@@ -274,10 +274,10 @@ def test_the_oldest_silent_connection_makes_room_and_a_request_under_way_does_no
     monkeypatch.setattr(service, "steps", slow)
     server = AdminServer(service, "127.0.0.1", 0, token=False)
     server.open()
-    with closing(server), connect(server) as one, connect(server) as two:
+    with closing(server), connect(server) as one:
         one.sendall(ASK)
         under_way.wait(10)
-        with connect(server) as three:
+        with connect(server) as two, connect(server) as three:
             assert two.recv(1) == b"", "the oldest that says nothing makes room"
             three.sendall(ASK)
             under_way.wait(10)
