@@ -28,7 +28,7 @@ from chaospoint.stores.store import Worker
 
 @pytest.fixture
 def server(service: Service) -> Iterator[AdminServer]:
-    server = AdminServer(service, "127.0.0.1", 0, token=False, timeout_seconds=0.2)
+    server = AdminServer(service, "127.0.0.1", 0, token=False, timeout_seconds=1.0)
     assert server.open()
     yield server
     server.close()
