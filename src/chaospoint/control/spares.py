@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from threading import Lock
+
+from chaospoint._lock import Lock
 
 __all__ = ["Spares"]
 
@@ -55,9 +56,7 @@ class Spares:
         """Give up all of them meanwhile, if the process has no others."""
         with self._guard:
             if lends := self.short:
-                self._lent += 1
-                while self._held:
-                    self._close(self._held.pop())
+                self._give_all()
         try:
             yield
         finally:
@@ -73,9 +72,12 @@ class Spares:
     def drop(self) -> None:
         """Close all of them for good."""
         with self._guard:
-            self._lent += 1
-            while self._held:
-                self._close(self._held.pop())
+            self._give_all()
+
+    def _give_all(self) -> None:
+        self._lent += 1
+        while self._held:
+            self._close(self._held.pop())
 
     def _fill(self) -> None:
         with suppress(OSError):
