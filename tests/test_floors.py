@@ -18,10 +18,10 @@ FLOORS = (
     # The kernel. Values, chance, time, and what may go wrong.
     "_version _inside",
     "errors",
-    "_draw _decide _effects _environ _host_error _injection _names _scope _takes _unwrap",
+    "_draw _decide _effects _environ _host_error _injection _names _scope _static _takes _unwrap",
     "_bell _index _lock _logger _notice _remark _table _terms _trampoline _where effects",
     "_clock _ending _fork _say _signature _start",
-    "_bug _fits _tally",
+    "_allowance _bug _fits _tally",
     "_process",
     # What lives while something is armed, and the handle of it.
     "_aim _armed _epoch _keeper",
@@ -36,7 +36,7 @@ FLOORS = (
     "_board",
     "_registry",
     # The models: pydantic lives here. They compile to what the kernel runs.
-    "models models.nesting models.refusal models.yaml_quotes",
+    "models models.nesting models.refusal models.secret_names models.yaml_quotes",
     "models.durations models.lookup models.model models.plain_data models.point_pattern"
     " models.quantities models.signatures"
     " models.strict_json models.yaml_text",
@@ -63,12 +63,12 @@ FLOORS = (
     "stores.store",
     "stores.files stores.memory stores.writing",
     "stores.document",
-    "stores.worker_files",
+    "stores.halts stores.worker_files",
     "stores.directory stores.switching_off",
     "stores",
     # ... and how it is asked and told.
     "control control.answers control.bodies control.guesses control.journal control.messages"
-    " control.metrics control.reconciler control.replies poller reminder",
+    " control.metrics control.reconciler control.replies control.spares poller reminder",
     "control.dry_run control.operations control.problem control.state settings",
     "control.audit control.body control.door control.openapi control.query control.reason sources",
     "control.changes control.views",
