@@ -119,8 +119,13 @@ ENV = '[{"point": "payment.charge", "exception": "LookupError", "times": 1}]'
 
 
 def test_start_arms_env_before_file_and_stop_undoes_all_of_it(
-    registry: Registry, charge: Callable[[], str], plan_file: Path
+    registry: Registry,
+    charge: Callable[[], str],
+    plan_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # Other tests import servers with reloaders, for which there would be one thread more.
+    monkeypatch.setattr(config, "may_be_parent", lambda: False)
     config.start(
         Settings(enabled=True, points=ENV, config=plan_file, admin="127.0.0.1:0"),
         registry=registry,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from functools import lru_cache
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 from weakref import ref
 
 from chaospoint import _environ, _lock
@@ -256,16 +256,20 @@ def plan_of(target: str | Point | Rule | Plan, keys: Keys) -> Plan:
     return Plan(rules=[target]) if isinstance(target, Rule) else target
 
 
-_PLAIN = {int, float, bool, type(None)}
+_PLAIN = (int, float, bool, type(None))
 _SHORT = 200
 
 
 def _lasts(value: object) -> bool:
     """Whether the value never changes, and costs nothing to keep: plain, or a class in C."""
+    # Types are compared as they are: `isinstance` asks the value for its class, and sets ask types
+    # for their hash, which may be foreign code.
     kind = type(value)
-    if isinstance(value, str):
-        return kind is str and len(value) <= _SHORT
-    return kind in _PLAIN or (isinstance(value, type) and kind is type and is_static(value))
+    if kind is str:
+        return len(cast("str", value)) <= _SHORT
+    if kind is type:
+        return is_static(cast("type", value))
+    return any(kind is plain for plain in _PLAIN)
 
 
 @lru_cache(maxsize=256, typed=True)

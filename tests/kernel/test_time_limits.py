@@ -334,10 +334,12 @@ def test_what_code_in_c_raises_without_arguments_does_not(
         observe = staticmethod(fails if who == "observer" else str)
         notice = staticmethod(fails if who == "listener" else str)
 
-    registry.add_observer(Observer())  # type: ignore[arg-type]
+    observer: Any = Observer()
+    registry.add_observer(observer)
     fault = raises(fails) if who == "factory" else sleeps(0)
     registry.install([rule("p", fault)], source="test")
     assert charge() == "paid"
+    registry.remove_observer(observer)  # the keeper tells it no more
     assert {type(bug) for bug in bugs} == {Empty}
     bugs.clear()
 

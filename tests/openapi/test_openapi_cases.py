@@ -36,6 +36,8 @@ BEYOND_A_SCHEMA = (
     r"names a point",
     r"nested 50 deep|not written down",
     r"may be raised by rules from code only|means something else to generators",
+    r"beyond CHAOSPOINT_MAX_EXPIRES_AFTER",  # a setting of the service
+    r"looks secret|SECRET_ARGUMENTS",  # names of arguments, and a setting adds more
 )
 """Why what the document allows may be refused all the same."""
 

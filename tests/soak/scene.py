@@ -73,9 +73,6 @@ class Scene:
             if keeper is not None:
                 keeper.join(PATIENCE)
             assert registry.board.keeper._thread is None
-        for thread in threading.enumerate():
-            if thread.name == "chaospoint-keeper":  # it is there for a moment after its last look
-                thread.join(PATIENCE)
 
     def forget(self) -> None:
         """Empty the books, and the sources that remember what ended."""
@@ -218,5 +215,8 @@ class _Child:
         assert self._scene.changed() == []
         assert {finish(one.call()) for one in self._scene.placements} == {7}
         self._scene.end_keepers()
+        for thread in threading.enumerate():
+            if thread is not threading.current_thread():
+                thread.join(PATIENCE)  # it is there for a moment after its last look
         assert threading.enumerate() == [threading.current_thread()]
         assert not _bug.bugs, list(_bug.bugs)
