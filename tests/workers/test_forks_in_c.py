@@ -124,13 +124,12 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Site]]:
     "options",
     [
         ("--master", "--processes", "2", "--enable-threads"),
-        pytest.param(("--processes", "2", "--enable-threads"), marks=pytest.mark.ci),
         pytest.param(
             ("--master", "--processes", "2", "--enable-threads", "--lazy-apps"),
             marks=pytest.mark.ci,
         ),
     ],
-    ids=["pre-fork", "no master", "lazy apps"],
+    ids=["pre-fork", "lazy apps"],
 )
 def test_uwsgi_workers_follow_the_file_and_the_store_and_let_rules_expire(
     options: tuple[str, ...], serve: Callable[..., Site]
@@ -158,9 +157,8 @@ def test_uwsgi_workers_follow_the_file_and_the_store_and_let_rules_expire(
     assert {site.said()[0] for _ in range(20)} <= {*workers}
 
     os.kill(workers[0], signal.SIGKILL)
-    if "--master" in options:
-        until(lambda: len({*site.workers()} - {*workers}) == 1, "the master has forked another")
-        assert site.all_say("real"), "what starts later is disabled, too"
+    until(lambda: len({*site.workers()} - {*workers}) == 1, "the master has forked another")
+    assert site.all_say("real"), "what starts later is disabled, too"
 
 
 @pytest.mark.parametrize("mark", ["page", "number"])
