@@ -206,7 +206,7 @@ def test_disable_is_said_to_be_written_where_the_workers_cannot_be_read(
 def test_a_worker_that_refuses_is_exit_code_4_with_its_reason(there: Cli, follow: Follow) -> None:
     follow("payment.charge")
     follow("payment.charge", refusal="no such exception")
-    done = there("arm", "payment.charge", "raise(shop.Declined)")
+    done = there("arm", "payment.charge", "raise(no_module_here.Declined)")
     assert "in force in 1 of 2 workers" in said(done, 4)
     assert done.stderr == f"chaospoint: pid {os.getpid()} does not run it: no such exception\n"
 
