@@ -66,7 +66,6 @@ def _request(environ: WSGIEnvironment) -> tuple[Request, int]:
         b"",
         environ.get("REMOTE_ADDR", ""),
         environ.get("QUERY_STRING", ""),
-        environ.get("SERVER_PROTOCOL", ""),
     )
     return request, size
 
