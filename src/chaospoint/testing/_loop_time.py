@@ -40,6 +40,7 @@ class LoopTime:
     def start(self) -> None:
         """See every loop that asks for its time from now on, and the one that runs here."""
         self._in_use = True
+        _inherit(_own_time)
         if BaseEventLoop.time is _own_time:
             BaseEventLoop.time = _first_time  # type: ignore[assignment, method-assign]
         self.see(asyncio._get_running_loop())
@@ -47,6 +48,7 @@ class LoopTime:
     def stop(self) -> None:
         """See no further loops; those for which nothing was skipped get their own time back."""
         self._in_use = False
+        _inherit(_first_time)
         if BaseEventLoop.time is _first_time:
             BaseEventLoop.time = _own_time  # type: ignore[method-assign]
         for key, seen in list(self._seen.items()):
@@ -196,6 +198,20 @@ class _Work:
             return True
         self._given_up, self._since = busy, None
         return False
+
+
+def _inherit(time: Callable[[BaseEventLoop], float]) -> None:
+    """Have the kinds of loops inherit ``time`` again.
+
+    freezegun puts what it found back into the kind of loop that it froze, where it hides the time
+    of `BaseEventLoop`.
+    """
+    kinds: list[type[BaseEventLoop]] = BaseEventLoop.__subclasses__()
+    while kinds:
+        kind = kinds.pop()
+        kinds += kind.__subclasses__()
+        if vars(kind).get("time") is time:
+            del kind.time
 
 
 def _first_time(loop: BaseEventLoop) -> float:
