@@ -156,8 +156,7 @@ class Wrapper:
             for search, after, asks, go_on in live:  # none, if it was disarmed just now
                 values = None
                 if asks:
-                    # A method of a class is bound at each access, and shows less then.
-                    shown = own if wrapped is target else shown_by(wrapped)
+                    shown = own if wrapped is target else _shown_bound(own, wrapped)
                     values = _values(point, shown, args, kwargs)
                 firing = search(values)
                 if firing is None and after is None:
@@ -235,6 +234,19 @@ class _Values(dict[str, object]):
     __slots__ = ("given",)
 
     given: Given
+
+
+def _shown_bound(
+    own: inspect.Signature | None, wrapped: Callable[..., Any]
+) -> inspect.Signature | None:
+    """Return what a method shows that a class has bound; it does so anew at each access.
+
+    For ``Class.method(instance, ...)`` wrapt binds the instance itself, and before 2.0 its proxy
+    goes on showing the instance among the arguments.
+    """
+    if own is None or not isinstance(wrapped, wrapt.PartialCallableObjectProxy):
+        return shown_by(wrapped)
+    return own.replace(parameters=list(own.parameters.values())[1:])
 
 
 def _values(

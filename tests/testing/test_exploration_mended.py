@@ -171,6 +171,8 @@ def test_what_became_of_each(
     cases = found[test]["reaches"]["bank.charge#1"]
     assert len(cases) == 2
     failed = [one for one in cases if "OSError" in one["case"] and one["when"] == "before"]
+    if said == "in a subtest" and pytest.version_tuple < (9, 0):
+        said = None  # pytest itself knows no subtests, and the failure is the test's
     assert [(one["outcome"], one.get("reason")) for one in failed] == [(outcome, said)]
 
 

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import anyio
+import freezegun
 import pytest
 from helpers import PATIENCE, Boom, Threads, python, tick
 
@@ -1051,3 +1052,14 @@ def test_a_forked_child_skips_as_well() -> None:
         registry.disarm()
         """
     )
+
+
+def test_the_time_of_loops_that_freezegun_has_frozen_once_is_skipped_as_well() -> None:
+    """It puts the time that it found into the kind of loop, where it hides that of its base."""
+    with freezegun.freeze_time("2026-01-01", real_asyncio=True):
+        pass
+    loop = asyncio.new_event_loop()
+    loop.close()
+    assert "time" in vars(type(loop))
+    with skipping(Registry()):
+        assert type(loop).time is BaseEventLoop.time
