@@ -233,7 +233,7 @@ def test_whoever_slept_in_the_parent_is_not_waited_for_in_the_child() -> None:
 def test_forking_while_others_arm_disarm_and_call() -> None:
     """A hundred forks in the middle of it: no child finds a lock held or a rule half armed."""
     _run("""
-        arm("bank.charge", latency=0, registry=registry).disarm()  # no import is under way then
+        arm("bank.charge", latency=0, failure_rate=1.0, registry=registry).disarm()  # imports all
         sys.setswitchinterval(1e-5)
         stop = threading.Event()
         wrong = []
