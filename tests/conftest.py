@@ -6,11 +6,12 @@ import gc
 import os
 import sys
 from collections.abc import Generator, Iterator
+from weakref import WeakSet
 
 import pytest
 from helpers import Threads
 
-from chaospoint import Registry, _bug, _drive
+from chaospoint import Registry, _bug, _drive, _fork
 from chaospoint._registry import default_registry
 from chaospoint.testing import FakeClock
 
@@ -31,7 +32,10 @@ def _nothing_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(_bug, "_said", set())
     monkeypatch.setattr(_drive, "_said", set())
     _bug.bugs.clear()
+    boards = WeakSet(_fork.boards)
     yield
+    for board in set(_fork.boards) - set(boards):
+        board.keeper.stop()  # its thread would live on beside later tests
     registry = default_registry()
     armed = [rule.text for rule in registry.rules()]
     enabled, bugs = registry.enabled, list(_bug.bugs)

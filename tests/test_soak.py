@@ -62,7 +62,6 @@ pytestmark = [
     pytest.mark.alone,
     pytest.mark.usefixtures("restless"),
     pytest.mark.filterwarnings("ignore::chaospoint.errors.ChaosWarning"),
-    pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning"),  # by fork, from 3.12
 ]
 
 
@@ -194,10 +193,11 @@ class Soak:
         alive = [one for one in _epoch() if id(one) not in left.epoch]
         rules = {id(rule) for registry in scene.registries() for rule in registry.board.ended()}
         kinds = Counter(type(one) for one in alive)
-        assert {id(one) for one in alive if type(one) is ArmedRule} <= rules, kinds
+        unknown = [one for one in alive if type(one) is ArmedRule and id(one) not in rules]
+        assert not unknown, (kinds, len(rules), [_held_by(one) for one in unknown[:3]])
         assert kinds[Tally] + kinds[BoundedTally] <= len(rules), kinds
         assert len(alive) <= 2 * len(rules) <= 200, kinds  # some that expired are remembered
-        del alive
+        del alive, unknown
         self._measure()
 
     def _measure(self) -> None:
@@ -330,6 +330,11 @@ def _gauges() -> list[float]:
 
 def _epoch() -> list[Any]:
     return [one for one in gc.get_objects() if type(one) in EPOCH]
+
+
+def _held_by(rule: ArmedRule) -> str:
+    holders = Counter(type(holder).__name__ for holder in gc.get_referrers(rule))
+    return f"{rule.text}, which ended by {rule.why!r}, is held by {dict(holders)}"
 
 
 def _swept() -> tuple[int, int]:

@@ -115,7 +115,6 @@ def test_a_registry_has_one_journal_which_remembers_from_then_on(pool: Threads) 
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_has_had_none(node: Node) -> None:
     node.place("payment.charge")
     node.done("PUT", CHARGE, FAULT)

@@ -425,7 +425,6 @@ def test_tasks_are_bounded_too(
     assert handle.overflow == 4
 
 
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
 def test_a_forked_child_has_all_places_free(
     registry: Registry, function: Callable[[], str], pool: Threads

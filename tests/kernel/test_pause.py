@@ -458,7 +458,6 @@ def test_who_waits_is_told_of_the_end(registry: Registry) -> None:
 # -- forks and Ctrl-C --------------------------------------------------------------------
 
 
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
 def test_a_forked_child_has_nobody_paused(
     registry: Registry, function: Callable[[], str], pool: Threads
