@@ -35,7 +35,8 @@ def _nothing_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     boards = WeakSet(_fork.boards)
     yield
     for board in set(_fork.boards) - set(boards):
-        board.keeper.stop()  # its thread would live on beside later tests
+        _fork.boards.discard(board)  # a fork in a later test would start its thread again
+        board.keeper.stop()
     registry = default_registry()
     armed = [rule.text for rule in registry.rules()]
     enabled, bugs = registry.enabled, list(_bug.bugs)

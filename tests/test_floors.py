@@ -80,9 +80,10 @@ FLOORS = (
     "control.asgi control.wsgi launch startup startup.sitecustomize",
     # Test helpers stand on whatever they like, and nothing stands on them but the front door.
     "testing",
-    "testing._block testing._fake_clock testing._leftovers testing._loop_time testing._strategies"
+    "testing._block testing._fake_clock testing._leftovers testing._patience testing._strategies"
     " testing._verdict testing._watch",
-    "testing._coverage testing._limit testing._pacer",
+    "testing._coverage testing._limit testing._loop_time",
+    "testing._pacer",
     "testing._held_until",
     "testing._waits",
     "testing._skipping_clock",

@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary, ref
 from chaospoint import _bug
 from chaospoint._bell import settle
 from chaospoint._clock import monotonic
+from chaospoint.testing._patience import Patience
 
 __all__ = ["LoopTime", "loop_time"]
 
@@ -73,15 +74,13 @@ class LoopTime:
         for loop in self._running():
             _call(loop, _nothing)
 
-    def next_timer(
-        self, blocked: _Blocked, patience: float, moot: Callable[[], bool]
-    ) -> float | None:
+    def next_timer(self, blocked: _Blocked, moot: Callable[[], bool]) -> float | None:
         """Wait until nothing is ready on any loop; return the seconds to the first timer of all.
 
         None if work is under way in the default executor of a loop. Loops that are ``blocked`` are
-        not asked, and threads that are do no work. What is still ready or under way after
-        ``patience`` seconds is waited for no longer, and a loop that shows nothing for so long is
-        passed over until it does. Nobody is waited for once it is ``moot``.
+        not asked, and threads that are do no work. What is still ready or under way after some
+        `Patience` is waited for no longer, and a loop that shows nothing for so long is passed over
+        until it does. Nobody is waited for once it is ``moot``.
         """
         asked: list[tuple[BaseEventLoop, _Look]] = []
         passed = blocked()
@@ -92,13 +91,12 @@ class LoopTime:
             if look is None:
                 look = self._looks[loop] = _Look()
             if look.done.is_set():
-                look.begin(blocked, patience)
+                look.begin(blocked)
                 _call(loop, look)
             asked.append((loop, look))
         for loop, look in asked:
             while not look.done.wait(_SLICE):
-                late = monotonic() > look.shown + patience
-                if late or not loop.is_running() or moot():
+                if not look.silence.lasts() or not loop.is_running() or moot():
                     break
         answers = [look for _, look in asked if look.done.is_set()]
         if any(look.working for look in answers):
@@ -135,15 +133,17 @@ class _Look:
     def __init__(self) -> None:
         self.done = Event()
         self.done.set()
+        self.silence = Patience()  # begins anew whenever the loop shows that it goes on
+        self._patience = Patience()
         self._work = _Work()
 
-    def begin(self, blocked: _Blocked, patience: float) -> None:
+    def begin(self, blocked: _Blocked) -> None:
         """Make ready to be called on the loop, again and again until it is ``done``."""
         self.done.clear()
         self.left, self.working = inf, False
-        self.shown = monotonic()  # when the loop last showed that it goes on
-        self._blocked, self._patience = blocked, patience
-        self._until = self.shown + patience
+        self._blocked = blocked
+        self.silence.begin()
+        self._patience.begin()
 
     def __call__(self) -> None:
         loop, again = asyncio.get_running_loop(), False
@@ -159,10 +159,10 @@ class _Look:
 
     def _look(self, loop: AbstractEventLoop) -> bool:
         """Look; return whether to come again."""
-        self.shown = monotonic()
-        ready, patient = getattr(loop, "_ready", ()), self.shown < self._until
+        self.silence.begin()
+        ready, patient = getattr(loop, "_ready", ()), self._patience.lasts()
         if not (ready and patient):  # work that ends has made something ready before
-            self.working = self._work.goes_on(loop, self._blocked, self._patience)
+            self.working = self._work.goes_on(loop, self._blocked)
         if ready and patient:
             return True
         now = loop.time()
@@ -178,10 +178,11 @@ class _Work:
 
     def __init__(self) -> None:
         self._given_up = 0.0  # threads that have gone on for too long, such as a server's
-        self._since: float | None = None  # when there was more than that
+        self._waiting = False  # for more than these
+        self._patience = Patience()
 
-    def goes_on(self, loop: AbstractEventLoop, blocked: _Blocked, patience: float) -> bool:
-        """Return whether any thread works that is not ``blocked``, for ``patience`` seconds."""
+    def goes_on(self, loop: AbstractEventLoop, blocked: _Blocked) -> bool:
+        """Return whether a thread works that is not ``blocked``, while the patience lasts."""
         executor = getattr(loop, "_default_executor", None)
         idle = getattr(getattr(executor, "_idle_semaphore", None), "_value", inf)
         waiting = blocked()  # after `idle`, so that nobody counts as both
@@ -189,14 +190,14 @@ class _Work:
         busy = max(0.0, len(threads) - idle)
         self._given_up = min(self._given_up, busy)
         if busy == self._given_up:
-            self._since = None
+            self._waiting = False
             return False
-        now = monotonic()
-        if self._since is None:
-            self._since = now
-        if now < self._since + patience:
+        if not self._waiting:
+            self._waiting = True
+            self._patience.begin()
+        if self._patience.lasts():
             return True
-        self._given_up, self._since = busy, None
+        self._given_up, self._waiting = busy, False
         return False
 
 

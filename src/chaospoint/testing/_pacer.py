@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from chaospoint import _bug
 from chaospoint._bell import Bell
-from chaospoint._clock import monotonic
 from chaospoint._fork import guards
 from chaospoint._inside import transparent
 from chaospoint._lock import Lock, arming
 from chaospoint._start import start
 from chaospoint.testing._loop_time import loop_time
+from chaospoint.testing._patience import Patience
 
 if TYPE_CHECKING:
     from chaospoint._board import Board
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["GRAIN", "Paced", "Pacer", "pacer"]
 
 _SLICES, _SLICE = 4, 0.0005  # each lets threads that wait for the GIL come to it
-_PATIENCE = 0.2  # seconds for whoever was woken to show it, and for work that is under way
 GRAIN = 1e-6  # so that no rounding of floats leaves anything just before its time
 
 
@@ -135,7 +134,7 @@ class Pacer:
             self._skip_while_in_use(changed)
 
     def _skip_while_in_use(self, changed: Bell) -> None:
-        me, patient_until = current_thread(), 0.0
+        me, patience = current_thread(), Patience()  # with those that were woken
         try:
             while self._thread is me:
                 changed.clear()
@@ -145,16 +144,16 @@ class Pacer:
                     continue
                 if any(changed.wait(_SLICE) for _ in range(_SLICES)):
                     continue
-                left = loop_time.next_timer(self._blocked, _PATIENCE, changed.is_set)
+                left = loop_time.next_timer(self._blocked, changed.is_set)
                 if left is None or changed.is_set():
                     continue
                 blocked = self._blocked()
-                if monotonic() < patient_until and any(clock.awaited(blocked) for clock in clocks):
+                if patience.lasts() and any(clock.awaited(blocked) for clock in clocks):
                     continue
                 left = min([left, *(clock.left() for clock in clocks)])
                 if left < inf:
                     self.skip(max(left, 0.0) + GRAIN, thread=me)
-                    patient_until = monotonic() + _PATIENCE
+                    patience.begin()
         except Exception:
             _bug.report("skipping time", "what waits goes on waiting in real time")
 

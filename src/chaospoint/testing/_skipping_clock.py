@@ -10,8 +10,9 @@ While none is, nothing is skipped: a real call under a timeout has its real time
 of loops other than asyncio's know nothing of what is skipped.
 
 Real work beside a wait is waited for where it can be seen: what is ready on a loop, and what runs
-in a loop's default executor (`asyncio.to_thread`), each for 0.2 s at a stretch. Work of more than
-some 2 ms in another thread or process, or on a socket, is overtaken by the time that is skipped.
+in a loop's default executor (`asyncio.to_thread`), each for 0.2 s at a stretch, or longer on a busy
+machine. Work of more than some 2 ms in another thread or process, or on a socket, is overtaken by
+the time that is skipped.
 """
 
 from __future__ import annotations
