@@ -91,8 +91,6 @@ class Board:
         self._table = Table(True, {}, (), dict.fromkeys(_READ_AGAIN, ()), {}, (), ())
         self._change: Change | None = None  # what is left to do of the latest change
         self._at: dict[str, _Rules] = {}  # the rules of each point that has any
-        self._sleeping: set[ArmedRule] = set()  # on which calls may sleep that have to wake up
-        self._unkept: set[ArmedRule] = set()  # which the keeper has to hear of
         self.keeper = Keeper(self)  # the thread that expires and flushes
         boards.add(self)
 
@@ -158,12 +156,18 @@ class Board:
     # -- making changes -------------------------------------------------------------------
 
     def _commit(
-        self, change: Change, *, to_wake: Iterable[ArmedRule] = (), point: Point | None = None
+        self,
+        change: Change,
+        *,
+        fresh: Sequence[ArmedRule] = (),
+        to_wake: Iterable[ArmedRule] = (),
+        point: Point | None = None,
     ) -> None:
         """Put a change in force, and a new ``point`` in its place; the last step of a change."""
-        arming.request(partial(self._attend))  # first: from the swap on there is something to do
-        self._sleeping.update(rule for rule, _, _ in change.ended)
-        self._sleeping.update(to_wake)
+        # First, because from the swap on there is something to do. Each change asks for its own
+        # rules: what another thread wakes for an earlier change may not have ended yet.
+        to_wake = (*(rule for rule, _, _ in change.ended), *to_wake)
+        arming.request(partial(self._attend, to_wake, fresh))
         if point is not None:
             name = point.name
             self._points[name] = point
@@ -195,19 +199,17 @@ class Board:
             del change.at[name]
         self._change = None
 
-    def _attend(self) -> None:
+    def _attend(self, to_wake: Sequence[ArmedRule], fresh: Sequence[ArmedRule]) -> None:
         """Finish the latest change, and do what has to wait for the lock to be released."""
         with arming:  # the change that asked for this may go on in another thread
             pass
         self._catch_up()
-        for rule in tuple(self._sleeping):
+        for rule in to_wake:
             rule.wake()
             rule.watched()
-            self._sleeping.discard(rule)
-        if fresh := tuple(self._unkept):
+        if fresh:
             deadlines = [rule.deadline for rule in fresh if rule.deadline is not None]
             self.keeper.start(min(deadlines, default=inf))
-            self._unkept.difference_update(fresh)
 
     def _catch_up(self) -> None:
         """Finish a change that was interrupted, or wait for the one that another thread makes."""
@@ -343,8 +345,7 @@ class Board:
         return remarks, self._stand()
 
     def _arm(self, rules: Sequence[ArmedRule], table: Table) -> None:
-        self._unkept.update(rules)
-        self._commit(Change(table.plus(rules), self._merged(rules)))
+        self._commit(Change(table.plus(rules), self._merged(rules)), fresh=rules)
 
     def tried(
         self, terms: Sequence[Terms], source: Source, *, by: str = "", strict: bool = False
@@ -407,14 +408,13 @@ class Board:
             self._remind_at = self.clock.monotonic() + _SECONDS_TO_APPEAR
         if self.enabled:
             table = table.plus(fresh)
-            self._unkept.update(fresh)
             at = self._merged(fresh, rest, ranks)
             armed = [RuleArmed(rule) for rule in fresh]
         else:
             for rule in fresh:
                 rule.end("disabled")
             at, armed = {}, []
-        self._commit(Change(table, at, _ends(ended), ranks=ranks))
+        self._commit(Change(table, at, _ends(ended), ranks=ranks), fresh=fresh if armed else ())
         standing = self._stand()
         return plan, partial(self._told, ended, *armed, standing), remarks
 

@@ -9,7 +9,7 @@ from threading import Event, Thread, current_thread
 from typing import Any
 
 import pytest
-from helpers import PATIENCE, python
+from helpers import PATIENCE, Threads, python
 
 from chaospoint import InjectedFault, Registry, arm, armed
 from chaospoint._epoch import ArmedRule
@@ -51,6 +51,52 @@ def test_a_finalizer_that_reaches_the_point_being_decided_finds_no_lock() -> Non
         close()
         assert handle.injections == 1
     """)
+
+
+def test_a_call_wakes_though_another_thread_attends_to_an_earlier_change(
+    registry: Registry, pool: Threads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody may take the waking of a change that has not ended its rules yet for done."""
+    board, point = registry.board, registry.point("p")
+    registry.point("q")
+    handle = registry.install([rule("p", hangs(), expires_after=3600.0)], source="code")
+    call = pool.submit(point.hit)
+    handle.wait_for(injections=1)
+    attending, changing, attended = Event(), Event(), Event()
+
+    def catch_up(catch_up: Callable[[], None] = board._catch_up) -> None:
+        catch_up()
+        if arming._carrying_out and not attending.is_set():  # of the change that arms "q"
+            attending.set()
+            assert changing.wait(PATIENCE)
+
+    def finish(finish: Callable[[], None] = board._finish) -> None:
+        if board._change is not None and board._change.ended:
+            changing.set()
+            assert attended.wait(PATIENCE)
+        finish()
+
+    def start(deadline: float, start: Callable[[float], None] = board.keeper.start) -> None:
+        attended.set()
+        start(deadline)
+
+    woken: list[str | None] = []
+
+    def wake(one: ArmedRule, wake: Callable[[ArmedRule], None] = ArmedRule.wake) -> None:
+        woken.append(one.why)
+        wake(one)
+
+    monkeypatch.setattr(ArmedRule, "wake", wake)
+    monkeypatch.setattr(board, "_catch_up", catch_up)
+    monkeypatch.setattr(board, "_finish", finish)
+    monkeypatch.setattr(board.keeper, "start", start)
+    armed = pool.submit(registry.install, [rule("q", off())], source="code")
+    assert attending.wait(PATIENCE)
+    disarmed = pool.submit(handle.disarm)
+    armed.result(PATIENCE).disarm()
+    disarmed.result(PATIENCE)
+    assert set(woken) == {"disarmed"}
+    assert call.result(PATIENCE) is None
 
 
 def test_armed_may_be_entered_twice_and_leaks_nothing(registry: Registry) -> None:
