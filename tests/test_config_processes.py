@@ -16,10 +16,9 @@ PROGRAMS = Path(__file__).with_name("programs")
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 
 
-WARNINGS = ["-W", "error"]
-if sys.version_info[:2] == (3, 12):
-    # It looks for threads after the hooks that start ours again, and so warns for nothing.
-    WARNINGS += ["-W", "ignore:This process:DeprecationWarning"]
+# Python 3.12 and newer warn of a fork beside other threads. They count those of the system, where a
+# thread of ours that was ended for the fork can exist for a moment longer.
+WARNINGS = ["-W", "error", "-W", "ignore:This process:DeprecationWarning"]
 
 
 def free_port() -> int:
