@@ -63,12 +63,12 @@ FLOORS = (
     "stores.store",
     "stores.files stores.memory stores.writing",
     "stores.document",
-    "stores.worker_files",
+    "stores.halts stores.worker_files",
     "stores.directory stores.switching_off",
     "stores",
     # ... and how it is asked and told.
     "control control.answers control.bodies control.guesses control.journal control.messages"
-    " control.metrics control.reconciler control.replies poller reminder",
+    " control.metrics control.reconciler control.replies control.spares poller reminder",
     "control.dry_run control.operations control.problem control.state settings",
     "control.audit control.body control.door control.openapi control.query control.reason sources",
     "control.changes control.views",

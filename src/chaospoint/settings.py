@@ -1,8 +1,9 @@
 """What the environment says, read once and never trusted: law 10 is decided here.
 
 A bad variable is no error: it is one WARNING with the variable, its value and the cure, and counts
-as unset; while it is one of the limits, nothing from outside may arm.  The value of a token is
-never shown.  Reading settings does nothing else.
+as unset; while it is one of the limits, nothing from outside may arm, and while it is a token and
+there is no other, the admin endpoint lets nobody in.  The value of a token is never shown.
+Reading settings does nothing else.
 """
 
 from __future__ import annotations
@@ -60,6 +61,10 @@ _LIMITS = (
     "forbidden_kinds",
     "secret_arguments",
 )
+_TOKENS = ("admin_token", "admin_read_token")
+_CONSEQUENCES = dict.fromkeys(_LIMITS, ", and so nothing from outside may arm") | dict.fromkeys(
+    _TOKENS, ", and without another token the admin endpoint lets nobody in"
+)
 
 
 class _Environ(PydanticBaseSettingsSource):
@@ -86,7 +91,7 @@ class _Environ(PydanticBaseSettingsSource):
                     PREFIX,
                     name.upper(),
                     " (not shown)" if "token" in name else f"={_shown(raw)}",
-                    ", and so nothing from outside may arm" if name in _LIMITS else "",
+                    _CONSEQUENCES.get(name, ""),
                     field.description,
                 )
         return values
@@ -168,6 +173,7 @@ class Settings(BaseSettings):
     )
 
     _bad_limits: tuple[tuple[str, str], ...] = PrivateAttr(())
+    _bad_tokens: tuple[str, ...] = PrivateAttr(())
 
     def __init__(self, **keys: Any) -> None:
         known = type(self).model_fields
@@ -195,13 +201,20 @@ class Settings(BaseSettings):
         return None
 
     def model_post_init(self, _context: Any, /) -> None:  # noqa: D102 - pydantic's own hook
-        said = {name: os.environ.get(PREFIX + name.upper()) for name in _LIMITS}
         # What is in the environment, and is not set here, was bad.
-        self._bad_limits = tuple(
+        bad = [
             (name, raw)
-            for name, raw in said.items()
-            if raw is not None and name not in self.model_fields_set
-        )
+            for name in (*_LIMITS, *_TOKENS)
+            if (raw := os.environ.get(PREFIX + name.upper())) is not None
+            and name not in self.model_fields_set
+        ]
+        self._bad_limits = tuple((name, raw) for name, raw in bad if name in _LIMITS)
+        self._bad_tokens = tuple(PREFIX + name.upper() for name, _ in bad if name in _TOKENS)
+
+    @property
+    def bad_tokens(self) -> tuple[str, ...]:
+        """The variables of tokens that are set and hold no token, such as a missing secret."""
+        return self._bad_tokens
 
     @property
     def limits(self) -> Limits:

@@ -28,7 +28,7 @@ from chaospoint.stores.store import Worker
 
 @pytest.fixture
 def server(service: Service) -> Iterator[AdminServer]:
-    server = AdminServer(service, "127.0.0.1", 0, token=False, timeout_seconds=0.2)
+    server = AdminServer(service, "127.0.0.1", 0, token=False, timeout_seconds=1.0)
     assert server.open()
     yield server
     server.close()
@@ -241,7 +241,10 @@ def test_a_client_that_hangs_up_is_no_error(
 ASK = b"GET /v1/status HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
-def test_idle_strangers_keep_nobody_from_the_panic_button(service: Service) -> None:
+def test_idle_strangers_keep_nobody_from_the_panic_button(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "_MAX_SILENT", 64)
     server = AdminServer(service, "127.0.0.1", 0, token=False, timeout_seconds=60)
     server.open()
     with closing(server), ExitStack() as idle:
@@ -258,7 +261,8 @@ def test_idle_strangers_keep_nobody_from_the_panic_button(service: Service) -> N
 def test_the_oldest_silent_connection_makes_room_and_a_request_under_way_does_not(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chaospoint.control.listener._MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(listener, "_MAX_SILENT", 1)
+    monkeypatch.setattr(listener, "_MAX_SERVED", 2)
     under_way, go = threading.Barrier(2), threading.Event()
     steps = service.steps
 
@@ -270,15 +274,16 @@ def test_the_oldest_silent_connection_makes_room_and_a_request_under_way_does_no
     monkeypatch.setattr(service, "steps", slow)
     server = AdminServer(service, "127.0.0.1", 0, token=False)
     server.open()
-    with closing(server), connect(server) as one, connect(server) as two:
+    with closing(server), connect(server) as one:
         one.sendall(ASK)
         under_way.wait(10)
-        with connect(server) as three:
+        with connect(server) as two, connect(server) as three:
             assert two.recv(1) == b"", "the oldest that says nothing makes room"
             three.sendall(ASK)
             under_way.wait(10)
             with connect(server) as four:
-                assert four.recv(1) == b"", "all others have a request under way"
+                four.sendall(ASK)
+                assert four.recv(12) == b"HTTP/1.1 503", "all others have a request under way"
             go.set()
             assert three.recv(12) == b"HTTP/1.1 200"
         assert one.recv(12) == b"HTTP/1.1 200"
@@ -391,7 +396,7 @@ def test_law_9_every_point_is_transparent_in_the_server_s_threads(
     server: AdminServer, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[str, bool]] = []
-    for name in ("verify_request", "finish_request", "shutdown_request"):
+    for name in ("process_request", "finish_request", "shutdown_request"):
         original = getattr(Listener, name)
 
         def look(*args: Any, name: str = name, original: Any = original) -> Any:
@@ -401,7 +406,7 @@ def test_law_9_every_point_is_transparent_in_the_server_s_threads(
         monkeypatch.setattr(Listener, name, look)
     assert client.get("/v1/status").status_code == 200
     server.close()
-    assert {name for name, _ in seen} >= {"verify_request", "finish_request"}
+    assert {name for name, _ in seen} >= {"process_request", "finish_request"}
     assert all(transparent for _, transparent in seen)
 
 

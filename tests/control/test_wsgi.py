@@ -93,6 +93,7 @@ def run(app: WSGIApplication, environ: dict[str, Any]) -> tuple[int, Any]:
 def call(service: Service, **environ: Any) -> tuple[int, Any]:
     whole: dict[str, Any] = {"REMOTE_ADDR": "127.0.0.1", "PATH_INFO": "/v1/points/db.query"}
     setup_testing_defaults(whole)
+    whole["SERVER_PROTOCOL"] = "HTTP/1.1"
     return run(wsgi.app(service), whole | environ)
 
 
@@ -150,6 +151,7 @@ def test_law_9_every_point_is_transparent_in_the_app(service: Service) -> None:
 def test_the_app_of_the_environment_only_reads_until_chaos_is_enabled() -> None:
     environ: dict[str, Any] = {"REMOTE_ADDR": "127.0.0.1"}
     setup_testing_defaults(environ)
+    environ["SERVER_PROTOCOL"] = "HTTP/1.1"
     answers = [("GET", "/v1/status", 200), ("POST", "/v1/disable", 403)]
     for method, path, status in answers:
         request = environ | {"REQUEST_METHOD": method, "PATH_INFO": path}

@@ -150,8 +150,6 @@ def post(asked: Asked) -> Answer | None:
 
 def _in_store(asked: Asked) -> Document | None:
     """Write it into the store, and return which workers run it."""
-    from pathlib import Path
-
     from chaospoint.cli.user import user
     from chaospoint.control.audit import Audit
     from chaospoint.control.reason import one_line
@@ -165,7 +163,7 @@ def _in_store(asked: Asked) -> Document | None:
         return None
     by, reason = f"cli {user()}".strip(), one_line(asked.reason)
     generation = waited_for(switched_off(path, by=by, now=time.time(), reason=reason))
-    Audit(Path(path) / "audit.jsonl").record(
+    Audit.of_store(path).record(
         "disable", 200, who=by, client="shell", generation=generation, reason=reason
     )
     return waited_for(acknowledged(WorkersOf(path), generation)).as_data()

@@ -6,7 +6,7 @@ What is known of a point, or counted in a process, is not in the store, and None
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from chaospoint.settings import Settings
 from chaospoint.stores import open_store
 from chaospoint.stores.desired import Desired
 from chaospoint.stores.store import Edit, Store
-from chaospoint.stores.writing import acknowledged, updated, waited_for
+from chaospoint.stores.writing import acknowledged, disabled, updated, waited_for
 
 __all__ = ["StoreTarget", "store_target"]
 
@@ -187,31 +187,29 @@ class StoreTarget:
     def disable(self, reason: str) -> Json:
         """Turn the switch off, whatever the store holds and whoever can read it."""
         reason = one_line(reason)
-        desired, told = self._write(
-            "disable",
-            lambda desired: desired.disable(by=_by(), now=time.time(), reason=reason),
-            whatever=True,
-            reason=reason,
-        )
+        steps = disabled(self._store, by=_by(), wall=time.time, reason=reason)
+        desired, told = self._written("disable", steps, reason=reason)
         return self._status(desired) | told
 
     def close(self) -> None:
         """Do nothing: a store keeps nothing open for a reader."""
 
-    def _write(
+    def _write(self, what: str, edit: Edit, *, rules: Sequence[Rule] = ()) -> tuple[Desired, Json]:
+        return self._written(what, updated(self._store, edit), rules=rules)
+
+    def _written(
         self,
         what: str,
-        edit: Edit,
+        steps: Generator[float, None, Desired],
         *,
         rules: Sequence[Rule] = (),
-        whatever: bool = False,
         reason: str = "",
     ) -> tuple[Desired, Json]:
         record = partial(
             self._audit.record, what, rules=rules, who=_by(), client="shell", reason=reason
         )
         try:
-            desired = waited_for(updated(self._store, edit, whatever=whatever))
+            desired = waited_for(steps)
         except ChaosError as error:
             record(status=problem_of(error).status, detail=str(error))
             raise

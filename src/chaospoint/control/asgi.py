@@ -60,7 +60,8 @@ async def _http(service: Service, scope: Message, receive: Receive, send: Send) 
     headers.pop("transfer-encoding", None)  # the server has undone it
     client = scope.get("client") or ("", 0)
     query = scope.get("query_string", b"").decode("latin-1")
-    request = Request(scope["method"], path, headers, b"", str(client[0]), query)
+    version = f"HTTP/{scope.get('http_version', '')}"
+    request = Request(scope["method"], path, headers, b"", str(client[0]), query, version)
     if service.stop_first(request):
         try:
             body = await asyncio.wait_for(_body(receive), STOP_SECONDS)

@@ -21,6 +21,8 @@ from urllib.parse import unquote, urlsplit
 from chaospoint._injection import Injection
 from chaospoint._logger import AUDIT, LOGGER
 from chaospoint._notice import Notice, RuleDisarmed
+from chaospoint.errors import StoreError
+from chaospoint.stores.files import opened
 
 if TYPE_CHECKING:
     from chaospoint._epoch import ArmedRule
@@ -47,12 +49,14 @@ class Audit:
 
     An entry is an INFO line of the logger ``chaospoint.audit`` and a line of JSON in the file:
     ``at`` (UTC), ``who``, ``from``, ``what``, ``status``, ``generation``, ``rules``, ``detail``
-    or ``reason`` where there are any, and ``pid``. Safe from any thread and process; raises
-    nothing.
+    or ``reason`` where there are any, and ``pid``. ``in_store``: the file is one of a store's
+    directory, and written only where the store would write. Safe from any thread and process;
+    raises nothing.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, *, in_store: bool = False) -> None:
         self._path = path
+        self._in_store = in_store
         self._said: set[str] = set()
         self._missing = 0
 
@@ -60,8 +64,13 @@ class Audit:
     def of(cls, settings: Settings) -> Audit:
         """Return the one that ``settings`` name, else that in the directory of their store."""
         if settings.audit_log is None and settings.store is not None:
-            return cls(Path(unquote(urlsplit(settings.store).path)) / "audit.jsonl")
+            return cls.of_store(unquote(urlsplit(settings.store).path))
         return cls(settings.audit_log)
+
+    @classmethod
+    def of_store(cls, path: str) -> Audit:
+        """Return the one in the directory of a store."""
+        return cls(Path(path) / "audit.jsonl", in_store=True)
 
     def record(
         self,
@@ -115,8 +124,9 @@ class Audit:
 
     def _append(self, path: Path, line: str) -> None:
         try:
-            _append(path, f"{line}\n".encode())
-        except (OSError, ValueError) as error:
+            append = _append_in_store if self._in_store else _append
+            append(path, f"{line}\n".encode())
+        except (OSError, ValueError, StoreError) as error:
             self._missing += 1
             # The line of the logger is there all the same, so once is enough for a reason.
             reason = getattr(error, "strerror", None) or str(error)
@@ -183,15 +193,35 @@ def _begun(
 def _append(path: Path, line: bytes) -> None:
     file = _opened(path)
     try:
-        found = os.fstat(file)
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(None, "not a regular file")
-        if found.st_nlink != 1:
-            raise OSError(None, "a file that has other names, too")
-        if (written := os.write(file, line)) < len(line):
-            raise OSError(None, f"only {written} of {len(line)} bytes could be written")
+        _write(file, line)
     finally:
         os.close(file)
+
+
+def _append_in_store(path: Path, line: bytes) -> None:
+    """Append by the rules for files of a store: its directory and the file are its owner's alone,
+    and neither is a symbolic link."""
+    name = path.name
+    with opened(str(path.parent), make=True) as directory:
+        if directory.find(name) is None:
+            with suppress(FileExistsError):
+                file = os.open(name, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=directory.fd)
+                try:
+                    directory.own(file, 0o600)
+                finally:
+                    os.close(file)
+        with directory.file(name, os.O_WRONLY | os.O_APPEND) as file:
+            _write(file, line)
+
+
+def _write(file: int, line: bytes) -> None:
+    found = os.fstat(file)
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(None, "not a regular file")
+    if found.st_nlink != 1:
+        raise OSError(None, "a file that has other names, too")
+    if (written := os.write(file, line)) < len(line):
+        raise OSError(None, f"only {written} of {len(line)} bytes could be written")
 
 
 def _opened(path: Path) -> int:

@@ -20,7 +20,7 @@ from chaospoint.errors import LimitExceeded, StoreError
 from chaospoint.limits import NO_LIMITS, Limits
 from chaospoint.plan import Plan, Rule, compile_plan, refuse_placements, seeds
 from chaospoint.stores.desired import Desired
-from chaospoint.stores.writing import acknowledged, updated
+from chaospoint.stores.writing import Acknowledged, acknowledged, disabled, updated
 
 if TYPE_CHECKING:
     from chaospoint._epoch import ArmedRule
@@ -181,12 +181,12 @@ class Changes:
         if reason:
             LOGGER.info("chaospoint was disabled by %s: %s", by, reason)
         try:
-            return (
-                yield from self._write(
-                    lambda desired: desired.disable(by=by, now=time(), reason=reason),
-                    whatever=True,
-                )
+            reconciler = self._reconciler
+            reconciler.reconcile()
+            desired = yield from disabled(
+                reconciler.store, by=by, wall=time, reason=reason, at_least=reconciler.generation
             )
+            return (yield from self._brought_into_force(desired)).as_data()
         except StoreError as error:
             raise Problem(
                 503,
@@ -195,18 +195,20 @@ class Changes:
                 cure="mend the store, or end the processes",
             ) from error
 
-    def _write(self, edit: Edit, *, whatever: bool = False, count: str = "") -> Written:
+    def _write(self, edit: Edit, *, count: str = "") -> Written:
         """Write ``edit``, and wait for the workers. ``count``: by what name the answer is to tell
         how much the order touched here."""
         reconciler = self._reconciler
         reconciler.reconcile()  # or the order would look older than this process
-        desired = yield from updated(
-            reconciler.store, edit, at_least=reconciler.generation, whatever=whatever
-        )
-        reconciler.reconcile()
-        done = yield from acknowledged(reconciler.store, desired.generation)
-        told = done.as_data()
+        desired = yield from updated(reconciler.store, edit, at_least=reconciler.generation)
+        told = (yield from self._brought_into_force(desired)).as_data()
         return told | {count: reconciler.touched(desired.generation)} if count else told
+
+    def _brought_into_force(self, desired: Desired) -> Generator[float, None, Acknowledged]:
+        """Bring what was written into force here, and wait for the other workers."""
+        reconciler = self._reconciler
+        reconciler.reconcile()
+        return (yield from acknowledged(reconciler.store, desired.generation))
 
 
 def _expect(desired: Desired, generation: int | None) -> None:

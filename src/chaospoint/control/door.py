@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
@@ -30,14 +31,13 @@ OPEN_ENVIRONMENTS = frozenset({"local", "dev", "development", "test", "ci"})
 READS = frozenset({"GET", "HEAD"})
 """The methods that change nothing; every other one is a write."""
 
-_FORWARDED = (
-    "forwarded",
-    "via",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-    "x-real-ip",
+_FORWARDED = re.compile(
+    r"forwarded(-.*)?|via|x-(forwarded|envoy|original|real|client|cluster|proxy|remote|amzn|azure"
+    r"|appengine|arr|scheme|host|port|request-start|varnish)(-.*)?|x-.*-ip|.*-client-ip"
+    r"|(cf|cdn|fastly|fly|true|akamai|incap)-.*|proxy-.*|max-forwards|surrogate-capability|client-ip"
 )
+"""The names of headers that proxies add."""
+
 _EVERYWHERE = frozenset({"0.0.0.0", "::"})  # addresses to bind, never the name of a machine
 _TOKEN_CURE = "set CHAOSPOINT_ADMIN_TOKEN in the service and send 'Authorization: Bearer ...'"
 
@@ -57,7 +57,8 @@ class Caller:
 class Door:
     """The conditions of entry; ``hosts`` are names besides those of loopback.
 
-    ``token`` controls, and ``read_token`` reads. Safe from any thread.
+    ``token`` controls, and ``read_token`` reads; without both the door stays shut while there are
+    ``bad_tokens``, variables that should hold one. Safe from any thread.
     """
 
     environment: str
@@ -65,6 +66,7 @@ class Door:
     token: bytes | None = field(default=None, repr=False)
     hosts: frozenset[str] = frozenset()
     read_token: bytes | None = field(default=None, repr=False)
+    bad_tokens: tuple[str, ...] = ()
     guesses: Guesses = field(default_factory=Guesses, repr=False, compare=False)
 
     @classmethod
@@ -77,7 +79,12 @@ class Door:
             _bytes(settings.admin_token),
             frozenset(bound - _EVERYWHERE),
             _bytes(settings.admin_read_token),
+            settings.bad_tokens,
         )
+
+    @property
+    def _shut(self) -> bool:
+        return bool(self.bad_tokens) and self.token is None and self.read_token is None
 
     @property
     def read_only(self) -> bool:
@@ -88,6 +95,14 @@ class Door:
     def check(self, request: Request) -> Caller:
         """Return who asks, or raise the `Problem` that keeps the request out."""
         self._same_site(request)
+        if self._shut:
+            raise Problem(
+                403,
+                "bad-token",
+                f"{' and '.join(self.bad_tokens)} is set and holds no token, so nobody is let in",
+                cure="set it to a secret that is not empty; or unset it, and only clients on this "
+                "machine are let in",
+            )
         caller = self.caller(request)
         if self.token is None and self.read_token is None:
             self._this_machine(request)
@@ -96,6 +111,15 @@ class Door:
         if request.method not in READS:
             self._may_write(caller, stops=(request.method, request.path) == DISABLE)
         return caller
+
+    def knows(self, request: Request) -> bool:
+        """Say whether a client shows a token; where there is none, whether it is of this machine.
+
+        Such a client is served before all others. `check` may refuse it all the same.
+        """
+        if self.token is None and self.read_token is None:
+            return not self._shut and is_loopback(request.client)
+        return self.caller(request).name in ("control token", "read token")
 
     def caller(self, request: Request) -> Caller:
         """Return who asks, whether it may or not; where there are no tokens none is wrong."""
@@ -143,7 +167,9 @@ class Door:
                 client=request.client,
                 cure=_TOKEN_CURE,
             )
-        through = [name for name in _FORWARDED if name in request.headers]
+        through = [name for name in request.headers if _FORWARDED.fullmatch(name)]
+        if request.version == "HTTP/1.0":
+            through.append(request.version)  # most proxies speak it, and clients do not
         if through:
             raise Problem(
                 403,

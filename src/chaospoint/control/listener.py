@@ -7,8 +7,11 @@ away, and a fork or an end lets the replies under way out first.
 from __future__ import annotations
 
 import contextlib
+import errno
+import io
 import logging
 import os
+import re
 import selectors
 import socket
 import sys
@@ -20,7 +23,11 @@ from socketserver import TCPServer, ThreadingMixIn
 from threading import Semaphore, Thread, current_thread
 from time import monotonic, sleep
 from typing import Any
-from urllib.parse import unquote
+
+try:
+    import resource
+except ImportError:  # not POSIX
+    resource = None  # type: ignore[assignment]
 
 from chaospoint._inside import transparent
 from chaospoint._lock import Lock
@@ -33,25 +40,46 @@ from chaospoint.control.messages import (
     Response,
     bytes_to_read,
     fold,
+    request_of,
 )
 from chaospoint.control.problem import Problem
 from chaospoint.control.replies import Replies
 from chaospoint.control.service import Service, Steps
+from chaospoint.control.spares import Spares
 
 __all__ = ["Listener"]
 
 _log = logging.getLogger("chaospoint")
-_MAX_CONNECTIONS = 64
+_MAX_SILENT = 256  # connections whose head is not here yet
+_SHARE = 8  # so many times the descriptors of these the process has to have
+_MAX_SERVED = 64  # requests of clients that are let in
+_MAX_DISABLING = 64  # beyond these, for requests that disable
+_MAX_STRANGERS = 32  # requests of clients that are not let in
 _MAX_HELD_BACK = 16  # of these, refusals that wait; those beyond get no answer
+_MAX_HEAD = 64 * 1024
+_AT_ONCE = 16  # connections accepted before the others are looked at again
+_REST_SECONDS = 0.05  # before a descriptor is looked for again
+_QUIET_SECONDS = 60.0  # before it is said again that there are none
 _DRAIN_BYTES = 1 << 20
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_FIRST_LINE = re.compile(rb"[A-Z]+ [^ ]+ HTTP/1\.[01]\r?\n")
+_END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
+_TOO_MANY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nserver: chaospoint\r\nretry-after: 1\r\n"
+    b"content-length: 0\r\nconnection: close\r\n\r\n"
+)
 
 
 class Listener(ThreadingMixIn, TCPServer):
-    """The socket, the thread that accepts, and a watch over what is open."""
+    """The socket, the thread that accepts, and a watch over what is open.
+
+    That thread reads the head of each request, without waiting for any. A request has a thread of
+    its own from then on, and clients that the door does not know take no place from the others.
+    """
 
     daemon_threads = True
     allow_reuse_address = os.name == "posix"
-    request_queue_size = 64
+    request_queue_size = 512
 
     def __init__(
         self, service: Service, family: int, address: tuple[str, int], timeout: float
@@ -62,16 +90,22 @@ class Listener(ThreadingMixIn, TCPServer):
         self.replies = Replies()  # what a fork waits for: nobody is in the middle of anything
         self.answers = Replies()  # what an end waits for: nobody is left without an answer
         self._open: dict[socket.socket, float] = {}  # the oldest first, and until when
-        self._heard: set[socket.socket] = set()  # those whose whole request is here
-        self._cut: set[socket.socket] = set()  # those that are only left to end
+        self._silent: dict[socket.socket, tuple[bytearray, Any]] = {}  # without a whole head
+        self._heads: dict[socket.socket, bytes] = {}
+        self._served: dict[socket.socket, bool] = {}  # and whether the body is still to come
+        self._strangers: set[socket.socket] = set()
         self._held_back = Semaphore(_MAX_HELD_BACK)
         self._guard = Lock()
         self._thread: Thread | None = None
+        self._rests_until = 0.0
+        self._most_silent = _most_silent()
+        self._quiet_until = 0.0
         super().__init__(address, _Handler)
         self.socket.setblocking(False)
         self._waker, self._woken = socket.socketpair()
         self._files = (self.socket, self._waker, self._woken)
         self._found = [os.fstat(one.fileno()) for one in self._files if os.name == "posix"]
+        self._spares = Spares(self._waker.fileno()) if os.name == "posix" else None
 
     @property
     def is_open(self) -> bool:
@@ -84,8 +118,9 @@ class Listener(ThreadingMixIn, TCPServer):
 
     def forget(self) -> None:
         """Close nothing of what is not its own any more: others may have the numbers now."""
-        for lost in self._files:
+        for lost in (*self._files, *self._silent):
             lost.detach()
+        self._silent.clear()
 
     def run(self) -> None:
         """Start the accepting thread, unless it runs."""
@@ -111,17 +146,30 @@ class Listener(ThreadingMixIn, TCPServer):
         """Close what is left of a server that is not to run again."""
         self.replies.close()
         self.answers.close()
+        for connection in tuple(self._silent):
+            self.shutdown_request(connection)
         for connection in tuple(self._open):
             _shutdown(connection)
+        if self._spares:
+            self._spares.drop()
         self._waker.close()
         self._woken.close()
 
     def disown(self) -> None:
         """Close every file of this object, and only the files: the parent still uses them."""
+        if self._spares:
+            self._spares.disown()
         for inherited in (*self._files, *self._open):
             with contextlib.suppress(OSError):  # a thread of the parent was closing it
                 os.close(inherited.detach())
         self._open.clear()
+        self._silent.clear()
+
+    def at_work(self) -> contextlib.AbstractContextManager[None]:
+        """Give up the descriptors that are kept for answering, if there are no others."""
+        return self._spares.at_work() if self._spares else contextlib.nullcontext()
+
+    # -- the accepting thread ---------------------------------------------------------------
 
     def _accept(self) -> None:
         try:
@@ -133,43 +181,167 @@ class Listener(ThreadingMixIn, TCPServer):
             _log.debug("the files of the admin endpoint were closed", exc_info=True)
 
     def _serve(self) -> None:
-        with transparent(), selectors.DefaultSelector() as selector:
-            selector.register(self.socket, selectors.EVENT_READ)
+        with transparent(), contextlib.ExitStack() as ended:
+            with self.at_work():
+                selector = ended.enter_context(selectors.DefaultSelector())
             selector.register(self._woken, selectors.EVENT_READ)
+            for connection in self._silent:
+                selector.register(connection, selectors.EVENT_READ)
+            accepting = False
             while True:
-                ready = selector.select(self.timeout_seconds / 4 if self._open else None)
-                if any(key.fileobj is self._woken for key, _ in ready):
+                resting = self._is_resting()
+                if accepting == resting:
+                    accepting = not resting
+                    change = selector.unregister if resting else self._register(selector)
+                    change(self.socket)
+                ready = {key.fileobj for key, _ in selector.select(self._patience(resting))}
+                if self._woken in ready:
                     self._woken.recv(1)
                     return
-                if ready:
-                    self._handle_request_noblock()  # type: ignore[attr-defined]
-                self._cut_the_slow()
+                # First of all those who are here: none of them makes room with its head unread.
+                for connection in tuple(self._silent):
+                    if connection in ready:
+                        self._hear(connection, selector)
+                if self.socket in ready:
+                    self._let_come(selector)
+                self._cut_the_slow(selector)
+                if self._spares and self._spares.short:
+                    self._spares.fill()
 
-    def _cut_the_slow(self) -> None:
+    @staticmethod
+    def _register(selector: selectors.BaseSelector) -> Callable[[socket.socket], object]:
+        return lambda file: selector.register(file, selectors.EVENT_READ)
+
+    def _patience(self, resting: bool) -> float | None:
+        if resting:
+            return _REST_SECONDS
+        short = self._spares is not None and self._spares.short
+        return self.timeout_seconds / 4 if self._open or short else None
+
+    def _is_resting(self) -> bool:
+        lent = self._spares is not None and self._spares.lent
+        return lent or monotonic() < self._rests_until
+
+    def _let_come(self, selector: selectors.BaseSelector) -> None:
+        """Accept those who wait; if there are too many, the oldest that is still silent goes."""
+        short = self._spares is not None and self._spares.short
+        # Without a descriptor to spare, Linux refuses to accept also where nobody waits.
+        for _ in range(1 if short else _AT_ONCE):
+            try:
+                connection, address = self._accepted(selector)
+            except OSError:
+                return  # nobody waits any more, or this one has hung up
+            connection.setblocking(False)
+            if len(self._silent) >= self._most_silent:
+                self._end(next(iter(self._silent)), selector)
+            self._open[connection] = monotonic() + self.timeout_seconds
+            self._silent[connection] = bytearray(), address
+            selector.register(connection, selectors.EVENT_READ)
+            self._hear(connection, selector)
+
+    def _accepted(self, selector: selectors.BaseSelector) -> tuple[socket.socket, Any]:
+        try:
+            return self.socket.accept()
+        except OSError as error:
+            if error.errno not in _EXHAUSTED:
+                raise
+            self._say_exhausted(error)
+            # Nobody else can take the descriptor that is given up here, unless at this instant.
+            if not (self._spares and self._spares.give()):
+                if not self._silent:
+                    self._rests_until = monotonic() + _REST_SECONDS
+                    raise
+                self._end(next(iter(self._silent)), selector)
+            return self.socket.accept()
+
+    def _say_exhausted(self, error: OSError) -> None:
+        if monotonic() < self._quiet_until:
+            return
+        self._quiet_until = monotonic() + _QUIET_SECONDS
+        _log.warning(
+            "the admin endpoint has run out of file descriptors (%s) and answers few clients at a "
+            "time: raise the limit (ulimit -n), or find what keeps files open",
+            error.strerror,
+        )
+
+    def _hear(self, connection: socket.socket, selector: selectors.BaseSelector) -> None:
+        """Read what a silent connection says; when its head is here, have it served."""
+        head, address = self._silent[connection]
+        try:
+            said = connection.recv(_MAX_HEAD + 1)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._end(connection, selector)
+            return
+        head += said
+        if said and not _is_whole(head):
+            return
+        selector.unregister(connection)
+        del self._silent[connection]
+        if head:
+            self._hand_over(connection, address, bytes(head))
+        else:
+            self.shutdown_request(connection)
+
+    def _hand_over(self, connection: socket.socket, address: Any, head: bytes) -> None:
+        """Have a thread serve a request, if there is room among those of its kind."""
+        asked = _glance(head, str(address[0]))
+        if asked is None or not self.service.knows(asked):
+            short = self._spares is not None and self._spares.short
+            if short or len(self._strangers) >= _MAX_STRANGERS:
+                self._turn_away(connection)
+                return
+            self._strangers.add(connection)
+        else:
+            stops = (asked.method, asked.path) == DISABLE
+            most = _MAX_SERVED + _MAX_DISABLING * stops
+            if len(self._served) >= most:
+                late = (one for one, waits in tuple(self._served.items()) if waits)
+                if (oldest := next(late, None)) is None:
+                    self._turn_away(connection)
+                    return
+                # Its thread ends at once.
+                self._served.pop(oldest, None)
+                _shutdown(oldest)
+            self._served[connection] = True
+        self._heads[connection] = head
+        try:
+            self.process_request(connection, address)
+        except RuntimeError:  # no thread can be started
+            _log.warning("the admin endpoint cannot answer: no thread can be started")
+            self._turn_away(connection)
+
+    def _turn_away(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            connection.send(_TOO_MANY)
+        self.shutdown_request(connection)
+
+    def _end(self, silent: socket.socket, selector: selectors.BaseSelector) -> None:
+        selector.unregister(silent)
+        del self._silent[silent]
+        self.shutdown_request(silent)
+
+    def _cut_the_slow(self, selector: selectors.BaseSelector) -> None:
         now = monotonic()
         for connection, until in tuple(self._open.items()):
-            if now > until:
+            if now <= until:
+                continue
+            if connection in self._silent:
+                self._end(connection, selector)
+            else:
                 _shutdown(connection)
 
-    def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002
-        """Note the deadline; if there are too many, the oldest that is still silent has to go.
+    # -- the threads of requests ------------------------------------------------------------
 
-        So strangers who say nothing keep nobody out; what is too much is turned away only while
-        all others have a request under way.
-        """
-        if len(self._open) - len(self._cut) >= _MAX_CONNECTIONS:
-            done = self._heard | self._cut
-            silent = next((one for one in tuple(self._open) if one not in done), None)
-            if silent is None:
-                return False
-            self._cut.add(silent)
-            _shutdown(silent)
-        self._open[request] = monotonic() + self.timeout_seconds
-        return True
+    def head_of(self, connection: socket.socket) -> bytes:
+        """Return what was read of a connection before it was handed over."""
+        return self._heads.pop(connection, b"")
 
-    def heard(self, connection: socket.socket) -> None:
-        """Note that the whole request of a connection is here."""
-        self._heard.add(connection)
+    def heard(self, connection: socket.socket, whole: bool = True) -> None:
+        """Note whether the whole request of a connection is here; if not, it may be cut off."""
+        if connection in self._served:
+            self._served[connection] = not whole
 
     def hold_back(self, seconds: float) -> bool:
         """Wait; False if too many wait, who must not keep others from coming in."""
@@ -184,8 +356,9 @@ class Listener(ThreadingMixIn, TCPServer):
     def shutdown_request(self, request: Any) -> None:
         """End one connection."""
         self._open.pop(request, None)
-        self._heard.discard(request)
-        self._cut.discard(request)
+        self._heads.pop(request, None)
+        self._served.pop(request, None)
+        self._strangers.discard(request)
         super().shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
@@ -210,6 +383,9 @@ class _Handler(BaseHTTPRequestHandler):
     def setup(self) -> None:
         super().setup()
         self.connection.settimeout(self.server.timeout_seconds)
+        self.rfile.close()
+        head = self.server.head_of(self.connection)
+        self.rfile = io.BufferedReader(_Continued(head, self.connection))
 
     def handle(self) -> None:
         self.close_connection = True
@@ -218,9 +394,10 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         headers = fold(self.headers.items())
         size = bytes_to_read(headers)
-        path, _, query = self.path.partition("?")
         client = str(self.client_address[0])
-        request = Request(self.command, unquote(path), headers, b"", client, query)
+        request = request_of(self.command, self.path, self.request_version, headers, client)
+        if not self.server.service.knows(request):
+            size = 0  # it is refused unread
         if (request.method, request.path) != DISABLE:
             request = replace(request, body=self.rfile.read(size) if size else b"")
             self.server.heard(self.connection)
@@ -264,7 +441,7 @@ class _Handler(BaseHTTPRequestHandler):
         steps: Steps | None = None
         with self.server.answers, contextlib.ExitStack() as begun:
             while True:
-                with self.server.replies:
+                with self.server.replies, self.server.at_work():
                     if steps is None:
                         steps = self.server.service.steps(prepare())
                         begun.enter_context(contextlib.closing(steps))
@@ -308,10 +485,58 @@ class _Handler(BaseHTTPRequestHandler):
         """Read what was refused unread: closing now would take the answer from the client."""
         if "transfer-encoding" not in self.headers and announced == str(had or ""):
             return
+        self.server.heard(self.connection, whole=False)
         _shutdown(self.connection, socket.SHUT_WR)
         left = _DRAIN_BYTES
         while left > 0 and (chunk := self.rfile.read1(MAX_BODY)):
             left -= len(chunk)
+
+
+class _Continued(io.RawIOBase):
+    """What was read of a connection already, and then what is still to come."""
+
+    def __init__(self, head: bytes, connection: socket.socket) -> None:
+        self._head = memoryview(head)
+        self._connection = connection
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._head:
+            return self._connection.recv_into(buffer)
+        size = min(len(buffer), len(self._head))
+        buffer[:size], self._head = self._head[:size], self._head[size:]
+        return size
+
+
+def _most_silent() -> int:
+    if resource is None:
+        return _MAX_SILENT
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MAX_SILENT if soft < 0 else max(1, min(_MAX_SILENT, soft // _SHARE))
+
+
+def _is_whole(head: bytearray) -> bool:
+    """Say whether a head is complete, or will never be one."""
+    if len(head) > _MAX_HEAD or _END_OF_HEAD.search(head):
+        return True
+    return b"\n" in head and _FIRST_LINE.match(head) is None
+
+
+def _glance(head: bytes, client: str) -> Request | None:
+    """Return the request of a head as far as it says whom to serve first.
+
+    Nothing else is decided by it: the request is parsed and judged again where it is served.
+    """
+    end = _END_OF_HEAD.search(head)
+    if end is None or _FIRST_LINE.match(head) is None:
+        return None
+    first, *lines = head[: end.start()].decode("latin-1").split("\n")
+    method, target, version = first.strip().split(" ")
+    pairs = (line.partition(":") for line in lines)
+    headers = fold((name.strip(), value.strip()) for name, _, value in pairs)
+    return request_of(method, target, version, headers, client)
 
 
 def _shutdown(connection: socket.socket, how: int = socket.SHUT_RDWR) -> None:

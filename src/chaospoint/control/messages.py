@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from urllib.parse import unquote
 
 __all__ = [
     "MAX_BODY",
@@ -15,6 +17,7 @@ __all__ = [
     "bytes_to_read",
     "fold",
     "reply",
+    "request_of",
 ]
 
 MAX_BODY = 64 * 1024
@@ -23,7 +26,9 @@ MAX_BODY = 64 * 1024
 OPERATOR = "x-chaospoint-operator"
 """The header in which a client names its user. It is shown, and gives no rights."""
 
-STOP_SECONDS = 1.0
+_ABSOLUTE = re.compile(r"https?://([^/?#]*)", re.IGNORECASE)
+
+STOP_SECONDS = 0.5
 """How long the body of a request that disables is waited for: only its reason is in there."""
 
 
@@ -34,7 +39,8 @@ class Request:
     ``path`` is percent-decoded and begins where the app is mounted; ``headers`` are lower case
     (see `fold`); ``body`` is what was read, never much more than `MAX_BODY`; ``client`` is the
     address of the peer of the connection, or empty if it has none; ``query`` is what stands
-    behind the question mark, as it was sent.
+    behind the question mark, as it was sent; ``version`` is that of HTTP, such as ``HTTP/1.1``, or
+    empty if it is not known.
     """
 
     method: str
@@ -43,6 +49,7 @@ class Request:
     body: bytes = b""
     client: str = ""
     query: str = ""
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +96,24 @@ def fold(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
         key = name.lower()
         headers[key] = f"{headers[key]}, {value}" if key in headers else value.strip()
     return headers
+
+
+def request_of(
+    method: str, target: str, version: str, headers: Mapping[str, str], client: str
+) -> Request:
+    """Make a request, without its body, of a request line and headers.
+
+    The target may be in absolute form. Its authority then stands for the Host header, which has
+    to be the same.
+    """
+    if absolute := _ABSOLUTE.match(target):
+        authority, target = absolute[1], target[absolute.end() :] or "/"
+        target = target if target.startswith("/") else f"/{target}"
+        host = headers.get("host", authority)
+        both = authority if host.lower() == authority.lower() else f"{host}, {authority}"
+        headers = {**headers, "host": both}
+    path, _, query = target.partition("?")
+    return Request(method, unquote(path), headers, b"", client, query, version)
 
 
 def bytes_to_read(headers: Mapping[str, str]) -> int:

@@ -158,6 +158,10 @@ class Service:
             audit=Audit.of(settings),
         )
 
+    def knows(self, request: Request) -> bool:
+        """Say whether the door may let this client in, by its headers and its address alone."""
+        return self._door.knows(request)
+
     def stop_first(self, request: Request) -> bool:
         """Disable this process if the request asks for that, before its body is there.
 

@@ -66,6 +66,7 @@ def _request(environ: WSGIEnvironment) -> tuple[Request, int]:
         b"",
         environ.get("REMOTE_ADDR", ""),
         environ.get("QUERY_STRING", ""),
+        environ.get("SERVER_PROTOCOL", ""),
     )
     return request, size
 

@@ -29,6 +29,7 @@ MAX_RULES = 1000
 
 VERSION: Final = 1
 _MAX_ORDERS = 100
+_MAX_HALTS = 10_000
 _MAX_TEXT = 400
 
 
@@ -74,6 +75,12 @@ def _rule(value: object) -> Rule:
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Text = Annotated[str, BeforeValidator(_text)]
 Instant = Annotated[float, BeforeValidator(_instant)]
+
+
+def _ids(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or len(value) > _MAX_HALTS:
+        raise Refusal("not a list of ids", "write a list", value=value)
+    return tuple(_text(one) for one in value)
 
 
 class Entry(Model):
@@ -153,7 +160,8 @@ class Desired(Model):
     ``disabled`` that in which it was turned off last.
     ``entries`` are in the order in which they are tried. ``orders`` are the latest ones, the
     oldest first. ``by`` and ``at`` tell of the latest change. ``reason``: why it was disabled, if
-    somebody said so.
+    somebody said so. ``heeded``: the orders to disable, written without the lock, that this
+    document has taken over and whose files may still be there.
     """
 
     version: Literal[1] = VERSION
@@ -167,6 +175,7 @@ class Desired(Model):
     by: Text = ""
     at: Instant = 0.0
     reason: Text = ""
+    heeded: Annotated[tuple[str, ...], BeforeValidator(_ids)] = ()
 
     def _is_set(self, name: str) -> bool:
         return name == "version" or super()._is_set(name)

@@ -16,6 +16,7 @@ from chaospoint.errors import LimitExceeded, StoreError
 from chaospoint.stores.desired import Desired
 from chaospoint.stores.document import DOCUMENT, MOST, WORKERS, file_signature, write
 from chaospoint.stores.files import Directory, Missing, lock, opened, read, unlock
+from chaospoint.stores.halts import Halt, halts, remove, write_halt
 from chaospoint.stores.store import Edit, Worker
 from chaospoint.stores.worker_files import WorkerFiles, all_workers
 
@@ -46,6 +47,7 @@ class DirectoryStore:
         self._path = os.path.abspath(path)
         self.url = "file://" + quote(os.fsencode(self._path))
         self._seen = _Seen()  # replaced whole, so it takes no lock
+        self._last_halted: tuple[Desired, tuple[Halt, ...], Desired] | None = None  # as well
         self._locked: set[int] = set()
         self._own = WorkerFiles()
 
@@ -53,23 +55,36 @@ class DirectoryStore:
         """Return the document."""
         try:
             with opened(self._path) as directory:
-                return self._current(directory)
+                return self._halted(directory, halts(directory))
         except Missing:
             return Desired()
 
     def update(self, edit: Edit, *, at_least: int = 0, whatever: bool = False) -> Desired:
         """Replace the document by what ``edit`` makes of it."""
         with opened(self._path, make=True) as directory, self._alone(directory):
+            orders = halts(directory)
             try:
-                current = self._current(directory)
+                current = self._halted(directory, orders)
             except StoreError as error:
                 if not (whatever or isinstance(error, Missing)):
                     raise
                 # Its generation is lost, and no worker may take the next one for an old one.
                 current = Desired().no_older_than(self._latest_known())
             made = edit(current.no_older_than(at_least))
+            if (heeded := tuple(one.id for one in orders)) != made.heeded:
+                made = made.model_copy(update={"heeded": heeded})
             self._write(directory, made)
+            for one in orders:
+                with suppress(StoreError):  # it is named in the document, and counts no more
+                    remove(directory, one)
             return made
+
+    def halt(self, *, by: str, now: float, reason: str = "", at_least: int = 0) -> Desired:
+        """Turn the switch off without the lock, which a process that is stopped may hold."""
+        with opened(self._path, make=True) as directory:
+            known = max(at_least, self._latest_known())
+            write_halt(directory, generation=known, by=by, now=now, reason=reason)
+            return self._halted(directory, halts(directory))
 
     def report(self, worker: Worker) -> None:
         """Take note of a worker of this process."""
@@ -114,6 +129,27 @@ class DirectoryStore:
         finally:
             self._locked.discard(directory.fd)
             unlock(directory.fd)  # a child that was forked meanwhile holds it, too
+
+    def _halted(self, directory: Directory, orders: tuple[Halt, ...]) -> Desired:
+        """Return the document as the orders leave it that were listed before; raises `Missing` if
+        there is neither."""
+        try:
+            current = self._current(directory)
+        except StoreError:
+            if not orders:
+                raise
+            current = Desired()
+        fresh = tuple(one for one in orders if one.id not in current.heeded)
+        if not fresh:
+            return current
+        last = self._last_halted
+        if last is None or (last[0] is not current and last[0] != current) or last[1] != fresh:
+            made = current
+            for one in fresh:
+                made = made.no_older_than(one.generation - 1)
+                made = made.disable(by=one.by, now=one.at, reason=one.reason)
+            self._last_halted = last = current, fresh, made
+        return last[2]
 
     def _current(self, directory: Directory) -> Desired:
         path = directory.path_of(DOCUMENT)

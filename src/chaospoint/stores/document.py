@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Final
 
 from chaospoint.errors import StoreError
-from chaospoint.stores.files import Directory, NoRoom
+from chaospoint.stores.files import NEW, Directory, NoRoom
 
 __all__ = ["DOCUMENT", "MOST", "WORKERS", "file_signature", "write"]
 
@@ -25,8 +25,12 @@ _ROOM = 2**16  # bytes in the reserve: a document without rules, and with all it
 def write(directory: Directory, data: bytes, *, reserved: bool) -> tuple[int, ...] | None:
     """Put the document in place, whole; return its signature, or None if it is in the reserve.
 
-    ``reserved``: where the disk is full it may take the room of the reserve.
+    ``reserved``: where the disk is full it may take the room of the reserve, and where a directory
+    stands in its way that is renamed.
     """
+    if reserved:
+        for name in (DOCUMENT, DOCUMENT + NEW, _RESERVE):
+            directory.set_aside(name)
     before = directory.find(DOCUMENT)
     after = before.st_mtime_ns if before else 0
     try:

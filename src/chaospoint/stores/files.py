@@ -12,6 +12,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from secrets import token_hex
 
 try:
     import fcntl
@@ -150,6 +151,14 @@ class Directory:
         """Remove a file, if it is there."""
         with told(self.path_of(name)), suppress(FileNotFoundError):
             os.unlink(name, dir_fd=self.fd)
+
+    def set_aside(self, name: str) -> None:
+        """Rename a directory that stands where a file belongs."""
+        found = self.find(name)
+        if found is not None and stat.S_ISDIR(found.st_mode):
+            with told(self.path_of(name)):
+                aside = f"{name}.{token_hex(4)}.aside"
+                os.rename(name, aside, src_dir_fd=self.fd, dst_dir_fd=self.fd)
 
     @contextmanager
     def file(self, name: str, flags: int = 0) -> Iterator[int]:

@@ -34,6 +34,12 @@ class MemoryStore:
             self._desired = made = edit(self._desired.no_older_than(at_least))
         return made
 
+    def halt(self, *, by: str, now: float, reason: str = "", at_least: int = 0) -> Desired:
+        """Turn the switch off."""
+        return self.update(
+            lambda desired: desired.disable(by=by, now=now, reason=reason), at_least=at_least
+        )
+
     def report(self, worker: Worker) -> None:
         """Take note of a worker."""
         with self._guard:

@@ -68,6 +68,13 @@ class Store(Protocol):
         what ``edit`` raises; `StoreBusy` if another update is going on: try again.
         """
 
+    def halt(self, *, by: str, now: float, reason: str = "", at_least: int = 0) -> Desired:
+        """Turn the switch off while another update is going on, and may never end; return the
+        document as it counts from now on.
+
+        What that update writes changes nothing about it. ``at_least``: as in `update`.
+        """
+
     def report(self, worker: Worker) -> None:
         """Tell of a worker, for the first time, after a change, and as its heartbeat."""
 

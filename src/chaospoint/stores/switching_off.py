@@ -17,9 +17,10 @@ from chaospoint.errors import StoreBusy, StoreError
 from chaospoint.models import strict_json
 from chaospoint.stores.document import DOCUMENT, MOST, WORKERS, write
 from chaospoint.stores.files import Directory, Missing, lock, opened, read, unlock
+from chaospoint.stores.halts import halts, write_halt
 from chaospoint.stores.store import Worker
 from chaospoint.stores.worker_files import all_workers
-from chaospoint.stores.writing import PATIENCE_SECONDS, STEP_SECONDS
+from chaospoint.stores.writing import LANE_SECONDS, STEP_SECONDS
 
 __all__ = ["Unusual", "WorkersOf", "switched_off"]
 
@@ -52,13 +53,15 @@ def switched_off(
 ) -> Generator[float, None, int]:
     """Write what `Desired.disable` makes of the document; return its generation.
 
-    Yields seconds to wait while the store is busy. Raises `StoreError`, or `Unusual`, and then
-    nothing is written.
+    Yields seconds to wait while the store is busy, and then writes without the lock. Raises
+    `StoreError`, or `Unusual`, and then nothing is written.
     """
-    until = monotonic() + PATIENCE_SECONDS
+    until = monotonic() + LANE_SECONDS
     while True:
         try:
             with opened(path) as directory, _alone(directory):
+                if halts(directory):
+                    raise Unusual("orders to disable are there that it has to take over")
                 made = _off(_current(directory, path), by=by, now=now, reason=reason)
                 data = json.dumps(made, indent=1, allow_nan=False).encode() + b"\n"
                 write(directory, data, reserved=True)
@@ -66,7 +69,10 @@ def switched_off(
                 return generation
         except StoreBusy:
             if monotonic() >= until:
-                raise
+                with opened(path) as directory:
+                    known = max((one.generation for one in WorkersOf(path).workers()), default=0)
+                    order = write_halt(directory, generation=known, by=by, now=now, reason=reason)
+                    return order.generation
         yield STEP_SECONDS
 
 
@@ -96,7 +102,12 @@ def _current(directory: Directory, path: str) -> Mapping[str, Any]:
 def _off(found: Mapping[str, Any], *, by: str, now: float, reason: str) -> dict[str, Any]:
     generation, forgotten = found.get("generation", 0), found.get("forgotten", 0)
     orders = found.get("orders", [])
-    usual = _is_whole(generation) and _is_whole(forgotten) and isinstance(orders, list)
+    usual = (
+        "heeded" not in found
+        and _is_whole(generation)
+        and _is_whole(forgotten)
+        and isinstance(orders, list)
+    )
     if not usual or len(orders) > _MOST_ORDERS or not all(map(_is_order, orders)):
         raise Unusual("it is not as it was written")
     after = generation + 1

@@ -17,11 +17,15 @@ if TYPE_CHECKING:
     from chaospoint.stores.desired import Desired
 
 __all__ = [
+    "LANE_SECONDS",
     "PATIENCE_SECONDS",
+    "QUEUE_SECONDS",
     "STEP_SECONDS",
     "Acknowledged",
     "HasWorkers",
+    "Queue",
     "acknowledged",
+    "disabled",
     "updated",
     "waited_for",
 ]
@@ -32,6 +36,12 @@ PATIENCE_SECONDS = 2.0
 """For how long workers are waited for, and a store that somebody else writes."""
 
 STEP_SECONDS = 0.02
+
+LANE_SECONDS = 0.2
+"""For how long an order to disable waits for a store that somebody else writes."""
+
+QUEUE_SECONDS = 30.0
+"""For how long a writer waits at the most while others write one after another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +105,67 @@ def updated(
     whatever: bool = False,
     now: Callable[[], float] = monotonic,
 ) -> Generator[float, None, Desired]:
-    """Update the store, and try again while it is busy; raises what `Store.update` raises."""
-    until = now() + PATIENCE_SECONDS
+    """Update the store, and try again while it is busy; raises what `Store.update` raises.
+
+    Where others write one after another this waits for its turn, and is refused as busy where
+    nobody gets on: a process that has the lock may be stopped.
+    """
+    queue = Queue(lambda: store.read().generation, now)
     while True:
         try:
             return store.update(edit, at_least=at_least, whatever=whatever)
         except StoreBusy:
-            if now() >= until:
+            if queue.is_over():
                 raise
         yield STEP_SECONDS
+
+
+def disabled(
+    store: Store,
+    *,
+    by: str,
+    wall: Callable[[], float],
+    reason: str = "",
+    at_least: int = 0,
+    now: Callable[[], float] = monotonic,
+) -> Generator[float, None, Desired]:
+    """Turn the switch of the store off, whatever it holds and whoever is writing it."""
+    until = now() + LANE_SECONDS
+    while True:
+        try:
+            return store.update(
+                lambda desired: desired.disable(by=by, now=wall(), reason=reason),
+                at_least=at_least,
+                whatever=True,
+            )
+        except StoreBusy:
+            if now() >= until:
+                return store.halt(by=by, now=wall(), reason=reason, at_least=at_least)
+        yield STEP_SECONDS
+
+
+class Queue:
+    """How long one writer waits for the others; ``generation`` tells whether they get on."""
+
+    def __init__(self, generation: Callable[[], int], now: Callable[[], float]) -> None:
+        self._generation = generation
+        self._now = now
+        self._began = now()
+        self._until = self._began + PATIENCE_SECONDS
+        self._seen: int | None = None
+
+    def is_over(self) -> bool:
+        """Say, at a try that failed, whether to give up."""
+        try:
+            if self._seen is None:
+                self._seen = self._generation()
+            if self._now() < self._until:
+                return False
+            before, self._seen = self._seen, self._generation()
+        except StoreError:
+            return self._now() >= self._until
+        self._until = self._now() + PATIENCE_SECONDS
+        return self._seen == before or self._now() >= self._began + QUEUE_SECONDS
 
 
 def acknowledged(

@@ -1,0 +1,372 @@
+"""A store that is held, damaged or crowded still takes an order to disable, and every writer."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from time import monotonic
+
+import httpx
+import pytest
+
+from chaospoint._registry import Registry
+from chaospoint.control.audit import Audit
+from chaospoint.control.reconciler import Reconciler, forget, use
+from chaospoint.control.server import AdminServer
+from chaospoint.control.service import Service
+from chaospoint.plan import Rule
+from chaospoint.settings import Settings
+from chaospoint.stores.desired import Desired
+from chaospoint.stores.directory import DirectoryStore
+from chaospoint.stores.files import lock, opened, unlock
+from chaospoint.stores.writing import disabled, updated, waited_for
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="stores need POSIX")
+
+# A writer that holds the lock, with the new document not in place yet.
+STOPPED = """
+import os, signal, sys, time
+from chaospoint.plan import Rule
+from chaospoint.stores.directory import DirectoryStore
+from chaospoint.stores.files import Directory
+settle = Directory._settle
+def held(self, fd, temporary, name, data, **more):
+    if name == "desired.json":
+        print("writing", flush=True)
+        os.kill(os.getpid(), signal.SIGSTOP)
+    settle(self, fd, temporary, name, data, **more)
+Directory._settle = held
+DirectoryStore(sys.argv[1]).update(
+    lambda desired: desired.put([(Rule.parse("a.b=off"), None)], default_seconds=600, by="w",
+                                now=time.time())
+    if sys.argv[2] == "put" else desired.enable(by="w", now=time.time())
+)
+print("written", flush=True)
+"""
+
+WRITER = """
+import sys, time
+from chaospoint.errors import StoreBusy
+from chaospoint.stores.directory import DirectoryStore
+from chaospoint.stores.writing import updated, waited_for
+store, refused, written = DirectoryStore(sys.argv[1]), 0, 0
+print("ready", flush=True)
+sys.stdin.readline()
+until = time.monotonic() + float(sys.argv[2])
+while time.monotonic() < until:
+    try:
+        waited_for(updated(store, lambda one: one.disarm("a.b", by="w", now=time.time())))
+        written += 1
+    except StoreBusy:
+        refused += 1
+print(written, refused)
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "store"
+    path.mkdir(mode=0o700)
+    return path
+
+
+@pytest.fixture
+def service(path: Path) -> Iterator[Callable[[str], httpx.Response]]:
+    """A worker of the store with an admin endpoint; ask it."""
+    registry = Registry()
+    registry.point("a.b")
+    reconciler = Reconciler(DirectoryStore(str(path)), registry)
+    use(registry, reconciler)
+    reconciler.reconcile()
+    made = Service.of(Settings(enabled=True, store=f"file://{path}"), registry)
+    server = AdminServer(made, "127.0.0.1", 0, token=False)
+    assert server.open()
+
+    def ask(what: str) -> httpx.Response:
+        return httpx.post(f"{server.url}/v1/{what}", timeout=30, trust_env=False)
+
+    yield ask
+    server.close()
+    reconciler.leave()
+    forget(registry, reconciler)
+
+
+@pytest.fixture
+def begin(path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    with ExitStack() as ended:
+
+        def began(program: str, *arguments: str) -> subprocess.Popen[str]:
+            process = ended.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", program, str(path), *arguments],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            ended.callback(process.kill)
+            return process
+
+        yield began
+
+
+def line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout
+    return process.stdout.readline().strip()
+
+
+def stopped(begin: Callable[..., subprocess.Popen[str]], what: str) -> subprocess.Popen[str]:
+    writer = begin(STOPPED, what)
+    assert line(writer) == "writing"
+    _, status = os.waitpid(writer.pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status)
+    return writer
+
+
+def taken(ask: Callable[[], httpx.Response]) -> tuple[float, httpx.Response]:
+    began = monotonic()
+    answer = ask()
+    return monotonic() - began, answer
+
+
+@pytest.mark.parametrize("what", ["put", "enable"])
+def test_disable_does_not_wait_for_a_writer_that_is_stopped(
+    what: str,
+    path: Path,
+    service: Callable[[str], httpx.Response],
+    begin: Callable[..., subprocess.Popen[str]],
+) -> None:
+    plain, _ = min(taken(lambda: service("disable")) for _ in range(3))
+    assert service("enable").status_code == 200
+    store, other = DirectoryStore(str(path)), DirectoryStore(str(path))
+    writer = stopped(begin, what)
+
+    took, answer = taken(lambda: service("disable"))
+    assert answer.status_code == 200, answer.text
+    assert took < max(1.0, 20 * plain)
+    assert "missing" not in answer.json()
+    for reader in (store, other):
+        assert not reader.read().enabled
+    generation = other.read().generation
+    assert generation == answer.json()["generation"]
+
+    # What it was writing changes nothing, when it comes.
+    writer.send_signal(signal.SIGCONT)
+    assert line(writer) == "written"
+    assert writer.wait(30) == 0
+    for reader in (store, other, DirectoryStore(str(path))):
+        assert not reader.read().enabled
+        assert reader.read().generation == generation
+
+    # The next update takes the order over, and then it is gone.
+    made = waited_for(updated(store, lambda one: one.enable(by="me", now=time.time())))
+    assert made.generation > generation
+    for reader in (store, other, DirectoryStore(str(path))):
+        assert reader.read() == made
+        assert reader.read().enabled
+    assert not list(path.glob("halt-*"))
+    waited_for(updated(store, lambda one: one.disarm("*", by="me", now=time.time())))
+    assert "heeded" not in json.loads((path / "desired.json").read_text())
+
+
+def test_disable_from_the_shell_does_not_wait_for_a_writer_that_is_stopped(
+    path: Path, begin: Callable[..., subprocess.Popen[str]]
+) -> None:
+    command = [sys.executable, "-m", "chaospoint", "disable", "--store", f"file://{path}"]
+
+    def run() -> float:
+        began = monotonic()
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        return monotonic() - began
+
+    plain = min(run() for _ in range(2))
+    DirectoryStore(str(path)).update(lambda one: one.enable(by="me", now=time.time()))
+    stopped(begin, "put")
+    assert run() < plain + max(1.0, plain)
+    assert not DirectoryStore(str(path)).read().enabled
+
+
+def test_an_order_between_taking_over_and_removing_counts_once(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that is killed before it removes the file leaves an order that counts no more."""
+    store = DirectoryStore(str(path))
+    store.halt(by="me", now=time.time(), reason="now")
+    monkeypatch.setattr("chaospoint.stores.directory.remove", lambda *_: None)
+    made = store.update(lambda one: one.enable(by="me", now=time.time()))
+    assert list(path.glob("halt-*"))
+    assert made.enabled
+    assert DirectoryStore(str(path)).read() == made
+    second = store.halt(by="me", now=time.time())
+    assert not second.enabled
+    assert second.generation > made.generation
+
+
+def test_an_order_that_cannot_be_read_is_an_order(path: Path) -> None:
+    store = DirectoryStore(str(path))
+    store.update(lambda one: one.enable(by="me", now=time.time()))
+    order = path / "halt-0123456789abcdef.json"
+    order.touch(0o600)
+    order.write_text("{")
+    assert not store.read().enabled
+    assert store.update(lambda one: one.enable(by="me", now=time.time())).enabled
+    assert not order.exists()
+
+
+def directory(path: Path) -> None:
+    path.mkdir()
+    (path / "file").touch()
+
+
+def pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def nonsense(path: Path) -> None:
+    path.touch(0o600)
+    path.write_text('{"version": 1, "generation": ')
+
+
+def link(path: Path) -> None:
+    path.symlink_to("/nowhere")
+
+
+def readable(path: Path) -> None:
+    path.touch()
+    path.chmod(0o644)
+
+
+@pytest.mark.parametrize("name", ["desired.json", "desired.json.new", "reserve", "reserve.new"])
+@pytest.mark.parametrize("damage", [directory, pipe, nonsense, link, readable])
+def test_disable_works_whatever_stands_in_the_store(
+    damage: Callable[[Path], None],
+    name: str,
+    path: Path,
+    service: Callable[[str], httpx.Response],
+) -> None:
+    assert service("disable").status_code == 200
+    plain, _ = min(taken(lambda: service("disable")) for _ in range(3))
+    (path / name).unlink(missing_ok=True)
+    damage(path / name)
+    took, answer = taken(lambda: service("disable"))
+    assert answer.status_code == 200, answer.text
+    assert took < max(1.0, 20 * plain)
+    assert not DirectoryStore(str(path)).read().enabled
+
+
+def test_disable_works_in_a_store_that_is_empty(
+    path: Path, service: Callable[[str], httpx.Response]
+) -> None:
+    took, answer = taken(lambda: service("disable"))
+    assert answer.status_code == 200
+    assert took < 5
+    assert not DirectoryStore(str(path)).read().enabled
+
+
+def test_disable_works_while_a_plan_is_refused(
+    path: Path, service: Callable[[str], httpx.Response]
+) -> None:
+    DirectoryStore(str(path)).update(
+        lambda one: one.put(
+            [(Rule.parse("a.b=raise(no.such.Error)"), None)],
+            default_seconds=60,
+            by="me",
+            now=time.time(),
+        )
+    )
+    took, answer = taken(lambda: service("disable"))
+    assert answer.status_code == 200, answer.text
+    assert took < 5
+    assert not DirectoryStore(str(path)).read().enabled
+
+
+@pytest.mark.ci
+def test_writers_queue(path: Path, begin: Callable[..., subprocess.Popen[str]]) -> None:
+    writers = [begin(WRITER, "10") for _ in range(64)]
+    assert {line(writer) for writer in writers} == {"ready"}
+    for writer in writers:
+        assert writer.stdin
+        writer.stdin.write("\n")
+        writer.stdin.flush()
+    counts = [tuple(map(int, line(writer).split())) for writer in writers]
+    assert sum(refused for _, refused in counts) == 0
+    assert sum(written for written, _ in counts) > 64
+
+
+def test_a_writer_waits_while_others_get_on_and_no_longer() -> None:
+    class Held:
+        """A store that somebody else is writing for ``busy`` tries, once a second."""
+
+        def __init__(self, busy: int) -> None:
+            self.now = 0.0
+            self.moves = busy
+
+        def update(self, edit: object, **_: object) -> Desired:
+            from chaospoint.errors import StoreBusy
+
+            if self.now < self.moves:
+                raise StoreBusy("busy")
+            return Desired()
+
+        def read(self) -> Desired:
+            return Desired(generation=int(min(self.now, self.moves)) + 1)
+
+    store = Held(7)
+    steps = updated(store, lambda one: one, now=lambda: store.now)  # type: ignore[arg-type]
+    try:
+        while True:
+            store.now += next(steps)
+    except StopIteration:
+        assert store.now >= 7
+
+
+def test_disable_takes_the_lane_only_after_it_has_waited(path: Path) -> None:
+    store = DirectoryStore(str(path))
+    steps = disabled(store, by="me", wall=time.time)
+    with opened(str(path)) as held:
+        lock(held.fd, str(path))
+        next(steps)
+        unlock(held.fd)
+    assert not waited_for(steps).enabled
+    assert not list(path.glob("halt-*"))
+
+
+def test_the_audit_log_of_a_store_is_written_where_the_store_would_write(
+    tmp_path: Path, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def write(store: Path) -> None:
+        audit = Audit.of(Settings(enabled=True, store=f"file://{store}"))
+        audit.record("PUT /v1/points/a.b", 200, who="me", client="")
+
+    write(path)
+    log = path / "audit.jsonl"
+    assert log.stat().st_mode & 0o777 == 0o600
+    assert len(log.read_text().splitlines()) == 1
+
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    (tmp_path / "linked").symlink_to(elsewhere)
+    write(tmp_path / "linked")
+    assert not list(elsewhere.iterdir())
+    assert "symbolic link" in caplog.text
+
+    caplog.clear()
+    path.chmod(0o755)
+    write(path)
+    assert len(log.read_text().splitlines()) == 1
+    assert "mode 0755" in caplog.text
+
+    caplog.clear()
+    path.chmod(0o700)
+    log.chmod(0o644)
+    write(path)
+    assert len(log.read_text().splitlines()) == 1
+    assert "mode 0644" in caplog.text

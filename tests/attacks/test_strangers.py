@@ -1,0 +1,134 @@
+"""Strangers hold every connection of the admin endpoint; a client with the token is served."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from time import monotonic
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from chaospoint._registry import Registry
+from chaospoint.control.server import AdminServer
+from chaospoint.control.service import Service
+from chaospoint.settings import Settings
+
+TOKEN = {"authorization": "Bearer secret"}
+HALF = b"POST /v1/disable HTTP/1.1\r\nHost: x\r\nContent-Length: 70000\r\n\r\n"
+WRONG = HALF.replace(b"Host: x", b"Host: x\r\nAuthorization: Bearer guess")
+HELD_HALF = (
+    b"PUT /v1/points/a.b HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    b"Content-Length: 50\r\n\r\n{"
+)
+
+FLOOD = """
+import socket, sys
+host, port, sent = sys.argv[1], int(sys.argv[2]), sys.argv[3].encode("latin-1")
+held = []
+print(flush=True)
+while True:
+    try:
+        one = socket.create_connection((host, port), timeout=5)
+        one.sendall(sent)
+    except OSError:
+        continue
+    held.append(one)
+    if len(held) > 200:
+        held.pop(0).close()
+"""
+
+
+@pytest.fixture
+def open_server() -> Iterator[Callable[..., AdminServer]]:
+    with ExitStack() as ended:
+
+        def opened(**settings: str) -> AdminServer:
+            registry = Registry()
+            registry.point("a.b")
+            made = Service.of(Settings(enabled=True, **settings), registry)
+            server = AdminServer(made, "127.0.0.1", 0, token=True, timeout_seconds=60)
+            assert server.open()
+            ended.callback(server.close)
+            return server
+
+        yield opened
+
+
+def connect(server: AdminServer) -> socket.socket:
+    where = urlsplit(server.url or "")
+    return socket.create_connection((where.hostname, where.port), timeout=10)
+
+
+def seconds_to_disable(server: AdminServer, headers: dict[str, str]) -> float:
+    began = monotonic()
+    # A client that is slow to speak in a flood may be cut off, and asks again.
+    with httpx.Client(transport=httpx.HTTPTransport(retries=3), timeout=10) as client:
+        while True:
+            try:
+                answer = client.post(f"{server.url}/v1/disable", headers=headers)
+                break
+            except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+                assert monotonic() - began < 10
+    took = monotonic() - began
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["enabled"] is False
+    return took
+
+
+def bound(server: AdminServer, headers: dict[str, str]) -> float:
+    """Return one second, or more where the machine is so busy that nothing is fast."""
+    return max(1.0, 20 * min(seconds_to_disable(server, headers) for _ in range(3)))
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST /v1/dis", HALF, WRONG], ids=repr)
+def test_connections_of_strangers_keep_no_client_with_the_token_waiting(
+    sent: bytes, open_server: Callable[..., AdminServer]
+) -> None:
+    server = open_server(admin_token="secret")
+    most = bound(server, TOKEN)
+    with ExitStack() as strangers:
+        for _ in range(300):
+            one = strangers.enter_context(connect(server))
+            with suppress(OSError):  # it was turned away
+                one.sendall(sent)
+        for _ in range(5):
+            assert seconds_to_disable(server, TOKEN) < most
+
+
+def test_half_bodies_of_local_clients_keep_no_other_waiting(
+    open_server: Callable[..., AdminServer],
+) -> None:
+    server = open_server()
+    most = bound(server, {})
+    with ExitStack() as strangers:
+        for _ in range(300):
+            one = strangers.enter_context(connect(server))
+            with suppress(OSError):
+                one.sendall(HELD_HALF)
+        for _ in range(5):
+            assert seconds_to_disable(server, {}) < most
+
+
+@pytest.mark.parametrize("sent", [b"GET / HT", HALF, WRONG], ids=repr)
+def test_a_flood_of_strangers_keeps_no_client_with_the_token_waiting(
+    sent: bytes, open_server: Callable[..., AdminServer]
+) -> None:
+    server = open_server(admin_token="secret")
+    most = bound(server, TOKEN)
+    where = urlsplit(server.url or "")
+    arguments = [str(where.hostname), str(where.port), sent.decode()]
+    with subprocess.Popen(
+        [sys.executable, "-c", FLOOD, *arguments], stdout=subprocess.PIPE
+    ) as flood:
+        try:
+            assert flood.stdout
+            flood.stdout.readline()
+            took = [seconds_to_disable(server, TOKEN) for _ in range(20)]
+        finally:
+            flood.kill()
+    assert sorted(took)[-2] < most, took
