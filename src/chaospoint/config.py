@@ -257,8 +257,7 @@ class _Running:
         except StoreError:
             leaves = False  # nobody knows, and the reconciler has said so
         if leaves:
-            if not self._server.busy:  # else in the next round
-                self._server.close()
+            self._server.leave()
         elif self._server.url is not None:
             self._without_port_since = None
         elif self._server.open(taken=None):

@@ -6,6 +6,7 @@ import json
 import logging
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from typing import Any
@@ -48,6 +49,13 @@ def ours() -> list[threading.Thread]:
 def connect(server: AdminServer) -> socket.socket:
     where = urlsplit(server.url or "")
     return socket.create_connection((where.hostname, where.port), timeout=10)
+
+
+def wait_for(seen: Callable[[], object]) -> None:
+    until = time.monotonic() + 30
+    while not seen():
+        assert time.monotonic() < until
+        time.sleep(0.001)
 
 
 def talk(server: AdminServer, sent: bytes) -> tuple[int, dict[str, str], Any]:
@@ -392,21 +400,70 @@ def test_closing_cuts_off_who_says_nothing(service: Service) -> None:
         assert silent.recv(1) == b""
 
 
+def test_a_server_leaves_its_port_only_when_it_loses_no_request(service: Service) -> None:
+    server = AdminServer(service, "127.0.0.1", 0, token=False, timeout_seconds=60)
+    server.open()
+    with closing(server):
+        with connect(server) as client:
+            assert server._listener
+            wait_for(lambda: server._listener and server._listener._open)
+            server.leave()
+            client.sendall(ASK)
+            assert client.recv(12) == b"HTTP/1.1 200"
+        wait_for(lambda: server._listener and not server._listener._open)
+        server._listener.halt()
+        with connect(server) as waiting:  # nobody has accepted it so far
+            waiting.sendall(ASK)
+            server.leave()
+            assert waiting.recv(12) == b"HTTP/1.1 200"
+        wait_for(lambda: server._listener and not server._listener._open)
+        server.leave()
+        assert server.url is None
+
+
+def test_a_client_that_says_nothing_keeps_no_port_for_ever(service: Service) -> None:
+    server = AdminServer(service, "127.0.0.1", 0, token=False, timeout_seconds=60)
+    server.open()
+    with closing(server), connect(server) as silent:
+        server.leave()
+        assert server.url is not None
+        server._patient_until = time.monotonic()
+        server.leave()
+        assert server.url is None
+        assert silent.recv(1) == b""
+
+
+def test_a_copy_of_the_socket_in_a_forked_child_keeps_no_client_waiting(service: Service) -> None:
+    server = AdminServer(service, "127.0.0.1", 0, token=False)
+    server.open()
+    assert server._listener
+    copy = server._listener.socket.dup()  # as a child has one until its own hooks run
+    where = server._listener.server_address
+    with copy:
+        server.close()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(where, timeout=10)
+
+
 def test_law_9_every_point_is_transparent_in_the_server_s_threads(
     server: AdminServer, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[str, bool]] = []
-    for name in ("process_request", "finish_request", "shutdown_request"):
-        original = getattr(Listener, name)
+    for owner, name in (
+        (Listener, "_hand_over"),
+        (Listener, "shutdown_request"),
+        (listener._Handler, "handle"),
+    ):
+        original = getattr(owner, name)
 
         def look(*args: Any, name: str = name, original: Any = original) -> Any:
             seen.append((name, inside.get()))
             return original(*args)
 
-        monkeypatch.setattr(Listener, name, look)
+        monkeypatch.setattr(owner, name, look)
     assert client.get("/v1/status").status_code == 200
     server.close()
-    assert {name for name, _ in seen} >= {"process_request", "finish_request"}
+    assert {name for name, _ in seen} >= {"_hand_over", "handle"}
     assert all(transparent for _, transparent in seen)
 
 
@@ -435,7 +492,8 @@ def test_the_end_of_the_server_lets_out_answers_that_wait_for_other_workers(
             target=lambda: answers.append(client.put("/v1/points/db.query", json=body))
         )
         put.start()
-        while not server.busy:
+        assert server._listener
+        while not server._listener.answers.under_way:
             assert put.is_alive()
         server.close()
         put.join(10)

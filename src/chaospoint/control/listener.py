@@ -14,12 +14,11 @@ import os
 import re
 import selectors
 import socket
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
-from socketserver import TCPServer, ThreadingMixIn
+from socketserver import TCPServer
 from threading import Semaphore, Thread, current_thread
 from time import monotonic, sleep
 from typing import Any
@@ -59,6 +58,7 @@ _MAX_HELD_BACK = 16  # of these, refusals that wait; those beyond get no answer
 _MAX_HEAD = 64 * 1024
 _AT_ONCE = 16  # connections accepted before the others are looked at again
 _REST_SECONDS = 0.05  # before a descriptor is looked for again
+_FAILED_SECONDS = 1.0  # before the accepting thread begins again
 _QUIET_SECONDS = 60.0  # before it is said again that there are none
 _DRAIN_BYTES = 1 << 20
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -70,16 +70,15 @@ _TOO_MANY = (
 )
 
 
-class Listener(ThreadingMixIn, TCPServer):
+class Listener(TCPServer):
     """The socket, the thread that accepts, and a watch over what is open.
 
     That thread reads the head of each request, without waiting for any. A request has a thread of
     its own from then on, and clients that the door does not know take no place from the others.
     """
 
-    daemon_threads = True
     allow_reuse_address = os.name == "posix"
-    request_queue_size = 512
+    request_queue_size = 2048  # a client beyond these tries again after a second
 
     def __init__(
         self, service: Service, family: int, address: tuple[str, int], timeout: float
@@ -91,16 +90,16 @@ class Listener(ThreadingMixIn, TCPServer):
         self.answers = Replies()  # what an end waits for: nobody is left without an answer
         self._open: dict[socket.socket, float] = {}  # the oldest first, and until when
         self._silent: dict[socket.socket, tuple[bytearray, Any]] = {}  # without a whole head
-        self._heads: dict[socket.socket, bytes] = {}
         self._served: dict[socket.socket, bool] = {}  # and whether the body is still to come
         self._strangers: set[socket.socket] = set()
         self._held_back = Semaphore(_MAX_HELD_BACK)
         self._guard = Lock()
         self._thread: Thread | None = None
+        self._behind = False  # more clients wait than were accepted last
         self._rests_until = 0.0
         self._most_silent = _most_silent()
         self._quiet_until = 0.0
-        super().__init__(address, _Handler)
+        super().__init__(address, BaseHTTPRequestHandler)  # see `_answer`
         self.socket.setblocking(False)
         self._waker, self._woken = socket.socketpair()
         self._files = (self.socket, self._waker, self._woken)
@@ -127,20 +126,45 @@ class Listener(ThreadingMixIn, TCPServer):
         with self._guard:
             if self._thread is None:
                 self.replies.open()
-                self.answers.open()
                 thread = Thread(target=self._accept, name="chaospoint-admin", daemon=True)
                 start(thread)
                 self._thread = thread
 
     def halt(self) -> None:
-        """End the accepting thread, with the replies under way out; bounded in time."""
+        """End the accepting thread; bounded in time."""
         with self._guard:
             thread, self._thread = self._thread, None
         if thread is not None:
             self._waker.send(b"x")
             if thread is not current_thread():
                 thread.join(5.0)
-            self.replies.shut(1.0)
+
+    def halt_if_idle(self, *, patient: bool) -> bool:
+        """End the accepting thread if nobody is connected, nor waits to be; say whether.
+
+        Without ``patient`` a client that has said nothing does not count.
+        """
+        if self._is_busy(patient):
+            return False
+        self.halt()
+        try:
+            if not self._is_busy(patient):
+                self._admit(*self.socket.accept())
+        except BlockingIOError:
+            return True
+        except OSError as error:
+            _log.debug("the admin endpoint cannot see who waits: %r", error)
+        self.run()
+        return False
+
+    def _is_busy(self, patient: bool) -> bool:
+        wordless = [one for one, (head, _) in tuple(self._silent.items()) if not head]
+        return len(self._open) > (0 if patient else len(wordless))
+
+    def server_close(self) -> None:
+        """Close the socket, also for a forked child that has not closed its own copy yet."""
+        _shutdown(self.socket)
+        super().server_close()
 
     def drop(self) -> None:
         """Close what is left of a server that is not to run again."""
@@ -172,16 +196,20 @@ class Listener(ThreadingMixIn, TCPServer):
     # -- the accepting thread ---------------------------------------------------------------
 
     def _accept(self) -> None:
-        try:
-            self._serve()
-        except OSError:
-            if self.is_open:
-                raise
-            # The process is becoming a daemon; the server is opened again.
-            _log.debug("the files of the admin endpoint were closed", exc_info=True)
+        with transparent():
+            while True:
+                try:
+                    return self._serve()
+                except Exception:
+                    if not self.is_open:
+                        # The process is becoming a daemon; the server is opened again.
+                        _log.debug("the files of the admin endpoint were closed", exc_info=True)
+                        return None
+                    _log.exception("the admin endpoint failed, and goes on")
+                    sleep(_FAILED_SECONDS)
 
     def _serve(self) -> None:
-        with transparent(), contextlib.ExitStack() as ended:
+        with contextlib.ExitStack() as ended:
             with self.at_work():
                 selector = ended.enter_context(selectors.DefaultSelector())
             selector.register(self._woken, selectors.EVENT_READ)
@@ -201,9 +229,9 @@ class Listener(ThreadingMixIn, TCPServer):
                 # First of all those who are here: none of them makes room with its head unread.
                 for connection in tuple(self._silent):
                     if connection in ready:
+                        selector.unregister(connection)
                         self._hear(connection, selector)
-                if self.socket in ready:
-                    self._let_come(selector)
+                self._behind = self.socket in ready and self._let_come(selector)
                 self._cut_the_slow(selector)
                 if self._spares and self._spares.short:
                     self._spares.fill()
@@ -222,22 +250,28 @@ class Listener(ThreadingMixIn, TCPServer):
         lent = self._spares is not None and self._spares.lent
         return lent or monotonic() < self._rests_until
 
-    def _let_come(self, selector: selectors.BaseSelector) -> None:
-        """Accept those who wait; if there are too many, the oldest that is still silent goes."""
+    def _let_come(self, selector: selectors.BaseSelector) -> bool:
+        """Accept those who wait; if there are too many, the oldest that is still silent goes.
+
+        Say whether more of them may wait.
+        """
         short = self._spares is not None and self._spares.short
         # Without a descriptor to spare, Linux refuses to accept also where nobody waits.
         for _ in range(1 if short else _AT_ONCE):
             try:
                 connection, address = self._accepted(selector)
             except OSError:
-                return  # nobody waits any more, or this one has hung up
-            connection.setblocking(False)
-            if len(self._silent) >= self._most_silent:
-                self._end(next(iter(self._silent)), selector)
-            self._open[connection] = monotonic() + self.timeout_seconds
-            self._silent[connection] = bytearray(), address
-            selector.register(connection, selectors.EVENT_READ)
+                return False  # nobody waits any more, or this one has hung up
+            self._admit(connection, address)
             self._hear(connection, selector)
+            if len(self._silent) > self._most_silent:
+                self._end(next(iter(self._silent)), selector)
+        return True
+
+    def _admit(self, connection: socket.socket, address: Any) -> None:
+        connection.setblocking(False)
+        self._open[connection] = monotonic() + self.timeout_seconds
+        self._silent[connection] = bytearray(), address
 
     def _accepted(self, selector: selectors.BaseSelector) -> tuple[socket.socket, Any]:
         try:
@@ -265,19 +299,19 @@ class Listener(ThreadingMixIn, TCPServer):
         )
 
     def _hear(self, connection: socket.socket, selector: selectors.BaseSelector) -> None:
-        """Read what a silent connection says; when its head is here, have it served."""
+        """Read what a silent connection says; have its request served if the whole head is here."""
         head, address = self._silent[connection]
         try:
             said = connection.recv(_MAX_HEAD + 1)
         except BlockingIOError:
-            return
+            said = None
         except OSError:
-            self._end(connection, selector)
+            said = b""
+            head.clear()
+        head += said or b""
+        if said is None or (said and not _is_whole(head)):
+            selector.register(connection, selectors.EVENT_READ)
             return
-        head += said
-        if said and not _is_whole(head):
-            return
-        selector.unregister(connection)
         del self._silent[connection]
         if head:
             self._hand_over(connection, address, bytes(head))
@@ -288,8 +322,9 @@ class Listener(ThreadingMixIn, TCPServer):
         """Have a thread serve a request, if there is room among those of its kind."""
         asked = _glance(head, str(address[0]))
         if asked is None or not self.service.knows(asked):
+            # Their threads would slow down the one that has to find the others.
             short = self._spares is not None and self._spares.short
-            if short or len(self._strangers) >= _MAX_STRANGERS:
+            if self._behind or short or len(self._strangers) >= _MAX_STRANGERS:
                 self._turn_away(connection)
                 return
             self._strangers.add(connection)
@@ -305,9 +340,8 @@ class Listener(ThreadingMixIn, TCPServer):
                 self._served.pop(oldest, None)
                 _shutdown(oldest)
             self._served[connection] = True
-        self._heads[connection] = head
         try:
-            self.process_request(connection, address)
+            Thread(target=self._answer, args=(connection, address, head), daemon=True).start()
         except RuntimeError:  # no thread can be started
             _log.warning("the admin endpoint cannot answer: no thread can be started")
             self._turn_away(connection)
@@ -326,7 +360,7 @@ class Listener(ThreadingMixIn, TCPServer):
         now = monotonic()
         for connection, until in tuple(self._open.items()):
             if now <= until:
-                continue
+                return
             if connection in self._silent:
                 self._end(connection, selector)
             else:
@@ -334,9 +368,17 @@ class Listener(ThreadingMixIn, TCPServer):
 
     # -- the threads of requests ------------------------------------------------------------
 
-    def head_of(self, connection: socket.socket) -> bytes:
-        """Return what was read of a connection before it was handed over."""
-        return self._heads.pop(connection, b"")
+    def _answer(self, connection: socket.socket, address: Any, head: bytes) -> None:
+        """Serve one connection, on its own thread, where no point acts."""
+        with transparent():
+            try:
+                _Handler(connection, address, self, head)
+            except OSError:
+                _log.debug("the admin endpoint lost its client %s", address, exc_info=True)
+            except Exception:
+                _log.exception("the admin endpoint failed for its client %s", address)
+            finally:
+                self.shutdown_request(connection)
 
     def heard(self, connection: socket.socket, whole: bool = True) -> None:
         """Note whether the whole request of a connection is here; if not, it may be cut off."""
@@ -356,22 +398,9 @@ class Listener(ThreadingMixIn, TCPServer):
     def shutdown_request(self, request: Any) -> None:
         """End one connection."""
         self._open.pop(request, None)
-        self._heads.pop(request, None)
         self._served.pop(request, None)
         self._strangers.discard(request)
         super().shutdown_request(request)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Serve one connection, on its own thread, where no point acts."""
-        with transparent():
-            super().process_request_thread(request, client_address)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
-        """Log what ended a connection early."""
-        if isinstance(sys.exception(), OSError):
-            _log.debug("the admin endpoint lost its client %s", client_address, exc_info=True)
-        else:
-            _log.exception("the admin endpoint failed for its client %s", client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -380,12 +409,17 @@ class _Handler(BaseHTTPRequestHandler):
     server: Listener
     protocol_version = "HTTP/1.1"
 
+    def __init__(
+        self, connection: socket.socket, address: Any, server: Listener, head: bytes
+    ) -> None:
+        self._head = head  # what was read of the connection already
+        super().__init__(connection, address, server)
+
     def setup(self) -> None:
         super().setup()
         self.connection.settimeout(self.server.timeout_seconds)
         self.rfile.close()
-        head = self.server.head_of(self.connection)
-        self.rfile = io.BufferedReader(_Continued(head, self.connection))
+        self.rfile = io.BufferedReader(_Continued(self._head, self.connection))
 
     def handle(self) -> None:
         self.close_connection = True

@@ -44,6 +44,11 @@ class Replies:
         """Let no more begin, and wait for those under way; say whether all of them are out."""
         with self._lock:
             self._shut = True
+        return self.wait(timeout_seconds)
+
+    def wait(self, timeout_seconds: float) -> bool:
+        """Wait for those under way; say whether all of them are out."""
+        with self._lock:
             return self._changed.wait_for(lambda: not self._under_way, timeout_seconds)
 
     def open(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import logging
 import socket
+from time import monotonic
 
 from chaospoint._lock import Lock
 from chaospoint.control.door import is_loopback
@@ -47,6 +48,7 @@ class AdminServer:
         self._timeout = timeout_seconds
         self._guard = Lock()
         self._listener: Listener | None = None
+        self._patient_until: float | None = None  # while it leaves
 
     @property
     def url(self) -> str | None:
@@ -57,12 +59,6 @@ class AdminServer:
         host, port = map(str, listener.server_address[:2])
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
-    @property
-    def busy(self) -> bool:
-        """Whether somebody waits for an answer."""
-        listener = self._current()
-        return listener is not None and listener.answers.under_way > 0
-
     def open(self, *, taken: int | None = logging.WARNING) -> bool:
         """Bind and serve; if that cannot be, say why and return False, and raise nothing.
 
@@ -70,6 +66,7 @@ class AdminServer:
         is said of anything that keeps the port from us.
         """
         with self._guard:
+            self._patient_until = None
             if self._current() is None:
                 self._listener = self._bind(taken)
             if self._listener is None:
@@ -82,15 +79,28 @@ class AdminServer:
         with self._guard:
             listener, self._listener = self._current(), None
         if listener is not None:
-            listener.answers.shut(PATIENCE_SECONDS + 1.0)
-            listener.halt()
-            listener.server_close()
-            listener.drop()
+            _end(listener)
+
+    def leave(self) -> None:
+        """Give up the port if nobody is connected, so that no request is lost; call it again.
+
+        A client that says nothing keeps the port for ``timeout_seconds`` at most.
+        """
+        with self._guard:
+            if (listener := self._current()) is None:
+                return
+            if self._patient_until is None:
+                self._patient_until = monotonic() + self._timeout
+            if not listener.halt_if_idle(patient=monotonic() < self._patient_until):
+                return
+            self._listener = None
+        _end(listener)
 
     def pause(self) -> None:
         """Let replies under way out and end the thread; who calls now waits."""
         if (listener := self._current()) is not None:
             listener.halt()
+            listener.replies.shut(1.0)
 
     def resume(self) -> None:
         """Go on after `pause`."""
@@ -107,11 +117,11 @@ class AdminServer:
 
     def _current(self) -> Listener | None:
         """Return what serves, unless its files were closed by somebody else."""
-        listener = self._listener
-        if listener is not None and not listener.is_open:
-            listener.forget()
-            self._listener = listener = None
-        return listener
+        with self._guard:
+            if self._listener is not None and not self._listener.is_open:
+                self._listener.forget()
+                self._listener = None
+            return self._listener
 
     def _bind(self, taken: int | None) -> Listener | None:
         host, port = self._wanted
@@ -160,6 +170,14 @@ class AdminServer:
                     f"[{host}]" if ":" in host else host,
                 )
             return None
+
+
+def _end(listener: Listener) -> None:
+    """End it for good; who calls from now on is refused, or finds the next one at this port."""
+    listener.halt()
+    listener.server_close()
+    listener.answers.wait(PATIENCE_SECONDS + 1.0)
+    listener.drop()
 
 
 def _resolve(host: str, port: int) -> tuple[int, str]:
