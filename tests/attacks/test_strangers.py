@@ -7,11 +7,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from statistics import median
 from time import monotonic
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from promptness import at_best, most_seconds, seconds
 
 from chaospoint._registry import Registry
 from chaospoint.control.server import AdminServer
@@ -27,18 +29,23 @@ HELD_HALF = (
 )
 
 FLOOD = """
-import socket, sys
+import socket, sys, time
 host, port, sent = sys.argv[1], int(sys.argv[2]), sys.argv[3].encode("latin-1")
-held = []
-print(flush=True)
+pause = 1 / float(sys.argv[4])
+held, due = [], time.monotonic()
 while True:
+    if (early := due - time.monotonic()) > 0:
+        time.sleep(early)
+    due = max(due, time.monotonic() - 1) + pause
     try:
         one = socket.create_connection((host, port), timeout=5)
         one.sendall(sent)
     except OSError:
         continue
     held.append(one)
-    if len(held) > 200:
+    if len(held) == 300:
+        print(flush=True)
+    if len(held) > 400:
         held.pop(0).close()
 """
 
@@ -64,25 +71,18 @@ def connect(server: AdminServer) -> socket.socket:
     return socket.create_connection((where.hostname, where.port), timeout=10)
 
 
-def seconds_to_disable(server: AdminServer, headers: dict[str, str]) -> float:
+def disable(server: AdminServer, headers: dict[str, str]) -> None:
     began = monotonic()
     # A client that is slow to speak in a flood may be cut off, and asks again.
-    with httpx.Client(transport=httpx.HTTPTransport(retries=3), timeout=10) as client:
+    with httpx.Client(transport=httpx.HTTPTransport(retries=3), timeout=30) as client:
         while True:
             try:
                 answer = client.post(f"{server.url}/v1/disable", headers=headers)
                 break
             except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
-                assert monotonic() - began < 10
-    took = monotonic() - began
+                assert monotonic() - began < 30
     assert answer.status_code == 200, answer.text
     assert answer.json()["enabled"] is False
-    return took
-
-
-def bound(server: AdminServer, headers: dict[str, str]) -> float:
-    """Return one second, or more where the machine is so busy that nothing is fast."""
-    return max(1.0, 20 * min(seconds_to_disable(server, headers) for _ in range(3)))
 
 
 @pytest.mark.parametrize("sent", [b"", b"POST /v1/dis", HALF, WRONG], ids=repr)
@@ -90,45 +90,46 @@ def test_connections_of_strangers_keep_no_client_with_the_token_waiting(
     sent: bytes, open_server: Callable[..., AdminServer]
 ) -> None:
     server = open_server(admin_token="secret")
-    most = bound(server, TOKEN)
+    most = most_seconds(lambda: disable(server, TOKEN))
     with ExitStack() as strangers:
         for _ in range(300):
             one = strangers.enter_context(connect(server))
             with suppress(OSError):  # it was turned away
                 one.sendall(sent)
-        for _ in range(5):
-            assert seconds_to_disable(server, TOKEN) < most
+        assert at_best(lambda: disable(server, TOKEN)) < most
 
 
 def test_half_bodies_of_local_clients_keep_no_other_waiting(
     open_server: Callable[..., AdminServer],
 ) -> None:
     server = open_server()
-    most = bound(server, {})
+    most = most_seconds(lambda: disable(server, {}))
     with ExitStack() as strangers:
         for _ in range(300):
             one = strangers.enter_context(connect(server))
             with suppress(OSError):
                 one.sendall(HELD_HALF)
-        for _ in range(5):
-            assert seconds_to_disable(server, {}) < most
+        assert at_best(lambda: disable(server, {})) < most
 
 
 @pytest.mark.parametrize("sent", [b"GET / HT", HALF, WRONG], ids=repr)
+@pytest.mark.parametrize(
+    "a_second", [500, pytest.param(1e6, marks=[pytest.mark.ci, pytest.mark.alone])]
+)
 def test_a_flood_of_strangers_keeps_no_client_with_the_token_waiting(
-    sent: bytes, open_server: Callable[..., AdminServer]
+    a_second: float, sent: bytes, open_server: Callable[..., AdminServer]
 ) -> None:
     server = open_server(admin_token="secret")
-    most = bound(server, TOKEN)
+    most = most_seconds(lambda: disable(server, TOKEN))
     where = urlsplit(server.url or "")
-    arguments = [str(where.hostname), str(where.port), sent.decode()]
+    arguments = [str(where.hostname), str(where.port), sent.decode(), str(a_second)]
     with subprocess.Popen(
         [sys.executable, "-c", FLOOD, *arguments], stdout=subprocess.PIPE
     ) as flood:
         try:
             assert flood.stdout
             flood.stdout.readline()
-            took = [seconds_to_disable(server, TOKEN) for _ in range(20)]
+            took = [seconds(lambda: disable(server, TOKEN)) for _ in range(15)]
         finally:
             flood.kill()
-    assert sorted(took)[-2] < most, took
+    assert median(took) < most, took
