@@ -147,6 +147,27 @@ def test_start_arms_env_before_file_and_stop_undoes_all_of_it(
     config.stop()
 
 
+def test_stop_lets_out_an_answer_that_waits_for_other_workers(registry: Registry) -> None:
+    registry.point("payment.charge")
+    config.start(Settings(enabled=True, admin="127.0.0.1:0"), registry=registry)
+    reconciler_of(registry).store.report(Worker("silent", 1))  # it acknowledges nothing
+    assert config._running
+    server = config._running._server
+    assert server
+    assert server._listener
+    answers = []
+    url = f"{server.url}/v1/points/payment.charge"
+    put = threading.Thread(
+        target=lambda: answers.append(httpx.put(url, json={"latency": 0}, timeout=30))
+    )
+    put.start()
+    while not server._listener.answers.under_way:
+        assert put.is_alive()
+    config.stop()
+    put.join(30)
+    assert [one["id"] for one in answers[0].json()["missing"]] == ["silent"]
+
+
 def test_stop_leaves_what_code_armed(registry: Registry, charge: Callable[[], str]) -> None:
     from chaospoint.arming import arm
 

@@ -189,7 +189,7 @@ class _Running:
 
     def stop(self) -> None:
         self.wait_until_started()
-        self.pause()
+        self._stop_threads()
         if self._server is not None:
             self._server.close()
         if self._server is not None or self._reconciler.store.shared:
@@ -206,11 +206,14 @@ class _Running:
 
     def pause(self) -> None:
         """End the threads, but keep the socket."""
+        self._stop_threads()
+        if self._server is not None:
+            self._server.pause()
+
+    def _stop_threads(self) -> None:
         self._reconciler.rounds.stop()
         if self._sources.poller is not None:
             self._sources.poller.rounds.stop()
-        if self._server is not None:
-            self._server.pause()
 
     def resume(self) -> None:
         """Start the threads again, in the parent of a fork."""

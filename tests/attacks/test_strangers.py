@@ -32,8 +32,11 @@ FLOOD = """
 import socket, sys, time
 host, port, sent = sys.argv[1], int(sys.argv[2]), sys.argv[3].encode("latin-1")
 pause = 1 / float(sys.argv[4])
-held, due = [], time.monotonic()
+held, due, tries = [], time.monotonic(), 0
 while True:
+    tries += 1
+    if tries == 300:
+        print(flush=True)
     if (early := due - time.monotonic()) > 0:
         time.sleep(early)
     due = max(due, time.monotonic() - 1) + pause
@@ -43,8 +46,6 @@ while True:
     except OSError:
         continue
     held.append(one)
-    if len(held) == 300:
-        print(flush=True)
     if len(held) > 400:
         held.pop(0).close()
 """

@@ -1,7 +1,7 @@
 """The socket of the background server: one request a connection, and a deadline for all of it.
 
-Each request has a daemon thread of its own.  What is slow is cut off, what is too much is turned
-away, and a fork or an end lets the replies under way out first.
+Each request has a daemon thread of its own.  The listener cuts off slow clients, and turns clients
+away where there are too many.  Before a fork and before its end it lets the replies under way out.
 """
 
 from __future__ import annotations
@@ -71,10 +71,11 @@ _TOO_MANY = (
 
 
 class Listener(TCPServer):
-    """The socket, the thread that accepts, and a watch over what is open.
+    """The socket, the thread that accepts, and a watch over the open connections.
 
-    That thread reads the head of each request, without waiting for any. A request has a thread of
-    its own from then on, and clients that the door does not know take no place from the others.
+    That thread reads the head of each request and waits for none of them. A request has a thread of
+    its own from then on. Clients that the door does not know take no place from the others, and get
+    no thread while more clients wait to be accepted.
     """
 
     allow_reuse_address = os.name == "posix"
@@ -104,7 +105,7 @@ class Listener(TCPServer):
         self._waker, self._woken = socket.socketpair()
         self._files = (self.socket, self._waker, self._woken)
         self._found = [os.fstat(one.fileno()) for one in self._files if os.name == "posix"]
-        self._spares = Spares(self._waker.fileno()) if os.name == "posix" else None
+        self._spares = Spares(self._waker.fileno())
 
     @property
     def is_open(self) -> bool:
@@ -174,15 +175,13 @@ class Listener(TCPServer):
             self.shutdown_request(connection)
         for connection in tuple(self._open):
             _shutdown(connection)
-        if self._spares:
-            self._spares.drop()
+        self._spares.drop()
         self._waker.close()
         self._woken.close()
 
     def disown(self) -> None:
         """Close every file of this object, and only the files: the parent still uses them."""
-        if self._spares:
-            self._spares.disown()
+        self._spares.disown()
         for inherited in (*self._files, *self._open):
             with contextlib.suppress(OSError):  # a thread of the parent was closing it
                 os.close(inherited.detach())
@@ -191,7 +190,7 @@ class Listener(TCPServer):
 
     def at_work(self) -> contextlib.AbstractContextManager[None]:
         """Give up the descriptors that are kept for answering, if there are no others."""
-        return self._spares.at_work() if self._spares else contextlib.nullcontext()
+        return self._spares.at_work()
 
     # -- the accepting thread ---------------------------------------------------------------
 
@@ -217,11 +216,12 @@ class Listener(TCPServer):
                 selector.register(connection, selectors.EVENT_READ)
             accepting = False
             while True:
-                resting = self._is_resting()
-                if accepting == resting:
-                    accepting = not resting
-                    change = selector.unregister if resting else self._register(selector)
-                    change(self.socket)
+                resting = self._spares.lent or monotonic() < self._rests_until
+                if accepting and resting:
+                    selector.unregister(self.socket)
+                elif not accepting and not resting:
+                    selector.register(self.socket, selectors.EVENT_READ)
+                accepting = not resting
                 ready = {key.fileobj for key, _ in selector.select(self._patience(resting))}
                 if self._woken in ready:
                     self._woken.recv(1)
@@ -233,31 +233,21 @@ class Listener(TCPServer):
                         self._hear(connection, selector)
                 self._behind = self.socket in ready and self._let_come(selector)
                 self._cut_the_slow(selector)
-                if self._spares and self._spares.short:
+                if self._spares.short:
                     self._spares.fill()
-
-    @staticmethod
-    def _register(selector: selectors.BaseSelector) -> Callable[[socket.socket], object]:
-        return lambda file: selector.register(file, selectors.EVENT_READ)
 
     def _patience(self, resting: bool) -> float | None:
         if resting:
             return _REST_SECONDS
-        short = self._spares is not None and self._spares.short
-        return self.timeout_seconds / 4 if self._open or short else None
-
-    def _is_resting(self) -> bool:
-        lent = self._spares is not None and self._spares.lent
-        return lent or monotonic() < self._rests_until
+        return self.timeout_seconds / 4 if self._open or self._spares.short else None
 
     def _let_come(self, selector: selectors.BaseSelector) -> bool:
         """Accept those who wait; if there are too many, the oldest that is still silent goes.
 
         Say whether more of them may wait.
         """
-        short = self._spares is not None and self._spares.short
         # Without a descriptor to spare, Linux refuses to accept also where nobody waits.
-        for _ in range(1 if short else _AT_ONCE):
+        for _ in range(1 if self._spares.short else _AT_ONCE):
             try:
                 connection, address = self._accepted(selector)
             except OSError:
@@ -281,7 +271,7 @@ class Listener(TCPServer):
                 raise
             self._say_exhausted(error)
             # Nobody else can take the descriptor that is given up here, unless at this instant.
-            if not (self._spares and self._spares.give()):
+            if not self._spares.give():
                 if not self._silent:
                     self._rests_until = monotonic() + _REST_SECONDS
                     raise
@@ -323,8 +313,8 @@ class Listener(TCPServer):
         asked = _glance(head, str(address[0]))
         if asked is None or not self.service.knows(asked):
             # Their threads would slow down the one that has to find the others.
-            short = self._spares is not None and self._spares.short
-            if self._behind or short or len(self._strangers) >= _MAX_STRANGERS:
+            room = len(self._strangers) < _MAX_STRANGERS
+            if self._behind or self._spares.short or not room:
                 self._turn_away(connection)
                 return
             self._strangers.add(connection)

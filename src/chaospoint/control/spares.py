@@ -10,7 +10,7 @@ from chaospoint._lock import Lock
 
 __all__ = ["Spares"]
 
-_MOST = 12
+_MOST = 12 if os.name == "posix" else 0
 _FOR_WORK = 8  # of these, what answering takes: the store opens several files at once
 
 
@@ -22,7 +22,7 @@ class Spares:
 
     def __init__(self, file: int) -> None:
         self._file = file
-        self._found = os.fstat(file)
+        self._found = os.fstat(file) if _MOST else None
         self._held: list[int] = []
         self._lent = 0
         self._guard = Lock()
@@ -87,5 +87,5 @@ class Spares:
     def _close(self, spare: int) -> None:
         # A program that becomes a daemon closes all files, and others may have the number.
         with suppress(OSError):
-            if os.path.samestat(os.fstat(spare), self._found):
+            if self._found and os.path.samestat(os.fstat(spare), self._found):
                 os.close(spare)
