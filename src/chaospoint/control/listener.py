@@ -1,4 +1,4 @@
-"""The socket of the background server: one request a connection, and a deadline for all of it.
+"""The socket of the background server: one request a connection, and a deadline for its client.
 
 Each request has a daemon thread of its own.  The listener cuts off slow clients, and turns clients
 away where there are too many.  Before a fork and before its end it lets the replies under way out.
@@ -353,7 +353,7 @@ class Listener(TCPServer):
                 return
             if connection in self._silent:
                 self._end(connection, selector)
-            else:
+            elif self._served.get(connection, True):
                 _shutdown(connection)
 
     # -- the threads of requests ------------------------------------------------------------
