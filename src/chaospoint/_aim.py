@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from chaospoint import _bug, _process, _scope
 from chaospoint._draw import Draws
 from chaospoint._effects import Hold, Raise, Return, Run, Sleep
-from chaospoint._inside import inside, transparent
+from chaospoint._inside import inside, transparently
 from chaospoint._say import say
 from chaospoint._takes import NO_ARGUMENTS, Given
 from chaospoint._where import tester
@@ -409,8 +409,7 @@ def _search_all(make: Callable[[], tuple[Aim, ...]], *, now: bool = False) -> Se
     def begin() -> Iterable[_Tried]:
         nonlocal aims, tried
         try:
-            with transparent():  # kinds are asked what they do, and may be foreign
-                aims = make()
+            aims = transparently(make)  # kinds are asked what they do, and may be foreign
         except Exception:
             _bug.report("making a point ready")
         tried = tuple((aim, aim.tally, aim.test, place) for place, aim in enumerate(aims, 1))
@@ -470,10 +469,13 @@ def take(aim: Aim, ordinal: int) -> Firing | None:
 
 def looked_up(rule: ArmedRule) -> bool:
     """Look up what waited for the rule's first reach; False if it is not there."""
-    with transparent():  # it may import, which is foreign code
-        try:
-            rule.look_up()
-        except ChaosError as error:
-            rule.home.fail(rule, error)
-            return False
-        return True
+    return transparently(_look_up, rule)  # it may import, which is foreign code
+
+
+def _look_up(rule: ArmedRule) -> bool:
+    try:
+        rule.look_up()
+    except ChaosError as error:
+        rule.home.fail(rule, error)
+        return False
+    return True

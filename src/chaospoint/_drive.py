@@ -23,7 +23,7 @@ from chaospoint._effects import Hold, Raise, Return, Run, Sleep
 from chaospoint._ending import ending
 from chaospoint._epoch import Pause
 from chaospoint._injection import Injection, mark
-from chaospoint._inside import inside, transparently
+from chaospoint._inside import atransparently, context_copied, inside, transparently
 from chaospoint._say import say
 from chaospoint._tally import OPEN, Slot
 
@@ -50,8 +50,10 @@ def drive(
     Without a ``slot`` it takes one, and nothing happens if there is none for this ordinal.
     ``given``: the arguments of the call, if a function of the rule asks for them.
     """
-    injection, slot, steps, error, answer = _prepare(aim, ordinal, slot, given)
     try:
+        injection, slot, steps, error, answer = context_copied().run(
+            _prepare, aim, ordinal, slot, given
+        )
         for step in steps and _bounded(aim, steps):
             if type(step) is Run:
                 _run(step, injection, given)
@@ -64,7 +66,7 @@ def drive(
         finally:
             del error  # or this frame and the traceback would hold each other
     finally:
-        if slot is not OPEN:
+        if slot is not None and slot is not OPEN:
             slot.release()
 
 
@@ -72,8 +74,10 @@ async def adrive(
     aim: Aim, ordinal: int, slot: Slot | None = None, given: Given | None = None
 ) -> Answer | None:
     """Act on a firing in this task; else as `drive`."""
-    injection, slot, steps, error, answer = _prepare(aim, ordinal, slot, given, in_task=True)
     try:
+        injection, slot, steps, error, answer = context_copied().run(
+            _prepare, aim, ordinal, slot, given, True
+        )
         for step in steps and _bounded(aim, steps, in_task=True):
             if type(step) is Run:
                 await _arun(step, injection, given)
@@ -86,7 +90,7 @@ async def adrive(
         finally:
             del error
     finally:
-        if slot is not OPEN:
+        if slot is not None and slot is not OPEN:
             slot.release()
 
 
@@ -108,17 +112,18 @@ _NO_INJECTION = Injection("", "", "", 0, "", None, None)
 
 
 def _prepare(
-    aim: Aim, ordinal: int, slot: Slot | None, given: Given | None, *, in_task: bool = False
+    aim: Aim, ordinal: int, slot: Slot | None, given: Given | None, in_task: bool = False
 ) -> _Prepared:
     """Make the outcome, count the injection, tell the observers; what is left is to act.
 
     All of our own code that a firing runs is in here, so that a bug of it cannot be taken for
-    what was asked for.  Most firings raise a constant exception: they call nothing on their way
-    that can be said in a line or two.
+    what was asked for.  It has to run in a copy of the context, in which it makes points
+    transparent.  Most firings raise a constant exception: they call nothing on their way that can
+    be said in a line or two.
     """
-    rule, point, before = aim.rule, aim.point, inside.get()
-    try:  # not after the flag is set: Ctrl-C may come between
-        inside.set(True)
+    rule, point = aim.rule, aim.point
+    inside.set(True)
+    try:
         if slot is None:
             if not _process.known[0] and _process.made_anew():
                 ordinal = next(rule.tally.ordinals)
@@ -172,8 +177,6 @@ def _prepare(
             raise  # Ctrl-C
         _bug.report(f"injecting at {point!r}")
         return _nothing(slot)
-    finally:
-        inside.set(before)
 
 
 def _nothing(slot: Slot | None) -> _Prepared:
@@ -220,22 +223,15 @@ def _asked(aim: Aim, effect: Return, given: Given | None) -> Answer:
 
     Points are transparent in it: what it asks the patched function itself is the real answer.
     """
-    before = inside.get()
-    try:
-        inside.set(True)
-        return _fitting(aim, _ask(effect, given))
-    finally:
-        inside.set(before)
+    return transparently(_answered, aim, effect, given)
+
+
+def _answered(aim: Aim, effect: Return, given: Given | None) -> Answer:
+    return _fitting(aim, _ask(effect, given))
 
 
 async def _aasked(aim: Aim, effect: Return, given: Given | None) -> Answer:
-    before = inside.get()
-    try:
-        inside.set(True)
-        answer = _ask(effect, given)
-        return _fitting(aim, await answer if isinstance(answer, Awaitable) else answer)
-    finally:
-        inside.set(before)
+    return transparently(_fitting, aim, await atransparently(_ask, effect, given))
 
 
 def _ask(effect: Return, given: Given | None) -> object:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from chaospoint._inside import transparent
+from chaospoint._inside import transparently
 
 __all__ = ["Injection", "Observer", "injection_of", "mark", "was_injected"]
 
@@ -64,8 +64,7 @@ def injection_of(exc: BaseException | None) -> Injection | None:
     """
     if exc is not None and not isinstance(exc, BaseException):
         raise TypeError(f"injection_of takes an exception or None, not {exc!r}")
-    with transparent():  # an attribute of a foreign exception may be code
-        return _find(exc)
+    return transparently(_find, exc)  # an attribute of a foreign exception may be code
 
 
 def _find(exc: BaseException | None) -> Injection | None:

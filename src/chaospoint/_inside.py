@@ -2,29 +2,62 @@
 
 While the flag is set in a context, calls that reach a point pass through and are not counted: an
 observer that logs through a decorated handler, or the admin endpoint, never meets chaos.
+
+On a call's way the flag is set in a copy of the context, which is simply left: no interruption can
+leave points transparent, and there is nothing to undo.  CPython 3.11 needs the copy for another
+reason, too.  There the garbage collector runs in the middle of ``ContextVar.set``, and a finalizer
+that sets a variable of the same context frees what that call is reading; the interpreter crashes.
+A finalizer of the host may do both: reach a point in the middle of the host's own ``set``, and set
+a variable in the middle of ours.
 """
 
 from __future__ import annotations
 
+import sys
 from _io import _IOBase
 from collections import deque
-from collections.abc import Callable
-from contextvars import ContextVar, copy_context
+from collections.abc import Awaitable, Callable, Generator
+from contextvars import Context, ContextVar, copy_context
 from functools import partial
-from typing import TypeVar
+from operator import call as _call
+from types import coroutine
+from typing import Any, TypeVar
 
-__all__ = ["inside", "transparent", "transparently"]
+__all__ = [
+    "atransparently",
+    "context_copied",
+    "inside",
+    "set_safely",
+    "transparent",
+    "transparently",
+]
+
+__tracebackhide__ = True  # pytest shows the line of the host's that was hit, and not ours
 
 _T = TypeVar("_T")
 
 inside: ContextVar[bool] = ContextVar("chaospoint_inside", default=False)
 
 _set = partial(inside.set, True)
-_call_all = deque[object](maxlen=0).extend  # calls what a map holds, in C, and returns None
+_COLLECTS_WITHIN_CALLS = sys.version_info < (3, 12)
+
+if _COLLECTS_WITHIN_CALLS:
+
+    def context_copied() -> Context:
+        """Return a copy of the context, where a finalizer may set a variable meanwhile."""
+        # Copying is interrupted by the collector as setting is, unless memory for a context is at
+        # hand.  The first line leaves some, and nothing comes between the two.
+        Context()
+        return copy_context()
+
+else:
+    context_copied = copy_context
 
 
 class transparent(_IOBase):  # noqa: N801 - used as a function is
     """Make every point transparent in this context and in the tasks it starts.
+
+    For threads of chaospoint and for what the host awaits; `transparently` is for all else.
 
     A signal handler that raises cannot leave the flag set.  It is set by an iteration, where the
     interpreter does not look for signals, and taken back by C code: ``__exit__`` of the base class
@@ -34,9 +67,26 @@ class transparent(_IOBase):  # noqa: N801 - used as a function is
     closed = True  # for the base class, which would close it once more in the end
 
     def __enter__(self) -> None:  # type: ignore[override]
-        self.close = partial(_call_all, map(inside.set, (inside.get(),)))  # type: ignore[method-assign]
-        for _ in iter(_set, None):
-            return
+        self.close = _setting(inside, inside.get())  # type: ignore[method-assign]
+        for _ in iter(_setting(inside, True), None):
+            pass
+
+
+def set_safely(var: ContextVar[_T], value: _T) -> None:
+    """Set a context variable where a finalizer may set one of the same context meanwhile."""
+    _setting(var, value)()
+
+
+def _setting(var: ContextVar[_T], value: _T) -> Callable[[], None]:
+    """Return what sets a variable, in C, and returns None.
+
+    On CPython 3.11 a copy of the context is held meanwhile, and so is what ``set`` reads.  The
+    steps are taken in order, the latest result is kept, and the first makes room for the copy.
+    """
+    steps: tuple[Callable[[], object], ...] = (partial(var.set, value),)
+    if _COLLECTS_WITHIN_CALLS:
+        steps = (Context, bool, copy_context, *steps)
+    return partial(deque[object](maxlen=1).extend, map(_call, steps))
 
 
 def transparently(call: Callable[..., _T], *args: object) -> _T:
@@ -45,9 +95,39 @@ def transparently(call: Callable[..., _T], *args: object) -> _T:
     It runs in a copy of the context, so no interruption can leave points transparent behind it;
     context variables that it sets are gone when it returns.
     """
-    return copy_context().run(_call, call, args)
+    context = context_copied()
+    context.run(_set)
+    return context.run(call, *args)
 
 
-def _call(call: Callable[..., _T], args: tuple[object, ...]) -> _T:
-    inside.set(True)
-    return call(*args)
+async def atransparently(call: Callable[..., Any], *args: object) -> object:
+    """Call ``call``, and await what it returns if that can be awaited, as `transparently`.
+
+    The tasks that it starts see no points either; other tasks do, while this one waits.
+    """
+    context = context_copied()
+    context.run(_set)
+    answer = context.run(call, *args)
+    return await _steps(_awaiting(answer), context.run) if isinstance(answer, Awaitable) else answer
+
+
+async def _awaiting(awaitable: Awaitable[object]) -> object:
+    return await awaitable
+
+
+@coroutine
+def _steps(made: Any, run: Callable[..., Any]) -> Generator[Any, Any, object]:
+    """Await a coroutine as ``yield from`` does, with ``run`` taking each step."""
+    step, value = made.send, None
+    while True:
+        try:
+            item = run(step, value)
+        except StopIteration as end:
+            return end.value
+        try:
+            step, value = made.send, (yield item)
+        except GeneratorExit:
+            run(made.close)
+            raise
+        except BaseException as error:
+            step, value = made.throw, error

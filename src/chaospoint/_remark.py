@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from types import FrameType
 
-from chaospoint._inside import transparent
+from chaospoint._inside import set_safely, transparently
 from chaospoint.errors import ChaosWarning
 
 __all__ = ["located", "remark"]
@@ -26,17 +26,17 @@ _place: ContextVar[tuple[str, int] | None] = ContextVar("chaospoint_remark_place
 @contextmanager
 def located(filename: str, line: int) -> Iterator[None]:
     """Have warnings belong to this line, where another one arms for it."""
-    token = _place.set((filename, line))
+    before = _place.get()
     try:
+        set_safely(_place, (filename, line))
         yield
     finally:
-        _place.reset(token)
+        set_safely(_place, before)
 
 
 def remark(text: str, source: str) -> None:
     """Say ``text`` to whoever armed from ``source``."""
-    with transparent():  # handlers, and what shows warnings, are foreign code
-        _say(text, source)
+    transparently(_say, text, source)  # handlers, and what shows warnings, are foreign code
 
 
 def _say(text: str, source: str) -> None:

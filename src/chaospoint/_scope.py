@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
+from chaospoint._inside import set_safely
+
 if TYPE_CHECKING:
     from chaospoint._epoch import ArmedRule
 
@@ -21,4 +23,5 @@ here: ContextVar[frozenset[ArmedRule]] = ContextVar("chaospoint_scope", default=
 def enter(rules: Iterable[ArmedRule]) -> None:
     """Have these rules act in this context; it forgets those that ended."""
     if fresh := list(rules):
-        here.set(frozenset([*fresh, *(rule for rule in here.get() if rule.why is None)]))
+        rest = [rule for rule in here.get() if rule.why is None]
+        set_safely(here, frozenset([*fresh, *rest]))

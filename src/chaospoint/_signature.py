@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
-from chaospoint._inside import transparent
+from chaospoint._inside import transparently
 from chaospoint._trampoline import argument_names, takes_rest
 
 if TYPE_CHECKING:
@@ -64,8 +64,7 @@ def shown_by(target: object) -> inspect.Signature | None:
     import inspect
 
     try:
-        with transparent():
-            return inspect.signature(target)  # type: ignore[arg-type]
+        return transparently(inspect.signature, target)
     except Exception:
         return None
 

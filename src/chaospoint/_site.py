@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, cast
 from weakref import ref
 
 from chaospoint import _bug
-from chaospoint._inside import inside, transparent
+from chaospoint._inside import inside, transparently
 from chaospoint._lock import arming
 from chaospoint._say import say
 from chaospoint._signature import Signature, signature_of
@@ -209,14 +209,17 @@ class Site:
         function = self._function()
         if inside.get() or function is None:
             return clone
-        with transparent(), arming:
-            if not self._settled:
-                self._settled = True
-                self._patch_now()
+        transparently(self._settle_now)
         arming.carry_out()
         with arming:
             # Nobody calls a function that leads back here: one that something else patched.
             return clone if self._estranged or _calls(function, clone) else function
+
+    def _settle_now(self) -> None:
+        with arming:
+            if not self._settled:
+                self._settled = True
+                self._patch_now()
 
     def _patch_now(self) -> None:
         from chaospoint._aim import say_left_out

@@ -13,7 +13,7 @@ from itertools import count, dropwhile, islice
 from weakref import ref
 
 from chaospoint._decide import NEVER, Schedule, decide
-from chaospoint._inside import inside
+from chaospoint._inside import inside, transparently
 from chaospoint._lock import Lock
 
 __all__ = ["BoundedTally", "Slot", "Tally", "counted", "counter"]
@@ -116,18 +116,16 @@ class Tally:
 
     def _draw(self, *, below: int = 0, to: int = 0) -> None:
         """Draw the next firings, if fewer than ``below`` are left, or none beyond ``to``."""
-        before = inside.get()
-        try:
-            inside.set(True)
-            with self._lock:
-                try:
-                    self._drawing = True
-                    if len(self._chunk) < below or to > self._horizon:
-                        self._extend()
-                finally:
-                    self._drawing = False
-        finally:
-            inside.set(before)
+        transparently(self._draw_locked, below, to)
+
+    def _draw_locked(self, below: int, to: int) -> None:
+        with self._lock:
+            try:
+                self._drawing = True
+                if len(self._chunk) < below or to > self._horizon:
+                    self._extend()
+            finally:
+                self._drawing = False
 
     @property
     def spent(self) -> bool:
@@ -181,21 +179,19 @@ class BoundedTally(Tally):
         """Return a slot if ``ordinal`` fires and one is free; once only."""
         if super().take(ordinal) is None:
             return None
-        before = inside.get()
-        try:
-            inside.set(True)
-            with self._lock:
-                if self._left == 0:
-                    return None
-                if len(self._taken) >= self._limit:
-                    self._take_back()
-                if len(self._taken) >= self._limit:
-                    next(self._overflow)
-                    return None
-                self._left -= 1
-                return Slot(self._taken)
-        finally:
-            inside.set(before)
+        return self._take_place() if inside.get() else transparently(self._take_place)
+
+    def _take_place(self) -> Slot | None:
+        with self._lock:
+            if self._left == 0:
+                return None
+            if len(self._taken) >= self._limit:
+                self._take_back()
+            if len(self._taken) >= self._limit:
+                next(self._overflow)
+                return None
+            self._left -= 1
+            return Slot(self._taken)
 
     def _take_back(self) -> None:
         """Free the places whose owners are gone."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
-from chaospoint._inside import inside
+from chaospoint._inside import context_copied, inside
 from chaospoint._names import is_glob, matcher
 
 __all__ = ["Reads", "Test", "compares_alone", "may_accept", "tester"]
@@ -106,10 +106,12 @@ def _check_items(
 
 
 def _equal(found: object, wanted: object) -> bool:
-    token = inside.set(True)  # foreign code, which may reach points
     try:
-        return bool(found == wanted)
+        return context_copied().run(_are_equal, found, wanted)
     except Exception:
         return False
-    finally:
-        inside.reset(token)
+
+
+def _are_equal(found: object, wanted: object) -> bool:
+    inside.set(True)  # foreign code, which may reach points
+    return bool(found == wanted)

@@ -27,7 +27,7 @@ import wrapt
 
 from chaospoint import _bug
 from chaospoint._check import discarded
-from chaospoint._inside import transparent
+from chaospoint._inside import transparently
 from chaospoint._lock import arming
 from chaospoint._say import say
 from chaospoint._signature import shown_by
@@ -127,10 +127,13 @@ class Wrapper:
 
     def _settle(self) -> None:
         """Act by the kind that is known at the first call."""
-        with transparent(), arming:
+        transparently(self._settle_now)
+        arming.carry_out()
+
+    def _settle_now(self) -> None:
+        with arming:
             self._settled = True
             self._arm()
-        arming.carry_out()
 
     def _arm(self) -> None:
         from chaospoint._aim import say_left_out
@@ -266,15 +269,21 @@ def _named(
 ) -> Mapping[str, object]:
     """Return the arguments of a call by their names."""
     try:
-        with transparent():
-            bound = shown.bind(*args, **kwargs)
-            bound.apply_defaults()
+        bound = transparently(_bound, shown, args, kwargs)
     except Exception:  # a wrong call, or foreign code
         return kwargs
     parameters = bound.signature.parameters.values()
     rest = (one.name for one in parameters if one.kind is one.VAR_KEYWORD)
     more = [bound.arguments[name] for name in rest]
     return {**(more[0] if more else {}), **bound.arguments}
+
+
+def _bound(
+    shown: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> inspect.BoundArguments:
+    bound = shown.bind(*args, **kwargs)
+    bound.apply_defaults()
+    return bound
 
 
 _PLACED = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)

@@ -20,6 +20,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from math import exp, log, log1p, sqrt
+from operator import eq
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_args
 
@@ -35,7 +36,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from chaospoint import _effects
 from chaospoint._draw import Draws
-from chaospoint._inside import transparent
+from chaospoint._inside import transparently
 from chaospoint.errors import InjectedFault
 from chaospoint.models.durations import MAX_SECONDS, Duration, OptionalDuration, seconds, written
 from chaospoint.models.exception_choice import CHOICE_SCHEMA, ExceptionChoice
@@ -416,8 +417,7 @@ class Return(FaultModel):
         """Compare the values; whose they are makes no difference."""
         if not isinstance(other, Return) or self.value_from is not other.value_from:
             return False
-        with transparent():
-            return bool(self.value == other.value)
+        return bool(transparently(eq, self.value, other.value))
 
 
 class Hang(FaultModel):

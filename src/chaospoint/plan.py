@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field
 from chaospoint._decide import Schedule
 from chaospoint._draw import Draws, derive, draw_seed
 from chaospoint._effects import Effect, Fault
-from chaospoint._inside import transparent
+from chaospoint._inside import transparently
 from chaospoint._terms import Terms
 from chaospoint.limits import NO_LIMITS, Limits
 from chaospoint.models.document import parse_text, read_text, rule_cure, rule_line
@@ -353,8 +353,7 @@ def _look_up(rule: Rule, place: int | None, trust: Trust, limits: Limits) -> tup
 def _try(fault: Fault) -> None:
     """Ask once what the fault does: kinds of other packages may be wrong."""
     try:
-        with transparent():
-            effects = fault.effects(Draws(0, 1))
+        effects = transparently(fault.effects, Draws(0, 1))
         wrong: list[object] = [one for one in effects if not isinstance(one, Effect)]
     except Exception as error:
         wrong = [error]

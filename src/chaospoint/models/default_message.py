@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final
 
-from chaospoint._inside import transparent
+from chaospoint._inside import transparently
 from chaospoint._signature import shown_by
 from chaospoint.errors import InjectedFault
 
@@ -41,11 +41,14 @@ def build_without_arguments(known: type[BaseException]) -> Callable[[], BaseExce
         return partial(known, _MESSAGE)
     if is_static(known):
         return known
-    with transparent():
-        try:
-            _shown(known())
-        except (Exception, SystemExit):
-            return _with_message(known) or known
+    return transparently(_tried, known)
+
+
+def _tried(known: type[BaseException]) -> Callable[..., BaseException]:
+    try:
+        _shown(known())
+    except (Exception, SystemExit):
+        return _with_message(known) or known
     return known
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any, Self
 
 from pydantic import (
@@ -14,7 +14,7 @@ from pydantic import (
     model_serializer,
 )
 
-from chaospoint._inside import transparent
+from chaospoint._inside import transparently
 from chaospoint.models.refusal import Refusal, check_keys, first_refusal
 
 __all__ = ["Model", "fields_of"]
@@ -37,8 +37,7 @@ class Model(BaseModel):
 
     def __init__(self, /, **keys: Any) -> None:
         try:
-            with transparent():  # values may be foreign code
-                self._fill(keys)
+            transparently(self._fill, keys)  # values may be foreign code
         except Refusal as refusal:
             if refusal.rule is None:
                 refusal.of_rule(self._called(keys))
@@ -71,13 +70,11 @@ class Model(BaseModel):
 
     def model_dump(self, **options: Any) -> dict[str, Any]:
         """Return the fields that are set, as pydantic's models do."""
-        with transparent():
-            return super().model_dump(**options)
+        return transparently(partial(super().model_dump, **options))
 
     def model_dump_json(self, **options: Any) -> str:
         """Return the fields that are set as JSON, as pydantic's models do."""
-        with transparent():
-            return super().model_dump_json(**options)
+        return transparently(partial(super().model_dump_json, **options))
 
     @model_serializer(mode="wrap")
     def _leave_out_unset(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

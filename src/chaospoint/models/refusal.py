@@ -12,7 +12,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from chaospoint._inside import transparent
+from chaospoint._inside import transparently
 from chaospoint.errors import InvalidPlan
 
 __all__ = [
@@ -168,8 +168,7 @@ def describe(error: BaseException) -> str:
     """Return the class and the text of an error, whatever its text does."""
     name = type(error).__name__
     try:
-        with transparent():
-            return f"{name}: {error}"
+        return f"{name}: {transparently(str, error)}"
     except Exception:  # a foreign __str__
         return name
 
@@ -181,11 +180,14 @@ def one_line(text: str) -> str:
     return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
+def _repr(value: object) -> str:
+    return repr(value[: _WIDTH + 1] if isinstance(value, str | bytes) else value)
+
+
 def show(value: object) -> str:
     """Return the value as a message shows it: one line, not long, whatever the value does."""
     try:
-        with transparent():
-            text = repr(value[: _WIDTH + 1] if isinstance(value, str | bytes) else value)
+        text = transparently(_repr, value)
     except Exception:  # a foreign __repr__, or an int too long to print
         text = f"<{type(value).__name__}>"
     text = " ".join(text.splitlines())

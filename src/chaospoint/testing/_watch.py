@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from chaospoint import _bug
 from chaospoint._decide import NEVER, Schedule
 from chaospoint._epoch import ArmedRule
-from chaospoint._inside import transparent
+from chaospoint._inside import transparently
 from chaospoint._lock import arming
 from chaospoint._names import matcher
 from chaospoint._tally import Tally, counted, counter
@@ -124,9 +124,8 @@ class _Place(Tally):
     def __next__(self) -> int:
         """Take one ordinal; this is on the way of the program's own call, and raises nothing."""
         try:
-            with transparent():
-                if self._told is not None:
-                    self._told(self.point, self._kind)
+            if self._told is not None:
+                transparently(self._told, self.point, self._kind)
         except Exception:
             _bug.report(f"watching {self.point.name!r}")
         return next(self._taken)

@@ -1,0 +1,135 @@
+"""What runs with every point transparent runs in a copy of the context, which is simply left."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+
+from chaospoint._inside import atransparently, inside, set_safely, transparent, transparently
+
+here: ContextVar[str] = ContextVar("here", default="nowhere")
+
+
+def test_a_call_sees_the_context_and_leaves_it_as_it_was() -> None:
+    def call(place: str) -> tuple[str, bool]:
+        seen = here.get(), inside.get()
+        here.set(place)
+        return seen
+
+    set_safely(here, "outside")
+    assert transparently(call, "within") == ("outside", True)
+    assert (here.get(), inside.get()) == ("outside", False)
+
+
+def test_a_block_gives_back_what_was_set_before() -> None:
+    with transparent():
+        with transparent():
+            assert inside.get()
+        assert inside.get()
+    assert not inside.get()
+
+
+def test_other_tasks_meet_points_while_one_waits_transparently() -> None:
+    async def answer(waits: asyncio.Event) -> tuple[bool, bool, bool]:
+        before = inside.get()
+        started = asyncio.create_task(_look())
+        await waits.wait()
+        return before, inside.get(), await started
+
+    async def _look() -> bool:
+        return inside.get()
+
+    async def main() -> tuple[Any, bool, bool]:
+        waits = asyncio.Event()
+        task = asyncio.create_task(_ask(waits))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        other = await asyncio.create_task(_look())
+        mine = inside.get()
+        waits.set()
+        return await task, other, mine
+
+    async def _ask(waits: asyncio.Event) -> tuple[object, bool]:
+        return await atransparently(answer, waits), inside.get()
+
+    (seen, after), other, mine = asyncio.run(main())
+    assert seen == (True, True, True)
+    assert (after, other, mine) == (False, False, False)
+
+
+def test_threads_that_a_task_asks_are_transparent_as_it_is() -> None:
+    async def main() -> object:
+        return await atransparently(asyncio.to_thread, inside.get)
+
+    assert asyncio.run(main()) is True
+    found: list[bool] = []
+    thread = threading.Thread(target=lambda: found.append(inside.get()))
+    thread.start()
+    thread.join(10)
+    assert found == [False]
+
+
+def test_what_is_thrown_into_a_task_reaches_what_it_awaits() -> None:
+    seen: list[str] = []
+
+    async def answer(forever: asyncio.Future[None]) -> str:
+        try:
+            await forever
+        except asyncio.CancelledError:
+            seen.append("cancelled")
+            await asyncio.sleep(0)
+            return "answered all the same"
+        return ""
+
+    async def main() -> object:
+        forever = asyncio.get_running_loop().create_future()
+        task = asyncio.create_task(_asked(answer, forever))
+        await asyncio.sleep(0)
+        task.cancel()
+        return await task
+
+    assert asyncio.run(main()) == "answered all the same"
+    assert seen == ["cancelled"]
+
+
+async def _asked(call: Any, *args: object) -> object:
+    return await atransparently(call, *args)
+
+
+def test_what_it_awaits_is_closed_with_it() -> None:
+    ends: list[tuple[str, bool]] = []
+
+    async def answer() -> None:
+        try:
+            await _once()
+        finally:
+            ends.append(("closed", inside.get()))
+
+    asking = _asked(answer)
+    asking.send(None)  # type: ignore[attr-defined]
+    asking.close()  # type: ignore[attr-defined]
+    assert ends == [("closed", True)]
+
+
+def test_what_it_raises_comes_out() -> None:
+    async def answer() -> None:
+        await _once()
+        raise LookupError("none")
+
+    asking = _asked(answer)
+    assert asking.send(None) == "item"  # type: ignore[attr-defined]
+    with pytest.raises(LookupError, match="none"):
+        asking.send(None)  # type: ignore[attr-defined]
+
+
+class _Once:
+    def __await__(self) -> Any:
+        yield "item"
+
+
+def _once() -> _Once:
+    return _Once()

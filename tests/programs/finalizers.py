@@ -1,0 +1,184 @@
+"""Calls armed functions in threads and tasks while finalizers do what finalizers may do.
+
+``python finalizers.py SECONDS``: the objects lie in cycles, so the garbage collector finalizes
+them in the middle of anything.  They reach armed points, set context variables, change what is
+armed, turn the master switch, explain and read counts.  It fails if anything is wrong afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import decimal
+import faulthandler
+import logging
+import os
+import random
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+import chaospoint
+from chaospoint._bug import bugs
+from chaospoint._inside import inside
+from chaospoint._lock import arming
+from chaospoint.errors import NotPermitted
+
+logging.disable()
+seconds = float(sys.argv[1])
+faulthandler.enable()
+faulthandler.dump_traceback_later(seconds + 60, exit=True)
+
+registry = chaospoint.Registry.default()
+changed = chaospoint.Registry()
+close = chaospoint.point("db.close")(lambda: "closed")
+query = chaospoint.point("db.query")(lambda: "row")
+bounded = chaospoint.point("db.bounded")(lambda: "row")
+compared = chaospoint.point("db.compared")(lambda value: "row")
+other = changed.point("db.other")(lambda: "row")
+statement = registry.point("db.statement")
+
+
+@chaospoint.point("db.aquery")
+async def aquery() -> str:
+    """Be armed, and asynchronous."""
+    return "row"
+
+
+class Odd:
+    """What compares in its own way, by which a point is reached."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, _: object) -> bool:
+        close()
+        return True
+
+
+def set_variable() -> None:
+    """Set a context variable, and set it back."""
+    with decimal.localcontext():
+        pass
+
+
+def arm() -> None:
+    """Change what is armed."""
+    with contextlib.suppress(NotPermitted):
+        chaospoint.arm("db.other", returns="chaos", registry=changed).disarm()
+
+
+def switch() -> None:
+    """Turn the master switch of a registry."""
+    chaospoint.disable(registry=changed)
+    chaospoint.enable(registry=changed)
+
+
+def look() -> None:
+    """Read counts, and explain."""
+    for rule in registry.rules():
+        assert rule.reaches >= rule.injections
+    registry.point("db.query").explain()
+
+
+LIGHT: tuple[Callable[[], object], ...] = (close, set_variable)
+HEAVY: tuple[Callable[[], object], ...] = (
+    statement.hit,
+    arm,
+    switch,
+    look,
+    lambda: chaospoint.disarm("db.*", registry=changed),
+)
+wrong: list[str] = []
+done = 0
+
+
+class Connection:
+    """What finalizes itself in the garbage collector."""
+
+    def __init__(self, finalize: Callable[[], object]) -> None:
+        self.me, self.finalize = self, finalize
+
+    def __del__(self) -> None:
+        global done
+        try:
+            self.finalize()
+        except BaseException as error:
+            wrong.append(repr(error))
+        done += 1
+
+
+began = time.monotonic()
+until = began + seconds
+
+
+def litter(chance: random.Random) -> list[list[object]]:
+    """Leave something to collect, and hold what has the next collection come at any moment.
+
+    For most of the time what is finalized takes little, and so comes often.
+    """
+    light = time.monotonic() < began + 0.7 * seconds
+    Connection(chance.choice(LIGHT if light else HEAVY))
+    return [[] for _ in range(chance.randrange(60))]
+
+
+def work(seed: int) -> None:
+    """Call armed functions in a thread."""
+    chance = random.Random(seed)
+    while time.monotonic() < until and len(wrong) < 10:
+        held = litter(chance)
+        for _ in range(20):
+            query()
+        if seed < 2:
+            compared(Odd())
+            bounded()
+            set_variable()
+        del held
+
+
+async def awork(seed: int) -> None:
+    """Call armed functions in a task."""
+    chance = random.Random(seed)
+    while time.monotonic() < until and len(wrong) < 10:
+        held = litter(chance)
+        for _ in range(20):
+            await aquery()
+        del held
+        await asyncio.sleep(0)
+
+
+async def tasks() -> None:
+    """Run the tasks."""
+    await asyncio.gather(*map(awork, range(10, 13)))
+
+
+chaospoint.arm("db.aquery", returns="chaos", max_active=2, probability=0.5)
+chaospoint.arm("db.bounded", returns="chaos", max_active=2, probability=0.5)
+chaospoint.arm("db.compared", returns="chaos", where={"value": "asked for"})
+chaospoint.arm("db.*", returns="chaos")
+threads = [threading.Thread(target=work, args=(seed,)) for seed in range(5)]
+for thread in threads:
+    thread.start()
+asyncio.run(tasks())
+for thread in threads:
+    thread.join(60)
+
+query()
+assert not any(thread.is_alive() for thread in threads)
+assert done, "nothing was finalized"
+assert not wrong, wrong[:3]
+assert not bugs, bugs
+assert not arming.owned
+assert not inside.get()
+chaospoint.disarm()
+chaospoint.disarm(registry=changed)
+changed.enable()
+for board in (registry.board, changed.board):
+    assert not board.rules()
+    assert set(board._table.counts.values()) <= {0}, board._table.counts
+assert (query(), other()) == ("row", "row")
+with chaospoint.armed("db.query", returns="chaos"):
+    assert query() == "chaos"
+print(done)
+sys.stdout.flush()
+os._exit(0)
