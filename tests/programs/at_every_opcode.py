@@ -1,0 +1,563 @@
+"""Interrupts each change and each firing at every opcode, and looks at what is left behind.
+
+``python at_every_opcode.py HOW TRIES [WHAT...]``: how it is interrupted; at how many opcodes, which
+are evenly spread and others on each version of Python, or at all of them for 0; and what is done,
+everything by default.  ``python at_every_opcode.py signals SECONDS [WHAT...]`` does it again and
+again for so long while real signals come, and their handler raises.
+
+At an opcode of chaospoint a signal *arrives*, as real ones do: C code notes it down, and the
+interpreter calls the handler at the next place where it looks for signals, which are the beginnings
+of functions, jumps back and the ends of calls.  So every handler runs where a real one can, and
+a signal arrives between any two such places.  No Python code may run in between: what traces the
+opcodes there is a function of Python's C library, which takes itself out of the way.  An opcode
+that neither calls nor jumps back has the handler run where the one after it has, and is left out.
+
+Two things are left to the tests with real signals: those that arrive in the middle of C code, such
+as a lock that is waited for, and those that arrive in code of the standard library.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import dis
+import faulthandler
+import json
+import logging
+import os
+import random
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from contextvars import copy_context
+from functools import partial
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
+from types import FrameType
+from typing import Any
+
+import chaospoint
+from chaospoint import _fork, arming
+from chaospoint._bug import bugs
+from chaospoint._ending import ending
+from chaospoint._inside import inside
+from chaospoint._lock import arming as lock
+from chaospoint.errors import NotPermitted
+
+logging.disable()
+faulthandler.dump_traceback_later(float(os.environ.get("PATIENCE", "1500")), exit=True)
+elsewhere: list[object] = []  # in whose callbacks or finalizers Python swallowed what was raised
+
+
+def unraisable(report: Any) -> None:
+    """Take what Python reports and drops: what is raised in hooks of forks and in callbacks."""
+    if not (getattr(report.object, "__module__", None) or "").startswith("chaospoint"):
+        elsewhere.append(report.object)
+
+
+sys.unraisablehook = unraisable
+
+registry = chaospoint.Registry.default()
+point = chaospoint.point("a.b")
+
+
+class Limit(Exception):
+    """What a time limit raises."""
+
+
+class Stop(BaseException):
+    """What a handler raises that is no error."""
+
+
+RAISED = {"Exception": Limit, "BaseException": Stop, "KeyboardInterrupt": KeyboardInterrupt}
+
+
+# -- what arrives -------------------------------------------------------------------------------
+
+
+def _in_c(name: str, *arguments: Any) -> Any:
+    """Return a function of Python's C library that traces, whatever it is given for that."""
+    function = getattr(ctypes.PyDLL(None), name)
+    function.argtypes = [*arguments, ctypes.py_object, ctypes.py_object, ctypes.py_object]
+    function.restype = None
+    return function
+
+
+_nothing = _in_c("Py_IsInitialized")
+_signal = _in_c("PyErr_SetInterruptEx", ctypes.c_int)
+_signal.restype = (_nothing,).__getitem__  # it returns 0; what is returned traces from then on
+_throw = _in_c("PyThreadState_SetAsyncExc", ctypes.c_ulong, ctypes.py_object)
+_throw.restype = (None, _nothing).__getitem__  # it returns 1
+
+
+def _arrival(how: str) -> Any:
+    if how == "SetAsyncExc":
+        return partial(_throw, threading.get_ident(), Stop)
+    return partial(_signal, signal.SIGINT)
+
+
+_INERT = (
+    *("LOAD_FAST", "STORE_FAST", "LOAD_CONST", "LOAD_SMALL_INT", "LOAD_COMMON", "LOAD_GLOBAL"),
+    *("LOAD_DEREF", "POP_JUMP_FORWARD", "POP_JUMP_IF", "JUMP_FORWARD", "BUILD_", "COPY", "SWAP"),
+    *("NOP", "PRECALL", "PUSH_NULL", "KW_NAMES", "IS_OP", "NOT_TAKEN"),
+)
+INERT = {number for name, number in dis.opmap.items() if name.startswith(_INERT)}
+"""Opcodes in which the interpreter neither looks for signals nor begins other Python code."""
+
+_code: dict[int, tuple[object, bytes]] = {}
+
+
+def _is_inert(frame: FrameType) -> bool:
+    known = _code.get(id(frame.f_code))
+    if known is None:
+        known = _code[id(frame.f_code)] = frame.f_code, frame.f_code.co_code
+    return known[1][frame.f_lasti] in INERT
+
+
+class Tracer:
+    """Lets something arrive at one opcode of chaospoint."""
+
+    def __init__(self, arrives: Any, at: int) -> None:
+        self.left = at
+        self._arrives = arrives
+        self.suspended: list[FrameType] = []  # or that may be
+
+    def begin(self, frame: FrameType, event: str, _: object) -> Any:
+        if not frame.f_globals.get("__name__", "").startswith("chaospoint"):
+            return None
+        if frame.f_code.co_flags & (CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR):
+            self.suspended.append(frame)
+        frame.f_trace_lines, frame.f_trace_opcodes = False, True
+        return self.step(frame, event, _)
+
+    def step(self, frame: FrameType, event: str, _: object) -> Any:
+        if event == "call" or (event == "opcode" and not _is_inert(frame)):
+            self.left -= 1
+            if self.left == 0:  # the next opcode of this frame
+                sys.settrace(_nothing)
+                caller = frame.f_back
+                while caller is not None:  # else Python code would trace these
+                    self.suspended.append(caller)
+                    caller = caller.f_back
+                for other in self.suspended:
+                    if other.f_trace is not None:
+                        other.f_trace = _nothing
+                frame.f_trace = self._arrives
+                return self._arrives
+        return self.step
+
+
+# -- what is done -------------------------------------------------------------------------------
+
+
+class Instant:
+    """A clock in which what waits is at its end at once, and a pause released."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time_in(self, _: object) -> float:
+        return self.now
+
+    def wait(self, woken: Any, seconds: float | None) -> None:
+        self.now += seconds or 0.0
+        if seconds is None:
+            registry.release()
+
+    async def await_(self, woken: Any, seconds: float | None) -> None:
+        self.wait(woken, seconds)
+        await asyncio.sleep(0)
+
+
+def plain_function() -> str:
+    """Be a point's function."""
+    return "plain"
+
+
+function = point(plain_function)
+plain = function.__code__
+
+
+@point
+async def coroutine() -> str:
+    """Be a point's coroutine function."""
+    return "plain"
+
+
+@point
+def generator() -> Any:
+    """Be a point's generator function."""
+    yield "plain"
+
+
+@point
+async def async_generator() -> Any:
+    """Be a point's asynchronous generator function."""
+    yield "plain"
+
+
+wrapped = point(partial(plain_function))  # its code cannot be patched
+
+
+async def _items() -> None:
+    async for _ in async_generator():
+        pass
+
+
+async def _block() -> None:
+    async with point:
+        pass
+
+
+def _with() -> None:
+    with point:
+        pass
+
+
+loop = asyncio.new_event_loop()
+
+
+def in_loop(make: Callable[[], Coroutine[Any, Any, object]]) -> None:
+    """Run a coroutine as a loop does, in whose own code nothing is interrupted."""
+    made = make()
+    try:
+        asyncio._set_running_loop(loop)
+        while True:
+            made.send(None)
+    except StopIteration:
+        pass
+    finally:
+        asyncio._set_running_loop(None)
+
+
+def enter_and_leave() -> None:
+    """Arm for the length of a block."""
+    with chaospoint.armed("a.*", returns="chaos", times=1):
+        function()
+
+
+def arm() -> None:
+    """Arm, and disarm."""
+    chaospoint.arm("a.b", returns="chaos", max_active=1)
+    chaospoint.disarm()
+
+
+PLANS = (
+    chaospoint.Plan(rules=[{"point": "a.b", "returns": 1, "times": 1}]),
+    chaospoint.Plan(rules=[{"point": "a.b", "returns": 1}, {"point": "a.*", "returns": 2}]),
+    chaospoint.Plan(rules=[]),
+)
+
+
+def reload() -> None:
+    """Put one plan in the place of another, and end it."""
+    for plan in PLANS:
+        arming.install_plan(plan, source="file", trust="names", registry=registry, replace=True)
+
+
+def switch() -> None:
+    """Turn the master switch."""
+    chaospoint.disable()
+    chaospoint.enable()
+
+
+def place() -> None:
+    """Decorate a function while its point is armed, and call it."""
+    point(lambda: "plain")()
+
+
+def fork() -> None:
+    """Make a child, which looks what is left behind in it."""
+    if (child := os.fork()) == 0:
+        status = 70
+        try:
+            if came and not raising:
+                armed_again(DOING[0])  # the handler has disarmed it
+            status = bool(looked(DOING[0]))
+        except (Limit, Stop, KeyboardInterrupt):
+            status = 0  # what arrived in the hooks was handled here
+        finally:
+            os._exit(status)
+    _, status = os.waitpid(child, 0)
+    if status:
+        left["something is left in the child"] += 1
+
+
+def begin_anew() -> None:
+    """Do what a child does that was forked in C, which has no thread but this."""
+    registry.board.keeper.stop()
+    _fork.begin_anew()
+
+
+WAITS: Any = {
+    "faults": [
+        {"kind": "pause"},
+        {"kind": "latency", "seconds": 5},
+        {"kind": "return", "value": "chaos"},
+    ]
+}
+HOLDS: Any = {"faults": [{"kind": "pause"}, {"kind": "latency", "seconds": 5}]}
+BOUNDED: Any = {"max_active": 2}
+
+DEEDS: dict[str, tuple[Callable[[], object], list[dict[str, Any]]]] = {
+    "armed": (enter_and_leave, []),
+    "arm": (arm, []),
+    "reload": (reload, []),
+    "switch": (switch, []),
+    "place": (place, [{"returns": "chaos"}]),
+    "fork": (fork, [{"returns": "chaos", "max_active": 3}]),
+    "begin anew": (begin_anew, [{"returns": "chaos", "max_active": 3}]),
+    "function": (function, [{"returns": "chaos"}]),
+    "function, bounded": (function, [{"returns": "chaos", **BOUNDED}]),
+    "function, of several": (function, [{"returns": 1, **BOUNDED}, {"returns": 2, "times": 1}]),
+    "function, waiting": (function, [WAITS | BOUNDED]),
+    "wrapped, waiting": (wrapped, [WAITS | BOUNDED]),
+    "coroutine": (partial(in_loop, coroutine), [WAITS | BOUNDED]),
+    "generator": (lambda: list(generator()), [WAITS | {"returns": None} | BOUNDED]),
+    "async generator": (partial(in_loop, _items), [HOLDS | BOUNDED]),
+    "block": (_with, [HOLDS | BOUNDED]),
+    "async block": (partial(in_loop, _block), [HOLDS | BOUNDED]),
+    "statement": (lambda: point.hit(a=1), [HOLDS | BOUNDED]),
+    "async statement": (lambda: in_loop(lambda: point.ahit()), [HOLDS | BOUNDED]),
+}
+DEEDS["generator"] = (lambda: list(generator()), [HOLDS | BOUNDED])
+
+
+# -- what is left behind ------------------------------------------------------------------------
+
+left = Counter[str]()
+ME = os.getpid()
+DOING: list[str] = []
+
+
+def looked(what: str) -> Counter[str]:
+    """Return what the deed has left behind."""
+    found = Counter[str]()
+    stays = DEEDS[what][1]
+    board = registry.board
+    found["the lock is held"] += lock.owned
+    found["the turn to fork is held"] += _fork._forking.owned
+    found["the keeper is locked"] += board.keeper._lock.owned
+    found["points are transparent"] += inside.get()
+    if what in ("arm", "reload", "switch"):
+        chaospoint.enable()
+        chaospoint.disarm()
+    rules = registry.rules()
+    found["rules are armed"] += len(rules) != len(stays)
+    for rule in rules:
+        tally: Any = rule.tally
+        found["a tally is locked"] += tally._lock.owned
+        if hasattr(tally, "_taken"):
+            tally._take_back()
+            found["a place is taken"] += len(tally._taken)
+        found["somebody sleeps"] += len(rule.sleepers) + len(rule.paused) + len(rule.watchers)
+    found["somebody waits for the end"] += len(ending._waiting)
+    found["counts disagree"] += sum(board._table.counts.values()) != len(rules)
+    found["points disagree"] += bool(board._at) != bool(stays)
+    found["a change is left"] += board._change is not None or bool(lock.requests)
+    found["the code is another"] += not stays and function.__code__ is not plain
+    return +found
+
+
+def looked_again(what: str, nth: int) -> Counter[str]:
+    """Return what is wrong with the use of chaospoint after the deed."""
+    found = Counter[str]()
+    handle = chaospoint.arm("a.b", returns="afresh")
+    found["what is armed does not act"] += function() != "afresh"
+    handle.disarm()
+    if nth % 50 == 0:
+        thread = threading.Thread(target=chaospoint.disarm, args=("c.d",), daemon=True)
+        thread.start()
+        thread.join(10)
+        found["no other thread can disarm"] += thread.is_alive()
+        if what != "fork":
+            fork()
+    return +found
+
+
+# -- one after another --------------------------------------------------------------------------
+
+
+def handler(how: str) -> Callable[..., None]:
+    """Return the signal handler."""
+    if how in RAISED:
+
+        def handle(*_: object) -> None:
+            came.append(None)
+            if os.environ.get("SHOW"):
+                shown[:] = traceback.format_stack()[-4:]
+            raise RAISED[how]
+
+        return handle
+
+    def change(*_: object) -> None:
+        came.append(None)
+        (chaospoint.disable if how == "disable" else chaospoint.disarm)()
+
+    return change
+
+
+came: list[None] = []
+raising = True
+shown: list[str] = []
+
+
+def interrupted(deed: Callable[[], object], arrives: Any, at: int) -> tuple[bool, bool]:
+    """Do it once, interrupted; return whether it got there, and whether that came out of it."""
+    tracer = Tracer(arrives, at)
+    out = False
+    try:
+        sys.settrace(tracer.begin)
+        deed()
+        for _ in range(2):
+            len(())  # what arrived last is handled here
+    except (Limit, Stop, KeyboardInterrupt) as error:
+        out = True
+        if os.environ.get("SHOW"):
+            shown.clear()
+            shown.extend(traceback.format_tb(error.__traceback__)[-5:])
+    except (NotPermitted, ChildProcessError):
+        pass
+    except Exception as error:  # pydantic wraps what is raised within it
+        if "Limit" not in repr(error):
+            raise
+        out = True
+    finally:
+        if os.getpid() != ME:
+            os._exit(0)  # what arrived in the hooks was handled where a child begins
+        sys.settrace(_nothing)
+        tracer.suspended.clear()  # they hold what they have, and are held in turn
+        asyncio._set_running_loop(None)
+    return tracer.left <= 0, out
+
+
+def armed_again(what: str) -> None:
+    """Arm what stays armed during the deed."""
+    if len(registry.rules()) != len(DEEDS[what][1]) or not registry.enabled:
+        chaospoint.enable()
+        chaospoint.disarm()
+        for keys in DEEDS[what][1]:
+            chaospoint.arm("a.b", **keys)
+
+
+def count(deed: Callable[[], object]) -> int:
+    """Return at how many opcodes something can arrive."""
+    tracer = Tracer(None, 0)
+    sys.settrace(tracer.begin)
+    deed()
+    sys.settrace(_nothing)
+    return -tracer.left
+
+
+def interrupt(what: str, how: str, tries: int) -> Counter[str]:
+    """Interrupt one thing, and return what was left behind."""
+    DOING[:] = [what]
+    deed, found, arrival = DEEDS[what][0], Counter[str](), _arrival(how)
+    for _ in range(3):
+        armed_again(what)
+        deed()
+    step = max(1, count(deed) // tries) if tries else 1
+    at = 1 + sys.version_info.minor % step
+    while True:
+        armed_again(what)
+        came.clear()
+        elsewhere.clear()
+        there, out = copy_context().run(interrupted, deed, arrival, at)
+        if not there:
+            break
+        found["tries"] += 1
+        if how in ("BaseException", "KeyboardInterrupt", "SetAsyncExc") and what != "fork":
+            found["it was swallowed"] += not out and not elsewhere
+            if not out and not elsewhere and os.environ.get("SHOW"):
+                print(what, at, "swallowed", *shown, file=sys.stderr)
+        if not raising:
+            found["the handler was not called"] += not came
+            if how == "disable" and what != "switch":
+                found["disabling has no effect"] += registry.enabled
+            armed_again(what)
+        now = looked(what)
+        if found["tries"] % 5 == 0:
+            now.update(looked_again(what, found["tries"]))
+        if now and os.environ.get("SHOW"):
+            print(what, at, dict(now), *shown, file=sys.stderr)
+        found.update(now)
+        at += step
+    chaospoint.enable()
+    chaospoint.disarm()
+    found["the code is not restored"] += function.__code__ is not plain or function() != "plain"
+    return found
+
+
+def repeat(deed: Callable[[], object]) -> None:
+    """Repeat it; in a function, because CPython leaves jumps of loops out of blocks."""
+    while not came:
+        deed()
+
+
+def signalled(what: str, seconds: float) -> Counter[str]:
+    """Let real signals come for so long, and return what was left behind."""
+    DOING[:] = [what]
+    found, chance, until = Counter[str](), random.Random(what), time.monotonic() + seconds
+    while time.monotonic() < until:
+        armed_again(what)
+        came.clear()
+        elsewhere.clear()
+        try:
+            signal.setitimer(signal.ITIMER_REAL, chance.uniform(2e-5, 3e-3))
+            copy_context().run(repeat, DEEDS[what][0])
+            found["it was swallowed"] += what != "fork" and not elsewhere
+        except Stop:
+            pass
+        finally:
+            if os.getpid() != ME:
+                os._exit(0)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            asyncio._set_running_loop(None)
+        found["tries"] += 1
+        now = looked(what)
+        if found["tries"] % 20 == 0:
+            now.update(looked_again(what, found["tries"]))
+        found.update(now)
+    chaospoint.enable()
+    chaospoint.disarm()
+    found["the code is not restored"] += function.__code__ is not plain or function() != "plain"
+    return found
+
+
+def once(*_: object) -> None:
+    """Be the handler of real signals, which raises one time."""
+    if not came:
+        came.append(None)
+        raise Stop
+
+
+def main(how: str, tries: str = "0", *whats: str) -> int:
+    """Return whether anything was left behind."""
+    global raising
+    signal.signal(signal.SIGALRM, once)
+    raising = how in (*RAISED, "SetAsyncExc", "signals")
+    registry.board.clock = Instant()
+    signal.signal(signal.SIGINT, handler(how if how != "signals" else "BaseException"))
+    failed = False
+    for what in whats or DEEDS:
+        if how == "signals":
+            found = signalled(what, float(tries) / len(whats or DEEDS))
+        else:
+            found = interrupt(what, how, int(tries))
+        print(json.dumps({"what": what, "how": how, **+found}), flush=True)
+        failed = failed or set(+found) != {"tries"}
+    found = +left
+    if found or bugs:
+        print(dict(found), list(bugs))
+    return failed or bool(found or bugs)
+
+
+if __name__ == "__main__":
+    status = main(*sys.argv[1:])
+    sys.stdout.flush()
+    os._exit(status)
