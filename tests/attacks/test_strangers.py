@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from statistics import median
+from threading import Event, Semaphore
 from time import monotonic
 from urllib.parse import urlsplit
 
@@ -16,8 +17,10 @@ import pytest
 from promptness import at_best, most_seconds, seconds
 
 from chaospoint._registry import Registry
+from chaospoint.control import listener
+from chaospoint.control.messages import Request
 from chaospoint.control.server import AdminServer
-from chaospoint.control.service import Service
+from chaospoint.control.service import Service, Steps
 from chaospoint.settings import Settings
 
 TOKEN = {"authorization": "Bearer secret"}
@@ -134,3 +137,33 @@ def test_a_flood_of_strangers_keeps_no_client_with_the_token_waiting(
         finally:
             flood.kill()
     assert median(took) < most, took
+
+
+def test_requests_of_strangers_take_no_place_from_a_client_with_the_token(
+    open_server: Callable[..., AdminServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "_MAX_SERVED", 1)
+    monkeypatch.setattr(listener, "_MAX_STRANGERS", 2)
+    server = open_server(admin_token="secret")
+    under_way, go = Semaphore(0), Event()
+    steps = server._service.steps
+
+    def slow(request: Request) -> Steps:
+        if "authorization" not in request.headers:
+            under_way.release()
+            assert go.wait(30)
+        return steps(request)
+
+    monkeypatch.setattr(server._service, "steps", slow)
+    ask = b"GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n"
+    with connect(server) as one, connect(server) as two, connect(server) as three:
+        for stranger in (one, two):
+            stranger.sendall(ask)
+            assert under_way.acquire(timeout=30)
+        three.sendall(ask)
+        assert three.recv(12) == b"HTTP/1.1 503"
+        answer = httpx.get(f"{server.url}/v1/status", headers=TOKEN, timeout=30)
+        assert answer.status_code == 200
+        go.set()
+        for stranger in (one, two):
+            assert stranger.recv(12) == b"HTTP/1.1 401"
