@@ -49,6 +49,7 @@ __all__ = [
     "say_left_out",
     "search",
     "search_later",
+    "share_limits",
     "take",
     "waits",
 ]
@@ -345,7 +346,11 @@ def _refused(effect: Effect, kind: Kind, after: bool, shape: Shape | None) -> st
 
 _LEFT_OUT = "%r is left out at %r: %s (%s)"
 
-Firing = tuple[Aim, int, "Slot"] | tuple[Aim, int, "Slot", Given]
+Firing = (
+    tuple[Aim, int, "Slot"]
+    | tuple[Aim, int, "Slot", Given]
+    | tuple[Aim, int, "Slot", Given | None, list[float]]
+)
 Search = Callable[[Any], Firing | None]
 """One reach, given the labels or arguments of the call where the rules ask for them."""
 GoOn = Callable[[Firing | None, Callable[[], Any], Callable[[], Firing | None] | None], Any]
@@ -465,6 +470,11 @@ def take(aim: Aim, ordinal: int) -> Firing | None:
         _bug.report(f"deciding at {aim.point!r}")
         return None
     return None if slot is None else (aim, ordinal, slot)
+
+
+def share_limits(rules: Iterable[ArmedRule]) -> bool:
+    """Whether a firing before a call and one after it have one limit together."""
+    return len({rule.terms.after for rule in rules if rule.terms.bounds is not None}) > 1
 
 
 def looked_up(rule: ArmedRule) -> bool:

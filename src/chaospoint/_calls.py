@@ -26,7 +26,7 @@ from chaospoint._aim import Firing, GoOn, Kind
 from chaospoint._drive import adrive, drive
 from chaospoint._tally import OPEN
 
-__all__ = ["GO_ON", "way_on"]
+__all__ = ["GO_ON", "sharing", "way_on"]
 
 __tracebackhide__ = True  # pytest shows the line of the host's that was hit, and not ours
 
@@ -128,16 +128,19 @@ _WAYS: dict[Kind, GoOn] = {
 }
 
 
-def way_on(kind: Kind, function: FunctionType, *, bounded: bool = True) -> GoOn:
+def way_on(
+    kind: Kind, function: FunctionType, *, bounded: bool = True, shares: bool = False
+) -> GoOn:
     """Return how calls of ``function`` go on; what they return has the function's names.
 
-    ``bounded``: a firing may have a slot of its own.
+    ``bounded``: a firing may have a slot of its own. ``shares``: see `sharing`.
     """
     way = _WAYS[kind]
     assert isinstance(way, FunctionType)
     named = FunctionType(way.__code__, way.__globals__, function.__name__, way.__defaults__)
     named.__qualname__ = function.__qualname__
-    return _noting(named) if bounded else named
+    go_on = _noting(named) if bounded and kind != "function" else named
+    return sharing(go_on) if shares else go_on
 
 
 def _noting(way: GoOn) -> GoOn:
@@ -155,6 +158,24 @@ def _noting(way: GoOn) -> GoOn:
         return made
 
     return go_on
+
+
+def sharing(way: GoOn) -> GoOn:
+    """Have what fires before a call and what fires after it share one limit."""
+
+    def go_on(
+        firing: Firing | None, call: Callable[[], Any], after: _After | None = None
+    ) -> object:
+        if firing is None or after is None:
+            return way(firing, call, after)
+        spent = [0.0, 0.0]
+        return way(_spending(firing, spent), call, lambda: _spending(after(), spent))
+
+    return go_on
+
+
+def _spending(firing: Firing | None, spent: list[float]) -> Firing | None:
+    return firing and (*firing[:3], firing[3] if len(firing) > 3 else None, spent)
 
 
 GO_ON: dict[Kind, GoOn] = {

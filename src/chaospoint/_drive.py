@@ -43,18 +43,23 @@ Answer = tuple[object]
 
 
 def drive(
-    aim: Aim, ordinal: int, slot: Slot | None = None, given: Given | None = None
+    aim: Aim,
+    ordinal: int,
+    slot: Slot | None = None,
+    given: Given | None = None,
+    spent: list[float] | None = None,
 ) -> Answer | None:
     """Act on a firing in this thread; return an answer that replaces the call, or None.
 
     Without a ``slot`` it takes one, and nothing happens if there is none for this ordinal.
-    ``given``: the arguments of the call, if a function of the rule asks for them.
+    ``given``: the arguments of the call, if a function of the rule asks for them. ``spent``: what
+    the firings of this call have used up of their limits.
     """
     try:
         injection, slot, steps, error, answer = context_copied().run(
             _prepare, aim, ordinal, slot, given
         )
-        for step in steps and _bounded(aim, steps):
+        for step in steps and _bounded(aim, steps, spent):
             if type(step) is Run:
                 _run(step, injection, given)
             elif not _rest(aim, step):
@@ -71,14 +76,18 @@ def drive(
 
 
 async def adrive(
-    aim: Aim, ordinal: int, slot: Slot | None = None, given: Given | None = None
+    aim: Aim,
+    ordinal: int,
+    slot: Slot | None = None,
+    given: Given | None = None,
+    spent: list[float] | None = None,
 ) -> Answer | None:
     """Act on a firing in this task; else as `drive`."""
     try:
         injection, slot, steps, error, answer = context_copied().run(
             _prepare, aim, ordinal, slot, given, True
         )
-        for step in steps and _bounded(aim, steps, in_task=True):
+        for step in steps and _bounded(aim, steps, spent, in_task=True):
             if type(step) is Run:
                 await _arun(step, injection, given)
             elif not await _arest(aim, step):
@@ -94,7 +103,9 @@ async def adrive(
             slot.release()
 
 
-def _bounded(aim: Aim, steps: tuple[Step, ...], *, in_task: bool = False) -> Iterable[Step]:
+def _bounded(
+    aim: Aim, steps: tuple[Step, ...], spent: list[float] | None, *, in_task: bool = False
+) -> Iterable[Step]:
     """Return the steps, each cut when its turn comes to what those before it left of the limits."""
     bounds = aim.rule.terms.bounds
     if bounds is None:
@@ -103,8 +114,8 @@ def _bounded(aim: Aim, steps: tuple[Step, ...], *, in_task: bool = False) -> Ite
     now = clock.monotonic
     if in_task and (loop := asyncio._get_running_loop()) is not None:
         now = partial(clock.time_in, loop)
-    allowance = Allowance(bounds, now)
-    return filter(None, map(allowance.cut, steps))
+    allowance = Allowance(bounds, now, spent)
+    return filter(None, map(allowance.cut, (*steps, None)))
 
 
 _Prepared = tuple[Injection, Slot, tuple["Step", ...], BaseException | None, Answer | Return | None]

@@ -241,7 +241,8 @@ class Site:
         handed = any(map(tools.asks_arguments, rules))
         hands = argument_splitter(code, self.shown if handed else None)
         shape = self.shape if handed else None
-        late, plain = any(rule.terms.after for rule in rules), kind == "function"
+        late = any(rule.terms.after for rule in rules)
+        plain = kind == "function" and not (late and tools.share_limits(rules))
         aims = partial(tools.aims_at, rules, point, kind, reads=reads, hands=hands, shape=shape)
         if len(rules) > _FEW_RULES:
             clone = make_clone(function, code)
@@ -282,13 +283,13 @@ class _Tools:
 
         self.aims_at, self.asks_arguments = _aim.aims_at, _aim.asks_arguments
         self.search, self.search_later, self.take = _aim.search, _aim.search_later, _aim.take
-        self.drive = _drive.drive
+        self.drive, self.share_limits = _drive.drive, _aim.share_limits
         self._way_on = _calls.way_on
 
     def way_on(self, kind: Kind, function: FunctionType, rules: Sequence[ArmedRule]) -> GoOn:
         """Return how calls of a kind that acts later go on."""
         bounded = any(rule.terms.max_active is not None for rule in rules)
-        return self._way_on(kind, function, bounded=bounded)
+        return self._way_on(kind, function, bounded=bounded, shares=self.share_limits(rules))
 
 
 _tools = cache(_Tools)

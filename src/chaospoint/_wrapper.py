@@ -106,15 +106,16 @@ class Wrapper:
         if not point.core.rules:
             self._live.clear()
             return
-        from chaospoint._aim import aims_at, search
-        from chaospoint._calls import GO_ON
+        from chaospoint._aim import aims_at, search, share_limits
+        from chaospoint._calls import GO_ON, sharing
 
         rules, kind = point.core.rules, self.kind
         hands, shape = attrgetter("given"), self.shape
         before = aims_at(rules, point, kind, hands=hands, shape=shape)
         after = aims_at(rules, point, kind, after=True, hands=hands, shape=shape)
         asks = any(aim.rule.terms.where is not None or aim.hands for aim in (*before, *after))
-        live = (search(before), search(after) if after else None, asks, GO_ON[kind])
+        go_on = sharing(GO_ON[kind]) if share_limits(rules) else GO_ON[kind]
+        live = (search(before), search(after) if after else None, asks, go_on)
         self._live[:] = [live] if before or after or not self._settled else []
 
     def stand_in(self, proxy: Any) -> None:

@@ -39,9 +39,9 @@ MAX_FAULTS: Final = 64
 class Limits:
     """The limits of one process; seconds, or None where there is none.
 
-    ``max_latency``: for how long one rule delays a call, all of its faults together, with what
-    giving up the turn and printing take. ``max_hang``: for how long it holds one.
-    ``max_expires_after``: for how long it stays armed. ``forbidden_points``: names and globs of
+    ``max_latency``: for how long rules delay a call, all faults before and after it together, with
+    what giving up the turn and printing take. ``max_hang``: for how long they hold one.
+    ``max_expires_after``: for how long a rule stays armed. ``forbidden_points``: names and globs of
     which no point is hit. ``forbidden_kinds``: labels of faults. ``secret_arguments``: names that
     ``where`` cannot ask for, besides those that look secret anyway. A ``call``, and a kind of
     another package that runs code, can take any time: only forbidding it helps.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -21,6 +22,7 @@ from chaospoint.limits import NO_LIMITS, Limits
 from chaospoint.models.document import parse_text, read_text, rule_cure, rule_line
 from chaospoint.models.lookup import Trust
 from chaospoint.models.model import Model
+from chaospoint.models.nesting import FEWER_RULES, MAX_FILE_RULES, MAX_RULES
 from chaospoint.models.placements import Placements
 from chaospoint.models.plain_data import quoted
 from chaospoint.models.quantities import Seed
@@ -52,16 +54,27 @@ __all__ = [
 _FAULTS = "chaospoint.faults"  # of which nothing is foreign
 
 
+class _Outside(list[object]):
+    """Rules that were read, of which there may be ``most``, unlike those that code makes."""
+
+    most: float = MAX_RULES
+
+
 def _read_rules(value: object) -> tuple[Rule, ...]:
     if not isinstance(value, list | tuple):
         raise Refusal("not a list", "write a list of rules; [] arms nothing", value=value)
+    most = value.most if isinstance(value, _Outside) else inf
     rules: list[Rule] = []
     for nth, item in enumerate(value, 1):
+        if max(len(value), len(rules)) > most:
+            break
         try:
             rules += _read_item(item)
         except Refusal as refusal:
             point = item.get("point") if isinstance(item, Mapping) else None
             raise refusal.of_rule(name_rule(point, nth), nth) from None
+    if max(len(value), len(rules)) > most:
+        raise Refusal(f"more than {most} rules", FEWER_RULES)
     return tuple(rules)
 
 
@@ -103,8 +116,11 @@ class Plan(Model):
         ) -> None: ...
 
     @classmethod
-    def read(cls, data: object) -> Self:
-        """Return the plan that is, or is described by, ``data``; raises `Refusal` only."""
+    def read(cls, data: object, *, most: int = MAX_RULES) -> Self:
+        """Return the plan that is, or is described by, ``data``; raises `Refusal` only.
+
+        ``most``: how many rules the data may describe.
+        """
         if isinstance(data, cls):
             return data
         if isinstance(data, list | tuple):
@@ -116,6 +132,11 @@ class Plan(Model):
             if "point" in data:
                 cure = "a single rule is a plan as [{point: ...}] or {rules: [{point: ...}]}"
             raise Refusal("missing", cure, field="rules")
+        rules = data["rules"]
+        if isinstance(rules, list | tuple):
+            outside = _Outside(rules)
+            outside.most = most
+            data = {**data, "rules": outside}
         return cls.checked(data)
 
     @classmethod
@@ -189,7 +210,7 @@ def load_plan(path: str | Path) -> Plan:
     text = ""
     try:
         text = read_text(path)
-        return Plan.read(parse_text(text, path.suffix))
+        return Plan.read(parse_text(text, path.suffix), most=MAX_FILE_RULES)
     except Refusal as refusal:
         line = refusal.line
         if refusal.nth is not None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 
 import pytest
@@ -171,6 +172,105 @@ def test_a_call_is_held_no_longer_while_another_thread_computes(registry: Regist
         over.set()
         for thread in threads:
             thread.join(10)
+
+
+# Before and after
+
+CALLS = ["function", "coroutine", "generator", "async generator", "wrapped", "asked"]
+
+
+def placed(registry: Registry, kind: str, clock: FakeClock) -> Callable[[], object]:
+    """Return what calls a placement of the kind; the call itself takes a second."""
+    point = registry.point("a")
+
+    @point
+    def function(user: str = "") -> None:
+        clock.advance(1)
+
+    @point
+    async def coroutine() -> None:
+        clock.advance(1)
+
+    @point
+    def generator() -> Iterator[int]:
+        yield 1
+        clock.advance(1)
+
+    @point
+    async def agenerator() -> AsyncIterator[int]:
+        yield 1
+        clock.advance(1)
+
+    async def consume() -> None:
+        async for _ in agenerator():
+            pass
+
+    return {
+        "function": function,
+        "asked": lambda: function(user="u"),
+        "coroutine": lambda: asyncio.run(coroutine()),
+        "generator": lambda: list(generator()),
+        "async generator": lambda: asyncio.run(consume()),
+        "wrapped": point(partial(clock.advance, 1)),
+    }[kind]
+
+
+def after(*faults: dict[str, object]) -> list[dict[str, object]]:
+    return [{"point": "a", "faults": faults}, {"point": "a", "faults": faults, "when": "after"}]
+
+
+@pytest.mark.parametrize("many", [1, 40], ids=["few rules", "many rules"])
+@pytest.mark.parametrize("kind", CALLS)
+def test_before_and_after_a_call_share_one_limit(
+    registry: Registry, clock: Crowded, kind: str, many: int
+) -> None:
+    call = placed(registry, kind, clock)
+    rules = after(delay(0.03), YIELD, {"kind": "pause"})
+    if kind == "asked":
+        rules = [{**rule, "where": {"user": "u"}} for rule in rules]
+    limits = Limits(max_latency=0.05, max_hang=0.1)
+    more = [{"point": "a", "rule": "off", "when": "after"}] * many
+    install_plan(
+        parse_plan([*rules, *more]),
+        source="http",
+        trust="loaded",
+        registry=registry,
+        limits=limits,
+    )
+    began = clock.monotonic()
+    call()
+    assert [rule.injections for rule in registry.rules()][:2] == [1, 1]
+    assert clock.monotonic() - began == pytest.approx(1.15, abs=4 * TURN)
+
+
+@pytest.mark.parametrize("kind", ["function", "coroutine"])
+def test_each_call_has_the_limit_anew(registry: Registry, clock: Crowded, kind: str) -> None:
+    call = placed(registry, kind, clock)
+    install_plan(
+        parse_plan(after(delay(0.04))),
+        source="http",
+        trust="loaded",
+        registry=registry,
+        limits=Limits(max_latency=0.05),
+    )
+    for _ in range(3):
+        began = clock.monotonic()
+        call()
+        assert clock.monotonic() - began == pytest.approx(1.05, abs=2 * TURN)
+
+
+def test_what_fits_acts_whole_before_and_after(registry: Registry, clock: Crowded) -> None:
+    call = placed(registry, "function", clock)
+    install_plan(
+        parse_plan(after(delay(2), {"kind": "return", "value": 7})[1:] + after(delay(2))[:1]),
+        source="http",
+        trust="loaded",
+        registry=registry,
+        limits=Limits(max_latency=10),
+    )
+    began = clock.monotonic()
+    assert call() == 7
+    assert clock.monotonic() - began == pytest.approx(5, abs=3 * TURN)
 
 
 # How many

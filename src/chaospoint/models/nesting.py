@@ -11,7 +11,10 @@ import re
 from typing import Any, Final
 
 __all__ = [
+    "FEWER_RULES",
     "MAX_DEPTH",
+    "MAX_FILE_RULES",
+    "MAX_RULES",
     "MAX_VALUES",
     "TOO_DEEP",
     "TOO_MANY",
@@ -31,8 +34,16 @@ VALUE_DEPTH: Final = MAX_DEPTH - 14
 MAX_VALUES: Final = 250_000
 """How many values, keys and tables a document may hold."""
 
+MAX_RULES: Final = 1_000
+"""How many rules a text, a body or a store may hold, and how many faults the text of a rule."""
+
+MAX_FILE_RULES: Final = 10_000
+"""How many rules a plan file may hold."""
+
 TOO_DEEP: Final = f"nested more than {MAX_DEPTH} deep"
 TOO_MANY: Final = f"holds more than {MAX_VALUES} values"
+
+FEWER_RULES: Final = "use globs, or lists of values in `where`"
 
 _BEGINS = re.compile(r"\s*[\[{]")
 _MARK = re.compile(r'"(?:[^"\\]++|\\.)*+"|["\[\]{}]', re.DOTALL)

@@ -24,6 +24,7 @@ from chaospoint.errors import InvalidPlan
 from chaospoint.faults import Failure
 from chaospoint.models.cursor import Argument, Arguments, Cursor, Located, Misplaced
 from chaospoint.models.kinds import VERB, verb_named
+from chaospoint.models.nesting import FEWER_RULES, MAX_RULES
 from chaospoint.models.plain_data import quoted
 from chaospoint.models.refusal import Refusal, show
 from chaospoint.models.shorthand import SHORT_KEYS
@@ -78,6 +79,8 @@ def read_entries(text: str) -> list[Keys]:
             cursor.expect("=", f"'=' behind {show(name)}")
             rules += [{"point": name, **keys} for keys in _chain(cursor)]
             expected = f"{_NEXT}, ';' or the end"
+        if len(rules) > MAX_RULES:
+            cursor.refuse(f"found more than {MAX_RULES} rules in one text", cure=FEWER_RULES)
         if not cursor.at_end():
             cursor.expect(";", expected)
     if not rules:
@@ -127,6 +130,8 @@ def _chain(cursor: Cursor) -> list[Keys]:
     rules = [_rule(cursor)]
     while cursor.takes("->"):
         rules.append(_rule(cursor))
+        if len(rules) > MAX_RULES:
+            cursor.refuse(f"found more than {MAX_RULES} rules in one text", cure=FEWER_RULES)
     return rules
 
 
@@ -155,6 +160,8 @@ def _rule(cursor: Cursor) -> Keys:
     faults = [_fault(cursor)]
     while cursor.takes("+"):
         faults.append(_fault(cursor))
+        if len(faults) > MAX_RULES:
+            cursor.refuse(f"found more than {MAX_RULES} faults", cure="leave out those that repeat")
     if cursor.takes("["):
         keys |= read_tail(cursor, keys, raises=_raises({"faults": faults}))
         if cursor.sees("+") or cursor.sees("["):

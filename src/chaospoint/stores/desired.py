@@ -17,15 +17,13 @@ from chaospoint.errors import ChaosError, LimitExceeded, NotPermitted, StoreErro
 from chaospoint.models import strict_json
 from chaospoint.models.durations import MAX_SECONDS
 from chaospoint.models.model import Model
+from chaospoint.models.nesting import MAX_RULES
 from chaospoint.models.point_pattern import PointPattern, point_pattern
 from chaospoint.models.quantities import Seed, Skip
 from chaospoint.models.refusal import Refusal, show
 from chaospoint.plan import Rule
 
 __all__ = ["MAX_RULES", "Desired", "Entry", "Order"]
-
-MAX_RULES = 1000
-"""How many rules a store holds at most."""
 
 VERSION: Final = 1
 _MAX_ORDERS = 100
