@@ -37,6 +37,7 @@ __all__ = [
     "disarm",
     "enable",
     "install_plan",
+    "overriding",
     "plan_of",
 ]
 
@@ -158,9 +159,9 @@ def disable(*, registry: Registry | None = None) -> None:
 def enable(*, registry: Registry | None = None) -> None:
     """Turn the master switch on: allow arming; what environment and file hold comes back.
 
-    Raises `NotPermitted` where ``CHAOSPOINT_ENABLED`` is false, which nothing overrides.
+    Raises `NotPermitted` where ``CHAOSPOINT_ENABLED`` is false, which it does not override.
     """
-    if _environ.explicitly_off():
+    if _forbidden():
         raise NotPermitted(
             f"{_environ.VARIABLE} is false in this process, which enable() does not override: "
             "unset it, or set it to true, and start again"
@@ -177,7 +178,7 @@ def arm_from(
     strict: bool = False,
 ) -> Armed:
     """Arm what the code of this process asks for; raises as `arm` does."""
-    if _environ.explicitly_off():
+    if _forbidden():
         raise NotPermitted(
             f"{_environ.VARIABLE} is false in this process, so nothing can be armed: "
             "unset it, or set it to true"
@@ -217,6 +218,14 @@ def install_plan(
     if replace:
         return registry.replace(terms, source=source, by=by)
     return registry.install(terms, source=source, by=by, strict=strict)
+
+
+overriding: set[object] = set()
+"""What was started although the environment says that nothing may be armed."""
+
+
+def _forbidden() -> bool:
+    return _environ.explicitly_off() and not overriding
 
 
 def _seen(registry: Registry | None) -> Registry:

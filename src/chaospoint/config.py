@@ -26,6 +26,7 @@ from chaospoint._logger import LOGGER
 from chaospoint._process import after_fork_in_c, made_anew
 from chaospoint._registry import Registry, default_registry
 from chaospoint._version import __version__
+from chaospoint.arming import overriding
 from chaospoint.control.audit import Audit, AuditedExpiry
 from chaospoint.control.door import Door
 from chaospoint.control.reconciler import Reconciler, forget, reconciler_of, use
@@ -60,9 +61,10 @@ def start(settings: Settings | None = None, *, registry: Registry | None = None)
 
     Reads the environment if ``settings`` is None; takes the default registry if ``registry`` is.
     When it returns, the rules are armed. Where chaos is not allowed it says so in one line and
-    does nothing; code that is to start it anyway passes ``Settings(enabled=True)``. When started
-    already it does nothing, too. Safe from any thread; whatever goes wrong is logged and never
-    raised.
+    does nothing; code that is to start it anyway passes ``Settings(enabled=True)``. Where
+    ``CHAOSPOINT_ENABLED`` is false that takes ``despite_environment=True`` as well; code may arm
+    then, too, until `stop`. When started already it does nothing, too. Safe from any thread;
+    whatever goes wrong is logged and never raised.
     """
     with transparent():
         try:
@@ -147,6 +149,8 @@ class _Running:
 
     def take_over(self) -> None:
         """Be what the registry follows; a fork from now on finds that."""
+        if self.settings.despite_environment:
+            overriding.add(self)
         before = reconciler_of(self.registry)
         if self._reconciler.store is before.store:
             before.store.leave(before.id)
@@ -196,6 +200,7 @@ class _Running:
             forget(self.registry, self._reconciler)
             self._reconciler.leave()
         self._sources.clear()
+        overriding.discard(self)
         self.registry.remove_observer(self._expiry)
         LOGGER.info("chaospoint stopped: pid %d", os.getpid())
 

@@ -27,6 +27,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from chaospoint import _environ
 from chaospoint._logger import LOGGER
 from chaospoint.limits import Limits
 from chaospoint.models.durations import Lifetime
@@ -65,6 +66,7 @@ _TOKENS = ("admin_token", "admin_read_token")
 _CONSEQUENCES = dict.fromkeys(_LIMITS, ", and so nothing from outside may arm") | dict.fromkeys(
     _TOKENS, ", and without another token the admin endpoint lets nobody in"
 )
+_BY_CODE = "despite_environment"  # code alone sets it
 
 
 class _Environ(PydanticBaseSettingsSource):
@@ -80,6 +82,8 @@ class _Environ(PydanticBaseSettingsSource):
     def __call__(self) -> dict[str, Any]:
         values: dict[str, Any] = {}
         for name, field in self.settings_cls.model_fields.items():
+            if name == _BY_CODE:
+                continue
             raw, _, _ = self.get_field_value(field, name)
             if raw is None:
                 continue
@@ -100,9 +104,11 @@ class _Environ(PydanticBaseSettingsSource):
 class Settings(BaseSettings):
     """What ``CHAOSPOINT_*`` says; keywords win over the environment.
 
-    Immutable. ``admin`` is None or a normalised ``host:port``; ``store`` is None or a normalised
-    ``file:///...``; ``config`` and ``audit_log`` are absolute; environments are lower case; spans
-    of time are in seconds. ``environment`` is in ``model_fields_set`` only if it was set.
+    There is one exception: ``enabled=True`` does not win over ``CHAOSPOINT_ENABLED=false``, unless
+    ``despite_environment=True`` stands beside it. Immutable. ``admin`` is None or a normalised
+    ``host:port``; ``store`` is None or a normalised ``file:///...``; ``config`` and ``audit_log``
+    are absolute; environments are lower case; spans of time are in seconds. ``environment`` is in
+    ``model_fields_set`` only if it was set.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True)
@@ -170,6 +176,9 @@ class Settings(BaseSettings):
     secret_arguments: Annotated[tuple[str, ...], BeforeValidator(argument_names)] = Field(
         default=(),
         description="write names of arguments with commas, such as iban,card_number, or unset it",
+    )
+    despite_environment: bool = Field(
+        default=False, description="write True to start where CHAOSPOINT_ENABLED is false"
     )
 
     _bad_limits: tuple[tuple[str, str], ...] = PrivateAttr(())
@@ -260,6 +269,13 @@ def permission(settings: Settings) -> Permission:
         return Permission(False, why, _CURE)
     if not settings.enabled:
         return Permission(False, "CHAOSPOINT_ENABLED is false", _CURE)
+    if _environ.explicitly_off() and not settings.despite_environment:
+        return Permission(
+            False,
+            "CHAOSPOINT_ENABLED is false in this process, which Settings(enabled=True) does not "
+            "override; unset it, or pass despite_environment=True as well",
+            _CURE,
+        )
     allowed = ", ".join(settings.allowed_environments)
     if settings.environment not in settings.allowed_environments:
         return Permission(

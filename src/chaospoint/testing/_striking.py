@@ -19,7 +19,7 @@ from weakref import ref
 from chaospoint._aim import STATEMENTS
 from chaospoint._injection import injection_of
 from chaospoint._names import matcher
-from chaospoint.arming import install_plan
+from chaospoint.arming import arm_from
 from chaospoint.errors import ChaosError, ChaosWarning
 from chaospoint.faults import Latency
 from chaospoint.plan import Plan
@@ -186,7 +186,7 @@ class Strike:
             self._watch.start()
             self._registry.add_observer(self)
             plan = Plan(rules=[self.case.rule], seed=0)
-            self._handle = install_plan(plan, source="test", trust="code", registry=self._registry)
+            self._handle = arm_from("test", plan, self._registry)
             _armed.append(self._handle)
         except BaseException as error:
             if isinstance(error, ChaosError | ChaosWarning):
