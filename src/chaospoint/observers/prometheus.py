@@ -1,5 +1,10 @@
 """Metrics: base units and bounded labels, on prometheus_client's own metric classes.
 
+The names of the program's points are labels as they are. Of what comes with rules, which are globs,
+names without a point, and combinations of more than two faults, `MOST_VALUES` are labels in each
+process; all others are counted together under `OTHER`, so that nobody fills a metrics server with
+rules.
+
 Injections and reaches are counted without a lock, and handed to prometheus_client when somebody
 looks, which takes a third of a firing off its way.  In multiprocess mode, where others read the
 files, each injection is handed over at once, so all of it works there too.
@@ -24,6 +29,7 @@ from chaospoint._fork import boards, guards
 from chaospoint._injection import Injection
 from chaospoint._inside import transparent
 from chaospoint._lock import Lock, arming
+from chaospoint._names import is_glob
 from chaospoint._notice import (
     Notice,
     Overflowed,
@@ -37,17 +43,52 @@ from chaospoint._notice import (
 from chaospoint._say import say
 from chaospoint._tally import counted, counter
 
-__all__ = ["Prometheus"]
+__all__ = ["MOST_VALUES", "OTHER", "Prometheus"]
 
 _OURS = "_chaospoint_metrics"
 _LATENCY_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
+MOST_VALUES = 100
+"""How many values that come with rules a label has in one process."""
+
+OTHER = "(other)"
+"""The value of a label that stands for all further ones; nothing else has this name."""
+
+
+class _Values:
+    """The values of one label that come with rules. Safe from any thread."""
+
+    def __init__(self) -> None:
+        self._kept: set[str] = set()
+
+    def label(self, value: str) -> str:
+        """Return the value, or `OTHER` if there are too many already."""
+        if value in self._kept:
+            return value
+        if len(self._kept) >= MOST_VALUES:
+            return OTHER
+        self._kept.add(value)
+        return value
+
+
 class _Tallies(dict[tuple[str, str], Iterator[int]]):
     """A counter in C for each point and fault."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._faults = _Values()
+
     def __missing__(self, key: tuple[str, str]) -> Iterator[int]:
+        point, fault = key
+        label = self.label(fault)
+        if label != fault:
+            return self[point, label]
         return self.setdefault(key, counter())  # of two threads that come here, one wins
+
+    def label(self, fault: str) -> str:
+        """Return the label of what acted; there are few kinds, and so few pairs of them."""
+        return fault if fault.count("+") < 2 else self._faults.label(fault)
 
 
 class _CountedElsewhere(Counter):
@@ -66,6 +107,7 @@ class _Metrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.tallies = _Tallies()
+        self.patterns = _Values()
         self._told: Counts[tuple[str, str]] = Counts()
         self.injections = _CountedElsewhere(
             "chaospoint_injections",
@@ -82,7 +124,8 @@ class _Metrics:
         )
         self.reaches = _CountedElsewhere(
             "chaospoint_reaches",
-            "Calls that reached an armed rule and matched it; point is the rule's name or glob.",
+            "Calls that reached an armed rule and matched it; point is the rule's name or glob, or "
+            f"{OTHER} beyond {MOST_VALUES} globs.",
             ["point"],
             registry=None,
         )
@@ -140,6 +183,10 @@ class _Metrics:
             self.reloads,
             self.reloaded,
         )
+
+    def point(self, pattern: str, *, known: bool) -> str:
+        """Return the label of a rule's name or glob; ``known``: the program has such a point."""
+        return pattern if known and not is_glob(pattern) else self.patterns.label(pattern)
 
     def hand_over(self) -> None:
         """Give prometheus_client what was counted so far."""
@@ -250,7 +297,7 @@ class Prometheus:
         point, fault, _, _, _, latency, _ = injection
         if self._at_once:
             with _counting.lock:
-                self._injections(point, fault).inc()
+                self._injections(point, self._tallies.label(fault)).inc()
         else:
             for _ in self._tallies[point, fault]:  # takes one, cheaper than next()
                 break
@@ -272,13 +319,14 @@ class Prometheus:
         metrics = self._metrics
         match notice:
             case Reached(pattern, reaches):
-                self._reaches(pattern).inc(reaches)
+                self._reaches(metrics.point(pattern, known=True)).inc(reaches)
             case Overflowed(pattern, count):
-                _child(metrics.overflow, pattern).inc(count)
+                _child(metrics.overflow, metrics.point(pattern, known=True)).inc(count)
             case Standing():
                 self._stand(notice)
             case RuleDisarmed(rule, "expired"):
-                _child(metrics.expired, rule.pattern).inc()
+                known = bool(rule.home.names(rule.pattern))
+                _child(metrics.expired, metrics.point(rule.pattern, known=known)).inc()
             case Reloaded(source, ok):
                 _child(metrics.reloads, source, "success" if ok else "failure").inc()
                 if ok:
