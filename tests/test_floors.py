@@ -68,12 +68,13 @@ FLOORS = (
     "stores",
     # ... and how it is asked and told.
     "control control.answers control.bodies control.guesses control.journal control.messages"
-    " control.metrics control.reconciler control.replies control.spares poller reminder",
+    " control.metrics control.pages control.reconciler control.replies control.spares"
+    " poller reminder",
     "control.dry_run control.operations control.problem control.state settings",
     "control.audit control.body control.door control.openapi control.query control.reason sources",
     "control.changes control.views",
     "control.service",
-    "control.listener",
+    "control.listener control.off_loop",
     "control.server",
     "reloaders uwsgi_workers",
     "config",

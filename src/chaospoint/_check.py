@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from chaospoint._epoch import ArmedRule
     from chaospoint._point import Point
 
-__all__ = ["check", "discarded", "unplaced", "waiting"]
+__all__ = ["LOOKED_THROUGH", "check", "discarded", "unplaced", "waiting"]
 
-_LOOKED_THROUGH = 100  # globs that hide others
+LOOKED_THROUGH = 100  # globs that hide others, points that may lack what `where` asks for
 _HINTS = 10  # looking for near names is slow, and nobody reads a thousand of them
 
 
@@ -48,7 +48,7 @@ def check(
     for rule in fellows if len(fellows) > 1 else ():
         if rule.always:
             always.setdefault((rule.pattern, rule.terms.after), rule)
-    globs = [rule for rule in always.values() if is_glob(rule.pattern)][:_LOOKED_THROUGH]
+    globs = [rule for rule in always.values() if is_glob(rule.pattern)][:LOOKED_THROUGH]
     for rule in rules:
         matched = names(rule.pattern)
         if not matched:
@@ -82,16 +82,16 @@ def check(
             if point.core.discarded and all(site.gone for site in point.core.sites)
         ]
         remarks += _left_out(rule, placed)
-        asks = rule.terms.where is not None
-        lost = [(one.name, name) for one in placed for name in unplaced(rule, one)] if asks else []
+        few = placed[:LOOKED_THROUGH] if rule.terms.where is not None else []
+        lost = [(one.name, name) for one in few for name in unplaced(rule, one)]
         for point, name in lost[:_HINTS]:
             remarks.append(
                 f"no function decorated with {point!r} has a label or an argument {name!r}, which "
                 f"`where` of {rule.shown} asks for: correct the name, unless a block has such a "
                 "label"
             )
-        remarks += [text for point in placed for text in _unsigned(rule, point)] if asks else []
-        if asks and (label := other_value(rule, placed)):
+        remarks += [text for point in few for text in _unsigned(rule, point)]
+        if few == placed and (label := other_value(rule, few)):
             remarks.append(
                 f"the label {label!r} is there, and never has the value that `where` of "
                 f"{rule.shown} asks for: correct the value, unless a block has it"

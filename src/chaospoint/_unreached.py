@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from chaospoint._aim import refusal
-from chaospoint._check import unplaced, waiting
+from chaospoint._check import LOOKED_THROUGH, unplaced, waiting
 from chaospoint._fits import other_value
 from chaospoint._names import matches
 
@@ -42,7 +42,7 @@ def obstacle(board: Board, rule: ArmedRule, names: Collection[str], near: Near) 
         return waiting(rule, near(rule.pattern))
     if not any(acts(rule, kind) for name in names for kind in board.kinds(name)):
         return "no placement here can express it"
-    if rule.terms.where is None:
+    if rule.terms.where is None or len(names) > LOOKED_THROUGH:
         return ""
     lost = [unplaced(rule, board.point(name)) for name in names]
     if all(lost):

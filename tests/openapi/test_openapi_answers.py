@@ -145,11 +145,13 @@ def test_an_answer_that_is_not_told_of_is_not_let_pass() -> None:
     def answer(told: object, status: int = 200) -> Response:
         return Response(status, plain, json.dumps(told).encode())
 
-    documented.check(request, answer({"points": [point]}))
-    for wrong in ({}, {"points": [point], "more": 1}, {"points": [{**point, "armed": None}]}):
+    last = {"next": None}
+    documented.check(request, answer({"points": [point], **last}))
+    several = ({}, {"points": [point], "more": 1}, {"points": [{**point, "armed": None}]})
+    for wrong in ({"points": [point]}, *({**one, **last} for one in several)):
         with pytest.raises(jsonschema_rs.ValidationError):
             documented.check(request, answer(wrong))
     with pytest.raises(AssertionError):
-        documented.check(request, answer({"points": []}, 202))
+        documented.check(request, answer({"points": [], **last}, 202))
     with pytest.raises(AssertionError):
         documented.check(Request("GET", "/v1/plan"), answer({"rules": []}))

@@ -14,6 +14,7 @@ from chaospoint._registry import Registry
 from chaospoint.control import service as service_module
 from chaospoint.control.door import Door
 from chaospoint.control.messages import Request, Response
+from chaospoint.control.pages import Page
 from chaospoint.control.problem import Problem
 from chaospoint.control.service import Service
 from chaospoint.control.views import Views
@@ -136,8 +137,8 @@ def changes_a_type(monkeypatch: pytest.MonkeyPatch) -> None:
 def _change(monkeypatch: pytest.MonkeyPatch, change: Callable[[dict[str, Any]], Any]) -> None:
     point = Views.point
 
-    def changed(self: Views, name: str) -> dict[str, object]:
-        told = point(self, name)
+    def changed(self: Views, name: str, **more: Any) -> dict[str, object]:
+        told = point(self, name, **more)
         change(told)
         return told
 
@@ -145,7 +146,7 @@ def _change(monkeypatch: pytest.MonkeyPatch, change: Callable[[dict[str, Any]], 
 
 
 def answers_another_status(monkeypatch: pytest.MonkeyPatch) -> None:
-    def points(self: Views) -> dict[str, object]:
+    def points(self: Views, page: Page) -> dict[str, object]:
         raise Problem(418, "teapot", "short and stout")
 
     monkeypatch.setattr(Views, "points", points)

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from chaospoint._names import is_glob
 from chaospoint.cli.acknowledgement import is_acknowledgement
 from chaospoint.cli.failure import answered, by_store, foreign, no_endpoint, nobody
 from chaospoint.cli.target import HeldPlan, Json
@@ -42,7 +43,7 @@ class HttpTarget:
 
     def status(self) -> Json:
         """Return the answer of the service."""
-        return self._ask("GET", "/v1/status")[0]
+        return self._whole("/v1/status", "rules")
 
     def workers(self) -> Json:
         """Return the answer of the service."""
@@ -50,11 +51,11 @@ class HttpTarget:
 
     def points(self) -> Json:
         """Return the answer of the service."""
-        return self._ask("GET", "/v1/points")[0]
+        return self._whole("/v1/points", "points")
 
     def point(self, name: str) -> Json:
         """Return the answer of the service."""
-        return self._ask("GET", f"/v1/points/{name}")[0]
+        return self._whole(f"/v1/points/{name}", "points" if is_glob(name) else "rules")
 
     def injections(self, point: str | None, limit: int | None) -> Json:
         """Return the answer of the service."""
@@ -112,6 +113,21 @@ class HttpTarget:
     def close(self) -> None:
         """Close the connection."""
         self._client.close()
+
+    def _whole(self, path: str, name: str) -> Json:
+        """Return the first page with the items of all others in it."""
+        whole = self._ask("GET", path)[0]
+        marks = [whole.get("next")]
+        while marks[-1] is not None and isinstance(items := whole.get(name), list):
+            page = self._ask("GET", path, params={"limit": "1000", "after": str(marks[-1])})[0]
+            more = page.get(name)
+            if not isinstance(more, list) or page.get("next") in marks:
+                raise foreign(self.where, f"200 with a page of {path} that leads nowhere")
+            items += more
+            marks.append(page.get("next"))
+        if marks[0] is not None:
+            whole["next"] = None
+        return whole
 
     def _change(self, method: str, path: str, **sent: Any) -> Json:
         answer = self._ask(method, path, **sent)[0]

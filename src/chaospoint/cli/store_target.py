@@ -134,7 +134,7 @@ class StoreTarget:
         )
         on = [one for one in desired.entries if one.rule.point == name]
         states = rules_of(on, time.time())
-        return told | {"name": name, "rules": states, "remarks": _remarks(unknown)}
+        return told | {"name": name, "rules": states, "next": None, "remarks": _remarks(unknown)}
 
     def dry_run(self, name: str, keys: Mapping[str, object]) -> Json:
         """Refuse: only a process knows what its placements can express."""

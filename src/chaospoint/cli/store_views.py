@@ -52,6 +52,7 @@ def status_of(desired: Desired, *, store: str, points: int, now: float) -> Json:
         "points": points,
         "counts": "not in the store",
         "rules": rules_of(live(desired, now), now),
+        "next": None,
     }
 
 
@@ -59,7 +60,7 @@ def point_of(desired: Desired, name: str, now: float) -> Json:
     """Return what ``GET /v1/points/{name}`` answers, as far as it is known."""
     (point,) = points_of(desired, [name], now)["points"]
     acting = [one for one in live(desired, now) if _acts_at(one, name)]
-    return {**point, "rules": rules_of(acting, now)}
+    return {**point, "rules": rules_of(acting, now), "next": None}
 
 
 def points_of(desired: Desired, names: Iterable[str], now: float) -> Json:
@@ -74,7 +75,7 @@ def points_of(desired: Desired, names: Iterable[str], now: float) -> Json:
         }
         for name in names
     ]
-    return {"points": told}
+    return {"points": told, "next": None}
 
 
 def rules_of(entries: Iterable[Entry], now: float) -> list[Json]:

@@ -173,7 +173,7 @@ def preview(document: Json) -> list[RenderableType]:
             one.get("text"),
             " + ".join(map(str, one.get("does") or ())),
             _seconds(one.get("expires_after")),
-            ", ".join(_reached(point) for point in one.get("points") or ()) or "none",
+            ", ".join((*map(_reached, one.get("points") or ()), *_more(one))) or "none",
         )
         for one in document.get("rules") or ()
     ]
@@ -196,6 +196,11 @@ def acknowledged(answer: Json) -> str:
 def _reached(point: Json) -> str:
     left_out = ", ".join(map(str, point.get("left_out") or ()))
     return f"{point.get('name')} (without {left_out})" if left_out else str(point.get("name"))
+
+
+def _more(rule: Json) -> tuple[str, ...]:
+    count = rule.get("more_points")
+    return (f"and {count} more",) if count else ()
 
 
 def _behind(worker: Json, latest: object) -> str:

@@ -36,6 +36,11 @@ Counts = Annotated[
 ]
 
 
+Next = Annotated[
+    str | None, Field(description="what `after` is to be for the next page; null on the last one")
+]
+
+
 class Answer(BaseModel):
     """An object with these members and no others."""
 
@@ -84,7 +89,7 @@ class FileReport(Answer):
 
 
 class Status(Answer):
-    """Who answers, whether anything may arm and why not, and all rules."""
+    """Who answers, whether anything may arm and why not, and the rules."""
 
     version: str
     pid: int
@@ -104,6 +109,7 @@ class Status(Answer):
     points: Whole
     counts: Counts
     rules: list[RuleState]
+    next: Next
 
 
 class WorkerState(Answer):
@@ -140,15 +146,17 @@ class PointState(Answer):
 
 
 class Points(Answer):
-    """All points of the process that answers."""
+    """The points of the process that answers, by name."""
 
     points: list[PointState]
+    next: Next
 
 
 class ReachedPoint(PointState):
     """A point, and the rules that reach it."""
 
     rules: list[RuleState]
+    next: Next
 
 
 class MatchedPoints(Answer):
@@ -156,7 +164,8 @@ class MatchedPoints(Answer):
 
     name: str
     points: list[str]
-    rules: list[RuleState]
+    rules: list[RuleState] = Field(description="no more than points may be on a page")
+    next: Next
 
 
 class Missing(Answer):
@@ -209,7 +218,9 @@ class WrittenRenewal(Written):
     """Deadlines are moved."""
 
     renewed: Whole = Field(description="how many rules of the store that are")
-    rules: list[RuleState] = Field(description="how they stand in the process that answers")
+    rules: list[RuleState] = Field(
+        description="how the first 100 of them stand in the process that answers"
+    )
 
 
 class Switched(Written, Status):
@@ -232,6 +243,7 @@ class PreviewedRule(Answer):
     when: Literal["before", "after"]
     expires_after: Number | None
     points: list[PreviewedPoint]
+    more_points: Whole = Field(description="how many other points its name matches")
 
 
 class TakenRule(Answer):

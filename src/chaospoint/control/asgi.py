@@ -1,22 +1,22 @@
 """The admin endpoint as an ASGI app, to be mounted in FastAPI, Starlette or any other.
 
-It answers on the loop itself, and waits there as tasks do: a full thread pool must not keep anybody
-from disarming.  Behind a proxy set a token: a proxy's address is loopback too, and forwarded
-headers are never believed.
+It answers on threads of its own, because a full thread pool must not keep anybody from disarming,
+and the order to disable on the loop itself.  Behind a proxy set a token: a proxy's address is
+loopback too, and forwarded headers are never believed.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
 from chaospoint._inside import transparent
 from chaospoint.config import start
-from chaospoint.control.messages import MAX_BODY, STOP_SECONDS, Request, Response, fold
-from chaospoint.control.service import Service, Steps
+from chaospoint.control.messages import MAX_BODY, STOP_SECONDS, Request, fold
+from chaospoint.control.off_loop import answered, answered_on_loop
+from chaospoint.control.service import Service
 from chaospoint.settings import read_settings
 
 __all__ = ["app"]
@@ -62,15 +62,16 @@ async def _http(service: Service, scope: Message, receive: Receive, send: Send) 
     query = scope.get("query_string", b"").decode("latin-1")
     version = f"HTTP/{scope.get('http_version', '')}"
     request = Request(scope["method"], path, headers, b"", str(client[0]), query, version)
-    if service.stop_first(request):
+    stops = service.stop_first(request)
+    if stops:
         try:
             body = await asyncio.wait_for(_body(receive), STOP_SECONDS)
         except TimeoutError:
             body = None
     elif (body := await _body(receive)) is None:
         return
-    request = replace(request, body=body or b"")
-    response = await _driven(service.steps(request))
+    steps = service.steps(replace(request, body=body or b""))
+    response = await (answered_on_loop(steps) if stops else answered(steps))
     if response.delay_seconds:
         await asyncio.sleep(response.delay_seconds)
     await send(
@@ -93,16 +94,6 @@ async def _body(receive: Receive) -> bytes | None:
         body += message.get("body", b"")
         more = message.get("more_body", False)
     return body
-
-
-async def _driven(steps: Steps) -> Response:
-    with closing(steps):
-        try:
-            while True:
-                await asyncio.sleep(next(steps))
-        except StopIteration as end:
-            response: Response = end.value
-            return response
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

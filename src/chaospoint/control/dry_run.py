@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from heapq import nsmallest
 from typing import TYPE_CHECKING
 
 from chaospoint._aim import STATEMENTS, expressible
 from chaospoint._board import Board
 from chaospoint._fits import fits, fits_at
+from chaospoint.control.pages import LONGEST, USUAL
 
 if TYPE_CHECKING:
     from chaospoint._epoch import ArmedRule
@@ -22,22 +24,39 @@ def preview(
 ) -> list[dict[str, object]]:
     """Return which points and placements each rule would reach, and what it would do there.
 
-    ``rules``: what the rules of the plan are when armed.
+    ``rules``: what the rules of the plan are when armed. Of the points of a rule the first are
+    told, `USUAL` at most and `LONGEST` with all rules; ``more_points`` is how many others its name
+    or glob matches that were not looked at.
     """
-    return [
-        {
-            "text": rule.text,
-            "does": [fault.to_text() or fault.kind for fault in written.faults],
-            "when": "after" if rule.terms.after else "before",
-            "expires_after": rule.terms.expires_after,
-            "points": [
-                _at(rule, board.point(name))
-                for name in sorted(board.names(rule.pattern))
-                if rule.covers(name) and fits(rule, board.point(name))
-            ],
-        }
-        for written, rule in zip(plan, rules, strict=True)
-    ]
+    told: list[dict[str, object]] = []
+    room, looks = LONGEST, _LOOKS
+    for written, rule in zip(plan, rules, strict=True):
+        names = board.names(rule.pattern)
+        looked = nsmallest(looks, names) if looks < len(names) else sorted(names)
+        points: list[dict[str, object]] = []
+        for nth, name in enumerate(looked):
+            if len(points) == min(USUAL, room):
+                del looked[nth:]
+                break
+            if rule.covers(name) and fits(rule, board.point(name)):
+                points.append(_at(rule, board.point(name)))
+        room -= len(points)
+        looks -= len(looked)
+        told.append(
+            {
+                "text": rule.text,
+                "does": [fault.to_text() or fault.kind for fault in written.faults],
+                "when": "after" if rule.terms.after else "before",
+                "expires_after": rule.terms.expires_after,
+                "points": points,
+                "more_points": len(names) - len(looked),
+            }
+        )
+    return told
+
+
+_LOOKS = 20_000
+"""How many points are looked at for all rules together."""
 
 
 def _at(rule: ArmedRule, point: Point) -> dict[str, object]:

@@ -18,6 +18,7 @@ from chaospoint.control.answers import ANSWERS, ProblemDocument
 from chaospoint.control.bodies import PLAN, RULE, body_schemas, ref, schemas_of
 from chaospoint.control.operations import (
     HEADERS,
+    LINK,
     OPERATIONS,
     PARAMETERS,
     REFUSALS,
@@ -102,6 +103,8 @@ def _answer(one: Operation) -> Object:
     }
     if one.tag is not None:
         told["headers"] = {"ETag": {"required": one.tag, "schema": TAG}}
+    if "after" in one.parameters:
+        told["headers"] = {"Link": LINK}
     return told
 
 

@@ -25,14 +25,15 @@ from chaospoint.control.answers import (
     WrittenRenewal,
 )
 from chaospoint.control.bodies import ANYTHING, PLAN, RENEWAL, RULE
-from chaospoint.control.journal import SIZE
+from chaospoint.control.pages import LONGEST, USUAL
 from chaospoint.models.point_pattern import PATTERN
 
-__all__ = ["HEADERS", "OPERATIONS", "PARAMETERS", "REFUSALS", "TAG", "Object", "Operation"]
+__all__ = ["HEADERS", "LINK", "OPERATIONS", "PARAMETERS", "REFUSALS", "TAG", "Object", "Operation"]
 
 Object = dict[str, Any]
 
 _NAME: Final = "name"
+_PAGED: Final = ("limit", "after")
 TAG = {"type": "string", "pattern": '^"[0-9]{1,18}"$'}
 PARAMETERS: Final[dict[str, Object]] = {
     _NAME: {
@@ -53,8 +54,13 @@ PARAMETERS: Final[dict[str, Object]] = {
     },
     "limit": {
         "in": "query",
-        "description": "how many injections at most",
-        "schema": {"type": "integer", "minimum": 1, "maximum": SIZE, "default": 100},
+        "description": "how many items at most",
+        "schema": {"type": "integer", "minimum": 1, "maximum": LONGEST, "default": USUAL},
+    },
+    "after": {
+        "in": "query",
+        "description": "the mark behind which the page begins: `next` of the page before it",
+        "schema": {"type": "string", "maxLength": MAX_NAME},
     },
     "reason": {
         "in": "query",
@@ -91,6 +97,10 @@ HEADERS: Final[dict[int, Object]] = {
     415: {"Accept": {"required": True, "schema": {"const": "application/json"}}},
     503: {"Retry-After": {"description": "in seconds", "schema": {"type": "integer"}}},
 }
+LINK: Final[Object] = {
+    "description": "leads to the next page; left out on the last one",
+    "schema": {"type": "string"},
+}
 _BODY = (411, 413, 415, 422)  # of whatever has one, or is to have none
 
 
@@ -113,7 +123,9 @@ class Operation:
 
 
 OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
-    "/v1/status": {"get": Operation("status", "How this process stands.", (Status,), reads=True)},
+    "/v1/status": {
+        "get": Operation("status", "How this process stands.", (Status,), _PAGED, reads=True)
+    },
     "/v1/workers": {
         "get": Operation(
             "workers", "The processes of the store.", (Workers,), refusals=(503,), reads=True
@@ -139,7 +151,7 @@ OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
         ),
     },
     "/v1/points": {
-        "get": Operation("points", "The points of this process.", (Points,), reads=True),
+        "get": Operation("points", "The points of this process.", (Points,), _PAGED, reads=True),
         "delete": Operation(
             "disarmAll",
             "Disarm everything, whoever armed it.",
@@ -153,7 +165,7 @@ OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
             "point",
             "One point with its rules, or what a glob matches.",
             (ReachedPoint, MatchedPoints),
-            (_NAME,),
+            (_NAME, *_PAGED),
             (404, 503),
             reads=True,
         ),

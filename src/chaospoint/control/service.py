@@ -25,6 +25,7 @@ from chaospoint.control.journal import SIZE
 from chaospoint.control.messages import OPERATOR, Request, Response, reply
 from chaospoint.control.metrics import scrape
 from chaospoint.control.openapi import document
+from chaospoint.control.pages import LONGEST, USUAL, Page
 from chaospoint.control.problem import Problem, problem_of
 from chaospoint.control.query import flag, number, parameters
 from chaospoint.control.reason import one_line, reason_of
@@ -43,6 +44,11 @@ __all__ = ["Service", "Steps"]
 
 _POINTS = "/v1/points/"
 _log = logging.getLogger("chaospoint")
+
+_SHORT = {
+    "point": "write a shorter name, or a glob",
+    "after": "give what `next` of the page before it says",
+}
 
 Steps = Generator[float, None, Response]
 """Yields the seconds to wait before it is asked to go on; returns the answer."""
@@ -78,6 +84,12 @@ class _Call:
         generation = done["generation"]
         self.change.generation = generation if isinstance(generation, int) else None
         return done
+
+    @property
+    def page(self) -> Page:
+        """The part of a list that is asked for."""
+        limit = number(self.query, "limit", USUAL, LONGEST)
+        return Page(limit, self.query.get("after", ""))
 
     @property
     def expected(self) -> int | None:
@@ -124,14 +136,14 @@ class Service:
         self._reconciler = partial(reconciler_of, registry, seed=seed, limits=limits)
         self._views = Views(registry, door, self._reconciler)
         self._changes = Changes(registry, self._reconciler, seed=seed, limits=limits)
-        dry = frozenset({"dry_run"})
+        dry, paged = frozenset({"dry_run"}), frozenset({"limit", "after"})
         self._routes: Mapping[str, Mapping[str, _Route]] = {
-            "/v1/status": {"GET": _Route(self._status)},
+            "/v1/status": {"GET": _Route(self._status, paged)},
             "/v1/workers": {"GET": _Route(self._workers)},
             "/v1/plan": {"GET": _Route(self._plan), "PUT": _Route(self._put_plan, dry)},
-            "/v1/points": {"GET": _Route(self._list), "DELETE": _Route(self._disarm)},
+            "/v1/points": {"GET": _Route(self._list, paged), "DELETE": _Route(self._disarm)},
             f"{_POINTS}{{name}}": {
-                "GET": _Route(self._show),
+                "GET": _Route(self._show, paged),
                 "PUT": _Route(self._put, dry),
                 "DELETE": _Route(self._disarm),
             },
@@ -245,10 +257,10 @@ class Service:
         if len(name) > MAX_NAME:
             problem = f"no point has a name of more than {MAX_NAME} characters"
             raise Problem(404, "unknown-point", problem, name=show(name), nearest=[])
-        if len(asked := query.get("point", "")) > MAX_NAME:
-            problem = f"point is longer than {MAX_NAME} characters"
-            cure = "write a shorter name, or a glob"
-            raise Problem(400, "bad-query", problem, field="point", value=show(asked), cure=cure)
+        for key, cure in _SHORT.items():
+            if len(asked := query.get(key, "")) > MAX_NAME:
+                problem = f"{key} is longer than {MAX_NAME} characters"
+                raise Problem(400, "bad-query", problem, field=key, value=show(asked), cure=cure)
         call = _Call(request, name, query, change)
         answer = route.answer(call)
         if isinstance(answer, Response):
@@ -257,8 +269,8 @@ class Service:
 
     # -- reads ----------------------------------------------------------------------------
 
-    def _status(self, _call: _Call) -> Response:
-        return reply(200, self._views.status())
+    def _status(self, call: _Call) -> Response:
+        return _paged(call, self._views.status(call.page))
 
     def _workers(self, _call: _Call) -> Response:
         return reply(200, self._views.workers())
@@ -271,11 +283,11 @@ class Service:
         rules = [one.seeded.model_dump(mode="json") for one in _standing(desired)]
         return reply(200, {"rules": rules}, headers={"etag": tag})
 
-    def _list(self, _call: _Call) -> Response:
-        return reply(200, self._views.points())
+    def _list(self, call: _Call) -> Response:
+        return _paged(call, self._views.points(call.page))
 
     def _show(self, call: _Call) -> Response:
-        return reply(200, self._views.point(call.name))
+        return _paged(call, self._views.point(call.name, page=call.page))
 
     def _injections(self, call: _Call) -> Response:
         limit = number(call.query, "limit", 100, SIZE)
@@ -365,6 +377,10 @@ class Service:
     def _switch(self, call: _Call, change: Written) -> Steps:
         done = yield from call.written(change)
         return reply(200, {**self._views.status(), **done})
+
+
+def _paged(call: _Call, told: dict[str, object]) -> Response:
+    return reply(200, told, headers=call.page.link(told["next"]))
 
 
 def _by(request: Request) -> str:

@@ -15,6 +15,7 @@ from chaospoint._registry import Registry
 from chaospoint._version import __version__
 from chaospoint.control.door import Door
 from chaospoint.control.journal import journal_of
+from chaospoint.control.pages import USUAL, Page
 from chaospoint.control.reconciler import Reconciler
 from chaospoint.control.state import (
     instant,
@@ -29,6 +30,8 @@ from chaospoint.settings import Permission
 from chaospoint.sources import reports
 
 __all__ = ["Views"]
+
+FIRST = Page()
 
 
 class Views:
@@ -49,8 +52,9 @@ class Views:
     def _reconciler(self) -> Reconciler:
         return self._find()
 
-    def status(self) -> dict[str, object]:
-        """Return who answers, whether anything may arm and why not, the sources, and all rules."""
+    def status(self, page: Page = FIRST) -> dict[str, object]:
+        """Return who answers, whether anything may arm and why not, the sources, and the rules."""
+        rules, mark = page.of_rules(self._registry.rules(), self._registry.board.ended())
         registry, permission = self._registry, self._door.permission
         reconciler = self._reconciler
         desired = reconciler.seen
@@ -72,7 +76,8 @@ class Views:
             "sources": reports(registry),
             "points": len(registry.points()),
             "counts": "of this process alone",
-            "rules": self._rules([*registry.rules(), *registry.board.ended()]),
+            "rules": self._rules(rules),
+            "next": mark,
         }
 
     def workers(self) -> dict[str, object]:
@@ -86,31 +91,41 @@ class Views:
             "workers": [state_of_worker(one, reconciler.id) for one in workers],
         }
 
-    def points(self) -> dict[str, object]:
-        """Return all points of this process."""
-        return {"points": [self._of_point(point) for point in self._registry.points()]}
+    def points(self, page: Page = FIRST) -> dict[str, object]:
+        """Return the points of this process."""
+        board = self._registry.board
+        names, mark = page.of_names(point.name for point in self._registry.points())
+        return {"points": [self._of_point(board.point(name)) for name in names], "next": mark}
 
-    def point(self, name: str, points: Sequence[Point] | None = None) -> dict[str, object]:
-        """Return one point, or what a glob matches, with its rules; raises `UnknownPoint`.
+    def point(
+        self, name: str, points: Sequence[Point] | None = None, page: Page = FIRST
+    ) -> dict[str, object]:
+        """Return one point with its rules, or what a glob matches; raises `UnknownPoint`.
 
-        ``points``: what `known` returned, if it was asked already.
+        ``points``: what `known` returned, if it was asked already. ``page``: of the rules at one
+        point, or of the points that a glob matches; the rules on that glob are cut to as many.
         """
         if points is None:
             points = self.known(name)
         board = self._registry.board
         if is_glob(name) or not points:
-            rules = [rule for rule in (*board.rules(), *board.ended()) if rule.pattern == name]
-            names = [one.name for one in points if not rules or any(fits(r, one) for r in rules)]
-            return {"name": name, "points": names, "rules": self._rules(rules)}
+            found = (rule for rule in (*board.rules(), *board.ended()) if rule.pattern == name)
+            rules = [*islice(found, page.limit)]
+            names, mark = page.of_names(point.name for point in points)
+            fitting = [
+                one for one in names if not rules or any(fits(r, board.point(one)) for r in rules)
+            ]
+            return {"name": name, "points": fitting, "rules": self._rules(rules), "next": mark}
         (point,) = points
-        rules = [*board.rules(name), *gone_from(board, name)]
-        return {**self._of_point(point), "rules": self._rules(rules, point)}
+        rules, mark = page.of_rules(board.rules(name), gone_from(board, name))
+        return {**self._of_point(point), "rules": self._rules(rules, point), "next": mark}
 
     def renewed(self, pattern: str) -> list[dict[str, object]]:
-        """Return the rules on what ``pattern`` matches that came over HTTP or a store."""
+        """Return the first rules on what ``pattern`` matches that came over HTTP or a store."""
         source = self._reconciler.source
         found = (rule for rule in self._registry.rules() if rule.source == source)
-        return self._rules([rule for rule in found if matches(pattern, rule.pattern)])
+        meant = (rule for rule in found if matches(pattern, rule.pattern))
+        return self._rules([*islice(meant, USUAL)])
 
     def injections(self, pattern: str, limit: int) -> dict[str, object]:
         """Return the latest injections at the points that ``pattern`` matches, the newest first."""

@@ -1,0 +1,62 @@
+"""A long list is answered a page at a time: so many items, and a mark for where the next begin.
+
+A mark says where its item stands, and not how many stood before it, so what comes and goes between
+two pages neither hides another point or armed rule nor shows one twice.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlencode
+
+from chaospoint._epoch import ArmedRule
+
+__all__ = ["LONGEST", "USUAL", "Page"]
+
+USUAL: Final = 100
+LONGEST: Final = 1000
+"""How many items a page has, if nothing is asked for, and at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which part of a list is asked for: ``limit`` items, behind the mark ``after``."""
+
+    limit: int = USUAL
+    after: str = ""
+
+    def of_names(self, names: Iterable[str]) -> tuple[list[str], str | None]:
+        """Return the names of this page, and the mark of the next one, None if it is the last."""
+        ordered = sorted(names)
+        start = bisect_right(ordered, self.after)
+        found = ordered[start : start + self.limit]
+        return found, found[-1] if start + self.limit < len(ordered) else None
+
+    def of_rules(
+        self, armed: Sequence[ArmedRule], ended: Sequence[ArmedRule] = ()
+    ) -> tuple[list[ArmedRule], str | None]:
+        """Return the rules of this page, and the mark of the next one, None if it is the last.
+
+        ``armed``: in the order in which they are tried.
+        """
+        marks = [
+            *(_mark(0, *rule.rank) for rule in armed),
+            *(_mark(1, nth) for nth in range(len(ended))),
+        ]
+        start = bisect_right(marks, self.after)
+        end = start + self.limit
+        return [*armed, *ended][start:end], marks[end - 1] if end < len(marks) else None
+
+    def link(self, mark: object) -> dict[str, str]:
+        """Return the header that leads to the page behind ``mark``, if there is one."""
+        if mark is None:
+            return {}
+        return {"link": f'<?{urlencode({"limit": self.limit, "after": mark})}>; rel="next"'}
+
+
+def _mark(kind: int, *numbers: int) -> str:
+    """Return a text that comes before others as the numbers do, which may be negative."""
+    return ".".join([str(kind), *(f"{number + 2**63:016x}" for number in numbers)])

@@ -1,0 +1,312 @@
+"""Answers about many points and rules come in pages, and none holds up a mounted app's loop."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+from helpers import PATIENCE
+
+from chaospoint import Plan, Registry
+from chaospoint.arming import arm
+from chaospoint.cli.http_target import HttpTarget
+from chaospoint.control import asgi, off_loop
+from chaospoint.control.messages import Request, Response
+from chaospoint.control.pages import LONGEST, USUAL
+from chaospoint.control.server import AdminServer
+from chaospoint.control.service import Service
+from chaospoint.control.views import Views
+from chaospoint.settings import Settings
+
+POINTS, GLOBS = 10_000, 1_000
+NAMES = sorted(f"svc{n % 50}.op{n}" for n in range(POINTS))
+
+
+@pytest.fixture
+def full(registry: Registry) -> Iterator[Registry]:
+    """Many points, and as many globs as a store may hold."""
+    for name in NAMES:
+        registry.point(name)
+    texts = [f"svc*.op*{n}*=off [skip=1]" for n in range(GLOBS)]
+    handle = arm(Plan.parse(";".join(texts)), registry=registry)
+    yield registry
+    handle.disarm()
+
+
+@pytest.fixture
+def small(registry: Registry) -> Registry:
+    for name in NAMES[:250]:
+        registry.point(name)
+    return registry
+
+
+def ask(service: Service, path: str, query: str = "", method: str = "GET", **body: Any) -> Response:
+    headers = {"host": "127.0.0.1", "content-type": "application/json"}
+    sent = json.dumps(body).encode() if body else b""
+    request = Request(method, path, headers=headers, body=sent, client="127.0.0.1", query=query)
+    return service.answer(request)
+
+
+def pages(service: Service, path: str, limit: int) -> list[dict[str, Any]]:
+    """Follow the links of the answers."""
+    found = []
+    query = f"limit={limit}"
+    while True:
+        answer = ask(service, path, query)
+        assert answer.status == 200
+        found.append(json.loads(answer.body))
+        link = answer.headers.get("link")
+        assert (link is None) is (found[-1]["next"] is None)
+        if link is None:
+            return found
+        target, _, relation = link.partition(">; ")
+        assert (target[:2], relation) == ("<?", 'rel="next"')
+        query = target[2:]
+        assert parse_qs(query) == {"limit": [str(limit)], "after": [found[-1]["next"]]}
+
+
+def test_all_of_many_are_found_page_by_page(full: Registry) -> None:
+    service = Service.of(Settings(enabled=True), full)
+    points = pages(service, "/v1/points", LONGEST)
+    assert [one["name"] for page in points for one in page["points"]] == NAMES
+    assert max(len(page["points"]) for page in points) == LONGEST
+    rules = pages(service, "/v1/status", 300)
+    texts = [one["text"] for page in rules for one in page["rules"]]
+    assert texts == [rule.text for rule in full.rules()]
+    matched = pages(service, "/v1/points/svc1.*", 90)
+    names = [name for page in matched for name in page["points"]]
+    assert names == [name for name in NAMES if name.startswith("svc1.")]
+    at = pages(service, f"/v1/points/{NAMES[-1]}", 7)
+    assert [one["text"] for page in at for one in page["rules"]] == [
+        rule.text for rule in full.rules(NAMES[-1])
+    ]
+
+
+@pytest.mark.parametrize("path", ["/v1/status", "/v1/points", "/v1/points/*", "/metrics"])
+def test_an_answer_is_short_unless_more_is_asked_for(full: Registry, path: str) -> None:
+    service = Service.of(Settings(enabled=True), full)
+    answer = ask(service, path)
+    assert answer.status == 200
+    if path != "/metrics":
+        told = json.loads(answer.body)
+        assert len(told.get("points" if "points" in path else "rules")) == USUAL
+        assert len(answer.body) < 100_000
+
+
+def test_pages_hold_where_rules_come_and_go(small: Registry) -> None:
+    service = Service.of(Settings(enabled=True), small)
+    handles = [arm("svc1.*", latency=n, registry=small) for n in range(10)]
+    first = json.loads(ask(service, "/v1/status", "limit=4").body)
+    handles[9].disarm()  # the first of them
+    handles[6].disarm()  # that with the mark
+    arm("svc1.*", latency=11, registry=small)
+    rest = json.loads(ask(service, "/v1/status", f"limit=100&after={first['next']}").body)
+    texts = [one["text"] for one in (*first["rules"], *rest["rules"])]
+    assert texts[:10] == [
+        f"svc1.*=latency({n}s)" if n else "svc1.*=latency(0ms)" for n in range(9, -1, -1)
+    ]
+    assert rest["next"] is None
+
+
+def test_what_ended_comes_after_what_is_armed(small: Registry) -> None:
+    service = Service.of(Settings(enabled=True), small)
+    for n in range(3):
+        arm("svc1.*", latency=n + 1, registry=small)
+        small.board.remove(small.rules(), "expired")
+    arm("svc1.*", latency=9, registry=small)
+    texts = [one["text"] for page in pages(service, "/v1/status", 1) for one in page["rules"]]
+    assert texts[0] == "svc1.*=latency(9s)"
+    assert len(texts) == len(set(texts)) == 4
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=1001", "limit=x", "limit=-1", "after=" + "a" * 300, "before=a"]
+)
+@pytest.mark.parametrize("path", ["/v1/status", "/v1/points", "/v1/points/svc1.*"])
+def test_no_page_is_longer(small: Registry, path: str, query: str) -> None:
+    service = Service.of(Settings(enabled=True), small)
+    assert ask(service, path, query).status == 400
+
+
+@pytest.mark.parametrize("after", ["x", "0", "1.1", "~", "%F0%9F%90%9D", "1.zzz"])
+def test_a_mark_of_nothing_is_only_a_place(small: Registry, after: str) -> None:
+    arm("svc1.*", latency=1, registry=small)
+    service = Service.of(Settings(enabled=True), small)
+    for path in ("/v1/status", "/v1/points", "/v1/points/svc1.*", f"/v1/points/{NAMES[0]}"):
+        assert ask(service, path, f"after={after}").status == 200
+
+
+def test_a_preview_is_short_too(full: Registry) -> None:
+    service = Service.of(Settings(enabled=True), full)
+    rules = [f"*=off [user=x{n}]" for n in range(1000)]
+    answer = ask(service, "/v1/plan", "dry_run=true", "PUT", rules=rules)
+    told = json.loads(answer.body)["rules"]
+    assert len(told) == 1000
+    assert sum(len(rule["points"]) for rule in told) == LONGEST
+    assert len(told[0]["points"]) == USUAL
+    for rule in told:
+        assert len(rule["points"]) + rule["more_points"] == POINTS
+
+
+def test_renewing_and_arming_answer_with_the_first(small: Registry) -> None:
+    service = Service.of(Settings(enabled=True), small)
+    rules = [f"svc1.*=latency({n}s)" for n in range(1, 251)]
+    assert ask(service, "/v1/plan", "", "PUT", rules=rules).status == 200
+    renewed = json.loads(ask(service, "/v1/points/svc1.*/renew", "", "POST").body)
+    assert (renewed["renewed"], len(renewed["rules"])) == (250, USUAL)
+    put = json.loads(ask(service, "/v1/points/*", "", "PUT", latency=1).body)
+    assert (len(put["points"]), put["next"]) == (USUAL, NAMES[USUAL - 1])
+
+
+def test_the_command_line_follows_the_pages(small: Registry) -> None:
+    for n in range(150):
+        arm("svc1.*", latency=n, registry=small)
+    server = AdminServer(Service.of(Settings(enabled=True), small), "127.0.0.1", 0, token=False)
+    server.open()
+    target = HttpTarget(str(server.url), None)
+    try:
+        assert [one["name"] for one in target.points()["points"]] == sorted(NAMES[:250])
+        assert len(target.status()["rules"]) == 150
+        point = next(name for name in NAMES if name.startswith("svc1."))
+        assert len(target.point(point)["rules"]) == 150
+        assert len(target.point("*")["points"]) == 250
+        for told in (target.points(), target.status(), target.point(point)):
+            assert told["next"] is None
+    finally:
+        target.close()
+        server.close()
+
+
+# The loop
+
+
+def http(path: str, method: str = "GET", body: bytes = b"", query: bytes = b"") -> Any:
+    return {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "query_string": query,
+        "headers": [(b"host", b"127.0.0.1"), (b"content-type", b"application/json")],
+        "client": ("127.0.0.1", 1),
+        "sent": body,
+    }
+
+
+async def answer(app: asgi.App, scope: Any) -> tuple[int, bytes]:
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": scope["sent"]}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    return sent[0]["status"], sent[1]["body"]
+
+
+class Gate:
+    """Holds a method of the views on other threads until it is opened."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        self.entered, self.open = threading.Event(), threading.Event()
+        own = threading.get_ident()
+        real: Callable[..., Any] = getattr(Views, name)
+
+        def held(views: Views, *args: Any, **keys: Any) -> Any:
+            if threading.get_ident() != own:
+                self.entered.set()
+                assert self.open.wait(PATIENCE)
+            return real(views, *args, **keys)
+
+        monkeypatch.setattr(Views, name, held)
+
+
+@pytest.mark.parametrize(
+    ("name", "scope"),
+    [
+        ("status", http("/v1/status")),
+        ("points", http("/v1/points", query=b"limit=1000")),
+        ("point", http("/v1/points/svc1.*")),
+        ("injections", http("/v1/injections")),
+        ("known", http("/v1/points/svc1.*", "PUT", b'{"latency": 0}')),
+        ("something_there", http("/v1/points/svc1.*", "DELETE")),
+    ],
+)
+def test_the_loop_of_a_mounted_app_turns_meanwhile(
+    small: Registry, monkeypatch: pytest.MonkeyPatch, name: str, scope: Any
+) -> None:
+    gate = Gate(monkeypatch, name)
+    app = asgi.app(Service.of(Settings(enabled=True), small))
+
+    async def main() -> tuple[int, bytes]:
+        asked = asyncio.create_task(answer(app, scope))
+        while not gate.entered.is_set():
+            assert not asked.done(), "it was answered on the loop"
+            await asyncio.sleep(0)
+        status, _ = await answer(app, http("/v1/disable", "POST"))
+        assert status == 200
+        assert not asked.done()
+        gate.open.set()
+        return await asked
+
+    status, _ = asyncio.run(asyncio.wait_for(main(), PATIENCE))
+    assert status in (200, 409)
+
+
+def test_a_request_that_nobody_waits_for_ends(
+    small: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(monkeypatch, "points")
+    app = asgi.app(Service.of(Settings(enabled=True), small))
+
+    async def main() -> None:
+        asked = asyncio.create_task(answer(app, http("/v1/points")))
+        while not gate.entered.is_set():
+            await asyncio.sleep(0)
+        asked.cancel()
+        with suppress(asyncio.CancelledError):
+            await asked
+
+    asyncio.run(asyncio.wait_for(main(), PATIENCE))
+    gate.open.set()
+    asyncio.run(asyncio.wait_for(until(lambda: not off_loop._under_way), PATIENCE))
+
+
+async def until(true: Callable[[], bool]) -> None:
+    while not true():
+        await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("why", ["no thread", "too many"])
+def test_without_a_thread_the_loop_answers(
+    small: Registry, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    def refused(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    if why == "no thread":
+        monkeypatch.setattr(off_loop, "start", refused)
+    else:
+        monkeypatch.setattr(off_loop, "MOST_THREADS", 0)
+    app = asgi.app(Service.of(Settings(enabled=True), small))
+    status, body = asyncio.run(answer(app, http("/v1/points")))
+    assert status == 200
+    assert len(json.loads(body)["points"]) == USUAL
+    assert not off_loop._under_way
+
+
+def test_many_requests_at_once_are_answered(small: Registry) -> None:
+    app = asgi.app(Service.of(Settings(enabled=True), small))
+
+    async def main() -> list[tuple[int, bytes]]:
+        return await asyncio.gather(*(answer(app, http("/v1/points")) for _ in range(100)))
+
+    answers = asyncio.run(asyncio.wait_for(main(), PATIENCE))
+    assert {status for status, _ in answers} == {200}
