@@ -407,5 +407,5 @@ def _problem_of(error: Exception, request: Request) -> Problem:
         return error
     if isinstance(error, ChaosError):
         return problem_of(error)
-    _log.exception("%s %s failed inside chaospoint", request.method, request.path)
+    _log.exception("%r failed inside chaospoint", f"{request.method} {request.path}")
     return Problem(500, "bug", "this is a bug in chaospoint; its log has the details")

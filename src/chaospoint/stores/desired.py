@@ -40,7 +40,8 @@ def _flag(value: object) -> bool:
 def _text(value: object) -> str:
     if not isinstance(value, str) or len(value) > _MAX_TEXT:
         raise Refusal("not a short text", f"write up to {_MAX_TEXT} characters", value=value)
-    return value
+    # It is shown in logs and terminals, and anybody who can write the store may have written it.
+    return value if value.isprintable() else "".join(c if c.isprintable() else " " for c in value)
 
 
 def _instant(value: object) -> float:
