@@ -26,7 +26,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)( background)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 RUN_BY_CI = ("uv run", "pip install")
 PORT = "8475"
-WITHOUT_CODE = ("how-it-works.md", "supported.md")
+WITHOUT_CODE = ("how-it-works.md", "supported.md", "under-fire.md")
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:

@@ -349,6 +349,8 @@ def test_a_task_that_is_cancelled_while_it_waits_leaves_nothing_behind(
         gc.collect()
         with pytest.raises(KeyError):
             charge()
+        while not (tmp_path / "audit").exists():  # the thread that answers writes it
+            await tick()
 
     run(main())
     gc.collect()

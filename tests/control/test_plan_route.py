@@ -107,7 +107,7 @@ def test_an_empty_plan_takes_all_that_was_put_and_nothing_else(node: Node) -> No
             422,
             "invalid-plan",
         ),
-        ({"rules": [{"point": "p.q", "latency": 1}] * 1001}, 422, "limit-exceeded"),
+        ({"rules": [{"point": "p.q", "latency": 1}] * 1001}, 422, "invalid-plan"),
         ({"rules": [{"point": "p.q", "latency": 1, "where": {"a": "b" * 999}}] * 99}, 413, "large"),
         (
             {"rules": [{"point": "payment.charge", "exception": "no_such.Thing"}]},
