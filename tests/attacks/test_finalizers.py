@@ -25,4 +25,4 @@ def test_finalizers_reach_points_and_change_what_is_armed(seconds: int) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert int(done.stdout) > 100
+    assert int(done.stdout) > 20
