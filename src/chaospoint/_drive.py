@@ -85,7 +85,7 @@ async def adrive(
     """Act on a firing in this task; else as `drive`."""
     try:
         injection, slot, steps, error, answer = context_copied().run(
-            _prepare, aim, ordinal, slot, given, True
+            _prepare, aim, ordinal, slot, given, in_task=True
         )
         for step in steps and _bounded(aim, steps, spent, in_task=True):
             if type(step) is Run:
