@@ -21,6 +21,8 @@ from benchmarks.row import Row, Unit, judge
 from benchmarks.threads import check_counts
 from chaospoint._decide import Schedule
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[2]
 NEW = sys.version_info >= (3, 13)
 MORE = 2_800 if sys.version_info >= (3, 12) else 2_300

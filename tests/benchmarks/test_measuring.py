@@ -13,6 +13,8 @@ from benchmarks.kinds import KINDS, Kind, bare, trio
 from benchmarks.loops import UNROLLED, Loop, loop
 from benchmarks.measure import Effort, Trio, alternate, sample
 
+pytestmark = pytest.mark.once
+
 
 class Clock:
     """Shows a nanosecond more whenever it is looked at."""

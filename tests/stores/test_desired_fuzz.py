@@ -9,6 +9,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +17,8 @@ from chaospoint.errors import StoreError
 from chaospoint.plan import Rule
 from chaospoint.stores.desired import Desired
 from chaospoint.stores.directory import DirectoryStore
+
+pytestmark = pytest.mark.once
 
 EXAMPLES = 600
 
