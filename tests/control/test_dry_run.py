@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,6 @@ import pytest
 from nodes import FAULT, Node, Nodes
 
 from chaospoint import Registry
-from chaospoint.control import service as module
 from chaospoint.settings import Settings
 from chaospoint.stores.desired import Desired
 
@@ -75,8 +75,8 @@ def test_what_would_be_replaced_is_told(node: Node, monkeypatch: pytest.MonkeyPa
     assert node.done("PUT", CHARGE, FAULT)["replaces"] == [put]
     both = node.done("PUT", PLAN, {"rules": []})["replaces"]
     assert both == ["payment.*=latency(0ms)", put]
-    wall = module.time.time
-    monkeypatch.setattr(module.time, "time", lambda: wall() + 31.0)
+    wall = time.time
+    monkeypatch.setattr(time, "time", lambda: wall() + 31.0)
     assert node.done("PUT", CHARGE, FAULT)["replaces"] == [], "what has expired is gone already"
 
 

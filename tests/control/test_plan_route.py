@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
 from nodes import FAULT, Node, Nodes, finished, request
 
 from chaospoint.arming import arm
-from chaospoint.control import service as module
 
 CHARGE = "/v1/points/payment.charge"
 PLAN = "/v1/plan"
@@ -229,7 +229,7 @@ def test_an_expired_rule_is_no_part_of_the_plan(
 ) -> None:
     node.done("PUT", CHARGE, {**FAULT, "expires_after": 30})
     node.done("PUT", "/v1/points/payment.*", {"latency": 0})
-    wall = module.time.time
-    monkeypatch.setattr(module.time, "time", lambda: wall() + 31.0)
+    wall = time.time
+    monkeypatch.setattr(time, "time", lambda: wall() + 31.0)
     [rule] = node.done("GET", PLAN)["rules"]
     assert rule["point"] == "payment.*"

@@ -625,7 +625,7 @@ def test_a_wall_clock_that_jumps_moves_no_deadline(
     (rule,) = node.registry.rules()
     deadline = rule.deadline
     wall = module.time
-    monkeypatch.setattr(module, "time", lambda: wall() + jump)
+    monkeypatch.setattr(module, "moment", lambda: wall() + jump)
     node.follow()
     node.store.update(lambda one: one.release("x.y", by="ops", now=wall()))
     node.follow()
@@ -645,7 +645,7 @@ def test_a_clock_that_went_back_gives_a_late_worker_no_longer_a_lifetime(
     first.place("payment.charge")
     first.done("PUT", CHARGE, {**FAULT, "expires_after": 30})
     wall = module.time
-    monkeypatch.setattr(module, "time", lambda: wall() - 86400.0)
+    monkeypatch.setattr(module, "moment", lambda: wall() - 86400.0)
     clock = FakeClock()
     late = nodes(clock=clock)
     late.place("payment.charge")
@@ -661,7 +661,7 @@ def test_what_expired_in_the_store_is_not_armed_by_who_comes_late(
     first.place("payment.charge")
     first.done("PUT", CHARGE, {**FAULT, "expires_after": 30})
     wall = module.time
-    monkeypatch.setattr(module, "time", lambda: wall() + 31.0)
+    monkeypatch.setattr(module, "moment", lambda: wall() + 31.0)
     late = nodes()
     late.place("payment.charge")
     late.follow()

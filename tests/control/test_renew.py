@@ -10,7 +10,7 @@ import pytest
 from nodes import FAULT, Node, Nodes
 
 from chaospoint._registry import Registry
-from chaospoint.control import changes, reconciler
+from chaospoint.control import changes, reconciler, service
 from chaospoint.control.messages import Request
 from chaospoint.control.service import Service
 from chaospoint.settings import Settings
@@ -23,9 +23,8 @@ CHARGE, RENEW = "/v1/points/payment.charge", "/v1/points/payment.charge/renew"
 def wall(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
     """What the time of day is, for all workers."""
     clock = FakeClock()
-    for module in (changes, reconciler):
-        monkeypatch.setattr(module, "time", lambda: 1_700_000_000.0 + clock.monotonic())
-    monkeypatch.setattr("chaospoint.control.service.time.time", changes.time)
+    for module in (changes, reconciler, service):
+        monkeypatch.setattr(module, "moment", lambda: 1_700_000_000.0 + clock.monotonic())
     return clock
 
 

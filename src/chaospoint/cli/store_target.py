@@ -5,7 +5,6 @@ What is known of a point, or counted in a process, is not in the store, and None
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -28,6 +27,7 @@ from chaospoint.plan import Plan, Rule, check_from_outside, parse_rules, seeds
 from chaospoint.settings import Settings
 from chaospoint.stores import open_store
 from chaospoint.stores.desired import Desired
+from chaospoint.stores.moments import moment
 from chaospoint.stores.store import Edit, Store
 from chaospoint.stores.writing import acknowledged, disabled, updated, waited_for
 
@@ -71,13 +71,13 @@ class StoreTarget:
 
     def points(self) -> Json:
         """Return the points that workers know."""
-        return points_of(self._store.read(), self._names(), time.time())
+        return points_of(self._store.read(), self._names(), moment())
 
     def point(self, name: str) -> Json:
         """Return what is known of one point, and the rules that act there."""
         if (unknown := self._unknown(name)) is not None:
             raise refused(unknown)
-        return point_of(self._store.read(), name, time.time())
+        return point_of(self._store.read(), name, moment())
 
     def injections(self, point: str | None, limit: int | None) -> Json:
         """Refuse: each process counts its own."""
@@ -89,14 +89,14 @@ class StoreTarget:
     def plan(self) -> HeldPlan:
         """Return the rules that still act."""
         desired = self._store.read()
-        rules = [one.seeded.model_dump(mode="json") for one in live(desired, time.time())]
+        rules = [one.seeded.model_dump(mode="json") for one in live(desired, moment())]
         return HeldPlan(str(desired.generation), {"rules": rules})
 
     # Writes
 
     def taken_away(self, plan: Plan) -> list[Json]:
         """Return what the plan would take away of what the store holds."""
-        taken = self._store.read().taken_away(plan.rules, now=time.time())
+        taken = self._store.read().taken_away(plan.rules, now=moment())
         return [state_of_taken(one, _by()) for one in taken]
 
     def put_plan(self, plan: Plan, *, tag: str | None) -> Json:
@@ -107,9 +107,7 @@ class StoreTarget:
         def edit(desired: Desired) -> Desired:
             if tag is not None and str(desired.generation) != tag:
                 raise _stale(tag, desired.generation)
-            return desired.put(
-                rules, default_seconds=EXPIRES_AFTER_SECONDS, by=_by(), now=time.time()
-            )
+            return desired.put(rules, default_seconds=EXPIRES_AFTER_SECONDS, by=_by(), now=moment())
 
         return self._write("plan apply", edit, rules=plan.rules)[1]
 
@@ -128,12 +126,12 @@ class StoreTarget:
                 name=name,
                 default_seconds=EXPIRES_AFTER_SECONDS,
                 by=_by(),
-                now=time.time(),
+                now=moment(),
             ),
             rules=plan.rules,
         )
         on = [one for one in desired.entries if one.rule.point == name]
-        states = rules_of(on, time.time())
+        states = rules_of(on, desired.time(moment()))
         return told | {"name": name, "rules": states, "next": None, "remarks": _remarks(unknown)}
 
     def dry_run(self, name: str, keys: Mapping[str, object]) -> Json:
@@ -146,10 +144,10 @@ class StoreTarget:
         unknown, before = self._unknown(pattern), self._store.read()
         desired, told = self._write(
             f"disarm {pattern}",
-            lambda desired: desired.disarm(pattern, by=_by(), now=time.time()),
+            lambda desired: desired.disarm(pattern, by=_by(), now=moment()),
         )
         left = {one.id: one.excluded for one in desired.entries}
-        touched = sum(left.get(one.id) != one.excluded for one in live(before, time.time()))
+        touched = sum(left.get(one.id) != one.excluded for one in live(before, moment()))
         return told | {"disarmed": touched, "remarks": _remarks(unknown)}
 
     def release(self, pattern: str) -> Json:
@@ -157,7 +155,7 @@ class StoreTarget:
         unknown = self._unknown(pattern)
         _, told = self._write(
             f"release {pattern}",
-            lambda desired: desired.release(pattern, by=_by(), now=time.time()),
+            lambda desired: desired.release(pattern, by=_by(), now=moment()),
         )
         return told | {"released": None, "remarks": _remarks(unknown)}
 
@@ -167,27 +165,27 @@ class StoreTarget:
         seconds = Renewal(**keys).expires_after
 
         def edit(desired: Desired) -> Desired:
-            now = time.time()
+            now = moment()
             if not desired.live(pattern, now):
                 raise _nothing_to_renew(pattern)
             return desired.renew(pattern, seconds, by=_by(), now=now)
 
         desired, told = self._write(f"renew {pattern}", edit)
-        now = time.time()
+        now = desired.time(moment())
         rules = rules_of(desired.live(pattern, now), now)
         return told | {"renewed": len(rules), "rules": rules}
 
     def enable(self) -> Json:
         """Turn the switch on."""
         desired, told = self._write(
-            "enable", lambda desired: desired.enable(by=_by(), now=time.time())
+            "enable", lambda desired: desired.enable(by=_by(), now=moment())
         )
         return self._status(desired) | told
 
     def disable(self, reason: str) -> Json:
         """Turn the switch off, whatever the store holds and whoever can read it."""
         reason = one_line(reason)
-        steps = disabled(self._store, by=_by(), wall=time.time, reason=reason)
+        steps = disabled(self._store, by=_by(), wall=moment, reason=reason)
         desired, told = self._written("disable", steps, reason=reason)
         return self._status(desired) | told
 
@@ -222,7 +220,7 @@ class StoreTarget:
             points = len(self._names())
         except StoreError:  # what the store holds is told all the same
             points = 0
-        return status_of(desired, store=self.where, points=points, now=time.time())
+        return status_of(desired, store=self.where, points=points, now=moment())
 
     def _names(self) -> list[str]:
         return sorted({name for one in self._store.workers() for name in one.points})

@@ -28,6 +28,7 @@ _COUNTS = (
 
 def live(desired: Desired, now: float) -> list[Entry]:
     """Return the entries that still act."""
+    now = desired.time(now)
     return [one for one in desired.entries if one.seconds_left(now) > 0]
 
 
@@ -51,7 +52,7 @@ def status_of(desired: Desired, *, store: str, points: int, now: float) -> Json:
         "sources": [],
         "points": points,
         "counts": "not in the store",
-        "rules": rules_of(live(desired, now), now),
+        "rules": rules_of(live(desired, now), desired.time(now)),
         "next": None,
     }
 
@@ -60,7 +61,7 @@ def point_of(desired: Desired, name: str, now: float) -> Json:
     """Return what ``GET /v1/points/{name}`` answers, as far as it is known."""
     (point,) = points_of(desired, [name], now)["points"]
     acting = [one for one in live(desired, now) if _acts_at(one, name)]
-    return {**point, "rules": rules_of(acting, now), "next": None}
+    return {**point, "rules": rules_of(acting, desired.time(now)), "next": None}
 
 
 def points_of(desired: Desired, names: Iterable[str], now: float) -> Json:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from functools import partial
-from time import time
 from typing import TYPE_CHECKING
 
 from chaospoint._logger import LOGGER
@@ -20,6 +19,7 @@ from chaospoint.errors import LimitExceeded, StoreError
 from chaospoint.limits import NO_LIMITS, Limits
 from chaospoint.plan import Plan, Rule, compile_plan, refuse_placements, seeds
 from chaospoint.stores.desired import Desired
+from chaospoint.stores.moments import moment
 from chaospoint.stores.writing import Acknowledged, acknowledged, disabled, updated
 
 if TYPE_CHECKING:
@@ -85,7 +85,9 @@ class Changes:
 
         def edit(desired: Desired) -> Desired:
             _expect(desired, expected)
-            return desired.put(rules, name=name, default_seconds=self._lifetime, by=by, now=time())
+            return desired.put(
+                rules, name=name, default_seconds=self._lifetime, by=by, now=moment()
+            )
 
         return edit
 
@@ -123,7 +125,7 @@ class Changes:
 
         def edit(desired: Desired) -> Desired:
             _expect(desired, expected)
-            return desired.disarm(pattern, by=by, now=time())
+            return desired.disarm(pattern, by=by, now=moment())
 
         return (yield from self._write(edit, count="disarmed"))
 
@@ -141,7 +143,7 @@ class Changes:
         def edit(desired: Desired) -> Desired:
             nonlocal renewed
             _expect(desired, expected)
-            now = time()
+            now = moment()
             renewed = len(desired.live(pattern, now))
             if not renewed:
                 raise Problem(
@@ -164,13 +166,13 @@ class Changes:
         """
 
         def edit(desired: Desired) -> Desired:
-            return desired.release(pattern, by=by, now=time())
+            return desired.release(pattern, by=by, now=moment())
 
         return (yield from self._write(edit, count="released"))
 
     def enable(self, *, by: str) -> Written:
         """Turn the master switch on, in every process."""
-        return (yield from self._write(lambda desired: desired.enable(by=by, now=time())))
+        return (yield from self._write(lambda desired: desired.enable(by=by, now=moment())))
 
     def disable(self, *, by: str, reason: str = "") -> Written:
         """Turn the master switch off, in every process, whatever else is broken.
@@ -184,7 +186,7 @@ class Changes:
             reconciler = self._reconciler
             reconciler.reconcile()
             desired = yield from disabled(
-                reconciler.store, by=by, wall=time, reason=reason, at_least=reconciler.generation
+                reconciler.store, by=by, wall=moment, reason=reason, at_least=reconciler.generation
             )
             return (yield from self._brought_into_force(desired)).as_data()
         except StoreError as error:

@@ -35,6 +35,7 @@ from chaospoint.plan import Plan, compile_plan
 from chaospoint.rounds import Rounds
 from chaospoint.stores.desired import Desired, Entry
 from chaospoint.stores.memory import MemoryStore
+from chaospoint.stores.moments import moment
 from chaospoint.stores.store import Store, Worker
 
 if TYPE_CHECKING:
@@ -235,7 +236,7 @@ class Reconciler:
             return
         try:
             self.store.update(
-                lambda desired: desired.disable(by=last.by, now=time(), reason=last.reason)
+                lambda desired: desired.disable(by=last.by, now=moment(), reason=last.reason)
             )
         except StoreError as error:
             _log.warning("the store %s cannot be told that it is off: %s", self.store.url, error)
@@ -284,11 +285,12 @@ class Reconciler:
         """
         registry, self._tried_at = self._registry, monotonic()
         add_defaults(registry)
+        now = desired.time(moment())
         standing: dict[str, Terms] = {}
         whys: list[str] = []
         for change, entries in groupby(desired.entries, attrgetter("change")):
             try:
-                standing |= self._terms(list(entries))
+                standing |= self._terms(list(entries), now)
             except Exception as error:
                 whys.append(self._why(f"generation {change}", error))
         try:
@@ -313,11 +315,10 @@ class Reconciler:
             _log.error("%s", why, exc_info=error)
         return why
 
-    def _terms(self, entries: list[Entry]) -> dict[str, Terms]:
+    def _terms(self, entries: list[Entry], now: float) -> dict[str, Terms]:
         """Return what the entries of one change are to the kernel; raises `ChaosError` if one of
         them cannot be armed here."""
         # What is in force has its deadline on the clock of this process.
-        now = time()
         made = {
             one.id: self._kept(one, now) or self._compile(one, now)
             for one in entries

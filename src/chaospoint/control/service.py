@@ -8,7 +8,6 @@ problem document, and so is a bug.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -38,6 +37,7 @@ from chaospoint.models.refusal import show
 from chaospoint.plan import Plan, Rule, parse_plan, parse_rules, unseeded
 from chaospoint.settings import Settings
 from chaospoint.stores.desired import Desired, Entry
+from chaospoint.stores.moments import moment
 from chaospoint.stores.writing import waited_for
 
 __all__ = ["Service", "Steps"]
@@ -332,7 +332,7 @@ class Service:
         desired = self._reconciler().store.read()
         self._changes.put_edit(plan, name=name, by=call.by, expected=call.expected)(desired)
         replaced = [one.rule for one in _standing(desired) if name in (None, one.rule.point)]
-        taken = [] if name else desired.taken_away(plan.rules, now=time.time())
+        taken = [] if name else desired.taken_away(plan.rules, now=moment())
         return reply(
             200,
             {
@@ -391,7 +391,7 @@ def _by(request: Request) -> str:
 
 
 def _standing(desired: Desired) -> list[Entry]:
-    now = time.time()
+    now = desired.time(moment())
     return [one for one in desired.entries if one.seconds_left(now) > 0]
 
 

@@ -22,6 +22,7 @@ from chaospoint.models.point_pattern import PointPattern, point_pattern
 from chaospoint.models.quantities import Seed, Skip
 from chaospoint.models.refusal import Refusal, show
 from chaospoint.plan import Rule
+from chaospoint.stores.moments import Moment
 
 __all__ = ["MAX_RULES", "Desired", "Entry", "Order"]
 
@@ -158,9 +159,10 @@ class Desired(Model):
     the master switch, ``switched`` the generation in which it was turned last, and
     ``disabled`` that in which it was turned off last.
     ``entries`` are in the order in which they are tried. ``orders`` are the latest ones, the
-    oldest first. ``by`` and ``at`` tell of the latest change. ``reason``: why it was disabled, if
-    somebody said so. ``heeded``: the orders to disable, written without the lock, that this
-    document has taken over and whose files may still be there.
+    oldest first. ``by`` and ``at`` tell of the latest change, and ``boot`` and ``uptime`` when
+    that was by the clock of the machine. ``reason``: why it was disabled, if somebody said so.
+    ``heeded``: the orders to disable, written without the lock, that this document has taken over
+    and whose files may still be there.
     """
 
     version: Literal[1] = VERSION
@@ -173,6 +175,8 @@ class Desired(Model):
     orders: Annotated[tuple[Order, ...], _models(Order)] = ()
     by: Text = ""
     at: Instant = 0.0
+    boot: Text = ""
+    uptime: Instant = 0.0
     reason: Text = ""
     heeded: Annotated[tuple[str, ...], BeforeValidator(_ids)] = ()
 
@@ -207,6 +211,12 @@ class Desired(Model):
         """Return it as JSON, which `parse` reads back."""
         return json.dumps(self.model_dump(mode="json"), indent=1, allow_nan=False) + "\n"
 
+    def time(self, now: float) -> float:
+        """Return the time that entries go by: it never goes back, though the wall clock may."""
+        if not isinstance(now, Moment):
+            return now
+        return now.no_earlier_than(Moment.of(self.at, self.boot, self.uptime))
+
     # -- edits ----------------------------------------------------------------------------
 
     def no_older_than(self, generation: int) -> Self:
@@ -232,7 +242,7 @@ class Desired(Model):
         """
         if not self.enabled:
             raise NotPermitted("chaospoint is disabled, so nothing can be armed: enable it first")
-        after = self.generation + 1
+        after, now = self.generation + 1, self.time(now)
         taken = {str(one.rule): one.excluded for one in self.entries} if name is None else {}
         fresh = [
             Entry(
@@ -240,7 +250,7 @@ class Desired(Model):
                 rule=rule,
                 seed=seed,
                 by=by,
-                armed_at=now,
+                armed_at=float(now),
                 expires_after=rule.expires_after or default_seconds,
                 excluded=taken.get(str(rule), ()),
             )
@@ -251,7 +261,7 @@ class Desired(Model):
 
     def taken_away(self, rules: Iterable[Rule], *, now: float) -> list[Entry]:
         """Return what still acts and a plan of these rules takes away."""
-        stay = {_unseeded(rule) for rule in rules}
+        stay, now = {_unseeded(rule) for rule in rules}, self.time(now)
         return [
             one
             for one in self.entries
@@ -277,17 +287,19 @@ class Desired(Model):
 
         They expire ``seconds`` from now; if that is None, each as long as it was armed for.
         """
+        now = self.time(now)
         renewed = {one.id for one in self.live(pattern, now)}
         entries = []
         for one in self.entries:
             if one.id in renewed:
                 lasts = seconds or one.expires_after
-                one = one.model_copy(update={"armed_at": now, "expires_after": lasts})
+                one = one.model_copy(update={"armed_at": float(now), "expires_after": lasts})
             entries.append(one)
         return self._next(by, now, entries=tuple(entries))
 
     def live(self, pattern: str, now: float) -> list[Entry]:
         """Return the entries on what ``pattern`` matches that still act."""
+        now = self.time(now)
         named = (one for one in self.entries if matches(pattern, one.rule.point))
         return [one for one in named if one.seconds_left(now) > 0]
 
@@ -313,7 +325,8 @@ class Desired(Model):
     def _order(
         self, what: Literal["disarm", "release"], pattern: str, by: str, now: float, **more: Any
     ) -> Self:
-        order = Order(what=what, pattern=pattern, generation=self.generation + 1, at=now, by=by)
+        at, after = float(self.time(now)), self.generation + 1
+        order = Order(what=what, pattern=pattern, generation=after, at=at, by=by)
         # An order that this one includes need not be given again to processes still to come.
         kept = [o for o in self.orders if o.what != what or not matches(pattern, o.pattern)]
         lost = kept[: len(kept) + 1 - _MAX_ORDERS] if len(kept) >= _MAX_ORDERS else []
@@ -322,6 +335,8 @@ class Desired(Model):
         return self._next(by, now, orders=orders, forgotten=forgotten, **more)
 
     def _next(self, by: str, now: float, **changes: Any) -> Self:
+        now = self.time(now)
+        changes["boot"], changes["uptime"] = getattr(now, "boot", ""), getattr(now, "uptime", 0.0)
         entries = changes.pop("entries", self.entries)
         entries = tuple(one for one in entries if one.seconds_left(now) > 0)
         if len(entries) > MAX_RULES:
@@ -334,7 +349,7 @@ class Desired(Model):
                 "generation": self.generation + 1,
                 "entries": entries,
                 "by": by,
-                "at": now,
+                "at": float(now),
                 **changes,
             }
         )
