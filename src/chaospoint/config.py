@@ -21,10 +21,13 @@ from time import monotonic, time
 from chaospoint import _armed, _board, _calls, _drive, _remark  # noqa: F401
 from chaospoint._bell import Bell
 from chaospoint._inside import transparent
+from chaospoint._keeper import NO_THREAD
 from chaospoint._lock import Lock
 from chaospoint._logger import LOGGER
 from chaospoint._process import after_fork_in_c, made_anew
 from chaospoint._registry import Registry, default_registry
+from chaospoint._start import OwnThread
+from chaospoint._start import start as start_thread
 from chaospoint._version import __version__
 from chaospoint.arming import overriding
 from chaospoint.control.audit import Audit, AuditedExpiry
@@ -52,6 +55,7 @@ __all__ = ["Permission", "Settings", "permission", "read_settings", "start", "st
 _WAIT_SECONDS = 10.0
 _SETTLED_SECONDS = 1.0  # a child that lives shorter need not have the port,
 _SILENT_SECONDS = 3.0  # nor one that was not heard of for so long
+_THREADS = 6  # two of the kernel, for the file, for the store, to accept, and to answer
 _BROKEN = "chaospoint could not start; the program goes on without chaos"
 
 
@@ -83,6 +87,9 @@ def _start(settings: Settings | None, registry: Registry | None) -> None:
     if not allowed.allowed:
         level = logging.WARNING if wanted.enabled else logging.INFO
         LOGGER.log(level, "chaospoint is not started: %s", allowed.why)
+        return
+    if not in_master() and not _can_have_threads():
+        LOGGER.error("chaospoint is not started: %s", NO_THREAD)
         return
     made = _Running(wanted, default_registry() if registry is None else registry)
     with _guard:
@@ -175,11 +182,17 @@ class _Running:
             if has_no_threads():
                 LOGGER.warning("%s", _NO_THREADS)
             self._say([words for words in read if words is not None])
-        except Exception:
-            LOGGER.exception(_BROKEN)
+        except Exception as error:
+            self._give_up(error)
         finally:
             self._whole = True
             self._started.set()
+
+    def _give_up(self, error: Exception) -> None:
+        """Say why nothing from outside can be followed, and disarm what was armed from there."""
+        threadless = isinstance(error, RuntimeError) and not _can_have_threads()
+        LOGGER.error("%s", NO_THREAD if threadless else _BROKEN, exc_info=not threadless)
+        self._end()
 
     def _leave_to_workers(self) -> None:
         """End the threads here and stop being a worker: a fork in C must find nothing under way."""
@@ -193,6 +206,10 @@ class _Running:
 
     def stop(self) -> None:
         self.wait_until_started()
+        self._end()
+        LOGGER.info("chaospoint stopped: pid %d", os.getpid())
+
+    def _end(self) -> None:
         self._stop_threads()
         if self._server is not None:
             self._server.close()
@@ -202,7 +219,6 @@ class _Running:
         self._sources.clear()
         overriding.discard(self)
         self.registry.remove_observer(self._expiry)
-        LOGGER.info("chaospoint stopped: pid %d", os.getpid())
 
     def disown(self) -> None:
         """Close in a forked child what a parent that is stopping still has open."""
@@ -224,9 +240,12 @@ class _Running:
         """Start the threads again, in the parent of a fork."""
         self._forked = True
         if self._whole:
-            if self._server is not None:
-                self._server.resume()
-            self._start_threads()
+            try:
+                if self._server is not None:
+                    self._server.resume()
+                self._start_threads()
+            except RuntimeError as error:
+                self._give_up(error)
 
     def restart(self) -> None:
         """Begin again in a forked child, where rules live on and threads do not."""
@@ -242,9 +261,12 @@ class _Running:
             self.start()
             return
         self._reconciler.reconcile()
-        if self._server is not None:
-            self._server.open(taken=logging.INFO)
-        self._start_threads()
+        try:
+            if self._server is not None:
+                self._server.open(taken=logging.INFO)
+            self._start_threads()
+        except RuntimeError as error:
+            self._give_up(error)
         self._whole = True
         self._started.set()
 
@@ -314,6 +336,23 @@ class _Running:
             f"; store {store.url}" if (store := self._reconciler.store).shared else "",
             seed,
         )
+
+
+def _can_have_threads() -> bool:
+    """Whether as many threads can be started as following what is outside may need."""
+    stay, threads = Bell(), list[OwnThread]()
+    try:
+        for _ in range(_THREADS):
+            trial = OwnThread("chaospoint-trial", stay.wait)
+            start_thread(trial)
+            threads.append(trial)
+    except RuntimeError:
+        return False
+    finally:
+        stay.set()
+        for thread in threads:
+            thread.join()
+    return True
 
 
 def _read_only(settings: Settings) -> str:
