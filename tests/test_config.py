@@ -44,7 +44,8 @@ def _stopped() -> Iterator[None]:
 
 def threads() -> set[str]:
     return {thread.name for thread in threading.enumerate() if "chaospoint-" in thread.name} - {
-        "chaospoint-keeper"  # the kernel's own, which ends by itself
+        "chaospoint-keeper",  # the kernel's own, which end by themselves
+        "chaospoint-expiry",
     }
 
 
@@ -593,7 +594,7 @@ def test_the_thread_reloads_by_itself_and_is_transparent(
     config.start(Settings(enabled=True, config=plan_file), registry=registry)
     write(plan_file, exception="OSError")
     assert reloaded.wait(10)
-    assert seen == [("MainThread", True), ("chaospoint-poller", True)]
+    assert seen == [("MainThread", True), ("chaospoint-keeper", True)]
     assert "OSError" in registry.rules()[0].text
 
 

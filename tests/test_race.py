@@ -7,7 +7,6 @@ Nobody who calls, arms or expires in the middle of another's doing loses anythin
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -16,8 +15,6 @@ import pytest
 from helpers import PATIENCE, Boom, code_of, place
 
 from chaospoint import Registry, arm
-from chaospoint._epoch import ArmedRule
-from chaospoint._keeper import Keeper
 
 pytestmark = pytest.mark.usefixtures("restless")
 
@@ -82,12 +79,11 @@ def test_a_rule_that_is_armed_in_the_keepers_last_look_finds_a_keeper(
     board, keeper = registry.board, registry.board.keeper
     registry.point("db.query")
     looked, armed_meanwhile = threading.Event(), threading.Event()
-    rules = board.rules
+    deadlines = board.deadlines
 
-    def looking(point: str | None = None) -> list[ArmedRule]:
-        found = rules(point)
-        last = sys._getframe(1).f_code is Keeper._run.__code__
-        if last and not found and not looked.is_set():
+    def looking(every: bool) -> list[float]:
+        found = deadlines(every)
+        if every and not found and not looked.is_set():
             looked.set()
             armed_meanwhile.wait(PATIENCE)
         return found
@@ -104,7 +100,7 @@ def test_a_rule_that_is_armed_in_the_keepers_last_look_finds_a_keeper(
     first = arm("db.query", latency=0, registry=registry)
     thread = keeper._thread
     assert thread is not None
-    monkeypatch.setattr(board, "rules", looking)
+    monkeypatch.setattr(board, "deadlines", looking)
     first.disarm()
     keeper._look.set()
     assert looked.wait(PATIENCE)

@@ -43,6 +43,7 @@ __all__ = [
     "aims_at",
     "asks_arguments",
     "expressible",
+    "is_late",
     "looked_up",
     "refusal",
     "returned_function",
@@ -463,7 +464,9 @@ def take(aim: Aim, ordinal: int) -> Firing | None:
     try:
         if not _process.known[0] and _process.made_anew():
             ordinal = next(rule.tally.ordinals)
-        if rule.why is not None or (rule.resolve is not None and not looked_up(rule)):
+        if rule.why is not None or ((at := rule.deadline) is not None and is_late(rule, at)):
+            return None
+        if rule.resolve is not None and not looked_up(rule):
             return None
         slot = rule.tally.take(ordinal)
     except Exception:
@@ -475,6 +478,15 @@ def take(aim: Aim, ordinal: int) -> Firing | None:
 def share_limits(rules: Iterable[ArmedRule]) -> bool:
     """Whether a firing before a call and one after it have one limit together."""
     return len({rule.terms.after for rule in rules if rule.terms.bounds is not None}) > 1
+
+
+def is_late(rule: ArmedRule, deadline: float) -> bool:
+    """Whether the deadline of a rule has passed; if so, have the rule ended."""
+    home = rule.home
+    if home.clock.monotonic() < deadline:
+        return False
+    transparently(home.late)
+    return True
 
 
 def looked_up(rule: ArmedRule) -> bool:

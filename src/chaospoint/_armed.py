@@ -7,12 +7,15 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from chaospoint._bell import Bell, TaskBell
+from chaospoint._inside import transparently
 
 if TYPE_CHECKING:
     from chaospoint._board import Board
     from chaospoint._epoch import ArmedRule
 
 __all__ = ["Armed"]
+
+_sum = sum  # which may become a point, as a count is read
 
 
 class Armed:
@@ -43,22 +46,22 @@ class Armed:
     @property
     def injections(self) -> int:
         """How many times the rules acted."""
-        return sum(rule.injections for rule in self.rules)
+        return _sum(rule.injections for rule in self.rules)
 
     @property
     def reaches(self) -> int:
         """How many reaches there were in which a rule of these was tried and matched."""
-        return sum(rule.reaches for rule in self.rules)
+        return _sum(rule.reaches for rule in self.rules)
 
     @property
     def interrupted(self) -> int:
         """How many injections were woken early, by disarming, disabling or expiry."""
-        return sum(rule.interrupted for rule in self.rules)
+        return _sum(rule.interrupted for rule in self.rules)
 
     @property
     def overflow(self) -> int:
         """How many firings passed because ``max_active`` injections were going on."""
-        return sum(rule.overflow for rule in self.rules)
+        return _sum(rule.overflow for rule in self.rules)
 
     @property
     def paused(self) -> int:
@@ -105,7 +108,7 @@ class Armed:
         clock, changed = self._board.timer, Bell()
         deadline = clock.monotonic() + timeout
         with _Watch(self.rules, changed.set) as watch:
-            while not self._there(goal, deadline, clock.monotonic(), timeout):
+            while not transparently(self._there, goal, deadline, clock.monotonic(), timeout):
                 clock.wait(changed, deadline - clock.monotonic())
                 changed.clear()
                 watch.renew()
@@ -115,7 +118,7 @@ class Armed:
         changed = TaskBell(loop)
         deadline = clock.time_in(loop) + timeout
         with _Watch(self.rules, changed.set) as watch:
-            while not self._there(goal, deadline, clock.time_in(loop), timeout):
+            while not transparently(self._there, goal, deadline, clock.time_in(loop), timeout):
                 await clock.await_(changed, deadline - clock.time_in(loop))
                 changed.clear()
                 watch.renew()

@@ -29,8 +29,8 @@ from chaospoint._check import check
 from chaospoint._epoch import ArmedRule, Ending, Source
 from chaospoint._fork import boards
 from chaospoint._index import Index
-from chaospoint._inside import transparently
-from chaospoint._keeper import Keeper
+from chaospoint._inside import own, passes, transparently
+from chaospoint._keeper import NO_THREAD, Keeper
 from chaospoint._lock import Once, arming
 from chaospoint._names import is_glob, matches, nearest
 from chaospoint._notice import (
@@ -64,6 +64,7 @@ _READ_AGAIN: tuple[Source, ...] = ("http", "store", "env", "file")
 _STAYS: tuple[Source, ...] = ("env", "file")  # it is shown there for as long as it is written
 _SECONDS_TO_APPEAR = 10.0
 _LOOKED_THROUGH = 100  # globs, for remarks on what cannot fire
+_UNKEPT = "a rule ends at its deadline, but calls that it holds then stay held until it is disarmed"
 _HINTS = 10  # looking for near names is slow, and nobody reads a thousand of them
 
 _RANK = attrgetter("rank")
@@ -91,7 +92,8 @@ class Board:
         self._table = Table(True, {}, (), dict.fromkeys(_READ_AGAIN, ()), {}, (), ())
         self._change: Change | None = None  # what is left to do of the latest change
         self._at: dict[str, _Rules] = {}  # the rules of each point that has any
-        self.keeper = Keeper(self)  # the thread that expires and flushes
+        self._expired: dict[ArmedRule, None] = {}  # of which observers have to hear
+        self.keeper = Keeper(self)  # the threads that expire and flush
         boards.add(self)
 
     @property
@@ -129,10 +131,17 @@ class Board:
         self.observe, self.observe_first, self._notice = observe, first, notice
 
     def say(self, *notices: Notice) -> None:
-        """Tell the observers that have ``notice``; never under the lock."""
+        """Tell the observers that have ``notice``; never under the lock.
+
+        A thread of ours leaves that to the keeper: it must not wait for what an observer does.
+        """
         if not notices:
             return
         left = deque(notices)
+        if own.tells is False:
+            self._untold += left
+            self.keeper.start(-inf)
+            return
         try:
             transparently(self._tell, left)
         except BaseException:
@@ -145,7 +154,9 @@ class Board:
             for tell in self._notice:
                 try:
                     tell(notice)
-                except Exception:
+                except BaseException as error:
+                    if passes(error):
+                        raise  # Ctrl-C
                     kind = type(notice).__name__
                     _bug.report(f"telling an observer of {kind}", "mend the observer", foreign=True)
 
@@ -167,7 +178,7 @@ class Board:
         # First, because from the swap on there is something to do. Each change asks for its own
         # rules: what another thread wakes for an earlier change may not have ended yet.
         to_wake = (*(rule for rule, _, _ in change.ended), *to_wake)
-        arming.request(partial(self._attend, to_wake, fresh))
+        arming.request(partial(transparently, self._attend, to_wake, fresh))
         if point is not None:
             name = point.name
             self._points[name] = point
@@ -209,7 +220,8 @@ class Board:
             rule.watched()
         if fresh:
             deadlines = [rule.deadline for rule in fresh if rule.deadline is not None]
-            self.keeper.start(min(deadlines, default=inf))
+            if not self.keeper.start(min(deadlines, default=inf)):
+                say(logging.ERROR, "no thread could be started to look after rules: %s", _UNKEPT)
 
     def _catch_up(self) -> None:
         """Finish a change that was interrupted, or wait for the one that another thread makes."""
@@ -376,7 +388,12 @@ class Board:
         )
 
     def reload(self, terms: Sequence[Terms], source: Source, *, by: str = "") -> Armed:
-        """Make ``terms`` all that ``source`` has armed; what did not change goes on as it stood."""
+        """Make ``terms`` all that ``source`` has armed; what did not change goes on as it stood.
+
+        Raises `NotPermitted` where no thread can be started to end the rules.
+        """
+        if terms and not self.keeper.start():
+            raise NotPermitted(NO_THREAD)
         plan, told, remarks = arming.change(self._reload, terms, source, by)
         told()
         return self._handle(plan, remarks, source)
@@ -451,8 +468,6 @@ class Board:
         self, rules: Sequence[ArmedRule], why: Ending, by: str, reason: str
     ) -> Callable[[], None]:
         self._finish()
-        if why == "expired":  # some may have been renewed since
-            rules = self._due_now(rules)
         armed = [rule for rule in rules if self._table.has(rule)]
         ended = self._disarm(armed, self._table, why, by, reason)
         return partial(self._told, ended, self._stand())
@@ -462,7 +477,7 @@ class Board:
     ) -> list[RuleDisarmed]:
         ended = self._endings(rules, why, by, reason)
         table = table.minus(rules)
-        if why in ("expired", "failed"):
+        if why == "failed":
             table = table.remembering(rule for rule in rules if rule.source not in _STAYS)
         if table is not self._table:
             self._commit(Change(table, self._merged(gone=rules), _ends(ended)))
@@ -479,7 +494,7 @@ class Board:
         for rule in rules:
             never = not reason and why in ("disarmed", "expired") and rule.reaches == 0
             said = never_reached(self, rule, near) if never else reason
-            told.append(RuleDisarmed(rule, why, by, said))
+            told.append(RuleDisarmed(rule, "expired" if rule.overdue else why, by, said))
         return told
 
     def _told(self, ended: Sequence[RuleDisarmed], *more: Notice) -> None:
@@ -565,20 +580,58 @@ class Board:
 
     def _renew(self, source: Source, key: str, deadline: float) -> bool:
         found = [rule for rule in self._table.plans[source] if rule.terms.key == key]
-        if any(rule.why == "expired" for rule in found):
+        if any(rule.state == "expired" for rule in found):
             return False
         for rule in found:
             rule.deadline = deadline
         return True
 
-    def expire(self) -> None:
-        """Disarm the rules whose time has come."""
-        if due := self._due_now(self.rules()):
-            self.remove(due, "expired")
+    def deadlines(self, every: bool) -> list[float]:
+        """Return when the armed rules expire; infinity for ``every`` one that does not."""
+        at = [rule.deadline for rule in self._table.rules()]
+        return [inf if one is None else one for one in at if every or one is not None]
 
-    def _due_now(self, rules: Iterable[ArmedRule]) -> list[ArmedRule]:
-        now = self.clock.monotonic()
-        return [rule for rule in rules if rule.deadline is not None and rule.deadline <= now]
+    def expire(self) -> None:
+        """Disarm the rules whose time has come, and tell of it."""
+        self.end_due()
+        ended = self._endings(tuple(self._expired), "expired", "")
+        mine = [one for one in ended if self._expired.pop(one.rule, one) is None]
+        for one in mine:
+            one.rule.reason = one.reason
+        if mine:
+            with arming:
+                standing = self._stand()
+            self._told(mine, standing)
+
+    def end_due(self) -> bool:
+        """Disarm the rules whose time has come, and run no code of the program; return whether
+        there are any, of which `expire` is to tell.
+        """
+        due = [rule for rule in self._table.rules() if rule.overdue]
+        for rule in due:
+            rule.wake()  # first: the lock may be held for long
+        if due or self._change is not None:
+            with arming:
+                due = arming.change(self._end_due)
+            for rule in due:
+                rule.wake()
+                rule.watched()
+        return bool(due)
+
+    def _end_due(self) -> list[ArmedRule]:
+        self._finish()
+        if due := [rule for rule in self._table.rules() if rule.overdue]:
+            self._expired.update(dict.fromkeys(due))
+            stay = (rule for rule in due if rule.source not in _STAYS)
+            ended: list[tuple[ArmedRule, Ending, str]] = [(rule, "expired", "") for rule in due]
+            table = self._table.minus(due).remembering(stay)
+            self._commit(Change(table, self._merged(gone=due), ended))
+        return due
+
+    def late(self) -> None:
+        """Have what is overdue end, which a call has noticed, if need be here."""
+        if not self.keeper.start(-inf):
+            arming.soon(self.expire)
 
     def release(self, pattern: str) -> int:
         """Let go of the calls that are paused at the matching points; return how many."""
@@ -714,7 +767,9 @@ class Board:
         yield from itertools.islice(self._table.globs, _LOOKED_THROUGH)
 
     def restart(self) -> None:
-        """Begin anew in a forked child."""
+        """Begin anew in a forked child; what was to be told, the parent tells."""
+        self._untold.clear()
+        self._expired.clear()
         arming.soon(partial(arming.change, self._restart))
         self.say(replace(self._stand(), forked=True))
 

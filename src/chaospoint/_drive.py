@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from chaospoint import _bug, _process
-from chaospoint._aim import NO_ARGUMENTS, looked_up, waits
+from chaospoint._aim import NO_ARGUMENTS, is_late, looked_up, waits
 from chaospoint._allowance import Allowance
 from chaospoint._bell import Bell, TaskBell
 from chaospoint._effects import Hold, Raise, Return, Run, Sleep
@@ -138,7 +138,9 @@ def _prepare(
         if slot is None:
             if not _process.known[0] and _process.made_anew():
                 ordinal = next(rule.tally.ordinals)
-            if rule.why is not None or (rule.resolve is not None and not looked_up(rule)):
+            if rule.why is not None or ((at := rule.deadline) is not None and is_late(rule, at)):
+                return _nothing(slot)
+            if rule.resolve is not None and not looked_up(rule):
                 return _nothing(slot)
             if (slot := rule.tally.take(ordinal)) is None:
                 return _nothing(slot)
@@ -160,7 +162,10 @@ def _prepare(
             except Exception:
                 _bug.report(f"making what {point!r} is to raise or return", _UNMADE, foreign=True)
                 return _nothing(slot)
-        if rule.why is not None or (rule.excluded and not rule.acts_at(point)):
+        if rule.why is not None or (
+            (rule.excluded or (rule.deadline is not None and aim.kind != "function"))
+            and not rule.acts_at(point)
+        ):
             return _nothing(slot)  # disarmed since, as where a coroutine was made before
         injection = _new(
             Injection, (point, fault, aim.shown, ordinal, rule.source, latency, exception)

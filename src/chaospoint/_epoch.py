@@ -158,6 +158,8 @@ class ArmedRule:
         """``armed``, ``waiting for an import``, ``spent``, or how it ended."""
         if self.why is not None:
             return self.why
+        if self.overdue:
+            return "expired"
         if self.resolve is not None:
             return "waiting for an import"
         spent = self.terms.schedule.times is not None and self.tally.spent
@@ -227,6 +229,11 @@ class ArmedRule:
             return None
         return max(0.0, self.deadline - self.home.clock.monotonic())
 
+    @property
+    def overdue(self) -> bool:
+        """Whether its deadline has come, though it may not have been ended yet."""
+        return self.deadline is not None and self.deadline <= self.home.clock.monotonic()
+
     # -- what happens to it ---------------------------------------------------------------
 
     def look_up(self) -> None:
@@ -240,8 +247,8 @@ class ArmedRule:
             self.asks = self.resolve = None
 
     def acts_at(self, point: str) -> bool:
-        """Whether the rule is still armed at this point, which is one of its pattern."""
-        if self.why is not None:
+        """Whether the rule is still in force at this point, which is one of its pattern."""
+        if self.why is not None or self.overdue:
             return False
         return not self.excluded or not any(matches(taken, point) for taken in self.excluded)
 

@@ -20,6 +20,7 @@ from collections.abc import Awaitable, Callable, Generator
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from operator import call as _call
+from threading import local
 from types import coroutine
 from typing import Any, TypeVar
 
@@ -27,6 +28,8 @@ __all__ = [
     "atransparently",
     "context_copied",
     "inside",
+    "own",
+    "passes",
     "set_safely",
     "transparent",
     "transparently",
@@ -131,3 +134,20 @@ def _steps(made: Any, run: Callable[..., Any]) -> Generator[Any, Any, object]:
             raise
         except BaseException as error:
             step, value = made.throw, error
+
+
+class _Own(local):
+    tells: bool | None = None
+
+
+own = _Own()
+"""``own.tells``: whether observers are told in this thread; None in threads of the program."""
+
+
+def passes(error: BaseException) -> bool:
+    """Whether an exception has to reach the program: Ctrl-C, say, in one of its own threads.
+
+    No signal handler runs in a thread of chaospoint's.  A `SystemExit` that comes out of an
+    observer or a handler of the log there is treated as any other exception.
+    """
+    return own.tells is None and not isinstance(error, Exception)

@@ -1,34 +1,57 @@
-"""The one thread of the kernel: it expires rules and flushes counts, and only while any is armed.
+"""The two threads of the kernel, which run only while rules are armed.
 
-It starts with the first armed rule and ends by itself when a look finds none; a rule's deadline
-may thus be met late by what the machine's scheduler takes, and counts are a second old at most.
+One ends rules at their deadlines, and runs no code of the program: no observer, no handler of the
+log, no lock but ours.  The other one does what may wait: it tells observers, writes reminders and
+counts, and finishes what an interruption left.  Code of the program may block it for ever, and
+rules expire all the same.  Each replaces the other where that has ended too early.
+
+They start with the first armed rule, or with the first deadline, and end by themselves when a look
+finds nothing to do.  A rule may thus expire late by what the machine's scheduler takes, and does
+not act meanwhile, because each reach compares its deadline with the clock.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from contextlib import suppress
 from math import inf
 from threading import Thread, current_thread
 from typing import TYPE_CHECKING
 
 from chaospoint import _bug
 from chaospoint._bell import Bell
-from chaospoint._inside import inside
+from chaospoint._inside import own
 from chaospoint._lock import Lock, arming
 from chaospoint._say import say
-from chaospoint._start import Start
+from chaospoint._start import OwnThread, Start
 
 if TYPE_CHECKING:
     from chaospoint._board import Board
 
-__all__ = ["Keeper"]
+__all__ = ["NO_THREAD", "Keeper", "tended"]
 
-_SECONDS_BETWEEN_FLUSHES = 1.0
-_UNKEPT = "what is armed acts, and does not expire until something else is armed"
+tended: list[Callable[[], object]] = []
+"""What replaces other threads of ours that have ended before their time."""
+
+_SECONDS_BETWEEN_LOOKS = 1.0
+NO_THREAD = (
+    "no thread can be started to end what is armed from outside: allow the process more threads "
+    "(ulimit -u, pids.max, TasksMax), and arm it again"
+)
+_DIED = "the thread %s had ended before its time; another one runs in its place"
 
 
-class Keeper:
-    """Looks after one board."""
+class _Thread:
+    """A thread that looks after a board, again and again, until there is nothing to do.
+
+    ``every``: it looks after rules without a deadline, too.  ``late``: how many seconds after the
+    first deadline it looks again.
+    """
+
+    name: str
+    every: bool
+    late: float
 
     def __init__(self, board: Board) -> None:
         self._board = board
@@ -40,32 +63,45 @@ class Keeper:
         self._fresh = False  # something was armed since the thread looked
         self._wakes_at = inf  # while the thread is awake, or there is none
 
-    def start(self, deadline: float = inf) -> None:
-        """Look after what was armed just now, the first of which expires at ``deadline``."""
+    def start(self, deadline: float = inf) -> bool:
+        """Look after what was armed just now, the first of which expires at ``deadline``.
+
+        Return False if no thread could be started.
+        """
         try:
-            with self._lock:
-                start = self._called(deadline)
-            if start is not None:
+            if (start := self.begin(deadline)) is not None:
                 start.finish()
         except RuntimeError:
-            say(logging.ERROR, "no thread could be started to look after rules: %s", _UNKEPT)
+            return False
+        return True
 
-    def _called(self, deadline: float) -> Start | None:
-        """Have the thread look, or return the start of a new one."""
-        self._fresh = True
-        last = self._starts[-1] if self._starts else None
-        if last is not None and last.error is not None:
-            self._thread = None
+    def begin(self, deadline: float = inf) -> Start | None:
+        """Have the thread look, or return the start of a new one, which may raise RuntimeError."""
+        with self._lock:
+            died, start = self._called(deadline)
+        if died:
+            say(logging.ERROR, _DIED, self.name)
+        return start
+
+    def _called(self, deadline: float) -> tuple[bool, Start | None]:
+        self._fresh, died = True, False
+        if self._thread is not None and (last := self._starts[-1]).over:
+            self._thread, died = None, last.error is None
         if self._thread is None and not self._stopping:
-            thread = Thread(target=self._run, name="chaospoint-keeper", daemon=True)
+            thread = OwnThread(self.name, self._run)
             start = Start(thread)
             self._starts = [*(older for older in self._starts if not older.over), start]
             start.begin()
             self._thread = thread  # one whose start is interrupted before this ends at once
-            return start
+            return died, start
         if deadline < self._wakes_at:
             self._look.set()  # waking a thread costs more than arming does
-        return None
+        return died, None
+
+    def tend(self) -> None:
+        """Start another thread if this one has ended before its time."""
+        if self._thread is not None:
+            self.begin()
 
     def stop(self) -> None:
         """End the thread and wait until it is gone; `resume` lets it start again."""
@@ -77,10 +113,10 @@ class Keeper:
                 start.join(1.0)  # an observer may be waiting for what the forking thread holds
 
     def resume(self) -> None:
-        """Allow the thread again after `stop`, and start it if anything is armed."""
+        """Allow the thread again after `stop`, and start it if there is anything to do."""
         with self._lock:
             self._stopping = False
-        if self._board.rules():
+        if self._due_at() is not None:
             self.start()
 
     def renew(self) -> None:
@@ -89,29 +125,94 @@ class Keeper:
         self._thread, self._starts = None, []
 
     def _run(self) -> None:
-        inside.set(True)
-        while True:
-            with self._lock:
-                if self._thread is not current_thread():
-                    return  # starting it was interrupted, and another one runs or will
-                self._look.clear()
-                self._fresh, self._wakes_at = False, inf
-            for duty in (
-                arming.carry_out,
-                self._board.expire,
-                self._board.remind,
-                self._board.flush,
-            ):
+        own.tells = self.every
+        goes_on = True
+        while goes_on:
+            try:
+                goes_on = self._round()
+            except BaseException:  # whatever was thrown into this thread ends nothing
+                Bell().wait(0.01)
+
+    def _round(self) -> bool:
+        with self._lock:
+            if self._thread is not current_thread():
+                return False  # starting it was interrupted, and another one runs or will
+            self._look.clear()
+            self._fresh, self._wakes_at = False, inf
+        for duty in self._duties():
+            with suppress(BaseException):
                 try:
                     duty()
-                except BaseException:  # an observer may raise SystemExit, which ends nothing here
+                except BaseException:  # an observer may raise SystemExit
                     _bug.report("looking after armed rules")
-            rules = self._board.rules()
-            deadlines = [rule.deadline for rule in rules if rule.deadline is not None]
-            with self._lock:
-                if self._stopping or not (rules or self._fresh):
-                    self._thread = None
-                    return
-                now = self._board.clock.monotonic()
-                until = self._wakes_at = min([now + _SECONDS_BETWEEN_FLUSHES, *deadlines])
-            self._board.timer.wait(self._look, max(0.0, until - now))
+        until = self._due_at()
+        with self._lock:
+            if self._stopping or (until is None and not self._fresh):
+                self._thread = None
+                return False
+            now = self._board.clock.monotonic()
+            self._wakes_at = until = now if until is None else until
+        self._board.timer.wait(self._look, max(0.0, until - now))
+        return True
+
+    def _duties(self) -> tuple[Callable[[], object], ...]:
+        raise NotImplementedError
+
+    def _due_at(self) -> float | None:
+        """Return when to look again, or None if there is nothing to do."""
+        first = min(self._board.deadlines(self.every), default=None)
+        if first is None:
+            return None
+        now = self._board.clock.monotonic()
+        return min(now + _SECONDS_BETWEEN_LOOKS, max(now, first) + self.late)
+
+
+class _Expiry(_Thread):
+    """Ends rules at their deadlines."""
+
+    name, every, late = "chaospoint-expiry", False, 0.0
+
+    def _duties(self) -> tuple[Callable[[], object], ...]:
+        return (self._end_due,)
+
+    def _end_due(self) -> None:
+        keeper, ended = self._board.keeper, self._board.end_due()
+        with arming:  # so that another thread writes what is to be said in the log
+            if ended:
+                keeper.begin(-inf)
+            else:
+                keeper.tend()
+
+
+class Keeper(_Thread):
+    """Looks after one board: tells what has happened, and has rules expire on another thread."""
+
+    name, every, late = "chaospoint-keeper", True, 0.25
+
+    def __init__(self, board: Board) -> None:
+        super().__init__(board)
+        self._expiry = _Expiry(board)
+
+    def start(self, deadline: float = inf) -> bool:
+        """Look after what was armed just now, as the base class does."""
+        return (deadline == inf or self._expiry.start(deadline)) and super().start(deadline)
+
+    def stop(self) -> None:
+        """End both threads."""
+        self._expiry.stop()
+        super().stop()
+
+    def resume(self) -> None:
+        """Allow both threads again."""
+        self._expiry.resume()
+        super().resume()
+
+    def renew(self) -> None:
+        """Forget both threads, in a forked child."""
+        self._expiry.renew()
+        super().renew()
+
+    def _duties(self) -> tuple[Callable[[], object], ...]:
+        board = self._board
+        tend = (self._expiry.tend, *tended)
+        return (board.expire, *tend, arming.carry_out, board.remind, board.flush)

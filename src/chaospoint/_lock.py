@@ -32,6 +32,7 @@ from chaospoint.errors import NotPermitted
 __all__ = ["Lease", "Lock", "Once", "arming"]
 
 _T = TypeVar("_T")
+_iter = iter  # which may become a point
 _TRIES = 5  # a request that fails each time must not fail every later change, too
 
 
@@ -63,7 +64,7 @@ class Lock(_RLock):
     """
 
     def __enter__(self) -> bool:
-        for _ in iter(self.acquire, None):
+        for _ in _iter(self.acquire, None):
             return True
         raise AssertionError("acquire() never returns None")
 

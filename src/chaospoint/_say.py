@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from functools import partial
 
-from chaospoint._inside import transparently
+from chaospoint._inside import passes, transparently
 from chaospoint._lock import arming
 
 __all__ = ["say"]
@@ -26,7 +26,9 @@ def _write(
 ) -> None:
     try:
         transparently(partial(_log.log, level, message, *values, exc_info=error))
-    except Exception as raised:
+    except BaseException as raised:
+        if passes(raised):
+            raise
         from chaospoint._host_error import is_of_host  # seldom needed
 
         if is_of_host(raised):

@@ -8,14 +8,35 @@ waits for ever for its own beginning.
 from __future__ import annotations
 
 import _thread
+from collections.abc import Callable
 from threading import Thread
 
 from chaospoint._bell import Bell
 from chaospoint._inside import inside
 
-__all__ = ["Start", "start"]
+__all__ = ["OwnThread", "Start", "start"]
 
 _PATIENCE_SECONDS = 5.0
+
+
+class OwnThread(Thread):
+    """A daemon thread of chaospoint's, in which every point is transparent from its first step.
+
+    Before it comes to ``body``, and after that, it runs code of `threading`.
+    """
+
+    def __init__(self, name: str, body: Callable[[], object]) -> None:
+        super().__init__(name=name, daemon=True)
+        self._body = body
+
+    def _bootstrap(self) -> None:
+        inside.set(True)
+        super()._bootstrap()  # type: ignore[misc]  # what `start` has the new thread call
+
+    def run(self) -> None:
+        """Do what the thread is for."""
+        inside.set(True)  # the context of a thread may be another one here
+        self._body()
 
 
 class Start:

@@ -19,6 +19,7 @@ from chaospoint._lock import Lock
 __all__ = ["BoundedTally", "Slot", "Tally", "counted", "counter"]
 
 _CHUNK = 128
+_int, _repr = int, repr  # which may become points
 
 
 class Slot:
@@ -244,7 +245,7 @@ _has_gil: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)
 
 def counted(numbers: Iterator[int]) -> int:
     """Return how many numbers a `counter` has handed out, without taking one."""
-    return int(repr(numbers)[_BEFORE:-1]) - 1
+    return _int(_repr(numbers)[_BEFORE:-1]) - 1
 
 
 _BEFORE = len("count(")

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from functools import partial
 from threading import Thread, current_thread
+from weakref import WeakSet
 
+from chaospoint import _bug
 from chaospoint._bell import Bell
-from chaospoint._inside import transparent
+from chaospoint._inside import own, transparent
+from chaospoint._keeper import tended
 from chaospoint._lock import Lock
-from chaospoint._start import start
+from chaospoint._logger import LOGGER
+from chaospoint._start import OwnThread, start
 
 __all__ = ["Rounds"]
+
+_REST_SECONDS = 0.1
+_running: WeakSet[Rounds] = WeakSet()
 
 
 class Rounds:
     """Calls ``act`` on a thread, each time after waiting for ``interval()`` seconds.
 
-    ``act`` raises nothing. No point acts in it. `start` and `stop` may be called again and from
-    any thread.
+    No point acts in it, and observers are told on another thread. What ``act`` raises is logged
+    and ends nothing. Each such thread replaces the others that have ended before their time.
+    `start` and `stop` may be called again and from any thread.
     """
 
     def __init__(self, name: str, interval: Callable[[], float], act: Callable[[], object]) -> None:
@@ -31,11 +41,15 @@ class Rounds:
         """Start the thread, unless it runs."""
         with transparent(), self._guard:
             if self._thread is None:
-                # A thread that was abandoned, or lost in a fork, keeps the bell it was given.
-                self._stop = stop = Bell()
-                thread = Thread(target=self._run, args=(stop,), name=self._name, daemon=True)
-                start(thread)
-                self._thread = thread
+                self._begin()
+
+    def _begin(self) -> None:
+        # A thread that was abandoned, or lost in a fork, keeps the bell it was given.
+        self._stop = stop = Bell()
+        thread = OwnThread(self._name, partial(self._run, stop))
+        start(thread)
+        self._thread = thread
+        _running.add(self)
 
     def stop(self, timeout_seconds: float = 5.0) -> None:
         """Wake and end the thread; wait for it, but not for ever."""
@@ -46,6 +60,21 @@ class Rounds:
             with transparent():
                 thread.join(timeout_seconds)
 
+    def tend(self) -> None:
+        """Start another thread if this one has ended before its time."""
+        thread = self._thread
+        if thread is None or thread.is_alive():
+            return
+        with transparent(), self._guard:
+            if self._thread is not thread:
+                return  # it was stopped, or replaced
+            self._begin()
+        LOGGER.log(
+            logging.ERROR,
+            "the thread %s had ended before its time; another one runs in its place",
+            self._name,
+        )
+
     def renew(self) -> None:
         """Forget the thread and make the lock anew, in a forked child."""
         self._guard = Lock()
@@ -53,6 +82,32 @@ class Rounds:
         self._thread = None
 
     def _run(self, stop: Bell) -> None:
-        with transparent():
-            while not stop.wait(self._interval()):
-                self._act()
+        own.tells = False
+        while self._round(stop):
+            pass
+
+    def _round(self, stop: Bell) -> bool:
+        try:
+            if stop.wait(self._interval()):
+                return False
+            self._act()
+            _tend_all()
+        except BaseException:  # an observer or a handler of the log may raise SystemExit
+            _report(self._name)
+            return not stop.wait(_REST_SECONDS)
+        return True
+
+
+def _report(name: str) -> None:
+    try:
+        _bug.report(f"a round of {name}", "it is made again", foreign=True)
+    except BaseException:  # what a handler of the log raises ends nothing, either
+        return
+
+
+def _tend_all() -> None:
+    for rounds in tuple(_running):
+        rounds.tend()
+
+
+tended.append(_tend_all)

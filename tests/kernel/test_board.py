@@ -456,24 +456,20 @@ def test_a_deadline_goes_on_while_disabled(registry: Registry, clock: FakeClock)
     assert [one.state for one in registry.board.ended()] == ["expired"]
 
 
-def test_a_rule_that_is_renewed_while_it_is_about_to_expire_stays(
-    registry: Registry, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+def test_a_rule_that_is_past_its_deadline_cannot_be_renewed(
+    registry: Registry, clock: FakeClock
 ) -> None:
     board = registry.board
+    board.keeper.stop()  # which is late
     replace(registry, rule("p", PASS, expires_after=100), source="http")
     (due,) = board.rules()
-    remove = board.remove
-
-    def renewing(*args: Any, **keys: Any) -> None:
-        assert board.renew("http", due.terms.key, 50)
-        remove(*args, **keys)
-
-    clock.advance(100)
-    monkeypatch.setattr(board, "remove", renewing)
-    board.expire()
+    clock.advance(99)
+    assert board.renew("http", due.terms.key, 50)
+    clock.advance(49)
     assert due.state == "armed"
-    monkeypatch.undo()
-    clock.advance(50)
+    clock.advance(1)
+    assert due.state == "expired"
+    assert not board.renew("http", due.terms.key, 50)
     board.expire()
     assert due.state == "expired"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections import deque
 from typing import Any
@@ -12,7 +11,6 @@ from helpers import Threads
 
 from chaospoint import Registry
 from chaospoint._inside import inside
-from chaospoint._keeper import Keeper
 from chaospoint._notice import Reached, RuleDisarmed
 from chaospoint.testing import FakeClock
 
@@ -126,9 +124,9 @@ def test_arming_wakes_it_only_for_a_nearer_deadline(registry: Registry, clock: F
 
     point, ears, look = registry.point("p"), Ears(RuleDisarmed), Look()
     registry.add_observer(ears)
-    registry.board.keeper._look = look
-    registry.install([rule("p", PASS)], source="test")
-    clock.until_waiting(1.0)
+    registry.board.keeper._expiry._look = look
+    registry.install([rule("p", PASS, expires_after=60)], source="test")
+    clock.until_waiting(1.0, count=2)
     for seconds in (None, 60, 1):
         registry.install([rule("p", PASS, expires_after=seconds)], source="test")
     assert look.woken == 0
@@ -153,17 +151,17 @@ def test_what_is_armed_between_its_look_and_its_end_is_looked_after(
 ) -> None:
     registry.point("p")
     board, late = registry.board, rule("p", PASS, text="late", expires_after=seconds)
-    rules, armed = board.rules, threading.Event()
+    deadlines, armed = board.deadlines, threading.Event()
 
-    def looked(point: str | None = None) -> Any:
-        found = rules(point)
-        if sys._getframe(1).f_code is Keeper._run.__code__ and not found:
+    def looked(every: bool) -> list[float]:
+        found = deadlines(every)
+        if every and not found:
             monkeypatch.undo()
             registry.install([late], source="test")
             armed.set()
         return found
 
-    monkeypatch.setattr(board, "rules", looked)
+    monkeypatch.setattr(board, "deadlines", looked)
     handle = registry.install([rule("p", PASS)], source="test")
     thread = thread_of(registry)
     clock.until_waiting(1.0)
@@ -242,7 +240,7 @@ def test_without_a_thread_the_rule_is_armed_and_the_log_says_what_is_missing(
         patch.setattr("threading.Thread.start", start)
         handle = registry.install([rule("p", PASS)], source="test")
     assert handle.rules[0].state == "armed"
-    assert "does not expire until something else is armed" in log.text
+    assert "no thread could be started to look after rules: a rule ends at its deadline" in log.text
     registry.install([rule("p", PASS, skip=1)], source="test")
     assert registry.board.keeper._thread is not None
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from helpers import python
+
+EVERYWHERE = (Path(__file__).parents[1] / "attacks" / "everywhere.py").read_text()
 
 BEGIN = """
 import asyncio, builtins, os, threading, time
@@ -132,3 +136,15 @@ os._exit(0)
 """
     )
     assert said == ["1", "0"]
+
+
+@pytest.mark.ci
+def test_nothing_of_the_standard_library_is_reached_by_our_own_code() -> None:
+    """An injection, its observers, arming a compiled rule and its expiry reach no point."""
+    program = EVERYWHERE.replace("sys.argv[1]", "'count'")
+    assert python(program, "-W", "ignore").stdout.split() == ["counted"]
+
+
+def test_rules_expire_while_all_of_the_standard_library_hangs() -> None:
+    program = EVERYWHERE.replace("sys.argv[1]", "'hang'")
+    assert float(python(program, "-W", "ignore").stdout) < 5.0

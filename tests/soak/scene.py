@@ -69,10 +69,10 @@ class Scene:
     def end_keepers(self) -> None:
         """Wait until the threads have ended, as they do where nothing is armed."""
         for registry in self.registries():
-            keeper = registry.board.keeper._thread
-            if keeper is not None:
-                keeper.join(PATIENCE)
-            assert registry.board.keeper._thread is None
+            for keeper in (registry.board.keeper, registry.board.keeper._expiry):
+                if (thread := keeper._thread) is not None:
+                    thread.join(PATIENCE)
+                assert keeper._thread is None
 
     def forget(self) -> None:
         """Empty the books, and the sources that remember what ended."""
@@ -216,6 +216,9 @@ class _Child:
         assert {finish(one.call()) for one in self._scene.placements} == {7}
         self._scene.end_keepers()
         # Registries that other tests left armed have keepers in the child as well.
-        names = {thread.name for thread in threading.enumerate()} - {"chaospoint-keeper"}
+        names = {thread.name for thread in threading.enumerate()} - {
+            "chaospoint-keeper",
+            "chaospoint-expiry",
+        }
         assert names == {threading.current_thread().name}
         assert not _bug.bugs, list(_bug.bugs)

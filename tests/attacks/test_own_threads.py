@@ -1,0 +1,179 @@
+"""The threads that follow store and plan file, and the one that tells, outlive what goes on there.
+
+An observer or a handler of the log may raise anything in them, or never come back; and a thread
+that something has ended all the same is replaced.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from helpers import python
+
+BEGIN = """
+import asyncio, logging, os, sys, threading, time
+import chaospoint
+from chaospoint.config import Settings
+from chaospoint import config
+from chaospoint.plan import Rule
+from chaospoint.stores import open_store
+from chaospoint.stores.moments import moment
+
+@chaospoint.point("bank.charge")
+def charge():
+    return "paid"
+
+def fails():
+    try:
+        return charge() and False
+    except TimeoutError:
+        return True
+
+def once(condition):
+    until = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.005)
+
+def threads(name):
+    return [one for one in threading.enumerate() if one.name == "chaospoint-" + name]
+
+def in_a_thread():
+    return threading.current_thread() is not threading.main_thread()
+
+class Observer:
+    def observe(self, injection):
+        pass
+    def notice(self, notice):
+        if in_a_thread():
+            obstruct()
+
+class Handler(logging.Handler):
+    def emit(self, record):
+        if in_a_thread():
+            obstruct()
+
+def cancel():
+    raise asyncio.CancelledError
+
+def interrupt():
+    raise KeyboardInterrupt
+
+def nothing():
+    pass
+
+obstruct = nothing
+# Before the observers that are there by default, which are told all the same.
+chaospoint.Registry.default().add_observer(Observer())
+logging.getLogger("chaospoint").addHandler(Handler())
+"""
+
+ANYTHING = {
+    "exits": "sys.exit",
+    "is cancelled": "cancel",
+    "is interrupted": "interrupt",
+    "never comes back": "threading.Event().wait",
+}
+
+
+@pytest.mark.parametrize("what", ANYTHING)
+def test_the_store_is_followed(what: str, tmp_path: Path) -> None:
+    said = python(
+        BEGIN
+        + f"""
+url = "file://{tmp_path}/store"
+chaospoint.start(Settings(enabled=True, store=url))
+store, rules = open_store(url), [(Rule.parse("bank.charge=raise(TimeoutError)"), None)]
+before = threads("store")
+obstruct = {ANYTHING[what]}
+for _ in range(2):
+    store.update(lambda one: one.put(rules, default_seconds=600, by="ops", now=moment()))
+    once(fails)
+    store.update(lambda one: one.disarm("*", by="ops", now=moment()))
+    once(lambda: not fails())
+store.update(lambda one: one.disable(by="ops", now=moment()))
+once(lambda: not chaospoint.Registry.default().enabled)
+print(threads("store") == before, flush=True)
+os._exit(0)
+"""
+    )
+    assert said.stdout.split() == ["True"]
+
+
+@pytest.mark.parametrize("what", ANYTHING)
+def test_the_plan_file_is_followed(what: str, tmp_path: Path) -> None:
+    plan = tmp_path / "plan.yaml"
+    plan.write_text("rules: []\n")
+    said = python(
+        BEGIN
+        + f"""
+from pathlib import Path
+plan = Path("{plan}")
+chaospoint.start(Settings(enabled=True, config=plan))
+before = threads("poller")
+obstruct = {ANYTHING[what]}
+for n in range(2):
+    plan.write_text("rules: [{{point: bank.charge, exception: TimeoutError}}]" + " " * n)
+    once(fails)
+    plan.write_text("rules: []" + " " * n)
+    once(lambda: not fails())
+print(threads("poller") == before, flush=True)
+os._exit(0)
+"""
+    )
+    assert said.stdout.split() == ["True"]
+
+
+def test_every_observer_is_told_of_every_end() -> None:
+    """What the first one raises keeps nothing from the second."""
+    said = python(
+        BEGIN
+        + """
+told = []
+class Second(Observer):
+    def notice(self, notice):
+        told.append(type(notice).__name__)
+chaospoint.Registry.default().add_observer(Second())
+obstruct = sys.exit
+chaospoint.arm("bank.charge", latency=0, expires_after=0.05)
+once(lambda: "RuleDisarmed" in told)
+print(told.count("RuleDisarmed"), len(threads("keeper")) <= 1, flush=True)
+os._exit(0)
+"""
+    )
+    assert said.stdout.split() == ["1", "True"]
+
+
+@pytest.mark.parametrize("name", ["store", "poller", "keeper", "expiry"])
+def test_a_thread_that_has_ended_is_replaced(name: str, tmp_path: Path) -> None:
+    plan = tmp_path / "plan.yaml"
+    plan.write_text("rules: [{point: bank.pay, latency: 1, expires_after: 1h}]\n")
+    said = python(
+        BEGIN
+        + f"""
+lines = []
+Handler.emit = lambda _, record: lines.append(record.getMessage())
+url = "file://{tmp_path}/store"
+chaospoint.start(Settings(enabled=True, store=url, config="{plan}"))
+running, keeper = config._running, chaospoint.Registry.default().board.keeper
+owner = {{
+    "store": running._reconciler.rounds,
+    "poller": running._sources.poller.rounds,
+    "keeper": keeper,
+    "expiry": keeper._expiry,
+}}["{name}"]
+once(lambda: threads("{name}"))
+(thread,) = threads("{name}")
+owner._round = lambda *_: False  # it ends without taking leave
+thread.join(30)
+del owner._round
+once(lambda: threads("{name}"))
+once(lambda: lines.count("the thread chaospoint-{name} had ended before its time; another one runs "
+                         "in its place"))
+print(threads("{name}") != [thread], flush=True)
+chaospoint.config.stop()
+print(threads("{name}") == [] or "{name}" in ("keeper", "expiry"))
+"""
+    )
+    assert said.stdout.split() == ["True", "True"]
