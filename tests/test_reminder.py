@@ -16,7 +16,8 @@ NOT_STARTED = (
 
 
 def test_every_setting_is_known() -> None:
-    assert tuple(name.upper() for name in Settings.model_fields) == KNOWN
+    by_code = "despite_environment"  # no variable says it
+    assert tuple(name.upper() for name in Settings.model_fields if name != by_code) == KNOWN
 
 
 @pytest.mark.parametrize(
