@@ -88,15 +88,57 @@ def test_all_of_many_are_found_page_by_page(full: Registry) -> None:
     ]
 
 
-@pytest.mark.parametrize("path", ["/v1/status", "/v1/points", "/v1/points/*", "/metrics"])
+@pytest.mark.parametrize("path", ["/v1/status", "/v1/points", "/v1/points/*"])
 def test_an_answer_is_short_unless_more_is_asked_for(full: Registry, path: str) -> None:
     service = Service.of(Settings(enabled=True), full)
     answer = ask(service, path)
     assert answer.status == 200
-    if path != "/metrics":
-        told = json.loads(answer.body)
-        assert len(told.get("points" if "points" in path else "rules")) == USUAL
-        assert len(answer.body) < 100_000
+    told = json.loads(answer.body)
+    assert len(told.get("points" if "points" in path else "rules")) == USUAL
+    assert len(answer.body) < 100_000
+
+
+def test_a_long_name_leads_to_the_page_behind_it(registry: Registry) -> None:
+    names = sorted("abc"[n] * 300 for n in range(3))
+    for name in names:
+        registry.point(name)
+    service = Service.of(Settings(enabled=True), registry)
+    for path in ("/v1/points", "/v1/points/*"):
+        told = [one for page in pages(service, path, 1) for one in page["points"]]
+        assert [one if path.endswith("*") else one["name"] for one in told] == names
+
+
+@pytest.mark.parametrize(("points", "rules"), [(25, 1), (1, 25), (25, 25), (30, 25), (10, 20)])
+def test_the_points_and_the_rules_of_a_glob_are_all_found(
+    registry: Registry, points: int, rules: int
+) -> None:
+    names = [f"svc.op{n:02}" for n in range(points)]
+    for name in names:
+        registry.point(name)
+    for n in range(rules):
+        arm("svc.*", latency=n, registry=registry)
+    arm("*", latency=100, registry=registry)
+    found = pages(Service.of(Settings(enabled=True), registry), "/v1/points/svc.*", 10)
+    assert [name for page in found for name in page["points"]] == names
+    texts = [one["text"] for page in found for one in page["rules"]]
+    assert texts == [one.text for one in registry.rules() if one.pattern == "svc.*"]
+    assert len(texts) == rules
+    assert max(len(page[key]) for page in found for key in ("points", "rules")) == 10
+    assert len(found) == -(-max(points, rules) // 10)
+
+
+@pytest.mark.filterwarnings("ignore::chaospoint.errors.ChaosWarning")
+def test_a_point_that_only_a_later_rule_fits_is_listed(registry: Registry) -> None:
+    @registry.point("svc.one")
+    def one(user: str) -> str:
+        return user
+
+    arm("svc.*", latency=1, where={"user": "x"}, registry=registry)
+    for n in range(10):
+        arm("svc.*", latency=1, where={"other": n}, registry=registry)
+    service = Service.of(Settings(enabled=True), registry)
+    told = json.loads(ask(service, "/v1/points/svc.*", "limit=1").body)
+    assert (told["points"], len(told["rules"])) == (["svc.one"], 1)
 
 
 def test_pages_hold_where_rules_come_and_go(small: Registry) -> None:
@@ -125,16 +167,16 @@ def test_what_ended_comes_after_what_is_armed(small: Registry) -> None:
     assert len(texts) == len(set(texts)) == 4
 
 
-@pytest.mark.parametrize(
-    "query", ["limit=0", "limit=1001", "limit=x", "limit=-1", "after=" + "a" * 300, "before=a"]
-)
+@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "limit=-1", "before=a"])
 @pytest.mark.parametrize("path", ["/v1/status", "/v1/points", "/v1/points/svc1.*"])
 def test_no_page_is_longer(small: Registry, path: str, query: str) -> None:
     service = Service.of(Settings(enabled=True), small)
     assert ask(service, path, query).status == 400
 
 
-@pytest.mark.parametrize("after", ["x", "0", "1.1", "~", "%F0%9F%90%9D", "1.zzz"])
+@pytest.mark.parametrize(
+    "after", ["x", "0", "1.1", "~", "%F0%9F%90%9D", "1.zzz", "a" * 300, "+", "a+b+c"]
+)
 def test_a_mark_of_nothing_is_only_a_place(small: Registry, after: str) -> None:
     arm("svc1.*", latency=1, registry=small)
     service = Service.of(Settings(enabled=True), small)
@@ -161,7 +203,7 @@ def test_renewing_and_arming_answer_with_the_first(small: Registry) -> None:
     renewed = json.loads(ask(service, "/v1/points/svc1.*/renew", "", "POST").body)
     assert (renewed["renewed"], len(renewed["rules"])) == (250, USUAL)
     put = json.loads(ask(service, "/v1/points/*", "", "PUT", latency=1).body)
-    assert (len(put["points"]), put["next"]) == (USUAL, NAMES[USUAL - 1])
+    assert (len(put["points"]), put["next"]) == (USUAL, f"{NAMES[USUAL - 1]} ~")
 
 
 def test_the_command_line_follows_the_pages(small: Registry) -> None:
@@ -176,7 +218,10 @@ def test_the_command_line_follows_the_pages(small: Registry) -> None:
         point = next(name for name in NAMES if name.startswith("svc1."))
         assert len(target.point(point)["rules"]) == 150
         assert len(target.point("*")["points"]) == 250
-        for told in (target.points(), target.status(), target.point(point)):
+        matched = target.point("svc1.*")
+        assert [one["text"] for one in matched["rules"]] == [one.text for one in small.rules()]
+        assert matched["points"] == [name for name in NAMES[:250] if name.startswith("svc1.")]
+        for told in (target.points(), target.status(), target.point(point), matched):
             assert told["next"] is None
     finally:
         target.close()

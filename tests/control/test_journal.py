@@ -9,7 +9,8 @@ from helpers import Threads
 from nodes import FAULT, Node, Nodes
 
 from chaospoint import Injection, Registry
-from chaospoint.control.journal import SIZE, Journal, journal_of
+from chaospoint.control.journal import Journal, journal_of
+from chaospoint.control.pages import LONGEST
 
 CHARGE = "/v1/points/payment.charge"
 
@@ -77,10 +78,10 @@ def test_what_means_nothing_is_refused(query: str, node: Node) -> None:
 
 def test_so_many_are_remembered_and_no_more(node: Node) -> None:
     journal = journal_of(node.registry)
-    for nth in range(SIZE + 50):
+    for nth in range(LONGEST + 50):
         journal.observe(injection(nth))
-    told = node.done("GET", f"/v1/injections?limit={SIZE}")["injections"]
-    assert [one["ordinal"] for one in told] == list(range(SIZE + 49, 49, -1))
+    told = node.done("GET", f"/v1/injections?limit={LONGEST}")["injections"]
+    assert [one["ordinal"] for one in told] == list(range(LONGEST + 49, 49, -1))
     assert len(node.done("GET", "/v1/injections")["injections"]) == 100
 
 
@@ -104,7 +105,7 @@ def test_threads_may_inject_while_one_looks(pool: Threads, restless: None) -> No
             list(journal.latest())
 
     pool.map(lambda work: work[0](work[1]), [(observe, 0), (look, 0), (observe, 1), (look, 0)])
-    assert len(list(journal.latest())) == SIZE
+    assert len(list(journal.latest())) == LONGEST
 
 
 def test_a_registry_has_one_journal_which_remembers_from_then_on(pool: Threads) -> None:

@@ -178,7 +178,7 @@ def takes_any_number(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def refuses_a_parameter(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service_module, "SIZE", 10)
+    monkeypatch.setattr(service_module, "LONGEST", 10)
 
 
 def takes_every_method(monkeypatch: pytest.MonkeyPatch) -> None:

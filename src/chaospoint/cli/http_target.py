@@ -55,7 +55,7 @@ class HttpTarget:
 
     def point(self, name: str) -> Json:
         """Return the answer of the service."""
-        return self._whole(f"/v1/points/{name}", "points" if is_glob(name) else "rules")
+        return self._whole(f"/v1/points/{name}", *(("points",) if is_glob(name) else ()), "rules")
 
     def injections(self, point: str | None, limit: int | None) -> Json:
         """Return the answer of the service."""
@@ -114,16 +114,19 @@ class HttpTarget:
         """Close the connection."""
         self._client.close()
 
-    def _whole(self, path: str, name: str) -> Json:
+    def _whole(self, path: str, *names: str) -> Json:
         """Return the first page with the items of all others in it."""
         whole = self._ask("GET", path)[0]
         marks = [whole.get("next")]
-        while marks[-1] is not None and isinstance(items := whole.get(name), list):
+        while marks[-1] is not None:
             page = self._ask("GET", path, params={"limit": "1000", "after": str(marks[-1])})[0]
-            more = page.get(name)
-            if not isinstance(more, list) or page.get("next") in marks:
+            for name in names:
+                items, more = whole.get(name), page.get(name)
+                if not isinstance(items, list) or not isinstance(more, list):
+                    raise foreign(self.where, f"200 with a page of {path} without {name}")
+                items += more
+            if page.get("next") in marks:
                 raise foreign(self.where, f"200 with a page of {path} that leads nowhere")
-            items += more
             marks.append(page.get("next"))
         if marks[0] is not None:
             whole["next"] = None

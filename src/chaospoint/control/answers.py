@@ -37,7 +37,8 @@ Counts = Annotated[
 
 
 Next = Annotated[
-    str | None, Field(description="what `after` is to be for the next page; null on the last one")
+    str | None,
+    Field(description="what `after` is to be for the next page of a GET; null on the last one"),
 ]
 
 
@@ -164,7 +165,7 @@ class MatchedPoints(Answer):
 
     name: str
     points: list[str]
-    rules: list[RuleState] = Field(description="no more than points may be on a page")
+    rules: list[RuleState]
     next: Next
 
 

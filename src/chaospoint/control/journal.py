@@ -1,5 +1,5 @@
-"""The latest injections of one registry, remembered for those who ask; bounded, and forgotten in a
-forked child, which has had none.
+"""The latest injections of one registry, remembered for those who ask: as many as an answer may
+have. A forked child forgets them, because it has had none.
 """
 
 from __future__ import annotations
@@ -13,11 +13,9 @@ from chaospoint._injection import Injection
 from chaospoint._lock import arming
 from chaospoint._notice import Notice, Standing
 from chaospoint._registry import Registry
+from chaospoint.control.pages import LONGEST
 
-__all__ = ["SIZE", "Journal", "journal_of"]
-
-SIZE = 1000
-"""How many injections are remembered."""
+__all__ = ["Journal", "journal_of"]
 
 _journals: WeakKeyDictionary[Registry, Journal] = WeakKeyDictionary()
 
@@ -37,7 +35,7 @@ class Journal:
 
     def __init__(self, *, now: Callable[[], float] = time) -> None:
         self._now = now
-        self._kept: deque[tuple[float, Injection]] = deque(maxlen=SIZE)
+        self._kept: deque[tuple[float, Injection]] = deque(maxlen=LONGEST)
 
     def observe(self, injection: Injection) -> None:
         """Remember an injection, and when it was."""

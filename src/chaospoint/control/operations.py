@@ -60,7 +60,7 @@ PARAMETERS: Final[dict[str, Object]] = {
     "after": {
         "in": "query",
         "description": "the mark behind which the page begins: `next` of the page before it",
-        "schema": {"type": "string", "maxLength": MAX_NAME},
+        "schema": {"type": "string"},
     },
     "reason": {
         "in": "query",

@@ -1,14 +1,15 @@
 """A long list is answered a page at a time: so many items, and a mark for where the next begin.
 
 A mark says where its item stands, and not how many stood before it, so what comes and goes between
-two pages neither hides another point or armed rule nor shows one twice.
+two pages neither hides another point or armed rule nor shows one twice.  A page of two lists has
+the marks of both, with a space between them.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import urlencode
 
@@ -50,11 +51,24 @@ class Page:
         end = start + self.limit
         return [*armed, *ended][start:end], marks[end - 1] if end < len(marks) else None
 
+    def of_both(
+        self, names: Iterable[str], armed: Sequence[ArmedRule], ended: Sequence[ArmedRule]
+    ) -> tuple[list[str], list[ArmedRule], str | None]:
+        """Return the names and the rules of this page, up to ``limit`` of each, and the mark."""
+        behind_name, _, behind_rule = self.after.partition(" ")
+        found, name = replace(self, after=behind_name).of_names(names)
+        rules, rule = replace(self, after=behind_rule).of_rules(armed, ended)
+        none_left = name is None and rule is None
+        return found, rules, None if none_left else f"{name or _END} {rule or _END}"
+
     def link(self, mark: object) -> dict[str, str]:
         """Return the header that leads to the page behind ``mark``, if there is one."""
         if mark is None:
             return {}
         return {"link": f'<?{urlencode({"limit": self.limit, "after": mark})}>; rel="next"'}
+
+
+_END = "~"  # comes behind each name, and behind the mark of each rule
 
 
 def _mark(kind: int, *numbers: int) -> str:

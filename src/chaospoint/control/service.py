@@ -20,7 +20,6 @@ from chaospoint.control.body import lifetime, no_keys, plan_keys, rule_keys
 from chaospoint.control.changes import Changes, Written
 from chaospoint.control.door import DISABLE, READS, Door
 from chaospoint.control.dry_run import preview
-from chaospoint.control.journal import SIZE
 from chaospoint.control.messages import OPERATOR, Request, Response, reply
 from chaospoint.control.metrics import scrape
 from chaospoint.control.openapi import document
@@ -44,11 +43,6 @@ __all__ = ["Service", "Steps"]
 
 _POINTS = "/v1/points/"
 _log = logging.getLogger("chaospoint")
-
-_SHORT = {
-    "point": "write a shorter name, or a glob",
-    "after": "give what `next` of the page before it says",
-}
 
 Steps = Generator[float, None, Response]
 """Yields the seconds to wait before it is asked to go on; returns the answer."""
@@ -257,10 +251,10 @@ class Service:
         if len(name) > MAX_NAME:
             problem = f"no point has a name of more than {MAX_NAME} characters"
             raise Problem(404, "unknown-point", problem, name=show(name), nearest=[])
-        for key, cure in _SHORT.items():
-            if len(asked := query.get(key, "")) > MAX_NAME:
-                problem = f"{key} is longer than {MAX_NAME} characters"
-                raise Problem(400, "bad-query", problem, field=key, value=show(asked), cure=cure)
+        if len(asked := query.get("point", "")) > MAX_NAME:
+            problem = f"point is longer than {MAX_NAME} characters"
+            cure = "write a shorter name, or a glob"
+            raise Problem(400, "bad-query", problem, field="point", value=show(asked), cure=cure)
         call = _Call(request, name, query, change)
         answer = route.answer(call)
         if isinstance(answer, Response):
@@ -290,7 +284,7 @@ class Service:
         return _paged(call, self._views.point(call.name, page=call.page))
 
     def _injections(self, call: _Call) -> Response:
-        limit = number(call.query, "limit", 100, SIZE)
+        limit = number(call.query, "limit", USUAL, LONGEST)
         return reply(200, self._views.injections(call.query.get("point", "*"), limit))
 
     def _openapi(self, _call: _Call) -> Response:

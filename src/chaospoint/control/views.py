@@ -103,17 +103,20 @@ class Views:
         """Return one point with its rules, or what a glob matches; raises `UnknownPoint`.
 
         ``points``: what `known` returned, if it was asked already. ``page``: of the rules at one
-        point, or of the points that a glob matches; the rules on that glob are cut to as many.
+        point, or of the points that a glob matches and the rules on that glob.
         """
         if points is None:
             points = self.known(name)
         board = self._registry.board
         if is_glob(name) or not points:
-            found = (rule for rule in (*board.rules(), *board.ended()) if rule.pattern == name)
-            rules = [*islice(found, page.limit)]
-            names, mark = page.of_names(point.name for point in points)
+            armed = [rule for rule in board.rules() if rule.pattern == name]
+            ended = [rule for rule in board.ended() if rule.pattern == name]
+            names, rules, mark = page.of_both((point.name for point in points), armed, ended)
+            all_rules = armed + ended
             fitting = [
-                one for one in names if not rules or any(fits(r, board.point(one)) for r in rules)
+                one
+                for one in names
+                if not all_rules or any(fits(rule, board.point(one)) for rule in all_rules)
             ]
             return {"name": name, "points": fitting, "rules": self._rules(rules), "next": mark}
         (point,) = points
