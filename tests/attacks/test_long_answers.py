@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
-from helpers import PATIENCE
+from helpers import PATIENCE, python
 
 from chaospoint import Plan, Registry
 from chaospoint.arming import arm
@@ -355,3 +355,42 @@ def test_many_requests_at_once_are_answered(small: Registry) -> None:
 
     answers = asyncio.run(asyncio.wait_for(main(), PATIENCE))
     assert {status for status, _ in answers} == {200}
+
+
+@pytest.mark.parametrize("fork", ["os.fork()", "ctypes.PyDLL(None).fork()"], ids=["python", "c"])
+def test_a_forked_child_answers_on_threads_of_its_own(fork: str) -> None:
+    program = f"""
+        import asyncio, ctypes, os, threading
+        from chaospoint._process import made_anew
+        from chaospoint.control.off_loop import MOST_THREADS, answered
+
+        entered, gate = threading.Semaphore(0), threading.Event()
+
+        def held():
+            entered.release()
+            gate.wait({PATIENCE})
+            return "late"
+            yield
+
+        def quick():
+            return threading.current_thread().name
+            yield
+
+        async def many():
+            await asyncio.gather(*(answered(held()) for _ in range(MOST_THREADS)))
+
+        serving = threading.Thread(target=lambda: asyncio.run(many()))
+        serving.start()
+        for _ in range(MOST_THREADS):
+            assert entered.acquire(timeout={PATIENCE})
+        child = {fork}
+        if child == 0:
+            made_anew()
+            print(asyncio.run(answered(quick())), flush=True)
+            os._exit(0)
+        os.waitpid(child, 0)
+        gate.set()
+        serving.join({PATIENCE})
+        print(asyncio.run(answered(quick())))
+    """
+    assert python(program).stdout.split() == ["chaospoint-request"] * 2

@@ -6,11 +6,13 @@ Only the order to disable is answered on the loop itself: it works also where no
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import closing, suppress
 from threading import Thread
 
 from chaospoint._bell import Bell, TaskBell
 from chaospoint._inside import inside
+from chaospoint._process import after_fork_in_c
 from chaospoint._start import start
 from chaospoint.control.messages import Response
 from chaospoint.control.service import Steps
@@ -88,3 +90,8 @@ class _Answering:
 
 
 _under_way: set[_Answering] = set()
+
+# A forked child has none of these threads.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_under_way.clear)
+after_fork_in_c.append(_under_way.clear)
