@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from chaospoint import _bug, _scope
 from chaospoint._aim import STATEMENTS
 from chaospoint._armed import Armed
-from chaospoint._check import check
+from chaospoint._check import LOOKED_THROUGH, check
 from chaospoint._epoch import ArmedRule, Ending, Source
 from chaospoint._fork import boards
 from chaospoint._index import Index
@@ -63,7 +63,6 @@ _TIER: dict[Source, int] = {"code": 1, "test": 1, "http": 2, "store": 2, "env": 
 _READ_AGAIN: tuple[Source, ...] = ("http", "store", "env", "file")
 _STAYS: tuple[Source, ...] = ("env", "file")  # it is shown there for as long as it is written
 _SECONDS_TO_APPEAR = 10.0
-_LOOKED_THROUGH = 100  # globs, for remarks on what cannot fire
 _UNKEPT = "a rule ends at its deadline, but calls that it holds then stay held until it is disarmed"
 _HINTS = 10  # looking for near names is slow, and nobody reads a thousand of them
 
@@ -764,7 +763,7 @@ class Board:
 
     def _covering(self, pattern: str) -> Iterator[ArmedRule]:
         yield from self._table.named.get(pattern, ())
-        yield from itertools.islice(self._table.globs, _LOOKED_THROUGH)
+        yield from itertools.islice(self._table.globs, LOOKED_THROUGH)
 
     def restart(self) -> None:
         """Begin anew in a forked child; what was to be told, the parent tells."""

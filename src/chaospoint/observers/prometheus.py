@@ -68,8 +68,10 @@ class _Values:
             return value
         if len(self._kept) >= MOST_VALUES:
             return OTHER
-        self._kept.add(value)
-        return value
+        with _counting.lock:
+            if len(self._kept) < MOST_VALUES:
+                self._kept.add(value)
+        return value if value in self._kept else OTHER
 
 
 class _Tallies(dict[tuple[str, str], Iterator[int]]):
@@ -125,7 +127,7 @@ class _Metrics:
         self.reaches = _CountedElsewhere(
             "chaospoint_reaches",
             "Calls that reached an armed rule and matched it; point is the rule's name or glob, or "
-            f"{OTHER} beyond {MOST_VALUES} globs.",
+            f"{OTHER} beyond {MOST_VALUES} globs and names without a point.",
             ["point"],
             registry=None,
         )

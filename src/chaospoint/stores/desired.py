@@ -23,13 +23,13 @@ from chaospoint.models.quantities import Seed, Skip
 from chaospoint.models.refusal import Refusal, show
 from chaospoint.plan import Rule
 from chaospoint.stores.moments import Moment
+from chaospoint.stores.store import MOST_TEXT
 
 __all__ = ["MAX_RULES", "Desired", "Entry", "Order"]
 
 VERSION: Final = 1
 _MAX_ORDERS = 100
 _MAX_HALTS = 10_000
-_MAX_TEXT = 400
 
 
 def _flag(value: object) -> bool:
@@ -39,8 +39,8 @@ def _flag(value: object) -> bool:
 
 
 def _text(value: object) -> str:
-    if not isinstance(value, str) or len(value) > _MAX_TEXT:
-        raise Refusal("not a short text", f"write up to {_MAX_TEXT} characters", value=value)
+    if not isinstance(value, str) or len(value) > MOST_TEXT:
+        raise Refusal("not a short text", f"write up to {MOST_TEXT} characters", value=value)
     # It is shown in logs and terminals, and anybody who can write the store may have written it.
     return value if value.isprintable() else "".join(c if c.isprintable() else " " for c in value)
 

@@ -18,12 +18,12 @@ from chaospoint.errors import StoreError
 from chaospoint.models import strict_json
 from chaospoint.stores.document import DOCUMENT, MOST
 from chaospoint.stores.files import Directory, read, told
+from chaospoint.stores.store import MOST_TEXT
 
 __all__ = ["Halt", "halts", "remove", "write_halt"]
 
 _NAME = re.compile(r"halt-([0-9a-f]{16})\.json")
 _MOST = 2**12  # bytes in a file
-_MOST_TEXT = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def _halt(directory: Directory, name: str, halt_id: str) -> Halt:
     except (StoreError, ValueError, TypeError, KeyError):
         return Halt(halt_id)
     usual = type(generation) is int and 0 <= generation < 2**53 and type(at) in (int, float)
-    texts = all(isinstance(text, str) and len(text) <= _MOST_TEXT for text in (by, reason))
+    texts = all(isinstance(text, str) and len(text) <= MOST_TEXT for text in (by, reason))
     if not usual or not texts or not 0 <= at <= 2**53:
         return Halt(halt_id)
     return Halt(halt_id, generation, by, float(at), reason)

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from chaospoint.stores.desired import Desired
 
-__all__ = ["Edit", "Store", "Worker"]
+__all__ = ["MOST_TEXT", "Edit", "Store", "Worker"]
+
+MOST_TEXT: Final = 400
+"""How many characters a store keeps of who did something, and why."""
 
 Edit = Callable[["Desired"], "Desired"]
 """A pure change of the document; it may be called more than once, and may refuse by raising."""

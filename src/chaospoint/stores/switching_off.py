@@ -18,7 +18,7 @@ from chaospoint.models import strict_json
 from chaospoint.stores.document import DOCUMENT, MOST, WORKERS, write
 from chaospoint.stores.files import Directory, Missing, lock, opened, read, unlock
 from chaospoint.stores.halts import halts, write_halt
-from chaospoint.stores.store import Worker
+from chaospoint.stores.store import MOST_TEXT, Worker
 from chaospoint.stores.worker_files import all_workers
 from chaospoint.stores.writing import LANE_SECONDS, STEP_SECONDS
 
@@ -26,7 +26,6 @@ __all__ = ["Unusual", "WorkersOf", "switched_off"]
 
 _NAMES = re.compile(r"[a-z0-9_*-]+(\.[a-z0-9_*-]+)*")
 _MOST_ORDERS = 100
-_MOST_TEXT = 400
 
 
 class Unusual(Exception):
@@ -147,5 +146,5 @@ def _is_order(order: object) -> bool:
         and type(at) in (int, float)
         and 0 <= at <= 2**53
         and isinstance(by, str)
-        and len(by) <= _MOST_TEXT
+        and len(by) <= MOST_TEXT
     )
