@@ -239,5 +239,5 @@ def test_a_chaos_run_that_was_killed_left_the_fault_armed(
     assert call() == 8
     clock.advance(2)
     still.board.expire()
-    assert rule.why == "expired"
+    assert rule.state == "expired"
     assert call() == 7

@@ -153,7 +153,7 @@ class _Child:
         kept, brief, functions = self._kept, self._brief, self._scene.functions
         assert kept.rules[0].deadline == self._deadline
         assert functions["b"]() == 7  # it hangs until it expires, or has expired meanwhile
-        assert brief.rules[0].why == "expired"
+        assert brief.rules[0].state == "expired"
         assert brief.interrupted == brief.injections
         assert _booms(functions["a"], 6) == [False, *[True] * 3, *[False] * 2]
         assert (kept.reaches, kept.injections, kept.rules[0].state) == (6, 3, "spent")
@@ -206,7 +206,7 @@ class _Child:
         self._storm.enable()
         handle = arm("*", hang=True, expires_after=0.05, registry=self._storm)
         assert {finish(one.call()) for one in self._scene.placements} == {7}
-        assert handle.rules[0].why == "expired"
+        assert handle.rules[0].state == "expired"
 
     def _leaves_nothing(self) -> None:
         for registry in self._scene.registries():

@@ -748,7 +748,7 @@ def test_a_rule_expires_when_the_clock_is_advanced(shop: Shop) -> None:
         with pytest.raises(Boom):
             shop.charge()
         clock.advance(1)
-        assert armed.rules[0].why == "expired"
+        assert armed.rules[0].state == "expired"
         assert shop.charge() == "charged"
         assert clock.skipped == 60
 
