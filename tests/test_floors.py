@@ -60,18 +60,18 @@ FLOORS = (
     "placing rounds",
     # What comes from outside: where it is kept, ...
     "stores.moments",
-    "stores.desired",
     "stores.store",
+    "stores.desired",
     "stores.files stores.memory stores.writing",
     "stores.document",
     "stores.halts stores.worker_files",
     "stores.directory stores.switching_off",
     "stores",
     # ... and how it is asked and told.
-    "control control.answers control.bodies control.guesses control.journal control.messages"
+    "control control.answers control.bodies control.guesses control.messages"
     " control.metrics control.pages control.reconciler control.replies control.spares"
     " poller reminder",
-    "control.dry_run control.operations control.problem control.state settings",
+    "control.dry_run control.journal control.operations control.problem control.state settings",
     "control.audit control.body control.door control.openapi control.query control.reason sources",
     "control.changes control.views",
     "control.service",
