@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -329,22 +330,49 @@ async def until(true: Callable[[], bool]) -> None:
         await asyncio.sleep(0.001)
 
 
-@pytest.mark.parametrize("why", ["no thread", "too many"])
 def test_without_a_thread_the_loop_answers(
-    small: Registry, monkeypatch: pytest.MonkeyPatch, why: str
+    small: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    if why == "no thread":
-        monkeypatch.setattr(off_loop, "start", refused)
-    else:
-        monkeypatch.setattr(off_loop, "MOST_THREADS", 0)
+    monkeypatch.setattr(off_loop, "_threads", [])
+    monkeypatch.setattr(threading.Thread, "start", refused)
     app = asgi.app(Service.of(Settings(enabled=True), small))
     status, body = asyncio.run(answer(app, http("/v1/points")))
     assert status == 200
     assert len(json.loads(body)["points"]) == USUAL
     assert not off_loop._under_way
+
+
+def test_a_loop_that_is_not_of_asyncio_answers_itself(small: Registry) -> None:
+    app = asgi.app(Service.of(Settings(enabled=True), small))
+    for scope in (http("/v1/points"), http("/v1/disable", "POST")):
+        steps = answer(app, scope)
+        with pytest.raises(StopIteration) as end:
+            steps.send(None)  # it waits for nothing
+        assert end.value.value[0] == 200
+    assert not small.enabled
+
+
+def test_clients_that_ask_for_everything_do_not_hold_up_the_order_to_disable(
+    small: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(monkeypatch, "status")
+    app = asgi.app(Service.of(Settings(enabled=True), small))
+
+    async def main() -> Counter[int]:
+        asked = [asyncio.create_task(answer(app, http("/v1/status"))) for _ in range(300)]
+        while not gate.entered.is_set():
+            await asyncio.sleep(0)
+        status, _ = await answer(app, http("/v1/disable", "POST"))
+        assert status == 200
+        assert not small.enabled
+        gate.open.set()
+        return Counter(status for status, _ in await asyncio.gather(*asked))
+
+    answers = asyncio.run(asyncio.wait_for(main(), PATIENCE))
+    assert answers == {200: off_loop.MOST, 503: 300 - off_loop.MOST}
 
 
 def test_many_requests_at_once_are_answered(small: Registry) -> None:
@@ -362,35 +390,34 @@ def test_a_forked_child_answers_on_threads_of_its_own(fork: str) -> None:
     program = f"""
         import asyncio, ctypes, os, threading
         from chaospoint._process import made_anew
-        from chaospoint.control.off_loop import MOST_THREADS, answered
+        from chaospoint.control.messages import Response
+        from chaospoint.control.off_loop import answered
 
-        entered, gate = threading.Semaphore(0), threading.Event()
+        response = Response(200, {{}}, b"")
+        entered, gate = threading.Event(), threading.Event()
 
         def held():
-            entered.release()
+            entered.set()
             gate.wait({PATIENCE})
-            return "late"
+            return response
             yield
 
         def quick():
-            return threading.current_thread().name
+            print(threading.current_thread().name, flush=True)
+            return response
             yield
 
-        async def many():
-            await asyncio.gather(*(answered(held()) for _ in range(MOST_THREADS)))
-
-        serving = threading.Thread(target=lambda: asyncio.run(many()))
+        serving = threading.Thread(target=lambda: asyncio.run(answered(held())))
         serving.start()
-        for _ in range(MOST_THREADS):
-            assert entered.acquire(timeout={PATIENCE})
+        assert entered.wait({PATIENCE})
         child = {fork}
         if child == 0:
             made_anew()
-            print(asyncio.run(answered(quick())), flush=True)
+            asyncio.run(answered(quick()))
             os._exit(0)
         os.waitpid(child, 0)
         gate.set()
         serving.join({PATIENCE})
-        print(asyncio.run(answered(quick())))
+        asyncio.run(answered(quick()))
     """
-    assert python(program).stdout.split() == ["chaospoint-request"] * 2
+    assert python(program).stdout.split() == ["chaospoint-request_0"] * 2

@@ -1,8 +1,8 @@
 """The admin endpoint as an ASGI app, to be mounted in FastAPI, Starlette or any other.
 
-It answers on threads of its own, because a full thread pool must not keep anybody from disarming,
-and the order to disable on the loop itself.  Behind a proxy set a token: a proxy's address is
-loopback too, and forwarded headers are never believed.
+It answers on a thread of its own, because a full thread pool must not keep anybody from disarming.
+The order to disable is answered on the loop itself.  Behind a proxy set a token: a proxy's address
+is loopback too, and forwarded headers are never believed.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ async def _http(service: Service, scope: Message, receive: Receive, send: Send) 
     version = f"HTTP/{scope.get('http_version', '')}"
     request = Request(scope["method"], path, headers, b"", str(client[0]), query, version)
     stops = service.stop_first(request)
-    if stops:
+    if stops and asyncio._get_running_loop() is not None:
         try:
             body = await asyncio.wait_for(_body(receive), STOP_SECONDS)
         except TimeoutError:

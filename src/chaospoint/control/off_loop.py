@@ -1,97 +1,109 @@
-"""Requests of a mounted app are answered on threads of their own, so that none holds up its loop.
+"""Requests of a mounted app are answered beside its loop, so that none holds it up.
 
-Only the order to disable is answered on the loop itself: it works also where no thread can start.
+An answer comes in steps. All of them run on one thread, which takes the requests by turns, and the
+time that a step asks for passes on the loop. Only the order to disable is answered on the loop
+itself: it waits for no other request, and works also where no thread can start.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import closing, suppress
-from threading import Thread
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
 
-from chaospoint._bell import Bell, TaskBell
 from chaospoint._inside import inside
 from chaospoint._process import after_fork_in_c
-from chaospoint._start import start
 from chaospoint.control.messages import Response
+from chaospoint.control.problem import Problem
 from chaospoint.control.service import Steps
+from chaospoint.stores.writing import waited_for
 
-__all__ = ["MOST_THREADS", "answered", "answered_on_loop"]
+__all__ = ["MOST", "answered", "answered_on_loop"]
 
-MOST_THREADS = 32
-"""How many requests are answered on threads at once; further ones take turns with the loop."""
+MOST = 200
+"""How many requests are answered at once; further ones are told to come again."""
+
+_TOO_MANY = Problem(
+    503,
+    "too-many-requests",
+    f"{MOST} other requests are being answered: ask again in a second",
+    headers={"retry-after": "1"},
+)
 
 
 async def answered(steps: Steps) -> Response:
-    """Return the answer that ``steps`` come to, on a thread if there can be one.
+    """Return the answer that ``steps`` come to, taken on the thread if there can be one.
 
-    Where the task is cancelled, the steps are closed.
+    Where the task is cancelled, the steps are closed. A loop that is not asyncio's is held up.
     """
-    if len(_under_way) >= MOST_THREADS:
-        return await answered_on_loop(steps)
-    answering = _Answering(steps, TaskBell(asyncio.get_running_loop()))
+    if asyncio._get_running_loop() is None:
+        return waited_for(steps)
+    if len(_under_way) >= MOST:
+        steps.close()
+        return _TOO_MANY.response()
+    _under_way.add(steps)
     try:
-        start(Thread(target=answering.run, name="chaospoint-request", daemon=True))
-    except RuntimeError:
-        _under_way.discard(answering)
-        return await answered_on_loop(steps)
-    try:
-        await answering.done.future
-    except BaseException:
-        answering.gone.set()
-        raise
-    if answering.response is None:
-        raise RuntimeError("the thread that was to answer has failed") from answering.error
-    return answering.response
+        while not isinstance(said := await _taken(steps), Response):
+            await asyncio.sleep(said)
+        return said
+    finally:
+        _under_way.discard(steps)
 
 
 async def answered_on_loop(steps: Steps) -> Response:
     """Return the answer that ``steps`` come to, worked out between other tasks of the loop."""
+    if asyncio._get_running_loop() is None:
+        return waited_for(steps)
     with closing(steps):
-        try:
-            while True:
-                await asyncio.sleep(next(steps))
-        except StopIteration as end:
-            response: Response = end.value
-            return response
+        while not isinstance(said := _take(steps), Response):
+            await asyncio.sleep(said)
+        return said
 
 
-class _Answering:
-    """One request that a thread answers. ``gone``: nobody waits for it any more."""
-
-    def __init__(self, steps: Steps, done: TaskBell) -> None:
-        self.done = done
-        self.gone = Bell()
-        self.response: Response | None = None
-        self.error: BaseException | None = None
-        self._steps = steps
-        _under_way.add(self)
-
-    def run(self) -> None:
-        """Answer; called on the thread."""
-        inside.set(True)
-        try:
-            self._answer()
-        except BaseException as error:
-            self.error = error
-        finally:
-            _under_way.discard(self)
-            with suppress(RuntimeError):  # the loop is closed
-                self.done.set()
-
-    def _answer(self) -> None:
-        with closing(self._steps):
-            try:
-                while not self.gone.is_set():
-                    self.gone.wait(next(self._steps))
-            except StopIteration as end:
-                self.response = end.value
+async def _taken(steps: Steps) -> float | Response:
+    """Take a step on the thread, or here where no thread can start."""
+    try:
+        step = _thread().submit(_take, steps)
+    except RuntimeError:
+        return _take(steps)
+    try:
+        return await asyncio.wrap_future(step)
+    except BaseException:
+        step.add_done_callback(lambda _: steps.close())  # the thread may be in the middle of it
+        raise
 
 
-_under_way: set[_Answering] = set()
+def _take(steps: Steps) -> float | Response:
+    """Return the answer, or after how many seconds to take the next step."""
+    try:
+        return next(steps)
+    except StopIteration as end:
+        response: Response = end.value
+        return response
 
-# A forked child has none of these threads.
+
+def _thread() -> ThreadPoolExecutor:
+    """Return the thread, once it runs; raises `RuntimeError` if it cannot start."""
+    if not _threads:
+        # No point acts on it. It starts here, so that no later step is both refused and queued.
+        thread = ThreadPoolExecutor(1, "chaospoint-request", partial(inside.set, True))
+        thread.submit(int)
+        _threads.append(thread)
+    return _threads[0]
+
+
+_threads: list[ThreadPoolExecutor] = []
+_under_way: set[Steps] = set()
+
+
+def _begin_anew() -> None:
+    _threads.clear()
+    _under_way.clear()
+
+
+# A forked child does not have the thread.
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_under_way.clear)
-after_fork_in_c.append(_under_way.clear)
+    os.register_at_fork(after_in_child=_begin_anew)
+after_fork_in_c.append(_begin_anew)
