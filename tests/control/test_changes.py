@@ -571,6 +571,14 @@ def test_who_is_not_let_in_cannot_fill_the_disk_with_entries(
     assert '"who": "wrong token"' in caplog.text
 
 
+def test_an_order_to_disable_with_a_wrong_token_is_one_guess(nodes: Nodes) -> None:
+    node = nodes(TOKENS)
+    order = request("POST", "/v1/disable", headers={"authorization": "Bearer wrong"})
+    assert not node.service.stop_first(order)
+    response = node.service.answer(order)
+    assert (response.status, response.delay_seconds) == (401, 0.1)
+
+
 def test_threads_wait_for_workers_each_for_itself(nodes: Nodes) -> None:
     """`Service.answer` sleeps on the thread that called it; another is answered meanwhile."""
     node = nodes()

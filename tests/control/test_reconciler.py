@@ -892,7 +892,7 @@ def test_a_worker_that_its_own_code_disabled_does_not_acknowledge_rules(
     second.registry.disable()
     (missing,) = first.done("PUT", CHARGE, FAULT)["missing"]
     assert missing["id"] == second.reconciler.id
-    assert "disabled by its own code" in missing["why"]
+    assert "this process is disabled, and its store is not" in missing["why"]
     assert "missing" not in first.done("DELETE", CHARGE), "there is nothing left to run"
 
 

@@ -301,8 +301,8 @@ class Reconciler:
             whys.append(self._why(f"generation {desired.generation}", error))
         if standing and desired.enabled and not registry.enabled:
             whys.append(
-                "this process was disabled by its own code: call chaospoint.enable() there, or "
-                "POST /v1/enable"
+                "this process is disabled, and its store is not: call chaospoint.enable() there, "
+                "or POST /v1/enable, unless an order to disable is on its way to the store"
             )
         return "; ".join(whys)
 
