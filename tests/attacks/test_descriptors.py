@@ -47,6 +47,7 @@ for command in sys.stdin:
 """
 
 
+@pytest.mark.alone
 def test_disable_is_answered_without_descriptors_and_waiting_costs_nothing(tmp_path: Path) -> None:
     store = tmp_path / "store"
     command = [sys.executable, "-c", SERVICE, f"file://{store}"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import re
+import selectors
 import socket
 import subprocess
 import sys
@@ -14,6 +17,8 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from promptness import at_best, most_seconds, seconds
 
 from chaospoint._registry import Registry
@@ -89,6 +94,7 @@ def disable(server: AdminServer, headers: dict[str, str]) -> None:
     assert answer.json()["enabled"] is False
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("sent", [b"", b"POST /v1/dis", HALF, WRONG], ids=repr)
 def test_connections_of_strangers_keep_no_client_with_the_token_waiting(
     sent: bytes, open_server: Callable[..., AdminServer]
@@ -103,6 +109,7 @@ def test_connections_of_strangers_keep_no_client_with_the_token_waiting(
         assert at_best(lambda: disable(server, TOKEN)) < most
 
 
+@pytest.mark.alone
 def test_half_bodies_of_local_clients_keep_no_other_waiting(
     open_server: Callable[..., AdminServer],
 ) -> None:
@@ -117,9 +124,8 @@ def test_half_bodies_of_local_clients_keep_no_other_waiting(
 
 
 @pytest.mark.parametrize("sent", [b"GET / HT", HALF, WRONG], ids=repr)
-@pytest.mark.parametrize(
-    "a_second", [500, pytest.param(1e6, marks=[pytest.mark.ci, pytest.mark.alone])]
-)
+@pytest.mark.parametrize("a_second", [500, pytest.param(1e6, marks=pytest.mark.ci)])
+@pytest.mark.alone
 def test_a_flood_of_strangers_keeps_no_client_with_the_token_waiting(
     a_second: float, sent: bytes, open_server: Callable[..., AdminServer]
 ) -> None:
@@ -167,3 +173,115 @@ def test_requests_of_strangers_take_no_place_from_a_client_with_the_token(
         go.set()
         for stranger in (one, two):
             assert stranger.recv(12) == b"HTTP/1.1 401"
+
+
+# -- heads that nobody would write ------------------------------------------------------------
+
+PIECES = [
+    *("GET", "POST", "get", " ", "/x", "/v1/status", "http://[::1", "http://a@b:c/", "%ff"),
+    *("HTTP/1.1", "HTTP/1.0", "HTTP/9.9", "A:", ":", "Host: x", "Transfer-Encoding: chunked"),
+    *("Authorization: Bearer secret", "Authorization: Bearer guess", "Content-Length: 3"),
+    *("\r", "\n", "\r\n", "\r\n\r\n", "\0", "\t", "\v", "\f", "\x1c", "\x85", "\xa0", "\xff"),
+]
+HEADS = st.one_of(
+    st.binary(max_size=200),
+    st.lists(st.sampled_from(PIECES), max_size=12).map(
+        lambda pieces: "".join(pieces).encode("latin-1") + b"\r\n\r\n"
+    ),
+    st.lists(st.sampled_from(PIECES), max_size=12).map(
+        lambda pieces: b"GET /x HTTP/1.1\r\n" + "".join(pieces).encode("latin-1") + b"\r\n\r\n"
+    ),
+)
+
+
+@given(HEADS)
+@settings(max_examples=300, deadline=None)
+def test_whatever_comes_is_served_or_refused(sent: bytes) -> None:
+    with pytest.MonkeyPatch.context() as patched, ExitStack() as ended:
+        patched.setattr(listener.Listener, "hold_back", lambda *_: True)
+        said: list[str] = []
+        patched.setattr(listener._log, "exception", lambda *one, **_: said.append(str(one)))
+        service = Service.of(Settings(enabled=True, admin_token="secret"), Registry())
+        made = listener.Listener(service, socket.AF_INET, ("127.0.0.1", 0), 60)
+        ended.callback(made.drop)
+        ended.callback(made.server_close)
+        client, connection = map(ended.enter_context, socket.socketpair())
+        selector = ended.enter_context(selectors.DefaultSelector())
+        client.sendall(sent)
+        client.shutdown(socket.SHUT_WR)
+        made._admit(connection, ("192.0.2.1", 1))
+        made._hear(connection, selector)
+        if connection in made._silent:
+            made._end(connection, selector)
+        with suppress(ConnectionResetError):
+            client.settimeout(30)
+            while client.recv(65536):
+                pass
+        assert not said
+        assert not made._silent
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"GET /x\r\nA: HTTP/1.1\r\n\r\n", b"GET \r\n HTTP/1.1\r\n\r\n", b"GET /x\n HTTP/1.0\r\n\r\n"],
+)
+def test_a_first_line_of_two_lines_is_refused(
+    sent: bytes, open_server: Callable[..., AdminServer], caplog: pytest.LogCaptureFixture
+) -> None:
+    server = open_server(admin_token="secret")
+    with connect(server) as stranger:
+        stranger.sendall(sent)
+        with stranger.makefile("rb") as answer:
+            assert re.search(rb"problem:(bad-request|token-needed)", answer.read())
+    disable(server, TOKEN)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("error", [ValueError, SystemExit])
+def test_a_client_that_fails_in_the_accepting_thread_fails_alone(
+    error: type[BaseException],
+    open_server: Callable[..., AdminServer],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(listener, "_FAILED_SECONDS", 1e6)  # nobody waits for it
+    server = open_server(admin_token="secret")
+    knows = server._service.knows
+
+    def fails(request: Request) -> bool:
+        if request.path == "/fails":
+            raise error
+        return knows(request)
+
+    monkeypatch.setattr(server._service, "knows", fails)
+    for _ in range(3):
+        with connect(server) as stranger:
+            stranger.sendall(b"GET /fails HTTP/1.1\r\n\r\n")
+            with stranger.makefile("rb") as answer:
+                assert answer.read().startswith(b"HTTP/1.1 503 ")
+    disable(server, TOKEN)
+    assert [one.levelno for one in caplog.records] == [logging.ERROR] * 3
+
+
+def test_nothing_ends_the_accepting_thread(
+    open_server: Callable[..., AdminServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither what is thrown into it, nor what a handler of the log raises when that is said."""
+    monkeypatch.setattr(listener, "_FAILED_SECONDS", 0.0)
+    thrown = iter((SystemExit, KeyboardInterrupt, ValueError))
+
+    def exits(*_: object, **__: object) -> None:
+        raise SystemExit
+
+    def cut(self: listener.Listener, selector: selectors.BaseSelector) -> None:
+        for error in thrown:
+            raise error
+        cut_the_slow(self, selector)
+
+    cut_the_slow = listener.Listener._cut_the_slow
+    monkeypatch.setattr(listener._log, "exception", exits)
+    monkeypatch.setattr(listener.Listener, "_cut_the_slow", cut)
+    server = open_server(admin_token="secret")
+    for _ in range(4):
+        disable(server, TOKEN)
+    assert next(thrown, None) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import selectors
 import socket
 import sys
 import threading
@@ -164,15 +165,33 @@ def test_a_silent_client_is_cut_off(hasty: AdminServer) -> None:
 
 
 def test_a_client_is_not_cut_off_once_all_of_its_request_is_there(
-    registry: Registry, hasty: AdminServer
+    service: Service, server: AdminServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reconciler_of(registry).store.report(Worker("silent", 1))  # waited for two seconds
+    """The time it has is over while the answer is made."""
+    accepting, looked = server._listener, threading.Event()
+    assert accepting
+    steps, cut_the_slow = service.steps, accepting._cut_the_slow
+
+    def late(request: Request) -> Steps:
+        accepting._open.update(dict.fromkeys(accepting._open, 0.0))
+        with connect(server):  # has the accepting thread look at all clients
+            assert looked.wait(30)
+        return steps(request)
+
+    def look(selector: selectors.BaseSelector) -> None:
+        late_ones = 0.0 in accepting._open.values()
+        cut_the_slow(selector)
+        if late_ones:
+            looked.set()
+
+    monkeypatch.setattr(service, "steps", late)
+    monkeypatch.setattr(accepting, "_cut_the_slow", look)
     put = (
         b"PUT /v1/points/db.query HTTP/1.1\r\nHost: localhost\r\n"
         b'Content-Type: application/json\r\nContent-Length: 14\r\n\r\n{"latency": 1}'
     )
-    status, _, document = talk(hasty, put)
-    assert (status, document["missing"][0]["id"]) == (200, "silent")
+    status, _, document = talk(server, put)
+    assert (status, document["name"]) == (200, "db.query")
 
 
 def test_a_client_that_sends_half_a_body_gets_no_further(

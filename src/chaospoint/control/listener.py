@@ -62,7 +62,7 @@ _FAILED_SECONDS = 1.0  # before the accepting thread begins again
 _QUIET_SECONDS = 60.0  # before it is said again that there are none
 _DRAIN_BYTES = 1 << 20
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-_FIRST_LINE = re.compile(rb"[A-Z]+ [^ ]+ HTTP/1\.[01]\r?\n")
+_FIRST_LINE = re.compile(rb"([A-Z]+) (\S+) (HTTP/1\.[01])\r?\n")
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 _TOO_MANY = (
     b"HTTP/1.1 503 Service Unavailable\r\nserver: chaospoint\r\nretry-after: 1\r\n"
@@ -196,16 +196,27 @@ class Listener(TCPServer):
 
     def _accept(self) -> None:
         with transparent():
-            while True:
-                try:
-                    return self._serve()
-                except Exception:
-                    if not self.is_open:
-                        # The process is becoming a daemon; the server is opened again.
-                        _log.debug("the files of the admin endpoint were closed", exc_info=True)
-                        return None
-                    _log.exception("the admin endpoint failed, and goes on")
-                    sleep(_FAILED_SECONDS)
+            goes_on = True
+            while goes_on:
+                with contextlib.suppress(BaseException):  # a handler of the log may raise anything
+                    goes_on = self._fails()
+
+    def _fails(self) -> bool:
+        """Serve until `halt`; say whether that failed and is to begin again."""
+        try:
+            self._serve()
+        except BaseException:
+            if not self.is_open:
+                # The process is becoming a daemon; the server is opened again.
+                with contextlib.suppress(BaseException):
+                    _log.debug("the files of the admin endpoint were closed", exc_info=True)
+                return False
+            try:
+                _log.exception("the admin endpoint failed, and goes on")
+            finally:
+                sleep(_FAILED_SECONDS)
+            return True
+        return False
 
     def _serve(self) -> None:
         with contextlib.ExitStack() as ended:
@@ -303,10 +314,14 @@ class Listener(TCPServer):
             selector.register(connection, selectors.EVENT_READ)
             return
         del self._silent[connection]
-        if head:
-            self._hand_over(connection, address, bytes(head))
-        else:
+        if not head:
             self.shutdown_request(connection)
+            return
+        try:
+            self._hand_over(connection, address, bytes(head))
+        except BaseException:  # whatever it is, it is over with this connection
+            self._turn_away(connection)
+            _log.exception("the admin endpoint failed for its client %s", address)
 
     def _hand_over(self, connection: socket.socket, address: Any, head: bytes) -> None:
         """Have a thread serve a request, if there is room among those of its kind."""
@@ -553,11 +568,11 @@ def _glance(head: bytes, client: str) -> Request | None:
 
     Nothing else is decided by it: the request is parsed and judged again where it is served.
     """
-    end = _END_OF_HEAD.search(head)
-    if end is None or _FIRST_LINE.match(head) is None:
+    end, first = _END_OF_HEAD.search(head), _FIRST_LINE.match(head)
+    if end is None or first is None:
         return None
-    first, *lines = head[: end.start()].decode("latin-1").split("\n")
-    method, target, version = first.strip().split(" ")
+    method, target, version = (part.decode("latin-1") for part in first.groups())
+    lines = head[first.end() : end.start()].decode("latin-1").split("\n")
     pairs = (line.partition(":") for line in lines)
     headers = fold((name.strip(), value.strip()) for name, _, value in pairs)
     return request_of(method, target, version, headers, client)
