@@ -11,6 +11,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
+from itertools import product
 from pathlib import Path
 
 import httpx
@@ -18,16 +20,29 @@ import pytest
 from promptness import PROMISED_SECONDS, at_best, most_seconds, seconds
 
 from chaospoint._registry import Registry
+from chaospoint.cli.http_target import CHANGE_SECONDS, TIMEOUT_SECONDS
 from chaospoint.control.audit import Audit
+from chaospoint.control.messages import STOP_SECONDS
 from chaospoint.control.reconciler import Reconciler, forget, use
 from chaospoint.control.server import AdminServer
 from chaospoint.control.service import Service
+from chaospoint.errors import StoreBusy
 from chaospoint.plan import Rule
 from chaospoint.settings import Settings
 from chaospoint.stores.desired import Desired
 from chaospoint.stores.directory import DirectoryStore
-from chaospoint.stores.files import lock, opened, unlock
-from chaospoint.stores.writing import disabled, updated, waited_for
+from chaospoint.stores.files import Directory, lock, opened, unlock
+from chaospoint.stores.halts import Halt, halts, remove, write_halt
+from chaospoint.stores.store import Edit
+from chaospoint.stores.writing import (
+    LANE_SECONDS,
+    PATIENCE_SECONDS,
+    QUEUE_SECONDS,
+    STEP_SECONDS,
+    disabled,
+    updated,
+    waited_for,
+)
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="stores need POSIX")
 
@@ -54,6 +69,7 @@ print("written", flush=True)
 
 WRITER = """
 import sys, time
+from chaospoint.control.messages import STOP_SECONDS
 from chaospoint.errors import StoreBusy
 from chaospoint.stores.directory import DirectoryStore
 from chaospoint.stores.writing import updated, waited_for
@@ -131,6 +147,7 @@ def stopped(begin: Callable[..., subprocess.Popen[str]], what: str) -> subproces
     return writer
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("what", ["put", "enable"])
 def test_disable_does_not_wait_for_a_writer_that_is_stopped(
     what: str,
@@ -171,6 +188,7 @@ def test_disable_does_not_wait_for_a_writer_that_is_stopped(
     assert "heeded" not in json.loads((path / "desired.json").read_text())
 
 
+@pytest.mark.alone
 def test_disable_from_the_shell_does_not_wait_for_a_writer_that_is_stopped(
     path: Path, begin: Callable[..., subprocess.Popen[str]]
 ) -> None:
@@ -201,6 +219,63 @@ def test_an_order_between_taking_over_and_removing_counts_once(
     second = store.halt(by="me", now=time.time())
     assert not second.enabled
     assert second.generation > made.generation
+
+
+def overtaken(reader: DirectoryStore, monkeypatch: pytest.MonkeyPatch, *changes: Edit) -> None:
+    """Have others make changes after ``reader`` has listed the orders, before the document."""
+    store, halted = DirectoryStore(reader._path), DirectoryStore._halted
+    left = iter(changes)
+
+    def late(self: DirectoryStore, directory: Directory, orders: tuple[Halt, ...]) -> Desired:
+        if self is reader and orders:
+            for change in left:
+                store.update(change)
+        return halted(self, directory, orders)
+
+    monkeypatch.setattr(DirectoryStore, "_halted", late)
+
+
+ENABLED_AND_CHANGED: tuple[Edit, ...] = (
+    lambda one: one.enable(by="me", now=time.time()),
+    lambda one: one.disarm("*", by="me", now=time.time()),
+)
+
+
+def test_an_order_that_others_take_over_meanwhile_counts_once(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, reader = DirectoryStore(str(path)), DirectoryStore(str(path))
+    store.halt(by="me", now=time.time())
+    overtaken(reader, monkeypatch, *ENABLED_AND_CHANGED)
+    seen = reader.read()
+    assert seen.enabled
+    assert seen == store.read()
+
+
+def test_an_order_is_answered_as_it_counts_where_others_take_it_over_meanwhile(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, reader = DirectoryStore(str(path)), DirectoryStore(str(path))
+    overtaken(reader, monkeypatch, *ENABLED_AND_CHANGED)
+    assert reader.halt(by="me", now=time.time()) == store.read()
+
+
+def test_a_reader_that_is_overtaken_each_time_gives_up(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, reader = DirectoryStore(str(path)), DirectoryStore(str(path))
+    store.halt(by="me", now=time.time())
+
+    def again(directory: Directory) -> tuple[Halt, ...]:
+        write_halt(directory, generation=1, by="me", now=time.time())
+        listed = halts(directory)
+        for one in listed:
+            remove(directory, one)
+        return listed
+
+    monkeypatch.setattr("chaospoint.stores.directory.halts", again)
+    with pytest.raises(StoreBusy, match="try again"):
+        reader.read()
 
 
 def test_an_order_that_cannot_be_read_is_an_order(path: Path) -> None:
@@ -237,40 +312,61 @@ def readable(path: Path) -> None:
     path.chmod(0o644)
 
 
-@pytest.mark.parametrize("name", ["desired.json", "desired.json.new", "reserve", "reserve.new"])
-@pytest.mark.parametrize("damage", [directory, pipe, nonsense, link, readable])
+DAMAGES = [directory, pipe, nonsense, link, readable]
+NAMES = ["desired.json", "desired.json.new", "reserve", "reserve.new"]
+
+
+def disable_in_a_damaged_store(
+    path: Path, damaged: Path, damage: Callable[[Path], None], ask: Callable[[str], httpx.Response]
+) -> None:
+    if damaged.is_dir():
+        shutil.rmtree(damaged)
+    damaged.unlink(missing_ok=True)
+    damage(damaged)
+    answer = ask("disable")
+    assert answer.status_code == 200, answer.text
+    assert not DirectoryStore(str(path)).read().enabled
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_disable_works_whatever_stands_in_the_store(
     damage: Callable[[Path], None],
     name: str,
     path: Path,
     service: Callable[[str], httpx.Response],
 ) -> None:
+    for _ in range(2):
+        disable_in_a_damaged_store(path, path / name, damage, service)
+
+
+@pytest.mark.ci
+@pytest.mark.alone
+def test_disable_is_prompt_whatever_stands_in_the_store(
+    path: Path, service: Callable[[str], httpx.Response]
+) -> None:
     most = most_seconds(lambda: service("disable"))
-
-    def disable() -> None:
-        if (path / name).is_dir():
-            shutil.rmtree(path / name)
-        (path / name).unlink(missing_ok=True)
-        damage(path / name)
-        answer = service("disable")
-        assert answer.status_code == 200, answer.text
-        assert not DirectoryStore(str(path)).read().enabled
-
-    assert at_best(disable) < most
+    for name, damage in product(NAMES, DAMAGES):
+        disable = partial(disable_in_a_damaged_store, path, path / name, damage, service)
+        assert at_best(disable) < most, (name, damage)
 
 
+@pytest.mark.alone
 def test_disable_works_in_a_store_that_is_empty(
     path: Path, service: Callable[[str], httpx.Response]
 ) -> None:
+    most = most_seconds(lambda: service("disable"))
+
     def disable() -> None:
         shutil.rmtree(path)
         path.mkdir(mode=0o700)
         assert service("disable").status_code == 200
         assert not DirectoryStore(str(path)).read().enabled
 
-    assert at_best(disable) < most_seconds(lambda: service("disable"))
+    assert at_best(disable) < most
 
 
+@pytest.mark.alone
 def test_disable_works_while_a_plan_is_refused(
     path: Path, service: Callable[[str], httpx.Response]
 ) -> None:
@@ -303,31 +399,53 @@ def test_writers_queue(path: Path, begin: Callable[..., subprocess.Popen[str]]) 
     assert refused <= written / 100, "a writer is refused only if no other gets on"
 
 
-def test_a_writer_waits_while_others_get_on_and_no_longer() -> None:
-    class Held:
-        """A store that somebody else is writing for ``busy`` tries, once a second."""
+class Held:
+    """A store that others write until the time ``free``, one a second until ``moves``."""
 
-        def __init__(self, busy: int) -> None:
-            self.now = 0.0
-            self.moves = busy
+    def __init__(self, free: float, moves: float) -> None:
+        self.now = 0.0
+        self._free = free
+        self._moves = moves
 
-        def update(self, edit: object, **_: object) -> Desired:
-            from chaospoint.errors import StoreBusy
+    def update(self, edit: Edit, **_: object) -> Desired:
+        if self.now < self._free:
+            raise StoreBusy("busy")
+        return Desired()
 
-            if self.now < self.moves:
-                raise StoreBusy("busy")
-            return Desired()
+    def read(self) -> Desired:
+        return Desired(generation=int(min(self.now, self._moves)) + 1)
 
-        def read(self) -> Desired:
-            return Desired(generation=int(min(self.now, self.moves)) + 1)
+    def waits(self) -> float:
+        """Return for how long a writer waits; raises `StoreBusy` if it is refused."""
+        steps = updated(self, lambda one: one, now=lambda: self.now)  # type: ignore[arg-type]
+        try:
+            while True:
+                self.now += next(steps)
+        except StopIteration:
+            return self.now
 
-    store = Held(7)
-    steps = updated(store, lambda one: one, now=lambda: store.now)  # type: ignore[arg-type]
-    try:
-        while True:
-            store.now += next(steps)
-    except StopIteration:
-        assert store.now >= 7
+
+def test_a_writer_waits_while_others_get_on() -> None:
+    free = QUEUE_SECONDS - 0.1
+    assert Held(free, moves=free).waits() == pytest.approx(free, abs=2 * STEP_SECONDS)
+
+
+@pytest.mark.parametrize(
+    ("moves", "until"),
+    [(0.0, PATIENCE_SECONDS), (PATIENCE_SECONDS - 0.5, 2 * PATIENCE_SECONDS), (1e9, QUEUE_SECONDS)],
+)
+def test_a_writer_is_refused_where_nobody_gets_on_and_after_all_its_time(
+    moves: float, until: float
+) -> None:
+    store = Held(1e9, moves)
+    with pytest.raises(StoreBusy):
+        store.waits()
+    assert store.now == pytest.approx(until, abs=2 * STEP_SECONDS)
+
+
+def test_the_command_line_waits_longer_than_any_writer() -> None:
+    assert QUEUE_SECONDS + 2 * PATIENCE_SECONDS < CHANGE_SECONDS
+    assert LANE_SECONDS + STOP_SECONDS + 2 * PATIENCE_SECONDS < TIMEOUT_SECONDS
 
 
 def test_disable_takes_the_lane_only_after_it_has_waited(path: Path) -> None:

@@ -23,6 +23,9 @@ __all__ = ["HttpTarget"]
 
 TIMEOUT_SECONDS = 10.0
 
+CHANGE_SECONDS = 40.0
+"""For a change, which may wait for other writers of the store and then for the workers."""
+
 
 class HttpTarget:
     """The admin endpoint at ``url``, which may have a path where an application mounts it."""
@@ -35,7 +38,6 @@ class HttpTarget:
         self._client = httpx.Client(
             base_url=url,
             headers=headers,
-            timeout=TIMEOUT_SECONDS,
             trust_env=False,
             # Certificates take longer to load than the rest, and plain HTTP needs none.
             verify=httpx.URL(url).scheme == "https",
@@ -108,7 +110,9 @@ class HttpTarget:
 
     def disable(self, reason: str) -> Json:
         """Turn the switch off."""
-        return self._change("POST", "/v1/disable", body={"reason": reason} if reason else None)
+        body = {"reason": reason} if reason else None
+        # It waits for no other writer.
+        return self._change("POST", "/v1/disable", queues=False, body=body)
 
     def close(self) -> None:
         """Close the connection."""
@@ -132,8 +136,8 @@ class HttpTarget:
             whole["next"] = None
         return whole
 
-    def _change(self, method: str, path: str, **sent: Any) -> Json:
-        answer = self._ask(method, path, **sent)[0]
+    def _change(self, method: str, path: str, *, queues: bool = True, **sent: Any) -> Json:
+        answer = self._ask(method, path, queues=queues, **sent)[0]
         if not is_acknowledgement(answer):
             raise foreign(self.where, "200 without the workers that run the change")
         return answer
@@ -146,7 +150,9 @@ class HttpTarget:
         params: Mapping[str, str] | None = None,
         body: Mapping[str, object] | None = None,
         headers: Mapping[str, str] | None = None,
+        queues: bool = False,
     ) -> tuple[Json, httpx.Headers]:
+        seconds = CHANGE_SECONDS if queues else TIMEOUT_SECONDS
         sent = dict(headers or {})
         content = None
         if body is not None:
@@ -154,10 +160,15 @@ class HttpTarget:
             sent["content-type"] = "application/json"
         try:
             response = self._client.request(
-                method, path, params=params, content=content, headers=sent
+                method,
+                path,
+                params=params,
+                content=content,
+                headers=sent,
+                timeout=httpx.Timeout(TIMEOUT_SECONDS, read=seconds),
             )
         except httpx.ReadTimeout:
-            late = f"no answer from {self.where} within {TIMEOUT_SECONDS:g} s"
+            late = f"no answer from {self.where} within {seconds:g} s"
             if method != "GET":
                 late += ", and nobody knows what became of the change"
             raise nobody(late, f"see `chaospoint status`, or {by_store()}") from None

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from chaospoint.errors import LimitExceeded, StoreError
+from chaospoint.errors import LimitExceeded, StoreBusy, StoreError
 from chaospoint.stores.desired import Desired
 from chaospoint.stores.document import DOCUMENT, MOST, WORKERS, file_signature, write
 from chaospoint.stores.files import Directory, Missing, lock, opened, read, unlock
@@ -21,6 +21,8 @@ from chaospoint.stores.store import Edit, Worker
 from chaospoint.stores.worker_files import WorkerFiles, all_workers
 
 __all__ = ["DirectoryStore"]
+
+_TRIES = 8  # to read the document while others take over orders
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class DirectoryStore:
         """Return the document."""
         try:
             with opened(self._path) as directory:
-                return self._halted(directory, halts(directory))
+                return self._read(directory)
         except Missing:
             return Desired()
 
@@ -84,7 +86,7 @@ class DirectoryStore:
         with opened(self._path, make=True) as directory:
             known = max(at_least, self._latest_known())
             write_halt(directory, generation=known, by=by, now=now, reason=reason)
-            return self._halted(directory, halts(directory))
+            return self._read(directory)
 
     def report(self, worker: Worker) -> None:
         """Take note of a worker of this process."""
@@ -129,6 +131,16 @@ class DirectoryStore:
         finally:
             self._locked.discard(directory.fd)
             unlock(directory.fd)  # a child that was forked meanwhile holds it, too
+
+    def _read(self, directory: Directory) -> Desired:
+        """Return what counts; without the lock, so that others may write meanwhile."""
+        for _ in range(_TRIES):
+            orders = halts(directory)
+            desired = self._halted(directory, orders)
+            # Of an order that is gone by now, the document may say no more that it was taken over.
+            if not orders or set(orders) <= set(halts(directory)):
+                return desired
+        raise StoreBusy(f"{directory.path} changed each time it was read: try again")
 
     def _halted(self, directory: Directory, orders: tuple[Halt, ...]) -> Desired:
         """Return the document as the orders leave it that were listed before; raises `Missing` if

@@ -75,7 +75,7 @@ class Store(Protocol):
         """Turn the switch off while another update is going on, and may never end; return the
         document as it counts from now on.
 
-        What that update writes changes nothing about it. ``at_least``: as in `update`.
+        The order stays in force whatever that update writes. ``at_least``: as in `update`.
         """
 
     def report(self, worker: Worker) -> None:

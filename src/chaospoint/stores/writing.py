@@ -41,7 +41,9 @@ LANE_SECONDS = 0.2
 """For how long an order to disable waits for a store that somebody else writes."""
 
 QUEUE_SECONDS = 30.0
-"""For how long a writer waits at the most while others write one after another."""
+"""For how long a writer waits at the most while others write one after another.
+
+The command line waits longer for the answer to a change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +166,9 @@ class Queue:
             before, self._seen = self._seen, self._generation()
         except StoreError:
             return self._now() >= self._until
-        self._until = self._now() + PATIENCE_SECONDS
-        return self._seen == before or self._now() >= self._began + QUEUE_SECONDS
+        last = self._began + QUEUE_SECONDS
+        self._until = min(self._now() + PATIENCE_SECONDS, last)
+        return self._seen == before or self._now() >= last
 
 
 def acknowledged(
