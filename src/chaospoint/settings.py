@@ -1,9 +1,9 @@
 """What the environment says, read once and never trusted: law 10 is decided here.
 
 A bad variable is no error: it is one WARNING with the variable, its value and the cure, and counts
-as unset; while it is one of the limits, nothing from outside may arm, and while it is a token and
-there is no other, the admin endpoint lets nobody in.  The value of a token is never shown.
-Reading settings does nothing else.
+as unset; while it is one of the limits, nothing from outside may arm, and while it is a token, and
+if no other token is set, the admin endpoint refuses everybody.  The value of a token is never
+shown.  Reading settings does nothing else.
 """
 
 from __future__ import annotations
