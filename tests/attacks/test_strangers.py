@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 import re
 import selectors
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from statistics import median
-from threading import Event, Semaphore
+from textwrap import dedent
+from threading import Event, Semaphore, Thread
 from time import monotonic
 from urllib.parse import urlsplit
 
@@ -235,6 +238,69 @@ def test_a_first_line_of_two_lines_is_refused(
             assert re.search(rb"problem:(bad-request|token-needed)", answer.read())
     disable(server, TOKEN)
     assert not caplog.records
+
+
+def test_a_request_that_comes_byte_by_byte_behind_an_empty_line_is_answered(
+    open_server: Callable[..., AdminServer],
+) -> None:
+    server = open_server(admin_token="secret")
+    with connect(server) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        request = (
+            b"\r\nPOST /v1/disable HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\n\r\n"
+        )
+        for byte in request:
+            client.sendall(bytes([byte]))
+        with client.makefile("rb") as answer:
+            assert answer.read().startswith(b"HTTP/1.1 200 ")
+
+
+SLEEPING = """
+    import signal, sys, time
+    import chaospoint
+    from chaospoint.config import Settings
+
+    port, store = sys.argv[1:]
+    chaospoint.start(
+        Settings(enabled=True, admin=f"127.0.0.1:{port}", admin_token="secret", store=store)
+    )
+    for number in range(500):
+        chaospoint.point(f"p.n{number}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    print("up", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.ci
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="there are no such signals here")
+def test_a_signal_to_the_process_is_not_lost_while_requests_come_in(tmp_path: Path) -> None:
+    for number in range(20):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        command = [sys.executable, "-c", dedent(SLEEPING), str(port)]
+        service = subprocess.Popen(
+            [*command, f"file://{tmp_path}/{number}"], stdout=subprocess.PIPE, text=True
+        )
+        try:
+            assert service.stdout is not None
+            assert service.stdout.readline() == "up\n"
+            for path in ("GET /v1/points?limit=1000", "PUT /v1/points/p.*", "POST /v1/disable"):
+                Thread(target=_ask, args=(port, path), daemon=True).start()
+            Event().wait(number % 5 / 500)  # any moment will do
+            service.send_signal(signal.SIGTERM)
+            assert service.wait(30) == 0
+        finally:
+            service.kill()
+            service.wait()
+            assert service.stdout is not None
+            service.stdout.close()
+
+
+def _ask(port: int, line: str) -> None:
+    method, path = line.split()
+    with suppress(httpx.HTTPError):
+        httpx.request(method, f"http://127.0.0.1:{port}{path}", headers=TOKEN, content="off")
 
 
 @pytest.mark.parametrize("error", [ValueError, SystemExit])

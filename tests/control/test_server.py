@@ -299,7 +299,7 @@ def test_idle_strangers_keep_nobody_from_the_panic_button(
         strangers[1].sendall(b"GET /v1/sta")
         for _ in range(2):
             assert httpx.post(f"{server.url}/v1/disable", timeout=10).status_code == 200
-        # Each took the place of the oldest, unless the place of the one before was free again.
+        idle.enter_context(connect(server))  # it takes the place of the oldest
         assert strangers[0].recv(1) == b""
         strangers[-1].sendall(ASK)
         assert strangers[-1].recv(12) == b"HTTP/1.1 200"

@@ -13,6 +13,7 @@ import logging
 import os
 import re
 import selectors
+import signal
 import socket
 from collections.abc import Callable
 from dataclasses import replace
@@ -63,6 +64,13 @@ _QUIET_SECONDS = 60.0  # before it is said again that there are none
 _DRAIN_BYTES = 1 << 20
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _FIRST_LINE = re.compile(rb"([A-Z]+) (\S+) (HTTP/1\.[01])\r?\n")
+_SIGNALS = (
+    signal.valid_signals()
+    - {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT}
+    if hasattr(signal, "pthread_sigmask")
+    else frozenset()
+)
+"""What is sent to a process; an error of a thread has to end it."""
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 _TOO_MANY = (
     b"HTTP/1.1 503 Service Unavailable\r\nserver: chaospoint\r\nretry-after: 1\r\n"
@@ -96,6 +104,7 @@ class Listener(TCPServer):
         self._held_back = Semaphore(_MAX_HELD_BACK)
         self._guard = Lock()
         self._thread: Thread | None = None
+        self._signals: set[Any] = set()  # which its threads do not take
         self._behind = False  # more clients wait than were accepted last
         self._rests_until = 0.0
         self._most_silent = _most_silent()
@@ -195,6 +204,10 @@ class Listener(TCPServer):
     # -- the accepting thread ---------------------------------------------------------------
 
     def _accept(self) -> None:
+        if _SIGNALS:
+            # A thread that starts threads may be given a signal of the process just then. Its
+            # handler waits for the main thread, and nothing wakes that up.
+            self._signals = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         with transparent():
             goes_on = True
             while goes_on:
@@ -309,8 +322,11 @@ class Listener(TCPServer):
         except OSError:
             said = b""
             head.clear()
+        begin = max(0, len(head) - 3)
         head += said or b""
-        if said is None or (said and not _is_whole(head)):
+        if head.startswith(b"\r\n"):  # of a request before this one, as RFC 9112 2.2 has it
+            del head[:2]
+        if said is None or (said and not _is_whole(head, begin)):
             selector.register(connection, selectors.EVENT_READ)
             return
         del self._silent[connection]
@@ -375,6 +391,8 @@ class Listener(TCPServer):
 
     def _answer(self, connection: socket.socket, address: Any, head: bytes) -> None:
         """Serve one connection, on its own thread, where no point acts."""
+        if _SIGNALS:
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._signals)
         with transparent():
             try:
                 _Handler(connection, address, self, head)
@@ -556,11 +574,14 @@ def _most_silent() -> int:
     return _MAX_SILENT if soft < 0 else max(1, min(_MAX_SILENT, soft // _SHARE))
 
 
-def _is_whole(head: bytearray) -> bool:
-    """Say whether a head is complete, or will never be one."""
-    if len(head) > _MAX_HEAD or _END_OF_HEAD.search(head):
+def _is_whole(head: bytearray, begin: int) -> bool:
+    """Say whether a head is complete, or will never be one.
+
+    What stands before ``begin`` was looked at: a client that sends byte by byte costs no more.
+    """
+    if len(head) > _MAX_HEAD or _END_OF_HEAD.search(head, begin):
         return True
-    return b"\n" in head and _FIRST_LINE.match(head) is None
+    return head.find(b"\n") >= begin and _FIRST_LINE.match(head) is None
 
 
 def _glance(head: bytes, client: str) -> Request | None:
