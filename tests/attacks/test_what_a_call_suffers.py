@@ -273,6 +273,55 @@ def test_what_fits_acts_whole_before_and_after(registry: Registry, clock: Crowde
     assert clock.monotonic() - began == pytest.approx(5, abs=3 * TURN)
 
 
+class Halting(FakeClock):
+    """A clock that each wait moves on by 0.4 s at most, after which something happens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.then: Callable[[], object] = lambda: None
+
+    def wait(self, woken: Bell, seconds: float | None) -> None:
+        del woken
+        assert seconds is not None
+        self.advance(min(seconds, 0.4))
+        self.then()
+
+    async def await_(self, woken: TaskBell, seconds: float | None) -> None:
+        del woken
+        assert seconds is not None
+        self.advance(min(seconds, 0.4))
+        self.then()
+
+
+@pytest.mark.parametrize("fault", ["latency", "hang"])
+@pytest.mark.parametrize("end", ["disarmed", "expired"])
+@pytest.mark.parametrize("kind", CALLS)
+def test_what_a_rule_has_spent_before_it_ended_is_spent(
+    registry: Registry, kind: str, end: str, fault: str
+) -> None:
+    """The rule that acts after the call has only the rest, here 0.1 s."""
+    registry.board.clock = clock = Halting()
+    call = placed(registry, kind, clock)
+    rule = {"point": "a", "faults": [{"kind": fault, "seconds": 0.5}], "expires_after": 60}
+    before, after = (
+        install_plan(
+            parse_plan([{**rule, **more}]),
+            source="http",
+            trust="loaded",
+            registry=registry,
+            limits=Limits(max_latency=0.5, max_hang=0.5),
+        )
+        for more in ({"expires_after": 0.4} if end == "expired" else {}, {"when": "after"})
+    )
+    clock.then = before.disarm if end == "disarmed" else registry.board.expire
+    with suppress(TimeoutError):  # of the second hang
+        call()
+    assert before.rules[0].state == end
+    assert (before.injections, after.injections) == (1, 1)
+    assert clock.monotonic() == pytest.approx(1.5)
+    registry.disarm()
+
+
 # How many
 
 
