@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable
 from functools import partial
 from threading import Thread, current_thread
-from weakref import WeakSet
 
 from chaospoint import _bug
 from chaospoint._bell import Bell
@@ -19,7 +18,7 @@ from chaospoint._start import OwnThread, start
 __all__ = ["Rounds"]
 
 _REST_SECONDS = 0.1
-_running: WeakSet[Rounds] = WeakSet()
+_running: set[Rounds] = set()
 
 
 class Rounds:
@@ -55,6 +54,7 @@ class Rounds:
         """Wake and end the thread; wait for it, but not for ever."""
         with self._guard:
             thread, self._thread = self._thread, None
+            _running.discard(self)
             self._stop.set()
         if thread is not None and thread is not current_thread():
             with transparent():
@@ -80,6 +80,7 @@ class Rounds:
         self._guard = Lock()
         self._stop = Bell()
         self._thread = None
+        _running.discard(self)
 
     def _run(self, stop: Bell) -> None:
         own.tells = False
@@ -106,7 +107,7 @@ def _report(name: str) -> None:
 
 
 def _tend_all() -> None:
-    for rounds in tuple(_running):
+    for rounds in _running.copy():  # in one step, because other threads start and stop some
         rounds.tend()
 
 

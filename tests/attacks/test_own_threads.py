@@ -6,10 +6,13 @@ that something has ended all the same is replaced.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 from helpers import python
+
+from chaospoint.rounds import Rounds, _tend_all
 
 BEGIN = """
 import asyncio, logging, os, sys, threading, time
@@ -143,6 +146,26 @@ os._exit(0)
 """
     )
     assert said.stdout.split() == ["1", "True"]
+
+
+def test_threads_that_start_meanwhile_disturb_no_look_at_the_others() -> None:
+    """Each call that the look makes is a moment at which another thread may start its own."""
+    made: list[Rounds] = []
+
+    def start_another(*_: object) -> None:
+        sys.setprofile(None)
+        made.append(Rounds("chaospoint-another", lambda: 60.0, lambda: None))
+        made[-1].start()
+        sys.setprofile(start_another)
+
+    start_another()
+    try:
+        _tend_all()
+    finally:
+        sys.setprofile(None)
+        for one in made:
+            one.stop()
+    assert len(made) > 2
 
 
 @pytest.mark.parametrize("name", ["store", "poller", "keeper", "expiry"])
