@@ -391,8 +391,9 @@ class Board:
 
         Raises `NotPermitted` where no thread can be started to end the rules.
         """
-        if terms and not self.keeper.start():
-            raise NotPermitted(NO_THREAD)
+        expires = any(one.expires_after is not None for one in terms)
+        if terms and not self.keeper.start(-inf if expires else inf):
+            raise NotPermitted(f"{NO_THREAD}, and arm it again")
         plan, told, remarks = arming.change(self._reload, terms, source, by)
         told()
         return self._handle(plan, remarks, source)

@@ -37,7 +37,7 @@ tended: list[Callable[[], object]] = []
 _SECONDS_BETWEEN_LOOKS = 1.0
 NO_THREAD = (
     "no thread can be started to end what is armed from outside: allow the process more threads "
-    "(ulimit -u, pids.max, TasksMax), and arm it again"
+    "(ulimit -u, pids.max, TasksMax)"
 )
 _DIED = "the thread %s had ended before its time; another one runs in its place"
 

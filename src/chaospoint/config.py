@@ -57,6 +57,7 @@ _SETTLED_SECONDS = 1.0  # a child that lives shorter need not have the port,
 _SILENT_SECONDS = 3.0  # nor one that was not heard of for so long
 _THREADS = 6  # two of the kernel, for the file, for the store, to accept, and to answer
 _BROKEN = "chaospoint could not start; the program goes on without chaos"
+_THREADLESS = f"{NO_THREAD}, then call start() again"
 
 
 def start(settings: Settings | None = None, *, registry: Registry | None = None) -> None:
@@ -89,7 +90,7 @@ def _start(settings: Settings | None, registry: Registry | None) -> None:
         LOGGER.log(level, "chaospoint is not started: %s", allowed.why)
         return
     if not in_master() and not _can_have_threads():
-        LOGGER.error("chaospoint is not started: %s", NO_THREAD)
+        LOGGER.error("chaospoint is not started: %s", _THREADLESS)
         return
     made = _Running(wanted, default_registry() if registry is None else registry)
     with _guard:
@@ -189,10 +190,16 @@ class _Running:
             self._started.set()
 
     def _give_up(self, error: Exception) -> None:
-        """Say why nothing from outside can be followed, and disarm what was armed from there."""
+        """Say why nothing from outside can be followed, and undo the start."""
+        global _running
         threadless = isinstance(error, RuntimeError) and not _can_have_threads()
-        LOGGER.error("%s", NO_THREAD if threadless else _BROKEN, exc_info=not threadless)
-        self._end()
+        LOGGER.error("%s", _THREADLESS if threadless else _BROKEN, exc_info=not threadless)
+        try:
+            self._end(by="a start that failed")
+        finally:
+            with _guard:
+                if _running is self:
+                    _running = None
 
     def _leave_to_workers(self) -> None:
         """End the threads here and stop being a worker: a fork in C must find nothing under way."""
@@ -209,29 +216,33 @@ class _Running:
         self._end()
         LOGGER.info("chaospoint stopped: pid %d", os.getpid())
 
-    def _end(self) -> None:
-        self._stop_threads()
+    def _end(self, by: str = "stop()") -> None:
+        overriding.discard(self)
+        self.stop_threads()
         if self._server is not None:
             self._server.close()
         if self._server is not None or self._reconciler.store.shared:
             forget(self.registry, self._reconciler)
-            self._reconciler.leave()
-        self._sources.clear()
-        overriding.discard(self)
+            self._reconciler.leave(by)
+        self._sources.clear(by)
         self.registry.remove_observer(self._expiry)
 
     def disown(self) -> None:
-        """Close in a forked child what a parent that is stopping still has open."""
+        """Undo in a forked child what a parent that is stopping has still to undo."""
+        overriding.discard(self)
         if self._server is not None:
             self._server.renew()
+        for source in ("env", "file", self._reconciler.source):
+            self.registry.replace((), source=source, by="stop()")
 
     def pause(self) -> None:
         """End the threads, but keep the socket."""
-        self._stop_threads()
+        self.stop_threads()
         if self._server is not None:
             self._server.pause()
 
-    def _stop_threads(self) -> None:
+    def stop_threads(self) -> None:
+        """End the threads that follow file and store."""
         self._reconciler.rounds.stop()
         if self._sources.poller is not None:
             self._sources.poller.rounds.stop()
@@ -381,12 +392,14 @@ def _store(settings: Settings, registry: Registry) -> Store:
 
 _guard = Lock()
 _running: _Running | None = None
-_stopping: _Running | None = None  # whose socket a child must not keep, either
+_stopping: _Running | None = None  # of which a child must keep nothing, either
 
 
 def _before_fork() -> None:
     if _running is not None:
         _running.pause()
+    if _stopping is not None:
+        _stopping.stop_threads()
 
 
 def _after_fork_in_parent() -> None:
@@ -399,7 +412,8 @@ def _after_fork_in_child() -> None:
     global _guard, _stopping
     _guard = Lock()
     if _stopping is not None:
-        _stopping.disown()
+        with transparent():
+            _stopping.disown()
         _stopping = None
     if _running is not None:
         with transparent():

@@ -77,12 +77,12 @@ class Sources:
         count = _rules(sum(rule.source == "file" for rule in self._registry.rules()))
         return f"file {self._settings.config}: {count if ok else 'refused'}"
 
-    def clear(self) -> None:
+    def clear(self, by: str = "stop()") -> None:
         """Disarm everything that came from env and file."""
         if _in_use.get(self._registry) is self:  # the next start may have been quicker
             del _in_use[self._registry]
         rules = [rule for rule in self._registry.rules() if rule.source in ("env", "file")]
-        self._registry.board.remove(rules, "disarmed", by="stop()")  # which says what was in vain
+        self._registry.board.remove(rules, "disarmed", by=by)  # which says what was in vain
         self._registry.replace((), source="env")
         self._registry.replace((), source="file")
         if self._placements is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -184,6 +185,75 @@ def test_no_variable_overrides_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "DESPITE_ENVIRONMENT" not in KNOWN
     assert not Settings().despite_environment
     assert not permission(Settings(enabled=True)).allowed
+
+
+@pytest.mark.usefixtures("off")
+def test_a_stop_that_fails_ends_it_all_the_same(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: str) -> None:
+        raise OSError("no luck")
+
+    config.start(Settings(enabled=True, despite_environment=True), registry=registry)
+    running = config._running
+    assert running is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(running._sources, "clear", fail)
+        with pytest.raises(OSError, match="no luck"):
+            config.stop()
+    with pytest.raises(NotPermitted):
+        arm("a.b", returns=2, registry=registry)
+    running.stop()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_child_that_is_forked_in_the_middle_of_stop_has_nothing_of_it(tmp_path: Path) -> None:
+    """Neither the permission to arm, nor rules from outside, nor the threads that follow these."""
+    said = python(
+        f"""
+        import os, threading
+        import chaospoint
+        from chaospoint import config, rounds
+        from chaospoint.errors import NotPermitted
+
+        @chaospoint.point("a.b")
+        def charge():
+            return 1
+
+        open("{tmp_path}/plan.yaml", "w").write("rules: []")
+        chaospoint.start(config.Settings(
+            enabled=True, despite_environment=True, points="a.b=return(2)",
+            config="{tmp_path}/plan.yaml", store="file://{tmp_path}/store"))
+        running, go_on, inside = config._running, threading.Event(), threading.Event()
+        wait = running.wait_until_started
+
+        def linger():
+            inside.set()
+            assert go_on.wait(30)
+            wait()
+
+        running.wait_until_started = linger
+        stopping = threading.Thread(target=config.stop)
+        stopping.start()
+        assert inside.wait(30)
+        if (pid := os.fork()) == 0:
+            rounds._tend_all()
+            names = {{one.name for one in threading.enumerate()}}
+            try:
+                chaospoint.arm("a.b", returns=3)
+            except NotPermitted:
+                print(charge(), names & {{"chaospoint-store", "chaospoint-poller"}}, flush=True)
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+        go_on.set()
+        stopping.join()
+        print(charge())
+        """,
+        "-W",
+        "ignore::DeprecationWarning",  # of a fork beside other threads
+        CHAOSPOINT_ENABLED="false",
+    )
+    assert said.stdout.splitlines() == ["1 set()", "1"]
 
 
 def test_it_changes_nothing_where_the_environment_does_not_forbid(registry: Registry) -> None:

@@ -92,6 +92,55 @@ print(charge(), poller.refusal, flush=True)
     assert said.stdout.endswith("3 None\n")
 
 
+def test_no_deadline_comes_from_outside_where_only_the_other_thread_runs() -> None:
+    """Rules of code need the one thread of chaospoint's; to end rules in time is for the other."""
+    said = python(
+        BEGIN.replace("LEFT", "1000")
+        + """
+from chaospoint.arming import install_plan
+from chaospoint.errors import NotPermitted
+from chaospoint.plan import parse_plan
+registry = chaospoint.Registry.default()
+chaospoint.point("bank.pay")
+chaospoint.arm("bank.pay", latency=0)
+left[0] = 0
+for expires in ({"expires_after": 60}, {}):
+    plan = parse_plan([{"point": "bank.charge", "returns": 3, **expires}])
+    try:
+        install_plan(plan, source="file", trust="loaded", registry=registry, replace=True)
+    except NotPermitted as error:
+        print(error)
+    print(charge())
+"""
+    )
+    refusal, *answers = said.stdout.splitlines()
+    assert refusal.startswith("no thread can be started")
+    assert refusal.endswith(f"{CURE}, and arm it again")
+    assert answers == ["paid", "3"]
+    assert "no thread could be started" not in said.stderr
+
+
+def test_start_may_be_called_again_when_threads_can_be_started(tmp_path: Path) -> None:
+    """And the log names no call of `stop` that nobody made."""
+    (tmp_path / "plan.yaml").write_text("rules: [{point: bank.charge, returns: 3}]\n")
+    start = START.format(folder=tmp_path)
+    said = python(
+        "import logging; logging.basicConfig(level='INFO')\n"
+        + BEGIN.replace("LEFT", "14")
+        + start
+        + "left[0] = 1000"
+        + start
+        + "chaospoint.stop(); print(charge())"
+    )
+    assert said.stdout.split() == ["paid", "0", "2", "2", "paid"]
+    failed, _, went_on = said.stderr.partition("call start() again\n")
+    assert CURE in failed
+    assert "stop()" not in failed
+    given_up, _, _ = went_on.partition("chaospoint stopped")
+    assert "disarmed" in given_up
+    assert "by a start that failed" in given_up
+
+
 def test_code_may_arm_and_its_rules_end_at_their_deadlines() -> None:
     """A call that comes after the deadline is not hit, and has the rule ended where it is."""
     said = python(

@@ -381,7 +381,7 @@ class Reconciler:
 
     # -- coming and going ------------------------------------------------------------------
 
-    def leave(self) -> None:
+    def leave(self, by: str = "stop()") -> None:
         """Take this process out of the store, and disarm what it had from there; for good."""
         self._left = True
         if self._round.acquire(timeout=_PATIENCE_SECONDS):  # that no round brings it back
@@ -390,7 +390,7 @@ class Reconciler:
             self.store.leave(self.id)
         except StoreError as error:
             _log.debug("the store %s could not be left: %s", self.store.url, error)
-        self._registry.replace((), source=self.source, by="stop()")
+        self._registry.replace((), source=self.source, by=by)
 
     def renew(self) -> None:
         """Become another worker, in a forked child, where rules live on and threads do not."""
