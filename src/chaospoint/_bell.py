@@ -22,7 +22,7 @@ _SLICE = 0.5  # seconds
 
 
 class Bell:
-    """An event for one waiting thread: a lock that is held until somebody sets the bell.
+    """An event for threads that wait: a lock that is held until somebody sets the bell.
 
     Under gevent's patches the lock is gevent's, so waiting lets other greenlets run.  Ctrl-C and
     other exceptions of signal handlers end a wait.
@@ -34,7 +34,7 @@ class Bell:
         self._lock = transparently(_held_lock)
 
     def set(self) -> None:
-        """Wake the thread that waits, or that comes to wait before `clear`."""
+        """Wake the threads that wait, or that come to wait before `clear`."""
         try:
             self._lock.release()
         except RuntimeError:

@@ -84,7 +84,8 @@ def _setting(var: ContextVar[_T], value: _T) -> Callable[[], None]:
     """Return what sets a variable, in C, and returns None.
 
     On CPython 3.11 a copy of the context is held meanwhile, and so is what ``set`` reads.  The
-    steps are taken in order, the latest result is kept, and the first makes room for the copy.
+    steps are taken in order and the latest result is kept. `bool` drops the context of the first
+    step, so its memory is free for the copy.
     """
     steps: tuple[Callable[[], object], ...] = (partial(var.set, value),)
     if _COLLECTS_WITHIN_CALLS:
