@@ -485,7 +485,7 @@ def is_late(rule: ArmedRule, deadline: float) -> bool:
     home = rule.home
     if home.clock.monotonic() < deadline:
         return False
-    transparently(home.late)
+    transparently(home.expire_soon)
     return True
 
 

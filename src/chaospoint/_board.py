@@ -137,7 +137,7 @@ class Board:
         if not notices:
             return
         left = deque(notices)
-        if own.tells is False:
+        if own.tells_observers is False:
             self._untold += left
             self.keeper.start(-inf)
             return
@@ -628,7 +628,7 @@ class Board:
             self._commit(Change(table, self._merged(gone=due), ended))
         return due
 
-    def late(self) -> None:
+    def expire_soon(self) -> None:
         """Have what is overdue end, which a call has noticed, if need be here."""
         if not self.keeper.start(-inf):
             arming.soon(self.expire)

@@ -138,11 +138,11 @@ def _steps(made: Any, run: Callable[..., Any]) -> Generator[Any, Any, object]:
 
 
 class _Own(local):
-    tells: bool | None = None
+    tells_observers: bool | None = None
 
 
 own = _Own()
-"""``own.tells``: whether observers are told in this thread; None in threads of the program."""
+"""``own.tells_observers``: whether they are told in this thread; None in threads of the program."""
 
 
 def passes(error: BaseException) -> bool:
@@ -151,4 +151,4 @@ def passes(error: BaseException) -> bool:
     No signal handler runs in a thread of chaospoint's.  A `SystemExit` that comes out of an
     observer or a handler of the log there is treated as any other exception.
     """
-    return own.tells is None and not isinstance(error, Exception)
+    return own.tells_observers is None and not isinstance(error, Exception)

@@ -125,7 +125,7 @@ class _Thread:
         self._thread, self._starts = None, []
 
     def _run(self) -> None:
-        own.tells = self.every
+        own.tells_observers = self.every
         goes_on = True
         while goes_on:
             try:

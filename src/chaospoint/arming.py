@@ -36,8 +36,8 @@ __all__ = [
     "disable",
     "disarm",
     "enable",
+    "environment_overrides",
     "install_plan",
-    "overriding",
     "plan_of",
 ]
 
@@ -220,12 +220,12 @@ def install_plan(
     return registry.install(terms, source=source, by=by, strict=strict)
 
 
-overriding: set[object] = set()
+environment_overrides: set[object] = set()
 """What was started although the environment says that nothing may be armed."""
 
 
 def _forbidden() -> bool:
-    return _environ.explicitly_off() and not overriding
+    return _environ.explicitly_off() and not environment_overrides
 
 
 def _seen(registry: Registry | None) -> Registry:

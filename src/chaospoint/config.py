@@ -29,7 +29,7 @@ from chaospoint._registry import Registry, default_registry
 from chaospoint._start import OwnThread
 from chaospoint._start import start as start_thread
 from chaospoint._version import __version__
-from chaospoint.arming import overriding
+from chaospoint.arming import environment_overrides
 from chaospoint.control.audit import Audit, AuditedExpiry
 from chaospoint.control.door import Door
 from chaospoint.control.reconciler import Reconciler, forget, reconciler_of, use
@@ -158,7 +158,7 @@ class _Running:
     def take_over(self) -> None:
         """Be what the registry follows; a fork from now on finds that."""
         if self.settings.despite_environment:
-            overriding.add(self)
+            environment_overrides.add(self)
         before = reconciler_of(self.registry)
         if self._reconciler.store is before.store:
             before.store.leave(before.id)
@@ -217,7 +217,7 @@ class _Running:
         LOGGER.info("chaospoint stopped: pid %d", os.getpid())
 
     def _end(self, by: str = "stop()") -> None:
-        overriding.discard(self)
+        environment_overrides.discard(self)
         self.stop_threads()
         if self._server is not None:
             self._server.close()
@@ -229,7 +229,7 @@ class _Running:
 
     def disown(self) -> None:
         """Undo in a forked child what a parent that is stopping has still to undo."""
-        overriding.discard(self)
+        environment_overrides.discard(self)
         if self._server is not None:
             self._server.renew()
         for source in ("env", "file", self._reconciler.source):

@@ -83,7 +83,7 @@ class Rounds:
         _running.discard(self)
 
     def _run(self, stop: Bell) -> None:
-        own.tells = False
+        own.tells_observers = False
         while self._round(stop):
             pass
 

@@ -258,6 +258,6 @@ def test_a_child_that_is_forked_in_the_middle_of_stop_has_nothing_of_it(tmp_path
 
 def test_it_changes_nothing_where_the_environment_does_not_forbid(registry: Registry) -> None:
     config.start(Settings(enabled=True, despite_environment=True), registry=registry)
-    assert sys.modules["chaospoint.arming"].overriding
+    assert sys.modules["chaospoint.arming"].environment_overrides
     config.stop()
-    assert not sys.modules["chaospoint.arming"].overriding
+    assert not sys.modules["chaospoint.arming"].environment_overrides
