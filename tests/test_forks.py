@@ -165,7 +165,7 @@ def test_a_child_arms_disarms_and_is_injected_as_any_process() -> None:
 def test_our_thread_stops_before_a_fork_and_goes_on_behind_it() -> None:
     """The keeper is no thread of the process that is copied; it expires rules on both sides."""
     _run("""
-        handle = arm("bank.charge", failure_rate=1.0, expires_after=0.2, registry=registry)
+        handle = arm("bank.charge", failure_rate=1.0, expires_after=1.0, registry=registry)
         assert sorted(ours()) == ["chaospoint-expiry", "chaospoint-keeper"]
 
         def expired():

@@ -147,7 +147,7 @@ def test_code_may_arm_and_its_rules_end_at_their_deadlines() -> None:
         BEGIN.replace("LEFT", "0")
         + """
 import time
-armed = chaospoint.arm("bank.charge", returns=2, expires_after=0.2)
+armed = chaospoint.arm("bank.charge", returns=2, expires_after=2.0)
 print(charge())
 while armed.rules[0].seconds_left:
     time.sleep(0.01)

@@ -94,7 +94,7 @@ print([job.value for job in jobs] == [2 * n for n in range(20)], armed.interrupt
 def test_a_rule_expires_on_our_own_thread() -> None:
     said = run(
         """
-armed = chaospoint.arm("p", hang=True, expires_after="50ms")
+armed = chaospoint.arm("p", hang=True, expires_after="1s")
 job = gevent.spawn(work, 4)
 job.join(timeout=10)
 print(job.value, armed.interrupted, chaospoint.point("p").armed)
