@@ -86,7 +86,8 @@ class InvalidPlan(ChaosError):
     """A plan, or a rule of one, was refused; nothing of it is armed.
 
     The message says what happened, the value and the cure; the parts are kept for tools:
-    ``rule`` (which one), ``field`` (which key), ``value`` (as given) and ``cure``.
+    ``rule`` (which one), ``field`` (which key), ``value`` (as given) and ``cure``. ``unquoted`` is
+    the message without the text of the rule, which may hold values that logs must not show.
     """
 
     def __init__(
@@ -97,8 +98,10 @@ class InvalidPlan(ChaosError):
         field: str | None = None,
         value: object = None,
         cure: str | None = None,
+        unquoted: str | None = None,
     ) -> None:
         super().__init__(message)
+        self.unquoted = message if unquoted is None else unquoted
         self.rule = rule
         self.field = field
         self.value = value

@@ -216,7 +216,7 @@ def load_plan(path: str | Path) -> Plan:
         if refusal.nth is not None:
             line = rule_line(text, path.suffix, refusal.nth)
             if cure := rule_cure(text, path.suffix, refusal):
-                refusal.cure, refusal.picture = cure, ""
+                refusal.quoting(cure, "put the rule in quotes")
         at = f"{path}, line {line}" if line else str(path)
         unread = refusal.__cause__ if isinstance(refusal.__cause__, OSError) else None
         raise refusal.invalid_plan(at=at) from unread

@@ -15,6 +15,7 @@ from time import monotonic
 from typing import Generic, NamedTuple, TypeVar
 
 from chaospoint.errors import ChaosError
+from chaospoint.models.refusal import unquoted
 from chaospoint.rounds import Rounds
 
 __all__ = ["FileSignature", "Poller", "look"]
@@ -147,7 +148,9 @@ class Poller(Generic[_Content]):
 
     def _failed(self, signature: FileSignature | None, error: Exception) -> None:
         expected = isinstance(error, ChaosError)
-        words = str(error) if expected else f"{type(error).__name__}: {error}"
+        words = (
+            unquoted(error) if isinstance(error, ChaosError) else f"{type(error).__name__}: {error}"
+        )
         if self._failure == (signature, words):
             return
         still, self._failure = self.refusal == words, (signature, words)

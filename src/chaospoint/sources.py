@@ -15,6 +15,7 @@ from chaospoint._notice import Reloaded
 from chaospoint._registry import Registry
 from chaospoint.arming import install_plan
 from chaospoint.errors import ChaosError
+from chaospoint.models.refusal import unquoted
 from chaospoint.plan import Plan, load_plan
 from chaospoint.poller import Poller
 from chaospoint.settings import Settings
@@ -62,8 +63,8 @@ class Sources:
         try:
             return f"env: {self._install(Plan.parse(self._settings.points), 'env')}"
         except ChaosError as error:
-            self._env_refused = str(error)
-            _log.warning("CHAOSPOINT_POINTS is refused whole: %s", error)
+            self._env_refused = unquoted(error)
+            _log.warning("CHAOSPOINT_POINTS is refused whole: %s", self._env_refused)
         except Exception as error:
             self._env_refused = f"{type(error).__name__}: {error}"
             _log.exception("CHAOSPOINT_POINTS is refused whole, by a bug in chaospoint")

@@ -62,7 +62,8 @@ class Failure(Exception):
 
 def refused(error: ChaosError, hint: str = "") -> Failure:
     """Return the failure that says what ``error`` says, as the admin endpoint would."""
-    return Failure(ExitCode.REFUSED, json.loads(problem_of(error).response().body), hint)
+    document = json.loads(problem_of(error).response().body)
+    return Failure(ExitCode.REFUSED, {**document, "detail": str(error)}, hint)
 
 
 def nobody(detail: str, cure: str) -> Failure:

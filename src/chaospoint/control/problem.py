@@ -70,7 +70,7 @@ def problem_of(error: ChaosError) -> Problem:
             return Problem(
                 422,
                 "invalid-plan",
-                str(error),
+                error.unquoted,
                 rule=error.rule,
                 field=error.field,
                 value=error.value,

@@ -13,7 +13,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from chaospoint._inside import transparently
-from chaospoint.errors import InvalidPlan
+from chaospoint.errors import ChaosError, InvalidPlan
 
 __all__ = [
     "HIDDEN",
@@ -26,9 +26,11 @@ __all__ = [
     "name_rule",
     "one_line",
     "show",
+    "unquoted",
 ]
 
 _WIDTH = 80
+_OF_RULES = ("rule", "rules", "entries")  # what has rules as its value
 
 
 class _Unsaid:
@@ -77,6 +79,7 @@ class Refusal(ValueError):
         self.nth: int | None = None
         self.line = line
         self.picture = ""  # of the text, with a mark below the column, where there is one
+        self.unquoted_cure: str | None = None  # where the cure, and the field, quote the text
 
     def within(self, field: str, value: object = UNSAID) -> Refusal:
         """Say that this is about ``field``, whose value is used if none was given, or inside it."""
@@ -101,16 +104,36 @@ class Refusal(ValueError):
             what = f"{what}={show(self.value)}"
         return f"{what}: {self.problem}" if what else self.problem
 
+    def quoting(self, cure: str, unquoted: str) -> Refusal:
+        """Say ``cure``, which quotes the rule, and ``unquoted`` to those who must not read it."""
+        self.cure, self.picture, self.unquoted_cure = cure, "", unquoted
+        return self
+
+    @property
+    def _unquoted(self) -> str:
+        """What is wrong and its cure, without the text of the rule."""
+        if self.unquoted_cure is not None:
+            return f"{self.problem}; {self.unquoted_cure}"
+        if self.field and (self.picture or self.field.rpartition(".")[2] in _OF_RULES):
+            return f"{self.field}: {self.problem}; {self.cure}"
+        return f"{self.statement}; {self.cure}"
+
     def invalid_plan(self, at: str | None = None) -> InvalidPlan:
         """Return the error for the user; ``at`` is a file, with the line where it is known."""
-        parts = (at, self.rule, f"{self.statement}; {self.cure}{self.picture}")
+        place = "".join(f"{part}: " for part in (at, self.rule) if part)
         return InvalidPlan(
-            ": ".join(part for part in parts if part),
+            f"{place}{self.statement}; {self.cure}{self.picture}",
+            unquoted=place + self._unquoted,
             rule=self.rule,
             field=self.field,
             value=None if self.value is UNSAID else self.value,
             cure=self.cure,
         )
+
+
+def unquoted(error: ChaosError) -> str:
+    """Return the message for those who must not read the text of a rule."""
+    return error.unquoted if isinstance(error, InvalidPlan) else str(error)
 
 
 def first_refusal(error: ValidationError) -> Refusal:

@@ -85,7 +85,12 @@ def yaml_data(text: str) -> Any:
         mark = error.problem_mark or error.context_mark
         said = error.problem or error.context or "cannot be understood"
         line = mark.line + 1 if mark else None
-        raise Refusal(f"not YAML: {said}", _cure(text, error), line=line) from None
+        refusal = Refusal(f"not YAML: {said}", _CURE, line=line)
+        raise (
+            refusal.quoting(cure, "put the rule in quotes")
+            if (cure := _cure(text, error))
+            else refusal
+        ) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise Refusal("not YAML: a character that is not allowed", _CURE, line=line) from None
@@ -93,13 +98,13 @@ def yaml_data(text: str) -> Any:
         raise Refusal(f"not YAML: {error}", _CURE) from None
 
 
-def _cure(text: str, error: yaml.MarkedYAMLError) -> str:
+def _cure(text: str, error: yaml.MarkedYAMLError) -> str | None:
     marks = [mark.line + 1 for mark in (error.context_mark, error.problem_mark) if mark]
     if not marks:
-        return _CURE
+        return None
     first, last = marks[0], marks[-1]
     places = ((last, last), (first, last), (max(1, last - _BEFORE), last))
-    return next(filter(None, (quoting_cure(text, *place) for place in places)), _CURE)
+    return next(filter(None, (quoting_cure(text, *place) for place in places)), None)
 
 
 def rule_lines(text: str) -> list[int]:

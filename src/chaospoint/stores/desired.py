@@ -203,7 +203,7 @@ class Desired(Model):
             raise
         except Refusal as refusal:
             error = refusal.invalid_plan()
-            raise StoreError(f"it is no document of chaospoint: {error}") from None
+            raise StoreError(f"it is no document of chaospoint: {error.unquoted}") from None
         except (ChaosError, ValueError) as error:
             raise StoreError(f"it is no document of chaospoint: {error}") from None
 
