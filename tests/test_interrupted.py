@@ -38,7 +38,7 @@ def test_some_hundred_handlers_leave_nothing_behind(what: str) -> None:
     _run(what, 40 if what == "fork" else 400)
 
 
-@pytest.mark.once
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("what", "handlers"),
     [

@@ -21,7 +21,7 @@ from benchmarks.row import Row, Unit, judge
 from benchmarks.threads import check_counts
 from chaospoint._decide import Schedule
 
-pytestmark = pytest.mark.once
+pytestmark = pytest.mark.ci
 
 ROOT = Path(__file__).parents[2]
 NEW = sys.version_info >= (3, 13)

@@ -20,7 +20,7 @@ from benchmarks.measure import Effort, Part
 from benchmarks.row import Result, Row, Unit, judge
 from benchmarks.table import COLUMNS, duration, markdown
 
-pytestmark = pytest.mark.once
+pytestmark = pytest.mark.ci
 
 EFFORT = Effort(quick=False, builds=1, rounds=1)
 PAGE = f"# Title\n\nbefore\n\n{docs.BEGIN}\n\nold\n{docs.END}\n\nafter\n"

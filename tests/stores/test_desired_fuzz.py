@@ -18,7 +18,7 @@ from chaospoint.plan import Rule
 from chaospoint.stores.desired import Desired
 from chaospoint.stores.directory import DirectoryStore
 
-pytestmark = pytest.mark.once
+pytestmark = pytest.mark.ci
 
 EXAMPLES = 600
 
