@@ -132,7 +132,7 @@ class Board:
     def say(self, *notices: Notice) -> None:
         """Tell the observers that have ``notice``; never under the lock.
 
-        A thread of ours leaves that to the keeper: it must not wait for what an observer does.
+        Chaospoint's own threads leave that to the keeper, because an observer may block them.
         """
         if not notices:
             return

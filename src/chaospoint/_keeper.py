@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["NO_THREAD", "Keeper", "tended"]
 
 tended: list[Callable[[], object]] = []
-"""What replaces other threads of ours that have ended before their time."""
+"""Functions that replace chaospoint's other threads, where these have ended early."""
 
 _SECONDS_BETWEEN_LOOKS = 1.0
 NO_THREAD = (

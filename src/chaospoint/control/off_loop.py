@@ -23,7 +23,7 @@ from chaospoint.stores.writing import waited_for
 __all__ = ["MOST", "answered", "answered_on_loop"]
 
 MOST = 200
-"""How many requests are answered at once; further ones are told to come again."""
+"""How many requests are answered at once; further ones get a 503."""
 
 _TOO_MANY = Problem(
     503,

@@ -53,7 +53,7 @@ class Views:
         return self._find()
 
     def status(self, page: Page = FIRST) -> dict[str, object]:
-        """Return who answers, whether anything may arm and why not, the sources, and the rules."""
+        """Return the process, whether anything may arm and why not, the sources, and the rules."""
         rules, mark = page.of_rules(self._registry.rules(), self._registry.board.ended())
         registry, permission = self._registry, self._door.permission
         reconciler = self._reconciler
