@@ -263,6 +263,26 @@ def test_a_request_that_comes_byte_by_byte_behind_an_empty_line_is_answered(
             assert answer.read().startswith(b"HTTP/1.1 200 ")
 
 
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="there are no such signals here")
+def test_the_thread_that_starts_others_takes_no_signal_and_those_take_all(
+    open_server: Callable[..., AdminServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = open_server(admin_token="secret")
+    blocked: list[set[signal.Signals]] = []
+
+    def note(*_: object) -> bool:
+        blocked.append({*signal.pthread_sigmask(signal.SIG_BLOCK, ())})  # type: ignore[arg-type]
+        return False
+
+    monkeypatch.setattr(server._service, "knows", note)  # asked on the one, then on the other
+    answer = httpx.post(f"{server.url}/v1/disable", headers=TOKEN)
+    assert answer.status_code == 200
+    accepting, *answering = blocked
+    assert signal.SIGTERM in accepting
+    assert answering
+    assert not any(signal.SIGTERM in others for others in answering)
+
+
 SLEEPING = """
     import signal, sys, time
     import chaospoint
