@@ -96,7 +96,7 @@ words = st.sampled_from(
 )
 counts = st.integers(1, 2**62)
 triggers = st.fixed_dictionaries(
-    {"point": st.from_regex(r"[a-z0-9_*-]+(\.[a-z0-9_*-]+)*", fullmatch=True)},
+    {"point": st.from_regex(r"[a-z0-9_*-]{1,12}(\.[a-z0-9_*-]{1,12}){0,9}", fullmatch=True)},
     optional={"probability": shares, "times": st.none() | counts},
 )
 conditions = st.fixed_dictionaries(
