@@ -31,6 +31,17 @@ def some_or_all(name: str, some: int, all_: int) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(name, [some, every], ids=["some", "all"])
 
 
+def rest_in_ci(cases: Iterable[Any], *always: Any) -> list[Any]:
+    """Return the cases as parameters, all but ``always`` marked to run in CI only."""
+    return [
+        pytest.param(
+            *(one if isinstance(one, tuple) else (one,)),
+            marks=() if one in always else pytest.mark.ci,
+        )
+        for one in cases
+    ]
+
+
 SOURCE = Path(__file__).parents[1] / "src"
 
 

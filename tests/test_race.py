@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from helpers import PATIENCE, Boom, code_of, place
+from helpers import PATIENCE, Boom, code_of, place, some_or_all
 
 from chaospoint import Registry, arm
 
@@ -29,7 +29,8 @@ def _without_a_log() -> Iterator[None]:
     log.setLevel(before)
 
 
-def test_a_race_over_one_name_loses_no_exception(pool: Any) -> None:
+@some_or_all("rounds", 60, 200)
+def test_a_race_over_one_name_loses_no_exception(rounds: int, pool: Any) -> None:
     """Arming, disarming and calling one function: each armed rule fires exactly as often as due."""
     registry = Registry()
     call = place(registry.point("bank.charge"), "function")
@@ -47,13 +48,13 @@ def test_a_race_over_one_name_loses_no_exception(pool: Any) -> None:
 
     calling_ones = [pool.submit(calling) for _ in range(8)]
     fired = 0
-    for _ in range(200):
+    for _ in range(rounds):
         handle = arm("bank.charge", exception=Boom, times=3, registry=registry)
         handle.wait_for(injections=3, timeout=PATIENCE)
         handle.disarm()
         fired += handle.injections
     stop.set()
-    assert sum(one.result(PATIENCE) for one in calling_ones) == fired == 600
+    assert sum(one.result(PATIENCE) for one in calling_ones) == fired == 3 * rounds
     assert code_of(call) is own
     registry.board.keeper.stop()
 

@@ -91,7 +91,7 @@ def test_nothing_goes_wrong_when_everything_happens_at_once() -> None:
 @needs_forks
 def test_nothing_goes_wrong_when_it_happens_fast() -> None:
     """As above, several times as fast: nobody traces the memory."""
-    _soak(calms=(4.0, 8.0), forks=(6.0,))
+    _soak(calms=(2.5, 5.0), forks=(3.7,))
 
 
 def _soak(calms: tuple[float, ...], forks: tuple[float, ...]) -> None:

@@ -126,6 +126,7 @@ def of(found: dict[str, Any], test: str) -> dict[str, Any]:
     return dict(one)
 
 
+@pytest.mark.ci
 def test_what_was_found_is_the_same_alone_and_on_workers(project: pytest.Pytester) -> None:
     """And each finding comes with the command that gives it again, and it alone."""
     project.makepyfile(test_shop=SHOP)

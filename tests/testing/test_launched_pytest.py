@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pytest
-from helpers import SOURCE
+from helpers import SOURCE, rest_in_ci
 
 from chaospoint import __version__
 
@@ -31,6 +31,9 @@ def test_nothing():
 PLAN = {"placements": {"shoplib:charge": "shop.charge"}, "rules": []}
 REWRITES = "import pytest; pytest.register_assert_rewrite('shoplib')"
 INI = "[pytest]\nfilterwarnings = error\n"
+
+
+pytestmark = pytest.mark.once
 
 
 @pytest.fixture
@@ -103,7 +106,7 @@ TYPED: dict[str, tuple[list[str], list[str]]] = {
 }
 
 
-@pytest.mark.parametrize("name", TYPED)
+@pytest.mark.parametrize("name", rest_in_ci(TYPED, "settings"))
 def test_the_printed_command_repeats_the_case(name: str, project: Path) -> None:
     typed, kept = TYPED[name]
     explore = ["--chaos-explore=shop.*", "--chaos-explore-latency=none"]

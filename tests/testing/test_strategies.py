@@ -93,9 +93,9 @@ def test_the_simplest_plan_is_none_at_all_then_one_rule_that_fires_once() -> Non
 WANTED = [
     lambda rule: rule.when == "after",
     lambda rule: rule.every == 3,
-    lambda rule: isinstance(rule.faults[0], Hang),
 ]
 WANTED_IN_CI = [
+    lambda rule: isinstance(rule.faults[0], Hang),
     lambda rule: rule.times is None,
     lambda rule: rule.skip > 1 and rule.times == 4,
     lambda rule: rule.probability < 0.5,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from helpers import rest_in_ci
 
 from chaospoint import Registry
 from chaospoint.control.messages import Request, Response
@@ -135,7 +136,9 @@ MENDED_BY_DISABLE: dict[str, tuple[Callable[[Path], None], str]] = {
 }
 
 
-@pytest.mark.parametrize("harm", MENDED_BY_DISABLE)
+@pytest.mark.parametrize(
+    "harm", rest_in_ci(MENDED_BY_DISABLE, "corrupt", "a pipe", "removed with its directory")
+)
 def test_a_document_that_is_no_use_is_said_once_and_disable_puts_another_in_its_place(
     harm: str, serve: Callable[..., Service]
 ) -> None:

@@ -86,6 +86,7 @@ def said(answers: list[dict[str, Any]]) -> dict[str, int]:
     return dict(Counter(answer["said"] for answer in answers))
 
 
+@pytest.mark.ci
 def test_a_celery_prefork_pool_is_one_service(
     serve: Callable[..., Service], redis: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
