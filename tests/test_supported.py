@@ -50,5 +50,6 @@ def test_the_versions_of_python_are_those_of_the_classifiers_and_of_ci() -> None
     versions = re.findall(r"Python :: (3\.\d+)$", "\n".join(PROJECT["classifiers"]), re.MULTILINE)
     assert f"| CPython | {', '.join(versions)} |" in PAGE
     script = (ROOT / ".ci" / "run").read_text()
-    oldest, newest, between = re.findall(r'^(?:OLDEST|NEWEST|BETWEEN)="?([\d. ]+)', script, re.M)
-    assert [oldest, *between.split(), newest] == versions
+    found = re.findall(r'^(?:OLDEST|NEWEST|NEWER|BETWEEN)="?([\d. ]+)', script, re.M)
+    oldest, newest, newer, between = found
+    assert [oldest, *between.split(), newer, newest] == versions
