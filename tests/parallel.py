@@ -35,15 +35,16 @@ TURNS = pytest.StashKey["Turns"]()
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Ask pytest-xdist for all cores, unless the command line says how to run, or what."""
+    """Have pytest-xdist use all cores, unless the command line says how to run, or what."""
     option = config.option
     if fcntl is None or hasattr(config, "workerinput"):
         return
     if getattr(option, "numprocesses", 0) is not None or option.tx:
         return  # pytest-xdist is absent or switched off, or the command line says how many
     if not option.usepdb and option.dist == "no" and _names_everything(config):
-        option.numprocesses = "auto"
-        option.maxprocesses = option.maxprocesses or MOST
+        # One more than there are cores: many tests wait for processes that they have started.
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        option.numprocesses = min((cores or 1) + 1, option.maxprocesses or MOST)
         option.dist = "worksteal"  # neighbours stay together: they share fixtures
 
 

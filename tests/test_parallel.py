@@ -70,7 +70,7 @@ def test_a_run_of_everything(inner: pytest.Pytester) -> None:
     done.assert_outcomes(passed=14)
     done.stdout.fnmatch_lines(["3 tests marked `ci` left to CI; *`pytest -m ''`*"])
     assert len(lines) == 28
-    assert {line.split()[0] for line in lines} == {"gw0", "gw1", "alone"}
+    assert {line.split()[0] for line in lines} >= {"gw0", "gw1", "alone"}
     inside: set[str] = set()
     for line in lines:
         name, _, what = line.rpartition(" ")
