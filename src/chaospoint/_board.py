@@ -64,6 +64,7 @@ _READ_AGAIN: tuple[Source, ...] = ("http", "store", "env", "file")
 _STAYS: tuple[Source, ...] = ("env", "file")  # it is shown there for as long as it is written
 _SECONDS_TO_APPEAR = 10.0
 _UNKEPT = "a rule ends at its deadline, but calls that it holds then stay held until it is disarmed"
+_OUTSIDE = "rules from outside are disarmed, %d in all: %s"
 _HINTS = 10  # looking for near names is slow, and nobody reads a thousand of them
 
 _RANK = attrgetter("rank")
@@ -221,6 +222,7 @@ class Board:
             deadlines = [rule.deadline for rule in fresh if rule.deadline is not None]
             if not self.keeper.start(min(deadlines, default=inf)):
                 say(logging.ERROR, "no thread could be started to look after rules: %s", _UNKEPT)
+                self.disarm_unkept()
 
     def _catch_up(self) -> None:
         """Finish a change that was interrupted, or wait for the one that another thread makes."""
@@ -391,9 +393,7 @@ class Board:
 
         Raises `NotPermitted` where no thread can be started to end the rules.
         """
-        expires = any(one.expires_after is not None for one in terms)
-        if terms and not self.keeper.start(-inf if expires else inf):
-            raise NotPermitted(f"{NO_THREAD}, and arm it again")
+        self._start_threads([one.expires_after for one in terms], "arm it again")
         plan, told, remarks = arming.change(self._reload, terms, source, by)
         told()
         return self._handle(plan, remarks, source)
@@ -434,6 +434,20 @@ class Board:
         self._commit(Change(table, at, _ends(ended), ranks=ranks), fresh=fresh if armed else ())
         standing = self._stand()
         return plan, partial(self._told, ended, *armed, standing), remarks
+
+    def _start_threads(self, expiries: Collection[float | None], cure: str) -> None:
+        """Raise `NotPermitted` if no thread can be started to end rules, which may expire."""
+        expires = any(one is not None for one in expiries)
+        if expiries and not self.keeper.start(-inf if expires else inf):
+            raise NotPermitted(f"{NO_THREAD}, and {cure}")
+
+    def disarm_unkept(self) -> None:
+        """Disarm the rules from outside that no thread can end, and say so."""
+        none = not self.keeper.start()
+        outside = (rule for rule in self.rules() if rule.source in _READ_AGAIN)
+        if unkept := [rule for rule in outside if none or rule.deadline is not None]:
+            say(logging.ERROR, _OUTSIDE, len(unkept), NO_THREAD)
+            self.remove(unkept, "failed", reason=NO_THREAD)
 
     def _handle(self, rules: list[ArmedRule], remarks: list[str], source: Source) -> Armed:
         handle = Armed(self, rules)
@@ -575,7 +589,8 @@ class Board:
         with arming:
             if not self._renew(source, key, deadline):
                 return False
-        self.keeper.start(deadline)
+        if not self.keeper.start(deadline):
+            self.disarm_unkept()
         return True
 
     def _renew(self, source: Source, key: str, deadline: float) -> bool:
@@ -654,7 +669,12 @@ class Board:
         return partial(self._told, ended, *([Switched(False, by)] if was else []), self._stand())
 
     def enable(self, by: str = "") -> None:
-        """Allow arming again, and put back what env, file and store hold, as it stood."""
+        """Allow arming again, and put back what env, file and store hold, as it stood.
+
+        Raises `NotPermitted` where no thread can be started to end these rules.
+        """
+        back = [rule.deadline for rule in self.ended() if rule.why == "disabled"]
+        self._start_threads(back, "enable it again")
         arming.soon(Once(partial(self._enable, by)))
         arming.soon(self.expire)
 

@@ -35,6 +35,7 @@ tended: list[Callable[[], object]] = []
 """Functions that replace chaospoint's other threads, where these have ended early."""
 
 _SECONDS_BETWEEN_LOOKS = 1.0
+_SECONDS_TO_END = 0.5  # an observer may be waiting for what the forking thread holds
 NO_THREAD = (
     "no thread can be started to end what is armed from outside: allow the process more threads "
     "(ulimit -u, pids.max, TasksMax)"
@@ -60,6 +61,7 @@ class _Thread:
         self._thread: Thread | None = None
         self._starts: list[Start] = []  # an older one may be there for a moment longer
         self._stopping = False
+        self._given_up = False  # it did not end in time, and is in the same round still
         self._fresh = False  # something was armed since the thread looked
         self._wakes_at = inf  # while the thread is awake, or there is none
 
@@ -92,6 +94,7 @@ class _Thread:
             start = Start(thread)
             self._starts = [*(older for older in self._starts if not older.over), start]
             start.begin()
+            self._given_up = False
             self._thread = thread  # one whose start is interrupted before this ends at once
             return died, start
         if deadline < self._wakes_at:
@@ -104,20 +107,27 @@ class _Thread:
             self.begin()
 
     def stop(self) -> None:
-        """End the thread and wait until it is gone; `resume` lets it start again."""
+        """End the thread and wait until it is gone; `resume` lets it start again.
+
+        One that an observer blocks is waited for once, and not at each fork.
+        """
         with self._lock:
             self._stopping = True
             self._look.set()
         for start in self._starts:
             if start.thread is not current_thread():
-                start.join(1.0)  # an observer may be waiting for what the forking thread holds
+                start.join(0.0 if self._given_up else _SECONDS_TO_END)
+        with self._lock:
+            self._given_up = self._thread is not None
 
-    def resume(self) -> None:
-        """Allow the thread again after `stop`, and start it if there is anything to do."""
+    def resume(self) -> bool:
+        """Allow the thread again after `stop`, and start it if there is anything to do.
+
+        Return False if no thread could be started.
+        """
         with self._lock:
             self._stopping = False
-        if self._due_at() is not None:
-            self.start()
+        return self._due_at() is None or self.start()
 
     def renew(self) -> None:
         """Forget thread and locks, in a forked child; `resume` starts a thread again."""
@@ -138,6 +148,7 @@ class _Thread:
             if self._thread is not current_thread():
                 return False  # starting it was interrupted, and another one runs or will
             self._look.clear()
+            self._given_up = False
             self._fresh, self._wakes_at = False, inf
         for duty in self._duties():
             with suppress(BaseException):
@@ -202,10 +213,12 @@ class Keeper(_Thread):
         self._expiry.stop()
         super().stop()
 
-    def resume(self) -> None:
-        """Allow both threads again."""
-        self._expiry.resume()
-        super().resume()
+    def resume(self) -> bool:
+        """Allow both threads again; disarm what came from outside if one cannot be started."""
+        kept = all([self._expiry.resume(), super().resume()])
+        if not kept:
+            self._board.disarm_unkept()
+        return kept
 
     def renew(self) -> None:
         """Forget both threads, in a forked child."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from chaospoint import _bug
 from chaospoint._bell import Bell
 from chaospoint._clock import SystemClock  # early: somebody may freeze or patch `time` later
-from chaospoint._inside import inside, transparent
+from chaospoint._inside import inside, transparently
 from chaospoint._lock import arming
 from chaospoint._names import check_name, nearest
 from chaospoint._point import Core, LabelledPoint, Point
@@ -187,7 +187,10 @@ class Registry:
         self.board.disable(by)
 
     def enable(self, *, by: str = "code") -> None:
-        """Allow arming again; what env, file and store hold comes back as it stood."""
+        """Allow arming again; what env, file and store hold comes back as it stood.
+
+        Raises `NotPermitted` where no thread can be started to end that; then nothing changes.
+        """
         self.board.enable(by)
 
     def flush(self) -> None:
@@ -283,8 +286,7 @@ def _start() -> None:
         _started.set()
         return
     try:
-        with transparent():
-            call()
+        transparently(call)
     except Exception:
         _bug.report("starting", "the program goes on without what is armed from outside")
     finally:

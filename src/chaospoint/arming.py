@@ -159,7 +159,8 @@ def disable(*, registry: Registry | None = None) -> None:
 def enable(*, registry: Registry | None = None) -> None:
     """Turn the master switch on: allow arming; what environment and file hold comes back.
 
-    Raises `NotPermitted` where ``CHAOSPOINT_ENABLED`` is false, which it does not override.
+    Raises `NotPermitted` where ``CHAOSPOINT_ENABLED`` is false, which it does not override, and
+    where something would come back from outside that no thread can end; then nothing changes.
     """
     if _forbidden():
         raise NotPermitted(

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from helpers import python
+from helpers import PATIENCE, python
+
+import chaospoint
+from chaospoint import Registry
+from chaospoint._keeper import NO_THREAD, Keeper
+from chaospoint.arming import install_plan
+from chaospoint.control.reconciler import Reconciler
+from chaospoint.errors import NotPermitted
+from chaospoint.plan import parse_plan
+from chaospoint.stores.memory import MemoryStore
 
 BEGIN = """
 import _thread, sys, threading
@@ -120,13 +132,150 @@ for expires in ({"expires_after": 60}, {}):
     assert "no thread could be started" not in said.stderr
 
 
+def _from_file(registry: Registry, expires: float | None) -> None:
+    keys = {} if expires is None else {"expires_after": expires}
+    plan = parse_plan([{"point": "bank.charge", "returns": 3, **keys}])
+    install_plan(plan, source="file", trust="loaded", registry=registry, replace=True)
+
+
+def _end_threads(keeper: Keeper) -> None:
+    for one in (keeper._expiry, keeper):
+        if (thread := one._thread) is not None:
+            one._look.set()
+            thread.join(PATIENCE)
+            assert not thread.is_alive()
+
+
+def _no_more(self: object) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+def _charge(registry: Registry) -> Callable[[], object]:
+    @registry.point("bank.charge")
+    def charge() -> str:
+        return "paid"
+
+    return charge
+
+
+@pytest.mark.parametrize("expires", [None, 60])
+def test_enabling_puts_nothing_back_that_no_thread_could_end(
+    expires: float | None, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is refused, changes nothing, and works as soon as threads can be started."""
+    charge = _charge(registry)
+    _from_file(registry, expires)
+    chaospoint.disable(registry=registry)
+    _end_threads(registry.board.keeper)
+    with monkeypatch.context() as patch:
+        patch.setattr("threading.Thread.start", _no_more)
+        with pytest.raises(NotPermitted, match="no thread can be started") as refused:
+            chaospoint.enable(registry=registry)
+        assert str(refused.value).endswith(f"{CURE}, and enable it again")
+        assert not registry.enabled
+        assert charge() == "paid"
+    chaospoint.enable(registry=registry)
+    assert charge() == 3
+
+
+def test_enabling_needs_no_thread_where_nothing_comes_back(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("threading.Thread.start", _no_more)
+    chaospoint.disable(registry=registry)
+    chaospoint.enable(registry=registry)
+    assert registry.enabled
+
+
+def test_a_process_without_threads_does_the_other_orders_of_a_store_that_enables_it(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stays disabled and says why."""
+    charge, store = _charge(registry), MemoryStore()
+    reconciler = Reconciler(store, registry)
+    reconciler.reconcile()
+    _from_file(registry, None)
+    store.update(lambda desired: desired.disable(by="ops", now=1.0))
+    reconciler.reconcile()
+    _end_threads(registry.board.keeper)
+    with monkeypatch.context() as patch:
+        patch.setattr("threading.Thread.start", _no_more)
+        store.update(lambda desired: desired.enable(by="ops", now=2.0))
+        store.update(lambda desired: desired.disarm("bank.*", by="ops", now=3.0))
+        reconciler.reconcile()
+        assert not registry.enabled
+        assert reconciler.refusal.startswith("enabling by generation 2 is refused: no thread can")
+        assert reconciler.touched(3) == 1
+    chaospoint.enable(registry=registry)
+    assert charge() == "paid"
+
+
+@pytest.mark.parametrize("expires", [None, 60])
+def test_what_loses_its_thread_while_it_is_armed_is_disarmed(
+    expires: float | None,
+    registry: Registry,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The thread that the change began may have ended before the rules were in their places."""
+    charge, board, merged = _charge(registry), registry.board, registry.board._merged
+
+    def merged_late(*args: Any, **keys: Any) -> Any:
+        monkeypatch.setattr(board, "_merged", merged)
+        _end_threads(board.keeper)
+        monkeypatch.setattr("threading.Thread.start", _no_more)
+        return merged(*args, **keys)
+
+    monkeypatch.setattr(board, "_merged", merged_late)
+    _from_file(registry, expires)
+    assert charge() == "paid"
+    [rule] = board.ended()
+    assert (rule.why, rule.reason.partition(":")[0]) == ("failed", NO_THREAD.partition(":")[0])
+    assert "rules from outside are disarmed, 1 in all: no thread can be started" in caplog.text
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_fork_keeps_no_rules_from_outside_that_no_thread_could_end() -> None:
+    """Neither the child nor the parent does; rules of code stay armed in both."""
+    said = python(
+        BEGIN.replace("LEFT", "1000")
+        + """
+import os, warnings
+from chaospoint.arming import install_plan
+from chaospoint.plan import parse_plan
+registry = chaospoint.Registry.default()
+chaospoint.point("bank.pay")
+chaospoint.arm("bank.pay", latency=0)
+
+def from_file(expires):
+    rule = {"point": "bank.charge", "returns": 3, **expires}
+    install_plan(parse_plan([rule]), source="file", trust="loaded", registry=registry, replace=True)
+
+for expires in ({}, {"expires_after": 60}):
+    from_file(expires)
+    assert charge() == 3
+    left[0] = 0
+    pid = os.fork()
+    print("parent" if pid else "child", charge(), *(r.source for r in registry.rules()), flush=True)
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    left[0] = 1000
+""",
+        "-W",
+        "ignore",
+    )
+    assert sorted(said.stdout.splitlines()) == ["child paid code"] * 2 + ["parent paid code"] * 2
+    assert said.stderr.count("rules from outside are disarmed, 1 in all: no thread can be") == 4
+
+
 def test_start_may_be_called_again_when_threads_can_be_started(tmp_path: Path) -> None:
     """And the log names no call of `stop` that nobody made."""
     (tmp_path / "plan.yaml").write_text("rules: [{point: bank.charge, returns: 3}]\n")
     start = START.format(folder=tmp_path)
     said = python(
         "import logging; logging.basicConfig(level='INFO')\n"
-        + BEGIN.replace("LEFT", "14")
+        + BEGIN.replace("LEFT", "16")
         + start
         + "left[0] = 1000"
         + start

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from helpers import Threads
 
 from chaospoint import Registry
 from chaospoint._inside import inside
-from chaospoint._notice import Reached, RuleDisarmed
+from chaospoint._notice import Notice, Reached, RuleDisarmed
+from chaospoint._start import Start
 from chaospoint.testing import FakeClock
 
 from .kit import PATIENCE, Does, Witness, rule
@@ -265,3 +267,47 @@ def test_a_fake_wait_counts_from_what_its_thread_read(pool: Threads) -> None:
     finally:
         woken.set()
     assert not clock.waiting
+
+
+def test_an_observer_that_blocks_the_thread_holds_up_one_fork_for_a_moment(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no later one: the thread is waited for again once it has come back."""
+    entered, lets_go = threading.Event(), threading.Event()
+    waits: list[float] = []
+
+    class Blocks(Witness):
+        def notice(self, notice: Notice) -> None:
+            super().notice(notice)
+            if isinstance(notice, Reached):
+                entered.set()
+                assert lets_go.wait(PATIENCE)
+
+    def join(start: Start, seconds: float, join: Callable[..., None] = Start.join) -> None:
+        if start.thread.name == "chaospoint-keeper":
+            waits.append(seconds)
+        join(start, seconds)
+
+    monkeypatch.setattr(Start, "join", join)
+    registry.add_observer(Blocks())
+    point, keeper = registry.point("p"), registry.board.keeper
+    registry.install([rule("p", PASS)], source="test")
+    point.hit()
+    keeper.start()
+    keeper._look.set()
+    assert entered.wait(PATIENCE)
+    for _ in range(3):
+        keeper.stop()
+        keeper.resume()
+    assert waits == [0.5, 0.0, 0.0]
+    thread = thread_of(registry)
+    assert thread is not None
+    lets_go.set()
+    waits.clear()
+    keeper._stopping = True  # it ends its round, and then itself
+    keeper._look.set()
+    thread.join(PATIENCE)
+    keeper.resume()
+    keeper.stop()
+    assert waits[-1] == 0.5
+    assert thread_of(registry) is None

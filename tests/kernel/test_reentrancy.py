@@ -76,9 +76,9 @@ def test_a_call_wakes_though_another_thread_attends_to_an_earlier_change(
             assert attended.wait(PATIENCE)
         finish()
 
-    def start(deadline: float, start: Callable[[float], None] = board.keeper.start) -> None:
+    def start(deadline: float, start: Callable[[float], bool] = board.keeper.start) -> bool:
         attended.set()
-        start(deadline)
+        return start(deadline)
 
     woken: list[str | None] = []
 

@@ -22,7 +22,7 @@ from time import monotonic, time
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary, ref
 
-from chaospoint._inside import transparent
+from chaospoint._inside import transparently
 from chaospoint._lock import Lock
 from chaospoint._process import after_fork_in_c
 from chaospoint._registry import Registry
@@ -168,8 +168,7 @@ class Reconciler:
             for mine in map(self._round.acquire, (False,)):  # nothing comes between the two
                 if mine:
                     self._again = False
-                    with transparent():
-                        self._make_round()
+                    transparently(self._make_round)
         except Exception as error:
             if self._said != (bug := repr(error)):
                 _log.exception("the store %s could not be followed", self.store.url)
@@ -220,12 +219,13 @@ class Reconciler:
         if known and desired.generation == 0:
             self._keep_off()
             return f"the store {self.store.url} has lost its document{_STAYS}"
+        why = ""
         if known is None:
             self._join(desired)
         else:
             # A lower one is that of another document, all of which is new.
-            self._catch_up(desired, known if desired.generation >= known else 0)
-        refusal = self._arm(desired)
+            why = self._catch_up(desired, known if desired.generation >= known else 0)
+        refusal = "; ".join(filter(None, (why, self._arm(desired))))
         self._generation = desired.generation
         return refusal
 
@@ -258,9 +258,9 @@ class Reconciler:
                     again.append("file")
                 registry.board.disarm(order.pattern, order.by, again)
 
-    def _catch_up(self, desired: Desired, known: int) -> None:
-        """Do once what was ordered since generation ``known``."""
-        registry = self._registry
+    def _catch_up(self, desired: Desired, known: int) -> str:
+        """Do once what was ordered since generation ``known``; return why some of it cannot be."""
+        registry, why = self._registry, ""
         if known < desired.forgotten:
             # Orders that nobody remembers may have been any: better too much than too little.
             registry.board.disarm("*", desired.by, ("code", "test", "env", "file"))
@@ -269,7 +269,10 @@ class Reconciler:
         if desired.disabled > known:
             registry.disable(by=desired.disabled_by)
         if desired.enabled and desired.switched > known:
-            registry.enable(by=desired.by)
+            try:
+                registry.enable(by=desired.by)
+            except ChaosError as error:
+                why = self._why(f"enabling by generation {desired.switched}", error)
         for order in desired.orders:
             if order.generation > known:
                 if order.what == "release":
@@ -277,6 +280,7 @@ class Reconciler:
                 else:
                     count = registry.disarm(order.pattern, by=order.by)
                 self._touched.append((order.generation, count))
+        return why
 
     def _arm(self, desired: Desired) -> str:
         """Arm what stands in the store; return what of it cannot be armed, and why.
