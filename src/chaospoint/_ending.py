@@ -10,7 +10,7 @@ import concurrent.futures.thread  # noqa: F401 - see below
 import threading
 from collections.abc import Callable
 
-from chaospoint._inside import transparent
+from chaospoint._inside import transparently
 
 __all__ = ["ProgramEnd", "ending"]
 
@@ -35,12 +35,14 @@ class ProgramEnd:
     def begin(self) -> None:
         """Wake all that wait."""
         self.has_begun = True
-        with transparent():
-            for wake in self._waiting.copy():
-                try:
-                    wake()
-                except RuntimeError:
-                    pass  # its event loop is closed
+        transparently(self._wake_all)
+
+    def _wake_all(self) -> None:
+        for wake in self._waiting.copy():
+            try:
+                wake()
+            except RuntimeError:
+                pass  # its event loop is closed
 
 
 ending = ProgramEnd()

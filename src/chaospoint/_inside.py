@@ -3,18 +3,17 @@
 While the flag is set in a context, calls that reach a point pass through and are not counted: an
 observer that logs through a decorated handler, or the admin endpoint, never meets chaos.
 
-On a call's way the flag is set in a copy of the context, which is simply left: no interruption can
-leave points transparent, and there is nothing to undo.  CPython 3.11 needs the copy for another
-reason, too.  There the garbage collector runs in the middle of ``ContextVar.set``, and a finalizer
-that sets a variable of the same context frees what that call is reading; the interpreter crashes.
-A finalizer of the host may do both: reach a point in the middle of the host's own ``set``, and set
-a variable in the middle of ours.
+The flag is set in a copy of the context, which is simply left: no interruption can leave points
+transparent, and there is nothing to undo.  CPython 3.11 needs the copy for another reason, too.
+There the garbage collector runs in the middle of ``ContextVar.set``, and a finalizer that sets a
+variable of the same context frees what that call is reading; the interpreter crashes.  A finalizer
+of the host may do both: reach a point in the middle of the host's own ``set``, and set a variable
+in the middle of ours.
 """
 
 from __future__ import annotations
 
 import sys
-from _io import _IOBase
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator
 from contextvars import Context, ContextVar, copy_context
@@ -31,7 +30,6 @@ __all__ = [
     "own",
     "passes",
     "set_safely",
-    "transparent",
     "transparently",
 ]
 
@@ -57,40 +55,17 @@ else:
     context_copied = copy_context
 
 
-class transparent(_IOBase):  # noqa: N801 - used as a function is
-    """Make every point transparent in this context and in the tasks it starts.
-
-    For threads of chaospoint and for what the host awaits; `transparently` is for all else.
-
-    A signal handler that raises cannot leave the flag set.  It is set by an iteration, where the
-    interpreter does not look for signals, and taken back by C code: ``__exit__`` of the base class
-    calls ``close``.
-    """
-
-    closed = True  # for the base class, which would close it once more in the end
-
-    def __enter__(self) -> None:  # type: ignore[override]
-        self.close = _setting(inside, inside.get())  # type: ignore[method-assign]
-        for _ in iter(_setting(inside, True), None):
-            pass
-
-
 def set_safely(var: ContextVar[_T], value: _T) -> None:
-    """Set a context variable where a finalizer may set one of the same context meanwhile."""
-    _setting(var, value)()
-
-
-def _setting(var: ContextVar[_T], value: _T) -> Callable[[], None]:
-    """Return what sets a variable, in C, and returns None.
+    """Set a context variable where a finalizer may set one of the same context meanwhile.
 
     On CPython 3.11 a copy of the context is held meanwhile, and so is what ``set`` reads.  The
-    steps are taken in order and the latest result is kept. `bool` drops the context of the first
-    step, so its memory is free for the copy.
+    steps are taken in order, in C, and the latest result is kept. `bool` drops the context of the
+    first step, so its memory is free for the copy.
     """
     steps: tuple[Callable[[], object], ...] = (partial(var.set, value),)
     if _COLLECTS_WITHIN_CALLS:
         steps = (Context, bool, copy_context, *steps)
-    return partial(deque[object](maxlen=1).extend, map(_call, steps))
+    deque[object](maxlen=1).extend(map(_call, steps))
 
 
 def transparently(call: Callable[..., _T], *args: object) -> _T:

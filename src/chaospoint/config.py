@@ -20,7 +20,7 @@ from time import monotonic, time
 # The kernel, and reading a file, import these late; no thread of ours may be the one to do it.
 from chaospoint import _armed, _board, _calls, _drive, _remark  # noqa: F401
 from chaospoint._bell import Bell
-from chaospoint._inside import transparent
+from chaospoint._inside import transparently
 from chaospoint._keeper import NO_THREAD
 from chaospoint._lock import Lock
 from chaospoint._logger import LOGGER
@@ -71,11 +71,14 @@ def start(settings: Settings | None = None, *, registry: Registry | None = None)
     then, too, until `stop`. When started already it does nothing, too. Safe from any thread;
     whatever goes wrong is logged and never raised.
     """
-    with transparent():
-        try:
-            _start(settings, registry)
-        except Exception:
-            LOGGER.exception(_BROKEN)
+    transparently(_start_safely, settings, registry)
+
+
+def _start_safely(settings: Settings | None, registry: Registry | None) -> None:
+    try:
+        _start(settings, registry)
+    except Exception:
+        LOGGER.exception(_BROKEN)
 
 
 def _start(settings: Settings | None, registry: Registry | None) -> None:
@@ -124,8 +127,7 @@ def stop() -> None:
         running, _running = _running, None
         _stopping = running
     if running is not None:
-        with transparent():
-            running.stop()
+        transparently(running.stop)
         with _guard:
             if _stopping is running:
                 _stopping = None
@@ -412,12 +414,10 @@ def _after_fork_in_child() -> None:
     global _guard, _stopping
     _guard = Lock()
     if _stopping is not None:
-        with transparent():
-            _stopping.disown()
+        transparently(_stopping.disown)
         _stopping = None
     if _running is not None:
-        with transparent():
-            _running.restart()
+        transparently(_running.restart)
 
 
 _registered = False

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from typing import Any, Self, TypeVar
 
-from chaospoint._inside import transparent
+from chaospoint._inside import transparently
 
 __all__ = [
     "ChaosError",
@@ -51,7 +51,7 @@ class ChaosError(Exception):
 
     # The arguments of a constructor differ from the message, which is all that `Exception` keeps.
     def __reduce__(self) -> tuple[object, ...]:
-        state = {name: _portable(value) for name, value in vars(self).items()}
+        state = {name: transparently(_portable, value) for name, value in vars(self).items()}
         return _restored, (type(self), self.args), state
 
     def __copy__(self) -> Self:
@@ -71,14 +71,13 @@ def _portable(value: object) -> object:
     """Return the value if it survives pickling, or else its `repr`."""
     import pickle  # which costs 2 ms, for a thing that seldom happens
 
-    with transparent():
+    try:
+        pickle.loads(pickle.dumps(value))
+    except Exception:  # the value is foreign code, and may raise anything
         try:
-            pickle.loads(pickle.dumps(value))
-        except Exception:  # the value is foreign code, and may raise anything
-            try:
-                return repr(value)
-            except Exception:
-                return f"<{type(value).__name__}>"
+            return repr(value)
+        except Exception:
+            return f"<{type(value).__name__}>"
     return value
 
 

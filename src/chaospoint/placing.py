@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, cast
 from weakref import ref
 
 from chaospoint import _bug
-from chaospoint._inside import transparent
+from chaospoint._inside import transparently
 from chaospoint._lock import arming
 from chaospoint._say import say
 from chaospoint._site import can_patch
@@ -76,13 +76,15 @@ class Placements:
         What was placed before and is not wanted any more stays placed: it costs nothing. Raises
         nothing.
         """
-        with transparent():
-            with arming:
-                fresh = self._wanted(wanted)
-            modules = dict.fromkeys(target.partition(":")[0] for target, _ in fresh)
-            for name in modules:
-                self._await_import(name)
-            self.look()
+        transparently(self._put, wanted)
+
+    def _put(self, wanted: Mapping[str, str]) -> None:
+        with arming:
+            fresh = self._wanted(wanted)
+        modules = dict.fromkeys(target.partition(":")[0] for target, _ in fresh)
+        for name in modules:
+            self._await_import(name)
+        self.look()
 
     def _wanted(self, wanted: Mapping[str, str]) -> list[tuple[str, str]]:
         """Take note of what is wanted; return what was not before."""
@@ -98,14 +100,14 @@ class Placements:
 
     def look(self) -> None:
         """Place what can be placed by now, and say what is overdue; raises nothing."""
-        with transparent(), arming:
-            self._try_all(tuple(self._all.values()), whole=False)
+        with arming:
+            transparently(self._try_all, tuple(self._all.values()), False)
         arming.carry_out()
 
     def end(self) -> None:
         """Place nothing any more; points stay where they are."""
-        with transparent(), arming:
-            self._say_what_is_left()
+        with arming:
+            transparently(self._say_what_is_left)
             self._all.clear()
             self._registry.board.placing = {}
         arming.carry_out()
@@ -115,7 +117,7 @@ class Placements:
             if one.missed:
                 _say_missed(one)
             elif one.module not in sys.modules and one.placed() is None and not one.said:
-                self._try(one, whole=False)
+                self._try(one, False)
                 _say_waiting(one)
 
     def _await_import(self, name: str) -> None:
@@ -129,18 +131,18 @@ class Placements:
 
     def imported(self, name: str) -> None:
         """Place what is wanted in this module, which was imported just now."""
-        with transparent(), arming:
-            self._try_all(self._of(name), whole=True)
+        with arming:
+            transparently(self._try_all, self._of(name), True)
         arming.carry_out()
 
     def _of(self, module: str) -> list[_Placement]:
         return [one for one in self._all.values() if one.module == module]
 
-    def _try_all(self, placements: Iterable[_Placement], *, whole: bool) -> None:
+    def _try_all(self, placements: Iterable[_Placement], whole: bool) -> None:
         for one in placements:
-            self._try(one, whole=whole)
+            self._try(one, whole)
 
-    def _try(self, one: _Placement, *, whole: bool) -> None:
+    def _try(self, one: _Placement, whole: bool) -> None:
         """Place one; ``whole``: the module has run to its end."""
         try:
             self._place(one, whole)

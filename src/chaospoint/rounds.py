@@ -9,7 +9,7 @@ from threading import Thread, current_thread
 
 from chaospoint import _bug
 from chaospoint._bell import Bell
-from chaospoint._inside import own, transparent
+from chaospoint._inside import own, transparently
 from chaospoint._keeper import tended
 from chaospoint._lock import Lock
 from chaospoint._logger import LOGGER
@@ -38,9 +38,9 @@ class Rounds:
 
     def start(self) -> None:
         """Start the thread, unless it runs."""
-        with transparent(), self._guard:
+        with self._guard:
             if self._thread is None:
-                self._begin()
+                transparently(self._begin)
 
     def _begin(self) -> None:
         # A thread that was abandoned, or lost in a fork, keeps the bell it was given.
@@ -57,18 +57,17 @@ class Rounds:
             _running.discard(self)
             self._stop.set()
         if thread is not None and thread is not current_thread():
-            with transparent():
-                thread.join(timeout_seconds)
+            transparently(thread.join, timeout_seconds)
 
     def tend(self) -> None:
         """Start another thread if this one has ended before its time."""
         thread = self._thread
         if thread is None or thread.is_alive():
             return
-        with transparent(), self._guard:
+        with self._guard:
             if self._thread is not thread:
                 return  # it was stopped, or replaced
-            self._begin()
+            transparently(self._begin)
         LOGGER.log(
             logging.ERROR,
             "the thread %s had ended before its time; another one runs in its place",

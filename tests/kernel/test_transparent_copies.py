@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 import threading
-from contextvars import ContextVar
+from collections.abc import Callable
+from contextvars import ContextVar, copy_context
 from typing import Any
+from wsgiref.util import setup_testing_defaults
 
 import pytest
 
-from chaospoint._inside import atransparently, inside, set_safely, transparent, transparently
+from chaospoint import Registry, _registry, arm
+from chaospoint._bell import Bell
+from chaospoint._inside import atransparently, inside, set_safely, transparently
+from chaospoint._registry import before_first_point, default_registry
+from chaospoint.config import Settings
+from chaospoint.control import asgi, wsgi
+from chaospoint.control.service import Service
+from chaospoint.errors import InvalidPlan
 
 here: ContextVar[str] = ContextVar("here", default="nowhere")
 
@@ -23,14 +33,6 @@ def test_a_call_sees_the_context_and_leaves_it_as_it_was() -> None:
     set_safely(here, "outside")
     assert transparently(call, "within") == ("outside", True)
     assert (here.get(), inside.get()) == ("outside", False)
-
-
-def test_a_block_gives_back_what_was_set_before() -> None:
-    with transparent():
-        with transparent():
-            assert inside.get()
-        assert inside.get()
-    assert not inside.get()
 
 
 def test_other_tasks_meet_points_while_one_waits_transparently() -> None:
@@ -133,3 +135,88 @@ class _Once:
 
 def _once() -> _Once:
     return _Once()
+
+
+class Marks(Exception):
+    """Sets a variable where it is built, shown or pickled."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(text)
+        here.set("within")
+
+    def __str__(self) -> str:
+        here.set("within")
+        return "marks"
+
+    def __reduce__(self) -> str:
+        here.set("within")
+        raise TypeError("it cannot be pickled")
+
+
+def _arms_an_instance() -> None:
+    pattern = Marks()
+    set_safely(here, "outside")
+    _arms(pattern)
+
+
+def _arms(exception: Exception | type[Exception]) -> None:
+    registry = Registry()
+    registry.point("p")
+    arm("p", exception=exception, registry=registry)
+
+
+def _pickles_a_refusal() -> None:
+    refusal = InvalidPlan("", value=Marks())
+    set_safely(here, "outside")
+    pickle.dumps(refusal)
+
+
+def _serves_wsgi() -> None:
+    environ: dict[str, object] = {}
+    setup_testing_defaults(environ)
+    wsgi.app(Service.of(Settings()))(environ, lambda *_: here.set("within"))  # type: ignore[arg-type, return-value]
+
+
+def _serves_asgi() -> None:
+    async def receive() -> dict[str, str]:
+        here.set("within")
+        return {"type": "lifespan.shutdown"}
+
+    async def send(_: object) -> None:
+        here.set("within")
+
+    async def main() -> None:
+        await asgi.app(Service.of(Settings()))({"type": "lifespan"}, receive, send)
+        assert here.get() == "outside"
+
+    asyncio.run(main())
+
+
+def _begins_with_the_first_point() -> None:
+    before_first_point(lambda: here.set("within"))
+    default_registry().point("first.of.all.points")
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        _arms_an_instance,
+        lambda: _arms(Marks),
+        _pickles_a_refusal,
+        _serves_wsgi,
+        _serves_asgi,
+        _begins_with_the_first_point,
+    ],
+)
+def test_no_variable_is_set_in_the_context_of_who_calls_chaospoint(
+    act: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A finalizer may call it in the middle of ``ContextVar.set``, which CPython 3.11 dies of."""
+    monkeypatch.setattr(_registry, "_started", Bell())
+
+    def main() -> str:
+        set_safely(here, "outside")
+        act()
+        return here.get()
+
+    assert copy_context().run(main) == "outside"

@@ -9,7 +9,7 @@ from helpers import FUNCTIONS, PLACES, Threads, finish, place
 
 from chaospoint import Point, Registry
 from chaospoint._aim import Kind
-from chaospoint._inside import transparent
+from chaospoint._inside import transparently
 from chaospoint.testing._watch import Watch
 
 from .kit import Boom, raises, rule
@@ -126,8 +126,8 @@ def test_what_the_told_raises_reaches_no_caller(
 
 def test_transparent_calls_are_not_counted(registry: Registry) -> None:
     point = registry.point("p")
-    with Watch(registry) as watch, transparent():
-        point.hit()
+    with Watch(registry) as watch:
+        transparently(point.hit)
     assert watch.reaches("p") == 0
 
 

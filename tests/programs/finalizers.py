@@ -13,6 +13,7 @@ import decimal
 import faulthandler
 import logging
 import os
+import pickle
 import random
 import sys
 import threading
@@ -68,6 +69,15 @@ def arm() -> None:
         chaospoint.arm("db.other", returns="chaos", registry=changed).disarm()
 
 
+def arm_exceptions() -> None:
+    """Arm what is built and shown first, and pickle what refuses it."""
+    for exception in (OSError(2, "no such file"), "httpx.NoSuchError"):
+        try:
+            chaospoint.arm("db.other", exception=exception, registry=changed).disarm()
+        except chaospoint.ChaosError as refusal:
+            pickle.loads(pickle.dumps(refusal))
+
+
 def switch() -> None:
     """Turn the master switch of a registry."""
     chaospoint.disable(registry=changed)
@@ -86,6 +96,7 @@ LIGHT: tuple[Callable[[], object], ...] = (close, set_variable)
 HEAVY: tuple[Callable[[], object], ...] = (
     statement.hit,
     arm,
+    arm_exceptions,
     switch,
     look,
     lambda: chaospoint.disarm("db.*", registry=changed),

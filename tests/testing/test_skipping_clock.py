@@ -18,6 +18,7 @@ from helpers import PATIENCE, Boom, Threads, python, tick
 
 from chaospoint import ChaosError, Plan, Registry, Rule, arm
 from chaospoint._bell import Bell
+from chaospoint._start import OwnThread
 from chaospoint.arming import install_plan
 from chaospoint.testing import FakeClock, SkippingClock, _loop_time, _pacer, _patience
 from chaospoint.testing._skipping_clock import skipping
@@ -979,11 +980,11 @@ def test_waits_with_a_bound_end_with_the_block(shop: Shop, pool: Threads) -> Non
 def test_without_a_thread_a_wait_ends_in_real_time(
     shop: Shop, within: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Thread(threading.Thread):
+    class Thread(OwnThread):
         def start(self) -> None:
             raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(_pacer, "Thread", Thread)
+    monkeypatch.setattr(_pacer, "OwnThread", Thread)
     shop.arm("charge", latency="20ms")
     shop.arm("acharge", latency="20ms")
     with skipping(shop.registry) as clock:

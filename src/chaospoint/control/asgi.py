@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import replace
 from typing import Any
 
-from chaospoint._inside import transparent
+from chaospoint._inside import atransparently
 from chaospoint.config import start
 from chaospoint.control.messages import MAX_BODY, STOP_SECONDS, Request, fold
 from chaospoint.control.off_loop import answered, answered_on_loop
@@ -38,16 +38,19 @@ def app(service: Service | None = None) -> App:
     home = service
 
     async def admin(scope: Message, receive: Receive, send: Send) -> None:
-        with transparent():
-            if scope["type"] == "http":
-                await _http(home, scope, receive, send)
-            elif scope["type"] == "lifespan":
-                await _lifespan(receive, send)
-            elif scope["type"] == "websocket":
-                await receive()
-                await send({"type": "websocket.close", "code": 1000})
+        await atransparently(_served, home, scope, receive, send)
 
     return admin
+
+
+async def _served(service: Service, scope: Message, receive: Receive, send: Send) -> None:
+    if scope["type"] == "http":
+        await _http(service, scope, receive, send)
+    elif scope["type"] == "lifespan":
+        await _lifespan(receive, send)
+    elif scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": 1000})
 
 
 async def _http(service: Service, scope: Message, receive: Receive, send: Send) -> None:

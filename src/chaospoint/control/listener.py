@@ -17,6 +17,7 @@ import signal
 import socket
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from socketserver import TCPServer
@@ -29,9 +30,9 @@ try:
 except ImportError:  # not POSIX
     resource = None  # type: ignore[assignment]
 
-from chaospoint._inside import transparent
+from chaospoint._inside import transparently
 from chaospoint._lock import Lock
-from chaospoint._start import start
+from chaospoint._start import OwnThread, start
 from chaospoint.control.door import DISABLE
 from chaospoint.control.messages import (
     MAX_BODY,
@@ -136,7 +137,7 @@ class Listener(TCPServer):
         with self._guard:
             if self._thread is None:
                 self.replies.open()
-                thread = Thread(target=self._accept, name="chaospoint-admin", daemon=True)
+                thread = OwnThread("chaospoint-admin", self._accept)
                 start(thread)
                 self._thread = thread
 
@@ -208,11 +209,10 @@ class Listener(TCPServer):
             # A thread that starts threads may be given a signal of the process just then. Its
             # handler waits for the main thread, and nothing wakes that up.
             self._signals = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        with transparent():
-            goes_on = True
-            while goes_on:
-                with contextlib.suppress(BaseException):  # a handler of the log may raise anything
-                    goes_on = self._fails()
+        goes_on = True
+        while goes_on:
+            with contextlib.suppress(BaseException):  # a handler of the log may raise anything
+                goes_on = self._fails()
 
     def _fails(self) -> bool:
         """Serve until `halt`; say whether that failed and is to begin again."""
@@ -362,7 +362,8 @@ class Listener(TCPServer):
                 _shutdown(oldest)
             self._served[connection] = True
         try:
-            Thread(target=self._answer, args=(connection, address, head), daemon=True).start()
+            answer = partial(transparently, self._answer, connection, address, head)
+            Thread(target=answer, daemon=True).start()
         except RuntimeError:  # no thread can be started
             _log.warning("the admin endpoint cannot answer: no thread can be started")
             self._turn_away(connection)
@@ -393,15 +394,14 @@ class Listener(TCPServer):
         """Serve one connection, on its own thread, where no point acts."""
         if _SIGNALS:
             signal.pthread_sigmask(signal.SIG_SETMASK, self._signals)
-        with transparent():
-            try:
-                _Handler(connection, address, self, head)
-            except OSError:
-                _log.debug("the admin endpoint lost its client %s", address, exc_info=True)
-            except Exception:
-                _log.exception("the admin endpoint failed for its client %s", address)
-            finally:
-                self.shutdown_request(connection)
+        try:
+            _Handler(connection, address, self, head)
+        except OSError:
+            _log.debug("the admin endpoint lost its client %s", address, exc_info=True)
+        except Exception:
+            _log.exception("the admin endpoint failed for its client %s", address)
+        finally:
+            self.shutdown_request(connection)
 
     def heard(self, connection: socket.socket, whole: bool = True) -> None:
         """Note whether the whole request of a connection is here; if not, it may be cut off."""

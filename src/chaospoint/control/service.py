@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from chaospoint._inside import transparent
+from chaospoint._inside import transparently
 from chaospoint._names import MAX_NAME
 from chaospoint._registry import Registry, default_registry
 from chaospoint.control.audit import Audit
@@ -175,36 +175,35 @@ class Service:
         """
         if (request.method, request.path) != DISABLE or not self.knows(request):
             return False  # `steps` counts a wrong token, once
-        with transparent():
-            try:
-                self._door.check(request)
-            except Problem:
-                return False  # the answer tells why
-            self._registry.disable(by=_by(request))
+        try:
+            self._door.check(request)
+        except Problem:
+            return False  # the answer tells why
+        self._registry.disable(by=_by(request))
         return True
 
     def answer(self, request: Request) -> Response:
         """Return the answer to ``request``; waits on this thread for the other workers."""
-        return waited_for(self.steps(request))
+        response: Response = transparently(waited_for, self.steps(request))
+        return response
 
     def steps(self, request: Request) -> Steps:
         """Answer ``request`` in steps, for those who wait in another way than `answer`.
 
-        Close them where nobody waits any more, in the context in which they were begun.
+        Take them where every point is transparent. Close them where nobody waits any more.
         """
         change = _Change()
-        with transparent():
-            try:
-                response = yield from self._answer(request, change)
-            except GeneratorExit:
-                change.detail = "who asked did not wait for the answer"
-                self._record(request, None, change)  # what was written stays
-                raise
-            except Exception as error:
-                problem = _problem_of(error, request)
-                change.detail = _without_values(error) or problem.detail
-                response = problem.response()
-            self._record(request, response.status, change)
+        try:
+            response = yield from self._answer(request, change)
+        except GeneratorExit:
+            change.detail = "who asked did not wait for the answer"
+            self._record(request, None, change)  # what was written stays
+            raise
+        except Exception as error:
+            problem = _problem_of(error, request)
+            change.detail = _without_values(error) or problem.detail
+            response = problem.response()
+        self._record(request, response.status, change)
         return replace(response, body=b"") if request.method == "HEAD" else response
 
     def _record(self, request: Request, status: int | None, change: _Change) -> None:

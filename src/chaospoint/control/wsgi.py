@@ -11,7 +11,7 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from chaospoint._inside import transparent
+from chaospoint._inside import transparently
 from chaospoint.config import start
 from chaospoint.control.messages import MAX_BODY, Request, bytes_to_read, fold
 from chaospoint.control.service import Service
@@ -34,21 +34,26 @@ def app(service: Service | None = None) -> WSGIApplication:
     home = service
 
     def admin(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        with transparent():
-            request, size = _request(environ)
-            stops = home.stop_first(request)
-            try:
-                body = environ["wsgi.input"].read(size) if size else b""
-            except OSError:
-                if not stops:
-                    raise
-                body = b""
-            response = home.answer(replace(request, body=body))
-            phrase = HTTPStatus(response.status).phrase
-            start_response(f"{response.status} {phrase}", list(response.headers.items()))
-        return [response.body]
+        return transparently(_answered, home, environ, start_response)
 
     return admin
+
+
+def _answered(
+    service: Service, environ: WSGIEnvironment, start_response: StartResponse
+) -> Iterable[bytes]:
+    request, size = _request(environ)
+    stops = service.stop_first(request)
+    try:
+        body = environ["wsgi.input"].read(size) if size else b""
+    except OSError:
+        if not stops:
+            raise
+        body = b""
+    response = service.answer(replace(request, body=body))
+    phrase = HTTPStatus(response.status).phrase
+    start_response(f"{response.status} {phrase}", list(response.headers.items()))
+    return [response.body]
 
 
 def _request(environ: WSGIEnvironment) -> tuple[Request, int]:

@@ -15,7 +15,7 @@ from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any, Final
 
 from chaospoint._injection import was_injected
-from chaospoint._inside import transparent
+from chaospoint._inside import transparently
 from chaospoint.models.refusal import Refusal, describe
 
 __all__ = ["Pattern"]
@@ -50,20 +50,23 @@ class Pattern:
     @classmethod
     def of(cls, pattern: BaseException) -> Pattern:
         """Return the pattern of an instance; `Refusal` if none builds the same again."""
+        return transparently(cls._of, pattern)
+
+    @classmethod
+    def _of(cls, pattern: BaseException) -> Pattern:
         failed = "it comes out different"
-        with transparent():
+        try:
+            str(pattern), repr(pattern)
+        except Exception as error:
+            problem = f"cannot be shown: {describe(error)}"
+            raise Refusal(problem, "give one whose text can be made", value=pattern) from None
+        for make, args in _ways(pattern):
             try:
-                str(pattern), repr(pattern)
-            except Exception as error:
-                problem = f"cannot be shown: {describe(error)}"
-                raise Refusal(problem, "give one whose text can be made", value=pattern) from None
-            for make, args in _ways(pattern):
-                try:
-                    found = cls._found(pattern, make, args)
-                    if found is not None and _same_exception(found(), pattern):
-                        return found
-                except (Exception, SystemExit) as error:
-                    failed = describe(error)
+                found = cls._found(pattern, make, args)
+                if found is not None and _same_exception(found(), pattern):
+                    return found
+            except (Exception, SystemExit) as error:
+                failed = describe(error)
         raise Refusal(
             f"cannot be built again as it is: {failed}",
             f"give a function that makes it: lambda: {type(pattern).__name__}(...)",

@@ -15,7 +15,7 @@ from functools import cache, partial
 from typing import Any, Final, Self, TypeVar, cast
 
 from chaospoint._effects import Raise
-from chaospoint._inside import transparent
+from chaospoint._inside import transparently
 from chaospoint._static import name_of_class
 from chaospoint.errors import InjectedFault
 from chaospoint.models.default_message import build_without_arguments, is_static, required
@@ -280,26 +280,28 @@ class ExceptionSpec:
 
     def _tried(self, build: Callable[[], object]) -> BaseException:
         """Build one, and see that the program can show it."""
-        with transparent():
-            try:
-                made = build()
-            except (Exception, SystemExit) as error:
-                raise self._unfit(build, f"cannot be built: {describe(error)}") from None
-            # A constructor may answer with an object of another class, and a function with any.
-            if not isinstance(made, BaseException):
-                problem = f"builds something that is not an exception: {show(made)}"
-                cure = "let it return a fresh exception each time"
-                raise Refusal(problem, cure, value=self.factory or self.dump())
-            if issubclass(type(made), _REFUSED):
-                _exception_class(type(made), named=self.factory or self.dump())
-            if is_static(type(made)) and not made.args and made.__cause__ is None:
-                return made  # nothing of it is foreign
-            try:
-                for way in (str, repr, _traced):
-                    way(made)
-            except Exception as error:
-                problem = f"can be built, but not shown: {describe(error)}"
-                raise self._unfit(build, problem) from None
+        return transparently(self._shown, build)
+
+    def _shown(self, build: Callable[[], object]) -> BaseException:
+        try:
+            made = build()
+        except (Exception, SystemExit) as error:
+            raise self._unfit(build, f"cannot be built: {describe(error)}") from None
+        # A constructor may answer with an object of another class, and a function with any.
+        if not isinstance(made, BaseException):
+            problem = f"builds something that is not an exception: {show(made)}"
+            cure = "let it return a fresh exception each time"
+            raise Refusal(problem, cure, value=self.factory or self.dump())
+        if issubclass(type(made), _REFUSED):
+            _exception_class(type(made), named=self.factory or self.dump())
+        if is_static(type(made)) and not made.args and made.__cause__ is None:
+            return made  # nothing of it is foreign
+        try:
+            for way in (str, repr, _traced):
+                way(made)
+        except Exception as error:
+            problem = f"can be built, but not shown: {describe(error)}"
+            raise self._unfit(build, problem) from None
         return made
 
     def _unfit(self, build: Callable[[], object], problem: str) -> Refusal:

@@ -27,7 +27,7 @@ from prometheus_client.registry import Collector
 
 from chaospoint._fork import boards, guards
 from chaospoint._injection import Injection
-from chaospoint._inside import transparent
+from chaospoint._inside import transparently
 from chaospoint._lock import Lock, arming
 from chaospoint._names import is_glob
 from chaospoint._notice import (
@@ -196,8 +196,8 @@ class _Metrics:
             found = list(boards)
         for board in found:
             board.flush()
-        with transparent(), _counting.lock:
-            self._hand_over()
+        with _counting.lock:
+            transparently(self._hand_over)
 
     def _hand_over(self) -> None:
         for key, numbers in self.tallies.copy().items():

@@ -11,11 +11,12 @@ from asyncio import AbstractEventLoop
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from threading import Condition, local
 
 from chaospoint._bell import Bell, TaskBell
-from chaospoint._inside import transparent
+from chaospoint._inside import transparently
 from chaospoint._lock import Lock
 
 __all__ = ["FakeClock"]
@@ -87,9 +88,13 @@ class FakeClock:
         Advance the clock after that, or a sleeper that is late begins its wait at the later time.
         Raises `TimeoutError` that says what was seen, after ``timeout`` real seconds.
         """
-        with transparent(), self._lock:
-            if not self._changed.wait_for(lambda: self.waiting.count(seconds) >= count, timeout):
+        with self._lock:
+            there = partial(self._counts, seconds, count)
+            if not transparently(self._changed.wait_for, there, timeout):
                 raise TimeoutError(f"waited for {count} waits of {seconds} s: {self.waiting}")
+
+    def _counts(self, seconds: float | None, count: int) -> bool:
+        return self.waiting.count(seconds) >= count
 
     def wait(self, woken: Bell, seconds: float | None) -> None:
         """Wait on this thread until ``woken`` is set or the clock was advanced by ``seconds``."""

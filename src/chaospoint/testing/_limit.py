@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from chaospoint._clock import monotonic
 from chaospoint._fork import guards
-from chaospoint._inside import transparent
+from chaospoint._inside import transparently
 from chaospoint._lock import Lock
 from chaospoint._start import start
 from chaospoint.errors import ChaosError
@@ -97,5 +97,4 @@ class _Timer(Timer):
     """A timer in whose thread no point acts."""
 
     def run(self) -> None:
-        with transparent():
-            super().run()
+        transparently(super().run)

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Protocol
 from chaospoint import _bug
 from chaospoint._bell import Bell
 from chaospoint._fork import guards
-from chaospoint._inside import transparent
 from chaospoint._lock import Lock, arming
-from chaospoint._start import start
+from chaospoint._start import OwnThread, start
 from chaospoint.testing._loop_time import loop_time
 from chaospoint.testing._patience import Patience
 
@@ -118,9 +117,7 @@ class Pacer:
             if self._thread is not None or not self._clocks:
                 return
             self._changed = changed = Bell()
-            self._thread = Thread(
-                target=self._run, args=(changed,), name="chaospoint-pacer", daemon=True
-            )
+            self._thread = OwnThread("chaospoint-pacer", partial(self._run, changed))
             try:
                 start(self._thread)
             except RuntimeError:
@@ -130,10 +127,6 @@ class Pacer:
                 raise
 
     def _run(self, changed: Bell) -> None:
-        with transparent():
-            self._skip_while_in_use(changed)
-
-    def _skip_while_in_use(self, changed: Bell) -> None:
         me, patience = current_thread(), Patience()  # with those that were woken
         try:
             while self._thread is me:
