@@ -35,7 +35,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from functools import partial
-from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
+from itertools import count
 from types import FrameType
 from typing import Any
 
@@ -117,34 +117,61 @@ def _is_inert(frame: FrameType) -> bool:
     return known[1][frame.f_lasti] in INERT
 
 
-class Tracer:
-    """Lets something arrive at one opcode of chaospoint."""
+def _is_ours(frame: FrameType) -> bool:
+    return frame.f_globals.get("__name__", "").startswith("chaospoint")
 
-    def __init__(self, arrives: Any, at: int) -> None:
-        self.left = at
-        self._arrives = arrives
-        self.suspended: list[FrameType] = []  # or that may be
+
+def _trace_opcodes(frame: FrameType, step: Any) -> None:
+    frame.f_trace = step  # first, or CPython 3.13 and later do so only from the next call on
+    frame.f_trace_lines, frame.f_trace_opcodes = False, True
+
+
+class Steps:
+    """Finds where something can arrive: each call of chaospoint's code, and each opcode in it."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[int, int]] = []
+        self._calls = count()
 
     def begin(self, frame: FrameType, event: str, _: object) -> Any:
-        if not frame.f_globals.get("__name__", "").startswith("chaospoint"):
+        if not _is_ours(frame):
             return None
-        if frame.f_code.co_flags & (CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR):
-            self.suspended.append(frame)
-        frame.f_trace_lines, frame.f_trace_opcodes = False, True
+        call, opcodes = next(self._calls), count(1)
+        self.found.append((call, 0))
+
+        def step(frame: FrameType, event: str, _: object) -> Any:
+            if event == "opcode" and not _is_inert(frame):
+                self.found.append((call, next(opcodes)))
+            return step
+
+        _trace_opcodes(frame, step)
+        return step
+
+
+class Tracer:
+    """Lets something arrive at one opcode of chaospoint; it traces no other call's opcodes."""
+
+    def __init__(self, arrives: Any, call: int, opcode: int) -> None:
+        self._arrives = arrives
+        self._calls = call
+        self._opcodes = opcode
+        self.there = False
+
+    def begin(self, frame: FrameType, event: str, _: object) -> Any:
+        if not _is_ours(frame):
+            return None
+        self._calls -= 1
+        if self._calls != -1:
+            return None
+        _trace_opcodes(frame, self.step)
         return self.step(frame, event, _)
 
     def step(self, frame: FrameType, event: str, _: object) -> Any:
         if event == "call" or (event == "opcode" and not _is_inert(frame)):
-            self.left -= 1
-            if self.left == 0:  # the next opcode of this frame
+            self._opcodes -= 1
+            if self._opcodes == -1:  # the next opcode of this frame
                 sys.settrace(_nothing)
-                caller = frame.f_back
-                while caller is not None:  # else Python code would trace these
-                    self.suspended.append(caller)
-                    caller = caller.f_back
-                for other in self.suspended:
-                    if other.f_trace is not None:
-                        other.f_trace = _nothing
+                self.there = True
                 frame.f_trace = self._arrives
                 return self._arrives
         return self.step
@@ -254,10 +281,15 @@ PLANS = (
 )
 
 
+def put(plan: chaospoint.Plan) -> None:
+    """Put a plan in the place of another."""
+    arming.install_plan(plan, source="file", trust="names", registry=registry, replace=True)
+
+
 def reload() -> None:
     """Put one plan in the place of another, and end it."""
     for plan in PLANS:
-        arming.install_plan(plan, source="file", trust="names", registry=registry, replace=True)
+        put(plan)
 
 
 def switch() -> None:
@@ -346,6 +378,7 @@ def looked(what: str) -> Counter[str]:
     found["points are transparent"] += inside.get()
     if what in ("arm", "reload", "switch"):
         chaospoint.enable()
+        put(PLANS[-1])
         chaospoint.disarm()
     rules = registry.rules()
     found["rules are armed"] += len(rules) != len(stays)
@@ -370,7 +403,9 @@ def looked_again(what: str, nth: int) -> Counter[str]:
     handle = chaospoint.arm("a.b", returns="afresh")
     found["what is armed does not act"] += function() != "afresh"
     handle.disarm()
-    if nth % 50 == 0:
+    for each in (registry.board.keeper, registry.board.keeper._expiry):
+        found["a thread never starts"] += not all(start._wait(10) for start in each._starts)
+    if nth % 100 == 0:
         thread = threading.Thread(target=chaospoint.disarm, args=("c.d",), daemon=True)
         thread.start()
         thread.join(10)
@@ -407,9 +442,8 @@ raising = True
 shown: list[str] = []
 
 
-def interrupted(deed: Callable[[], object], arrives: Any, at: int) -> tuple[bool, bool]:
-    """Do it once, interrupted; return whether it got there, and whether that came out of it."""
-    tracer = Tracer(arrives, at)
+def interrupted(deed: Callable[[], object], tracer: Tracer) -> bool:
+    """Do it once, interrupted; return whether that came out of it."""
     out = False
     try:
         sys.settrace(tracer.begin)
@@ -431,9 +465,8 @@ def interrupted(deed: Callable[[], object], arrives: Any, at: int) -> tuple[bool
         if os.getpid() != ME:
             os._exit(0)  # what arrived in the hooks was handled where a child begins
         sys.settrace(_nothing)
-        tracer.suspended.clear()  # they hold what they have, and are held in turn
         asyncio._set_running_loop(None)
-    return tracer.left <= 0, out
+    return out
 
 
 def armed_again(what: str) -> None:
@@ -445,13 +478,13 @@ def armed_again(what: str) -> None:
             chaospoint.arm("a.b", **keys)
 
 
-def count(deed: Callable[[], object]) -> int:
-    """Return at how many opcodes something can arrive."""
-    tracer = Tracer(None, 0)
+def steps(deed: Callable[[], object]) -> list[tuple[int, int]]:
+    """Return where something can arrive."""
+    tracer = Steps()
     sys.settrace(tracer.begin)
     deed()
     sys.settrace(_nothing)
-    return -tracer.left
+    return tracer.found
 
 
 def interrupt(what: str, how: str, tries: int) -> Counter[str]:
@@ -460,16 +493,16 @@ def interrupt(what: str, how: str, tries: int) -> Counter[str]:
     deed, found, arrival = DEEDS[what][0], Counter[str](), _arrival(how)
     for _ in range(3):
         armed_again(what)
-        deed()
-    step = max(1, count(deed) // tries) if tries else 1
-    at = 1 + sys.version_info.minor % step
-    while True:
+        where = steps(deed)  # CPython 3.12 traces opcodes from the second time on
+    step = max(1, len(where) // tries) if tries else 1
+    for at in where[sys.version_info.minor % step :: step]:
         armed_again(what)
         came.clear()
         elsewhere.clear()
-        there, out = copy_context().run(interrupted, deed, arrival, at)
-        if not there:
-            break
+        tracer = Tracer(arrival, *at)
+        out = copy_context().run(interrupted, deed, tracer)
+        if not tracer.there:
+            continue  # this time it took another way
         found["tries"] += 1
         if how in ("BaseException", "KeyboardInterrupt", "SetAsyncExc") and what != "fork":
             found["it was swallowed"] += not out and not elsewhere
@@ -481,12 +514,13 @@ def interrupt(what: str, how: str, tries: int) -> Counter[str]:
                 found["disabling has no effect"] += registry.enabled
             armed_again(what)
         now = looked(what)
-        if found["tries"] % 5 == 0:
+        if found["tries"] % 25 == 0:
             now.update(looked_again(what, found["tries"]))
         if now and os.environ.get("SHOW"):
             print(what, at, dict(now), *shown, file=sys.stderr)
         found.update(now)
-        at += step
+    armed_again(what)
+    found.update(looked_again(what, 0))
     chaospoint.enable()
     chaospoint.disarm()
     found["the code is not restored"] += function.__code__ is not plain or function() != "plain"
