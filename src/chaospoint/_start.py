@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import _thread
 from collections.abc import Callable
+from functools import partial
 from threading import Thread
 
 from chaospoint._bell import Bell
@@ -56,8 +57,10 @@ class Start:
 
     def begin(self) -> None:
         """Start it; raises `RuntimeError` if the process can have no more threads."""
-        # Looked up at each call, because gevent may patch it late.
-        for _ in map(_thread.start_new_thread, (self._start,), ((),)):
+        # Looked up at each call, because gevent may patch it late.  Only the new thread keeps what
+        # it is to call, which is gone when that ends.
+        call = iter([_Call(Start._start, self)].pop, None)
+        for _ in map(_thread.start_new_thread, call, ((),)):
             self._begun = True  # nothing comes between the two lines
             return
 
@@ -82,8 +85,23 @@ class Start:
         except RuntimeError as error:
             self.error = error
         finally:
-            self._over = True
-            self._done.set()
+            self.end()
+
+    def end(self) -> None:
+        """Take note that the thread runs, or that it never will."""
+        self._over = True
+        self._done.set()
+
+
+class _Call(partial[None]):
+    """What a new thread calls; the start is over when this is gone.
+
+    The thread may end before its first step: what is thrown into the thread that has begun it is
+    raised in the new one on CPython 3.11, until that runs.
+    """
+
+    def __del__(self) -> None:
+        self.args[0].end()
 
 
 def start(thread: Thread) -> None:

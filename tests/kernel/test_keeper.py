@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -198,6 +199,22 @@ def test_it_survives_a_bug(
     assert thread_of(registry) is not None
     assert {type(bug) for bug in bugs} == {OSError}
     bugs.clear()
+
+
+def test_a_thread_that_ends_before_its_first_step_is_replaced(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """On CPython 3.11 a new thread has raised in it what is thrown into the one that starts it."""
+    registry.point("p")
+    real = _thread.start_new_thread
+    with monkeypatch.context() as patched:
+        patched.setattr(_thread, "start_new_thread", lambda _call, _: real(bool, ()))
+        registry.install([rule("p", PASS)], source="test")
+    registry.install([rule("p", PASS)], source="test")
+    thread = thread_of(registry)
+    assert thread is not None
+    assert thread.is_alive()
+    assert "had ended before its time" in caplog.text
 
 
 def test_stop_ends_it_and_resume_starts_it_if_anything_is_armed(registry: Registry) -> None:
