@@ -59,6 +59,14 @@ async def main():
 threading.Thread(target=asyncio.run, args=(main(),)).start()
 armed.wait_for(injections=1)
 """,
+    "a thread of a loop": """
+armed = chaospoint.arm("bank.charge", {fault})
+async def main():
+    held = asyncio.ensure_future(asyncio.to_thread(work))
+    await asyncio.to_thread(armed.wait_for, injections=1)
+    sys.exit()
+asyncio.run(main())
+""",
     "a function of atexit": """
 chaospoint.arm("bank.charge", {fault})
 atexit.register(work)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Bell", "TaskBell", "settle"]
 
-_SLICE = 0.5  # seconds
+SLICE = 0.5  # seconds
 
 
 class Bell:
@@ -55,12 +55,12 @@ class Bell:
         not interrupt that, and what another thread raises here has to wait for the end of it.
         """
         acquire, left = self._lock.acquire, seconds
-        while left is None or left > _SLICE:
-            if acquire(True, _SLICE):
+        while left is None or left > SLICE:
+            if acquire(True, SLICE):
                 self.set()
                 return True
             if left is not None:
-                left -= _SLICE
+                left -= SLICE
         if not acquire(True, left if left > 0.0 else 0.0):
             return False
         self.set()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from chaospoint._bell import Bell, TaskBell, settle
+from chaospoint._bell import SLICE, Bell, TaskBell, settle
 from chaospoint._inside import transparently
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ class SystemClock:
         return monotonic() if _keeps_machine_time(loop) else loop.time()
 
     def wait(self, woken: Bell, seconds: float | None) -> None:
-        """Wait for ``woken``; signal handlers that raise interrupt it."""
-        woken.wait(_A_TURN if seconds == 0.0 else seconds)
+        """Wait for ``woken``, but not for long; signal handlers that raise interrupt it."""
+        woken.wait(SLICE if seconds is None or seconds > SLICE else seconds or _A_TURN)
 
     async def await_(self, woken: TaskBell, seconds: float | None) -> None:
         """Wait for ``woken`` and a timer of its own loop."""

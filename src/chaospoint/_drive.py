@@ -13,14 +13,14 @@ import logging
 from collections.abc import Awaitable
 from copy import deepcopy
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from chaospoint import _bug, _process
 from chaospoint._aim import NO_ARGUMENTS, is_late, looked_up, waits
 from chaospoint._allowance import Allowance
 from chaospoint._bell import Bell, TaskBell
 from chaospoint._effects import Hold, Raise, Return, Run, Sleep
-from chaospoint._ending import ending
+from chaospoint._ending import ending, executor_of_a_loop
 from chaospoint._epoch import Pause
 from chaospoint._injection import Injection, mark
 from chaospoint._inside import atransparently, context_copied, inside, transparently
@@ -345,6 +345,7 @@ class _Stay:
         "_begun",
         "_bell",
         "_deadline",
+        "_executor",
         "_late",
         "_loop",
         "_pause",
@@ -365,6 +366,7 @@ class _Stay:
         self._pause: Pause | None = None
         self._deadline: float | None = None
         self._begun = False
+        self._executor: Any = None
         self._late = ending.has_begun
         self.left: float | None = None  # seconds to wait from now; None: without end
         self.completed = False  # it lasted as long as asked
@@ -396,7 +398,7 @@ class _Stay:
         if self._pause is not None and self._pause.released:
             self.completed = True  # also if it was disarmed since: the rest acts
             return False
-        if not rule.acts_at(point) or (ending.has_begun and self._is_cut_off()):
+        if not rule.acts_at(point) or self._is_cut_off():
             next(rule.interruptions)
             return False
         if turn:
@@ -413,6 +415,7 @@ class _Stay:
         """Note down when it ends; return whether it only gives up the turn once."""
         aim, step = self._aim, self._step
         ending.add(self._bell.set)
+        self._executor = self._loop is None and executor_of_a_loop()
         if type(step) is Hold and step.releasable:
             self._pause = Pause(aim.point, self._bell.set)
             aim.rule.paused.add(self._pause)
@@ -436,9 +439,9 @@ class _Stay:
 
     def _is_cut_off(self) -> bool:
         """Whether the end of the program ends this wait: a later one only if it is a hold."""
-        if not self._late:
+        if (self._executor and self._executor._shutdown) or (ending.has_begun and not self._late):
             return True
-        if type(self._step) is Sleep:
+        if not ending.has_begun or type(self._step) is Sleep:
             return False
         _say_once(
             self._aim.point,

@@ -6,13 +6,14 @@ that wait here are woken, and from then on none is held.
 
 from __future__ import annotations
 
-import concurrent.futures.thread  # noqa: F401 - see below
 import threading
 from collections.abc import Callable
+from concurrent.futures.thread import _worker
+from typing import Any
 
 from chaospoint._inside import transparently
 
-__all__ = ["ProgramEnd", "ending"]
+__all__ = ["ProgramEnd", "ending", "executor_of_a_loop"]
 
 
 class ProgramEnd:
@@ -48,11 +49,21 @@ class ProgramEnd:
 ending = ProgramEnd()
 
 
+def executor_of_a_loop() -> Any:
+    """Return the executor of an event loop that runs this thread, as in `asyncio.to_thread`.
+
+    The main thread waits for it where it closes the loop, and so before it ends.
+    """
+    thread: Any = threading.current_thread()
+    of_a_loop = thread.name.startswith(("asyncio_", "uvloop_"))
+    return thread._args[0]() if of_a_loop and thread._target is _worker else None
+
+
 def _register() -> None:
     """Have `ProgramEnd.begin` called before Python joins threads.
 
     The function registered last is called first, and executors join their threads in the one that
-    `concurrent.futures` registers when it is imported, so it is imported above.
+    `concurrent.futures` registers when it is imported, as it is above.
     """
     register = getattr(threading, "_register_atexit", None)
     if register is None:

@@ -61,7 +61,7 @@ def registry() -> Registry:
 @pytest.fixture(autouse=True)
 def short_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     """A signal that comes just before the interpreter waits is seen at the end of a slice."""
-    monkeypatch.setattr(_bell, "_SLICE", 0.01)
+    monkeypatch.setattr(_bell, "SLICE", 0.01)
 
 
 @pytest.fixture
