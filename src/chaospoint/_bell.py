@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import _thread
 from _thread import LockType
+from math import inf
 from typing import TYPE_CHECKING
 
 from chaospoint._inside import transparently
@@ -54,17 +55,15 @@ class Bell:
         It waits in slices: a signal that arrives just before the interpreter begins to wait does
         not interrupt that, and what another thread raises here has to wait for the end of it.
         """
-        acquire, left = self._lock.acquire, seconds
-        while left is None or left > SLICE:
-            if acquire(True, SLICE):
-                self.set()
-                return True
-            if left is not None:
-                left -= SLICE
-        if not acquire(True, left if left > 0.0 else 0.0):
-            return False
-        self.set()
-        return True
+        acquire, left = self._lock.acquire, inf if seconds is None else seconds
+        while (
+            not (is_set := acquire(True, SLICE if left > SLICE else left if left > 0.0 else 0.0))
+            and left > SLICE
+        ):
+            left -= SLICE
+        if is_set:
+            self.set()
+        return is_set
 
 
 class TaskBell:

@@ -388,12 +388,10 @@ class _Stay:
 
     def _look(self) -> bool:
         rule, point, step = self._aim.rule, self._aim.point, self._step
-        turn = False
         if self._begun:
             self._bell.clear()
-        else:
-            self._begun = True
-            turn = self._begin()
+        turn = not self._begun and self._begin()
+        self._begun = True
         rule.sleepers.add(self._bell.set)  # first: disarming from here on wakes this call
         if self._pause is not None and self._pause.released:
             self.completed = True  # also if it was disarmed since: the rest acts
@@ -424,8 +422,11 @@ class _Stay:
             return True
         if step.seconds is not None:
             self._deadline = self._now() + step.seconds
-        busy = type(step) is Sleep and step.busy
-        if self._loop is None and not busy and asyncio._get_running_loop() is not None:
+        if (
+            self._loop is None
+            and not (type(step) is Sleep and step.busy)
+            and asyncio._get_running_loop() is not None
+        ):
             _say_once(
                 aim.point,
                 "%r delays a thread that runs an event loop, and so every task of it: "
@@ -434,8 +435,7 @@ class _Stay:
         return False
 
     def _now(self) -> float:
-        clock, loop = self.clock, self._loop
-        return clock.monotonic() if loop is None else clock.time_in(loop)
+        return self.clock.monotonic() if self._loop is None else self.clock.time_in(self._loop)
 
     def _is_cut_off(self) -> bool:
         """Whether the end of the program ends this wait: a later one only if it is a hold."""

@@ -55,8 +55,11 @@ def executor_of_a_loop() -> Any:
     The main thread waits for it where it closes the loop, and so before it ends.
     """
     thread: Any = threading.current_thread()
-    of_a_loop = thread.name.startswith(("asyncio_", "uvloop_"))
-    return thread._args[0]() if of_a_loop and thread._target is _worker else None
+    return (
+        thread._args[0]()
+        if thread.name.startswith(("asyncio_", "uvloop_")) and thread._target is _worker
+        else None
+    )
 
 
 def _register() -> None:
@@ -65,11 +68,8 @@ def _register() -> None:
     The function registered last is called first, and executors join their threads in the one that
     `concurrent.futures` registers when it is imported, as it is above.
     """
-    register = getattr(threading, "_register_atexit", None)
-    if register is None:
-        return
     try:
-        register(ending.begin)
+        threading._register_atexit(ending.begin)  # type: ignore[attr-defined]
     except RuntimeError:  # the threads are being joined already
         ending.has_begun = True
 
