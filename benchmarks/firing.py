@@ -33,6 +33,7 @@ FIRES = Budget(Of.EXTRA, _MORE)
 REPORTED = Budget(Of.EXTRA)
 FIRES_ON_SPAN = Budget(Of.EXTRA, _MORE + 1_000.0)
 
+_EXPIRING = "a rule with a deadline, exception"
 _CATCH = "try: it()\nexcept TimeoutError: pass"
 _RAISE = Kind("exception", "@place\ndef it():\n    raise TimeoutError\n", _CATCH)
 _TELL = Kind(
@@ -52,15 +53,16 @@ def rows() -> Iterator[Row]:
     """Yield the rows."""
     group = "armed, fires"
     yield Row(group, "exception", FIRES, partial(sample, trio(_RAISE, _fires)))
+    yield Row(group, _EXPIRING, FIRES, partial(sample, trio(_RAISE, _fires_until_a_deadline)))
     yield Row(group, "exception, on a recording span", FIRES_ON_SPAN, partial(sample, _on_span))
     yield Row(group, "exception, metrics in files (multiprocess mode)", REPORTED, _in_files)
 
 
-def _fires(stack: ExitStack) -> Any:
+def _fires(stack: ExitStack, **keys: Any) -> Any:
     registry = chaospoint.Registry()
     it = _RAISE.make(registry.point("bench.point"))
     handle = stack.enter_context(
-        chaospoint.armed("bench.point", exception=TimeoutError, registry=registry)
+        chaospoint.armed("bench.point", exception=TimeoutError, registry=registry, **keys)
     )
     try:
         it()
@@ -68,6 +70,10 @@ def _fires(stack: ExitStack) -> Any:
         if chaospoint.injection_of(error) is not None and handle.injections == 1:
             return it
     raise RuntimeError("what was raised was not injected")
+
+
+def _fires_until_a_deadline(stack: ExitStack) -> Any:
+    return _fires(stack, expires_after="1h")
 
 
 def _in_files(effort: Effort) -> Sequence[Part]:

@@ -42,8 +42,8 @@ __all__ = [
     "Search",
     "aims_at",
     "asks_arguments",
+    "end_late",
     "expressible",
-    "is_late",
     "looked_up",
     "refusal",
     "returned_function",
@@ -464,7 +464,9 @@ def take(aim: Aim, ordinal: int) -> Firing | None:
     try:
         if not _process.known[0] and _process.made_anew():
             ordinal = next(rule.tally.ordinals)
-        if rule.why is not None or ((at := rule.deadline) is not None and is_late(rule, at)):
+        if rule.why is not None or (
+            (at := rule.deadline) is not None and rule.home.now() >= at and end_late(rule)
+        ):
             return None
         if rule.resolve is not None and not looked_up(rule):
             return None
@@ -480,12 +482,9 @@ def share_limits(rules: Iterable[ArmedRule]) -> bool:
     return len({rule.terms.after for rule in rules if rule.terms.bounds is not None}) > 1
 
 
-def is_late(rule: ArmedRule, deadline: float) -> bool:
-    """Whether the deadline of a rule has passed; if so, have the rule ended."""
-    home = rule.home
-    if home.clock.monotonic() < deadline:
-        return False
-    transparently(home.expire_soon)
+def end_late(rule: ArmedRule) -> bool:
+    """Have a rule ended whose deadline has passed; return True."""
+    transparently(rule.home.expire_soon)
     return True
 
 

@@ -97,6 +97,15 @@ class Board:
         boards.add(self)
 
     @property
+    def clock(self) -> Clock:
+        """The clock by which faults and deadlines go."""
+        return self._clock
+
+    @clock.setter
+    def clock(self, clock: Clock) -> None:
+        self._clock, self.now = clock, clock.monotonic  # each firing of some rules asks for `now`
+
+    @property
     def enabled(self) -> bool:
         """The master switch."""
         return self._table.enabled
@@ -437,8 +446,7 @@ class Board:
 
     def _start_threads(self, expiries: Collection[float | None], cure: str) -> None:
         """Raise `NotPermitted` if no thread can be started to end rules, which may expire."""
-        expires = any(one is not None for one in expiries)
-        if expiries and not self.keeper.start(-inf if expires else inf):
+        if expiries and not self.keeper.start(inf if set(expiries) == {None} else -inf):
             raise NotPermitted(f"{NO_THREAD}, and {cure}")
 
     def disarm_unkept(self) -> None:

@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from chaospoint import _bug, _process
-from chaospoint._aim import NO_ARGUMENTS, is_late, looked_up, waits
+from chaospoint._aim import NO_ARGUMENTS, end_late, looked_up, waits
 from chaospoint._allowance import Allowance
 from chaospoint._bell import Bell, TaskBell
 from chaospoint._effects import Hold, Raise, Return, Run, Sleep
@@ -147,7 +147,9 @@ def _prepare(
         if slot is None:
             if not _process.known[0] and _process.made_anew():
                 ordinal = next(rule.tally.ordinals)
-            if rule.why is not None or ((at := rule.deadline) is not None and is_late(rule, at)):
+            if rule.why is not None or (
+                (at := rule.deadline) is not None and rule.home.now() >= at and end_late(rule)
+            ):
                 return _nothing(slot)
             if rule.resolve is not None and not looked_up(rule):
                 return _nothing(slot)

@@ -232,7 +232,7 @@ class ArmedRule:
     @property
     def overdue(self) -> bool:
         """Whether its deadline has come, though it may not have been ended yet."""
-        return self.deadline is not None and self.deadline <= self.home.clock.monotonic()
+        return self.deadline is not None and self.deadline <= self.home.now()
 
     # -- what happens to it ---------------------------------------------------------------
 

@@ -194,6 +194,7 @@ def test_a_stop_that_fails_ends_it_all_the_same(
     def fail(_: str) -> None:
         raise OSError("no luck")
 
+    registry.point("a.b")
     config.start(Settings(enabled=True, despite_environment=True), registry=registry)
     running = config._running
     assert running is not None

@@ -273,6 +273,20 @@ def test_a_call_that_ends_after_the_deadline_is_not_hit(late: Registry, clock: F
     assert (armed.injections, armed.reaches) == (0, 0)
 
 
+def test_a_firing_goes_by_the_clock_that_the_registry_has_now(
+    late: Registry, clock: FakeClock
+) -> None:
+    """A test may give it another one in the middle, as a skipping clock does."""
+    call = place(late.point("bank.charge"), "function")
+    arm("bank.charge", exception=Boom, expires_after=10, registry=late)
+    late.board.clock = other = FakeClock()
+    clock.advance(10)
+    with pytest.raises(Boom):
+        call()
+    other.advance(10)
+    assert call() == 7
+
+
 ENDS: dict[str, Callable[[Registry, Any], object]] = {
     "its handle": lambda _, armed: armed.disarm(),
     "its name": lambda registry, _: disarm("bank.charge", registry=registry),

@@ -53,6 +53,7 @@ BUDGETS = {
     "armed, does not fire: where that does not match": ("extra", 600, False),
     "armed, does not fire: armed in another context": ("extra", 150, False),
     "armed, fires: exception": ("extra", MORE, False),
+    "armed, fires: a rule with a deadline, exception": ("extra", MORE, False),
     "armed, fires: exception, on a recording span": ("extra", MORE + 1_000, False),
     "8 threads, calls a second against one thread: fires rarely": ("rate", 0.75, True),
     "8 threads, calls a second against one thread: probability 0.3": ("rate", 0.65, True),

@@ -368,7 +368,7 @@ def test_a_bug_of_ours_lets_the_call_through(
 ) -> None:
     with monkeypatch.context() as patch:
         if where == "tests.clock":
-            patch.setattr(registry.board, "clock", None)
+            patch.setattr(registry.board, "_clock", None)
             terms = rule("p", sleeps(30))
         else:
             terms = rule("p", sleeps(0), raises()) if "mark" in where else rule("p", sleeps(0))
