@@ -38,17 +38,20 @@ def _interrupt(how: str, much: int) -> int:
 
 @pytest.mark.parametrize("how", RAISING)
 def test_nothing_is_left_where_something_is_raised(how: str) -> None:
-    assert _interrupt(how, 12) > 200
+    assert _interrupt(how, 12) > 150
 
 
 @pytest.mark.parametrize("how", CHANGING)
 def test_a_handler_disarms_or_disables_in_the_middle_of_anything(how: str) -> None:
-    assert _interrupt(how, 12) > 200
+    assert _interrupt(how, 12) > 150
 
 
-@pytest.mark.ci
-def test_real_signals_leave_nothing_behind() -> None:
-    assert _interrupt("signals", 60) > 500
+@pytest.mark.parametrize(
+    ("seconds", "tries"), [(5, 300), pytest.param(60, 3_000, marks=pytest.mark.ci)]
+)
+def test_real_signals_leave_nothing_behind(seconds: int, tries: int) -> None:
+    """These come in the middle of C code and of the standard library, too."""
+    assert _interrupt("signals", seconds) > tries
 
 
 @pytest.mark.ci

@@ -268,6 +268,20 @@ def enter_and_leave() -> None:
         function()
 
 
+def glob() -> None:
+    """Arm a glob for the length of a block, with a bound on injections."""
+    with chaospoint.armed("a.*", returns="chaos", max_active=1):
+        function()
+
+
+def start() -> None:
+    """Arm where the threads have ended, so that they have to start."""
+    registry.board.keeper.stop()
+    registry.board.keeper.resume()
+    with chaospoint.armed("a.b", returns="chaos"):
+        pass
+
+
 def arm() -> None:
     """Arm, and disarm."""
     chaospoint.arm("a.b", returns="chaos", max_active=1)
@@ -358,6 +372,16 @@ DEEDS: dict[str, tuple[Callable[[], object], list[dict[str, Any]]]] = {
     "async statement": (lambda: in_loop(lambda: point.ahit()), [HOLDS | BOUNDED]),
 }
 DEEDS["generator"] = (lambda: list(generator()), [HOLDS | BOUNDED])
+OPCODES = tuple(DEEDS)
+DEEDS |= {  # only with real signals: most of what they do is in code that the others run, too
+    "glob": (glob, []),
+    "start": (start, []),
+    "explain": (point.explain, [{"returns": "chaos", "max_active": 3}]),
+    "function, by chance": (
+        function,
+        [{"returns": "chaos", "max_active": 3, "probability": 0.5, "seed": 1}],
+    ),
+}
 
 
 # -- what is left behind ------------------------------------------------------------------------
@@ -394,6 +418,7 @@ def looked(what: str) -> Counter[str]:
     found["points disagree"] += bool(board._at) != bool(stays)
     found["a change is left"] += board._change is not None or bool(lock.requests)
     found["the code is another"] += not stays and function.__code__ is not plain
+    found["no thread can start"] += threading._active_limbo_lock._is_owned()
     return +found
 
 
@@ -542,7 +567,8 @@ def signalled(what: str, seconds: float) -> Counter[str]:
         came.clear()
         elsewhere.clear()
         try:
-            signal.setitimer(signal.ITIMER_REAL, chance.uniform(2e-5, 3e-3))
+            longest = 4e-3 if what in ("fork", "begin anew", "start") else 9e-4
+            signal.setitimer(signal.ITIMER_REAL, chance.uniform(2e-5, longest))
             copy_context().run(repeat, DEEDS[what][0])
             found["it was swallowed"] += what != "fork" and not elsewhere
         except Stop:
@@ -578,9 +604,10 @@ def main(how: str, tries: str = "0", *whats: str) -> int:
     registry.board.clock = Instant()
     signal.signal(signal.SIGINT, handler(how if how != "signals" else "BaseException"))
     failed = False
-    for what in whats or DEEDS:
+    whats = whats or (tuple(DEEDS) if how == "signals" else OPCODES)
+    for what in whats:
         if how == "signals":
-            found = signalled(what, float(tries) / len(whats or DEEDS))
+            found = signalled(what, float(tries) / len(whats))
         else:
             found = interrupt(what, how, int(tries))
         print(json.dumps({"what": what, "how": how, **+found}), flush=True)
