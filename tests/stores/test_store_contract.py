@@ -219,3 +219,28 @@ def test_an_update_does_not_wait_for_another(open_one: Open) -> None:
 
     assert here.update(edit).generation == 1
     assert there.update(enable).generation == 2
+
+
+@each
+@pytest.mark.parametrize("order", ["update", "halt"])
+def test_an_order_to_disable_keeps_what_was_said_and_is_never_too_long(
+    open_one: Open, order: str
+) -> None:
+    """A reason stays until somebody gives another, or enables; a long text is cut."""
+    store = open_one()
+
+    def disabled(by: str, reason: str = "") -> Desired:
+        if order == "halt":
+            store.halt(by=by, now=1.0, reason=reason)
+        else:
+            store.update(lambda one: one.disable(by=by, now=1.0, reason=reason))
+        return store.read()
+
+    assert disabled("ann", "checkout").reason == "checkout"
+    assert disabled("bob").disabled_by == "bob: checkout"
+    assert disabled("bob", "it is late").reason == "it is late"
+    assert store.update(enable).reason == ""
+    assert disabled("bob").reason == ""
+    long = disabled("𝄞" * 500, "鬼" * 500)
+    assert (long.by, long.reason) == ("𝄞" * 399 + "…", "鬼" * 399 + "…")
+    assert not long.enabled

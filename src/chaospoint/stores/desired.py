@@ -23,7 +23,7 @@ from chaospoint.models.quantities import Seed, Skip
 from chaospoint.models.refusal import Refusal, show
 from chaospoint.plan import Rule
 from chaospoint.stores.moments import Moment
-from chaospoint.stores.store import MOST_TEXT
+from chaospoint.stores.store import MOST_TEXT, kept
 
 __all__ = ["MAX_RULES", "Desired", "Entry", "Order"]
 
@@ -308,10 +308,14 @@ class Desired(Model):
         return self._order("release", pattern, by, now)
 
     def disable(self, *, by: str, now: float, reason: str = "") -> Self:
-        """Turn the switch off, and empty the plan."""
+        """Turn the switch off, and empty the plan; a reason that is known stays if none is given.
+
+        Nothing about it is refused: a text that is too long is cut.
+        """
         after = self.generation + 1
-        off = {"enabled": False, "switched": after, "disabled": after, "reason": reason}
-        return self._next(by, now, entries=(), **off)
+        off = {"enabled": False, "switched": after, "disabled": after}
+        known = "" if self.enabled else self.reason
+        return self._next(kept(by), now, entries=(), reason=kept(reason) or known, **off)
 
     def enable(self, *, by: str, now: float) -> Self:
         """Turn the switch on."""

@@ -18,12 +18,12 @@ from chaospoint.errors import StoreError
 from chaospoint.models import strict_json
 from chaospoint.stores.document import DOCUMENT, MOST
 from chaospoint.stores.files import Directory, read, told
-from chaospoint.stores.store import MOST_TEXT
+from chaospoint.stores.store import MOST_TEXT, kept
 
 __all__ = ["Halt", "halts", "remove", "write_halt"]
 
 _NAME = re.compile(r"halt-([0-9a-f]{16})\.json")
-_MOST = 2**12  # bytes in a file
+_MOST = 2**14  # bytes in a file; a character may take twelve
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,8 @@ def write_halt(
         known = found.get("generation", 0) if isinstance(found, dict) else 0
         generation = max(generation, known if type(known) is int else 0)
     known_halts = max((one.generation for one in halts(directory)), default=0)
-    made = Halt(token_hex(8), max(generation, known_halts) + 2, by, now, reason)
-    data = {"generation": made.generation, "by": by, "at": now, "reason": reason}
+    made = Halt(token_hex(8), max(generation, known_halts) + 2, kept(by), now, kept(reason))
+    data = {"generation": made.generation, "by": made.by, "at": now, "reason": made.reason}
     os.close(directory.replace(_name(made), json.dumps(data).encode(), sync=True))
     return made
 

@@ -12,10 +12,16 @@ from typing import TYPE_CHECKING, Final, Protocol
 if TYPE_CHECKING:
     from chaospoint.stores.desired import Desired
 
-__all__ = ["MOST_TEXT", "Edit", "Store", "Worker"]
+__all__ = ["MOST_TEXT", "Edit", "Store", "Worker", "kept"]
 
 MOST_TEXT: Final = 400
 """How many characters a store keeps of who did something, and why."""
+
+
+def kept(text: str) -> str:
+    """Return the text as an order to disable is written with: never too long to be kept."""
+    return text if len(text) <= MOST_TEXT else f"{text[: MOST_TEXT - 1]}…"
+
 
 Edit = Callable[["Desired"], "Desired"]
 """A pure change of the document; it may be called more than once, and may refuse by raising."""

@@ -18,7 +18,7 @@ from chaospoint.models import strict_json
 from chaospoint.stores.document import DOCUMENT, MOST, WORKERS, write
 from chaospoint.stores.files import Directory, Missing, lock, opened, read, unlock
 from chaospoint.stores.halts import halts, write_halt
-from chaospoint.stores.store import MOST_TEXT, Worker
+from chaospoint.stores.store import MOST_TEXT, Worker, kept
 from chaospoint.stores.worker_files import all_workers
 from chaospoint.stores.writing import LANE_SECONDS, STEP_SECONDS
 
@@ -101,8 +101,10 @@ def _current(directory: Directory, path: str) -> Mapping[str, Any]:
 def _off(found: Mapping[str, Any], *, by: str, now: float, reason: str) -> dict[str, Any]:
     generation, forgotten = found.get("generation", 0), found.get("forgotten", 0)
     orders = found.get("orders", [])
+    known = found.get("reason", "") if found.get("enabled") is False else ""
     usual = (
         "heeded" not in found
+        and _is_text(known)
         and _is_whole(generation)
         and _is_whole(forgotten)
         and isinstance(orders, list)
@@ -117,9 +119,9 @@ def _off(found: Mapping[str, Any], *, by: str, now: float, reason: str) -> dict[
         "disabled": after,
         "forgotten": forgotten,
         "orders": orders,
-        "by": by,
+        "by": kept(by),
         "at": now,
-        "reason": reason,
+        "reason": kept(reason) or known,
     }
     # What is unset is left out, so that an earlier version reads all that it knows.
     return {key: value for key, value in made.items() if value} | {"enabled": False}
@@ -127,6 +129,10 @@ def _off(found: Mapping[str, Any], *, by: str, now: float, reason: str) -> dict[
 
 def _is_whole(value: object) -> bool:
     return type(value) is int and 0 <= value < 2**53
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= MOST_TEXT
 
 
 def _is_order(order: object) -> bool:
@@ -145,6 +151,5 @@ def _is_order(order: object) -> bool:
         and _is_whole(order["generation"])
         and type(at) in (int, float)
         and 0 <= at <= 2**53
-        and isinstance(by, str)
-        and len(by) <= MOST_TEXT
+        and _is_text(by)
     )
