@@ -111,6 +111,11 @@ class Board:
         return self._table.enabled
 
     @property
+    def off(self) -> str:
+        """In words, the user or program that disabled last, and the reason if one is known."""
+        return self._table.off
+
+    @property
     def watches(self) -> _Rules:
         """What stands at every point, before all rules."""
         return self._table.watches
@@ -383,8 +388,9 @@ class Board:
     ) -> tuple[list[ArmedRule], list[str]]:
         if not self.enabled:
             raise NotPermitted(
-                "chaospoint is disabled, so nothing can be armed: call chaospoint.enable(), "
-                "or POST /v1/enable, first"
+                f"chaospoint was disabled by {self.off}, so nothing can be armed: call "
+                "chaospoint.enable() first, or POST /v1/enable; what a store has disabled takes "
+                "the latter, or `chaospoint enable`"
             )
         rules = self._make(terms, source, by)
         return rules, check(
@@ -673,7 +679,9 @@ class Board:
     def _disable(self, by: str) -> Callable[[], None]:
         self._finish()
         was = self.enabled
-        ended = self._disarm(self.rules(), self._table._replace(enabled=False), "disabled", by)
+        ended = self._disarm(
+            self.rules(), self._table._replace(enabled=False, off=by), "disabled", by
+        )
         return partial(self._told, ended, *([Switched(False, by)] if was else []), self._stand())
 
     def enable(self, by: str = "") -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["FALSE", "TRUE", "VARIABLE", "explicitly_off", "is_set", "seed"]
+__all__ = ["FALSE", "TRUE", "VARIABLE", "explicitly_off", "forbids", "is_set", "overrides", "seed"]
 
 VARIABLE = "CHAOSPOINT_ENABLED"
 TRUE = frozenset({"true", "yes", "on", "1"})
@@ -18,6 +18,15 @@ def _word() -> str:
 def explicitly_off() -> bool:
     """Whether the environment says that nothing may be armed in this process."""
     return _word() in FALSE
+
+
+overrides: set[object] = set()
+"""What was started although the environment says that nothing may be armed."""
+
+
+def forbids() -> bool:
+    """Whether code may arm nothing in this process."""
+    return explicitly_off() and not overrides
 
 
 def is_set() -> bool:

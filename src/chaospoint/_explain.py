@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from chaospoint import _environ
 from chaospoint._inside import transparently
 from chaospoint._names import matches
 from chaospoint._unreached import Near, acts, came_by, obstacle
@@ -74,11 +75,13 @@ class RuleState:
 class Explanation:
     """What there is at one point: ``str()`` of it is for reading.
 
-    ``near``: names like this one, where no function is decorated with the point.
+    ``off``: why nothing can be armed, or empty. ``near``: names like this one, where no function is
+    decorated with the point.
     """
 
     point: str
     enabled: bool
+    off: str
     placements: tuple[str, ...]
     near: tuple[str, ...]
     rules: tuple[RuleState, ...]
@@ -89,8 +92,8 @@ class Explanation:
         ]
         if self.near:
             lines.append(f"points with names like it: {', '.join(self.near)}")
-        if not self.enabled:
-            lines.append("disabled: nothing can be armed until chaospoint.enable()")
+        if self.off:
+            lines.append(self.off)
         lines += [str(rule) for rule in self.rules] or ["nothing is armed here"]
         return "\n".join(lines)
 
@@ -102,7 +105,12 @@ def explain(registry: Registry, point: Point) -> Explanation:
     near = () if point.placements else tuple(n for n in registry.nearest(name) if n != name)
     rules = [*board.rules(name), *gone_from(board, name)]
     told = states(board, rules, point)
-    return Explanation(name, registry.enabled, point.placements, near, told)
+    off = ""
+    if _environ.forbids():
+        off = f"{_environ.VARIABLE} is false in this process: nothing can be armed"
+    elif not registry.enabled:
+        off = f"disabled by {board.off}: nothing can be armed until it is enabled again"
+    return Explanation(name, registry.enabled, off, point.placements, near, told)
 
 
 def gone_from(board: Board, name: str) -> list[ArmedRule]:

@@ -34,9 +34,9 @@ __all__ = [
     "arm_from",
     "armed",
     "disable",
+    "disabled_outside",
     "disarm",
     "enable",
-    "environment_overrides",
     "install_plan",
     "plan_of",
 ]
@@ -151,7 +151,8 @@ def disarm(pattern: str = "*", *, registry: Registry | None = None) -> int:
 def disable(*, registry: Registry | None = None) -> None:
     """Turn the master switch off: stop every effect now, disarm everything, refuse to arm.
 
-    It concerns this process, survives reloads and forks, and holds until `enable`.
+    It concerns this process, survives reloads and forks, and holds until `enable`, or until
+    somebody enables all processes of the store.
     """
     _seen(registry).disable()
 
@@ -159,15 +160,23 @@ def disable(*, registry: Registry | None = None) -> None:
 def enable(*, registry: Registry | None = None) -> None:
     """Turn the master switch on: allow arming; what environment and file hold comes back.
 
-    Raises `NotPermitted` where ``CHAOSPOINT_ENABLED`` is false, which it does not override, and
-    where something would come back from outside that no thread can end; then nothing changes.
+    Raises `NotPermitted` where ``CHAOSPOINT_ENABLED`` is false, and while the store that this
+    process follows is disabled: it overrides neither. Raises it, too, where something would come
+    back from outside that no thread can end. Nothing changes then.
     """
-    if _forbidden():
+    if _environ.forbids():
         raise NotPermitted(
             f"{_environ.VARIABLE} is false in this process, which enable() does not override: "
             "unset it, or set it to true, and start again"
         )
-    _seen(registry).enable()
+    found = _seen(registry)
+    for asked in () if found.enabled else disabled_outside:
+        if who := asked(found):
+            raise NotPermitted(
+                f"chaospoint was disabled in all processes by {who}, which enable() in one of them "
+                "does not override: run `chaospoint enable`, or POST /v1/enable"
+            )
+    found.enable()
 
 
 def arm_from(
@@ -179,7 +188,7 @@ def arm_from(
     strict: bool = False,
 ) -> Armed:
     """Arm what the code of this process asks for; raises as `arm` does."""
-    if _forbidden():
+    if _environ.forbids():
         raise NotPermitted(
             f"{_environ.VARIABLE} is false in this process, so nothing can be armed: "
             "unset it, or set it to true"
@@ -221,12 +230,8 @@ def install_plan(
     return registry.install(terms, source=source, by=by, strict=strict)
 
 
-environment_overrides: set[object] = set()
-"""What was started although the environment says that nothing may be armed."""
-
-
-def _forbidden() -> bool:
-    return _environ.explicitly_off() and not environment_overrides
+disabled_outside: list[Callable[[Registry], str]] = []
+"""Each returns in words who has disabled a registry for all processes, or an empty text."""
 
 
 def _seen(registry: Registry | None) -> Registry:

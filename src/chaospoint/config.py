@@ -18,7 +18,7 @@ from threading import get_ident
 from time import monotonic, time
 
 # The kernel, and reading a file, import these late; no thread of ours may be the one to do it.
-from chaospoint import _armed, _board, _calls, _drive, _remark  # noqa: F401
+from chaospoint import _armed, _board, _calls, _drive, _environ, _remark  # noqa: F401
 from chaospoint._bell import Bell
 from chaospoint._inside import transparently
 from chaospoint._keeper import NO_THREAD
@@ -29,7 +29,6 @@ from chaospoint._registry import Registry, default_registry
 from chaospoint._start import OwnThread
 from chaospoint._start import start as start_thread
 from chaospoint._version import __version__
-from chaospoint.arming import environment_overrides
 from chaospoint.control.audit import Audit, AuditedExpiry
 from chaospoint.control.door import Door
 from chaospoint.control.reconciler import Reconciler, forget, reconciler_of, use
@@ -102,6 +101,8 @@ def _start(settings: Settings | None, registry: Registry | None) -> None:
             made.take_over()
         _have_hooks()
     if running is made:
+        if wanted.despite_environment and _environ.explicitly_off():
+            LOGGER.warning("chaospoint starts although %s", allowed.why)
         made.start()
     else:
         _join(running, settings, registry)
@@ -160,7 +161,7 @@ class _Running:
     def take_over(self) -> None:
         """Be what the registry follows; a fork from now on finds that."""
         if self.settings.despite_environment:
-            environment_overrides.add(self)
+            _environ.overrides.add(self)
         before = reconciler_of(self.registry)
         if self._reconciler.store is before.store:
             before.store.leave(before.id)
@@ -219,7 +220,7 @@ class _Running:
         LOGGER.info("chaospoint stopped: pid %d", os.getpid())
 
     def _end(self, by: str = "stop()") -> None:
-        environment_overrides.discard(self)
+        _environ.overrides.discard(self)
         self.stop_threads()
         if self._server is not None:
             self._server.close()
@@ -231,7 +232,7 @@ class _Running:
 
     def disown(self) -> None:
         """Undo in a forked child what a parent that is stopping has still to undo."""
-        environment_overrides.discard(self)
+        _environ.overrides.discard(self)
         if self._server is not None:
             self._server.renew()
         for source in ("env", "file", self._reconciler.source):

@@ -63,9 +63,10 @@ _LIMITS = (
     "secret_arguments",
 )
 _TOKENS = ("admin_token", "admin_read_token")
-_CONSEQUENCES = dict.fromkeys(_LIMITS, ", and so nothing from outside may arm") | dict.fromkeys(
-    _TOKENS, ", and without another token the admin endpoint lets nobody in"
-)
+_UNSET = " counts as unset"
+_CONSEQUENCES = dict.fromkeys(
+    _LIMITS, f"{_UNSET}, and so nothing from outside may arm"
+) | dict.fromkeys(_TOKENS, " holds no token, and as long as no other token is set nobody is let in")
 _BY_CODE = "despite_environment"  # code alone sets it
 
 
@@ -91,11 +92,11 @@ class _Environ(PydanticBaseSettingsSource):
                 values[name] = TypeAdapter(field.rebuild_annotation()).validate_python(raw)
             except ValidationError:
                 LOGGER.warning(
-                    "%s%s%s counts as unset%s: %s",
+                    "%s%s%s%s: %s",
                     PREFIX,
                     name.upper(),
                     " (not shown)" if "token" in name else f"={_shown(raw)}",
-                    _CONSEQUENCES.get(name, ""),
+                    _CONSEQUENCES.get(name, _UNSET),
                     field.description,
                 )
         return values
@@ -268,6 +269,9 @@ def permission(settings: Settings) -> Permission:
         why = "CHAOSPOINT_ENABLED is not set; set it to true to allow chaos"
         return Permission(False, why, _CURE)
     if not settings.enabled:
+        if settings.despite_environment and _environ.explicitly_off():
+            why = "CHAOSPOINT_ENABLED is false; pass enabled=True beside despite_environment=True"
+            return Permission(False, why, _CURE)
         return Permission(False, "CHAOSPOINT_ENABLED is false", _CURE)
     if _environ.explicitly_off() and not settings.despite_environment:
         return Permission(
@@ -280,7 +284,7 @@ def permission(settings: Settings) -> Permission:
     if settings.environment not in settings.allowed_environments:
         return Permission(
             False,
-            f"CHAOSPOINT_ENABLED is true, but CHAOSPOINT_ENVIRONMENT is "
+            f"{_switch()}, but CHAOSPOINT_ENVIRONMENT is "
             f"{settings.environment!r}, which is not among CHAOSPOINT_ALLOWED_ENVIRONMENTS "
             f"({allowed})",
             _CURE,
@@ -294,9 +298,13 @@ def permission(settings: Settings) -> Permission:
             f"{cure}",
             cure,
         )
-    return Permission(
-        True, f"CHAOSPOINT_ENABLED is true, and {settings.environment!r} is among {allowed}"
-    )
+    return Permission(True, f"{_switch()}, and {settings.environment!r} is among {allowed}")
+
+
+def _switch() -> str:
+    if _environ.explicitly_off():
+        return "CHAOSPOINT_ENABLED is false, which Settings(despite_environment=True) overrides"
+    return "CHAOSPOINT_ENABLED is true"
 
 
 def split_address(address: str) -> tuple[str, int]:

@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import pytest
 from helpers import python
 
 import chaospoint
-from chaospoint import Plan, Registry, Rule, config
+from chaospoint import Plan, Registry, Rule, _environ, config
 from chaospoint.arming import arm, armed, enable
 from chaospoint.control import asgi
 from chaospoint.control.messages import Request
@@ -259,6 +258,30 @@ def test_a_child_that_is_forked_in_the_middle_of_stop_has_nothing_of_it(tmp_path
 
 def test_it_changes_nothing_where_the_environment_does_not_forbid(registry: Registry) -> None:
     config.start(Settings(enabled=True, despite_environment=True), registry=registry)
-    assert sys.modules["chaospoint.arming"].environment_overrides
+    assert _environ.overrides
     config.stop()
-    assert not sys.modules["chaospoint.arming"].environment_overrides
+    assert not _environ.overrides
+
+
+@pytest.mark.parametrize("enabled", [True, None])
+def test_what_overrides_it_is_said_in_the_log_and_in_the_status(
+    enabled: bool | None,
+    registry: Registry,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its reader would look for a variable that is true."""
+    monkeypatch.setenv("CHAOSPOINT_ENABLED", "false")
+    given = {} if enabled is None else {"enabled": enabled}
+    settings = Settings(despite_environment=True, **given)
+    allowed = permission(settings)
+    assert allowed.allowed is bool(enabled)
+    with caplog.at_level(logging.INFO, "chaospoint"):
+        config.start(settings, registry=registry)
+        config.stop()
+    warned = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
+    if enabled:
+        assert warned == [f"chaospoint starts although {allowed.why}"]
+        assert "is false, which Settings(despite_environment=True) overrides" in allowed.why
+    else:
+        assert allowed.why.endswith("pass enabled=True beside despite_environment=True")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from helpers import Threads
 
-from chaospoint import Armed, Registry
+from chaospoint import Armed, Registry, _environ
 from chaospoint.errors import ChaosError
 from chaospoint.observers.log import Log
 from chaospoint.testing import FakeClock
@@ -280,13 +280,25 @@ def test_the_effective_seed_gives_the_same_firings(
     assert fired() == first
 
 
+def test_an_explicit_false_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHAOSPOINT_ENABLED", "no")
+    said = str(Registry().point("p").explain())
+    assert "CHAOSPOINT_ENABLED is false in this process: nothing can be armed" in said
+    overridden = object()
+    _environ.overrides.add(overridden)
+    try:
+        assert "CHAOSPOINT_ENABLED" not in str(Registry().point("p").explain())
+    finally:
+        _environ.overrides.discard(overridden)
+
+
 def test_disabled_is_said(registry: Registry) -> None:
     registry.point("p")
     registry.replace([rule("p", raises(), text="kept")], source="env")
     registry.disable()
     told = registry.point("p").explain()
     assert not told.enabled
-    assert "disabled: nothing can be armed until chaospoint.enable()" in str(told)
+    assert "disabled by code: nothing can be armed until it is enabled again" in str(told)
     assert [one.state for one in told.rules] == ["disabled"]
     registry.enable()
     assert states(registry) == ["armed"]
