@@ -18,14 +18,14 @@ def test_a_fault_is_armed_seen_and_disarmed(
     cli: Cli, url: str, charge: Callable[[], str], registry: Registry
 ) -> None:
     text = said(cli("arm", "payment.charge", "raise(KeyError)", "--url", url))
-    assert "payment.charge: armed, in force in 1 of 1 workers, generation 1" in text
+    assert "payment.charge: armed, in force in the answering process alone, generation 1" in text
     assert "payment.charge=raise(KeyError)" in text
     with pytest.raises(KeyError):
         charge()
     [rule] = told(cli("status", "--url", url, "--json"))["rules"]
     assert (rule["text"], rule["injections"]) == ("payment.charge=raise(KeyError)", 1)
     text = said(cli("disarm", "payment.*", "--url", url))
-    assert text == "payment.*: 1 disarmed, in force in 1 of 1 workers, generation 2\n"
+    assert text == "payment.*: 1 disarmed, in force in the answering process alone, generation 2\n"
     assert charge() == "charged"
 
 
@@ -39,11 +39,15 @@ def test_disarming_without_a_pattern_disarms_everything(
 
 
 def test_the_switch_is_turned_off_and_on(cli: Cli, url: str, registry: Registry) -> None:
-    assert said(cli("disable", "--url", url)).startswith("disabled, in force in 1 of 1 workers")
+    done = cli("disable", "--url", url)
+    assert said(done).startswith("disabled, in force in the answering process alone, generation")
+    assert "reached this process alone: give the service a CHAOSPOINT_STORE" in done.stderr
     assert not registry.enabled
     message = complaint(cli("arm", "db.query", "off", "--url", url), 1)
     assert "`chaospoint enable` allows arming again" in message
-    assert said(cli("enable", "--url", url)).startswith("enabled, in force in 1 of 1 workers")
+    assert said(cli("enable", "--url", url)).startswith(
+        "enabled, in force in the answering process"
+    )
     assert registry.enabled
 
 

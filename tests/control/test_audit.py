@@ -14,8 +14,11 @@ from typing import Any
 import pytest
 from helpers import Threads, python
 
-from chaospoint import Rule
+from chaospoint import Registry, Rule
 from chaospoint.control.audit import MAX_LINE, Audit
+from chaospoint.control.messages import Request
+from chaospoint.control.service import Service
+from chaospoint.settings import Settings
 
 RULE = Rule(point="payment.charge", latency="200ms", where={"tenant": "acme"})
 
@@ -254,3 +257,25 @@ def test_a_file_that_has_another_name_is_not_written(
     put(Audit(path))
     assert other.read_bytes() == b""
     assert "has other names" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        ("token=hunter2", "token=(not shown)"),
+        ("dry_run=true&%74oken=hunter2", "dry_run=true&%74oken=(not shown)"),
+        ("hunter2", "(not shown)"),
+        ("reason=tea&limit=2", "reason=tea&limit=2"),
+    ],
+)
+def test_a_value_that_no_route_asks_for_is_not_written(
+    query: str, shown: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Somebody may send the token there."""
+    service = Service.of(Settings(enabled=True), Registry())
+    for path in ("/v1/disable", "/v1/enable"):
+        caplog.clear()
+        sent = {"host": "127.0.0.1:8475"}
+        service.answer(Request("POST", path, sent, b"", "127.0.0.1", query))
+        assert f"POST {path}?{shown}" in caplog.text
+        assert "hunter2" not in caplog.text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -176,7 +177,7 @@ def test_who_may_only_read_is_told_what_it_takes_to_write() -> None:
     cure = problem(BOTH, "PUT", READ).members["cure"]
     assert cure == "send 'Authorization: Bearer ...' with the value of CHAOSPOINT_ADMIN_TOKEN"
     cure = problem(READ_ONLY, "PUT", READ).members["cure"]
-    assert str(cure).startswith("set CHAOSPOINT_ADMIN_TOKEN in the service and send")
+    assert str(cure).startswith("set CHAOSPOINT_ADMIN_TOKEN in the service, start it again")
 
 
 def test_a_door_without_a_token_that_controls_is_read_only() -> None:
@@ -319,10 +320,33 @@ def test_an_address_that_may_be_another_machine_s(address: str) -> None:
     assert not is_loopback(address)
 
 
-def test_the_control_token_disables_also_where_nothing_may_arm() -> None:
-    door = Door.of(Settings(admin_token="secret"))  # type: ignore[arg-type]
-    headers = {"authorization": "Bearer secret"}
-    disable = Request("POST", "/v1/disable", headers, client="10.0.0.1")
-    assert door.check(disable).name == "control token"
-    with pytest.raises(Problem, match="CHAOSPOINT_ENABLED"):
-        door.check(Request("POST", "/v1/enable", headers, client="10.0.0.1"))
+@pytest.mark.parametrize(
+    "said",
+    [{}, {"enabled": False}, {"enabled": True, "environment": "production"}],
+    ids=["unset", "false", "production"],
+)
+@pytest.mark.parametrize("path", ["/v1/disable", "/v1/disable/"])
+def test_disabling_is_allowed_also_where_nothing_may_arm(said: dict[str, Any], path: str) -> None:
+    """For the control token from anywhere, and without tokens for this machine."""
+    sent, away = {"authorization": f"Bearer {SENT}"}, "10.0.0.1"
+    with_token = Door.of(Settings(**said, admin_token=TOKEN))
+    assert with_token.check(Request("POST", path, sent, client=away)).name == "control token"
+    with_both = Door.of(Settings(**said, admin_token=TOKEN, admin_read_token=READ))
+    reads = {"authorization": f"Bearer {READ}"}
+    for door, headers, kind in (
+        (with_token, {}, "token-needed"),
+        (with_both, reads, "read-token"),
+        (Door.of(Settings(**said)), {**HOST, "via": "1.1 edge"}, "forwarded"),
+    ):
+        with pytest.raises(Problem) as refused:
+            door.check(Request("POST", path, headers, client=HERE))
+        assert refused.value.kind == kind
+    open_here = Door.of(Settings(**said))
+    assert open_here.check(Request("POST", path, HOST, client=HERE)).name == "no token"
+    with pytest.raises(Problem) as refused:
+        open_here.check(Request("POST", path, HOST, client=away))
+    assert refused.value.kind == "not-this-machine"
+    for door, headers, client in ((with_token, sent, away), (open_here, HOST, HERE)):
+        with pytest.raises(Problem, match="CHAOSPOINT_EN") as refused:
+            door.check(Request("POST", "/v1/enable", headers, client=client))
+        assert refused.value.kind == "not-allowed"

@@ -549,7 +549,7 @@ def test_masked_at_one_point_is_not_masked_everywhere(service: Service, registry
     with armed("db.query", faults=[{"kind": "off"}], registry=registry):
         assert stands(service, "db.query") == [("armed", "armed"), ("masked", "armed")]
         assert stands(service, "db.commit") == [("armed", "armed")]
-        assert stands(service, "db.*") == [("armed", "armed")]
+        assert stands(service, "db.*") == [("armed", "armed"), ("armed", "armed")]
 
 
 def test_expired_waiting_and_failed() -> None:
@@ -651,3 +651,19 @@ def test_more_rules_than_one_request_may_bring_are_refused(service: Service) -> 
     told = problem(ask(service, "PUT", "/v1/points/db.query", body), 422, "limit-exceeded")
     assert "101 rules" in told["detail"]
     assert ask(service, "PUT", "/v1/points/db.query", {"rule": "1*off"}).status == 200
+
+
+def test_a_slash_at_the_end_does_not_keep_anybody_from_disabling(
+    service: Service, registry: Registry
+) -> None:
+    try:
+        stops = Request("POST", "/v1/disable/", LOCAL, b"", "127.0.0.1")
+        assert service.stop_first(stops)
+        assert not registry.enabled
+        assert content(ask(service, "POST", "/v1/disable/"))["enabled"] is False
+    finally:
+        registry.enable()
+    told = problem(ask(service, "GET", "/v1/status/"), 404, "unknown-route")
+    assert told["cure"] == "leave out the slash: /v1/status"
+    assert "cure" not in problem(ask(service, "DELETE", "/v1/points//"), 404, "unknown-route")
+    problem(ask(service, "DELETE", "/v1/points/"), 404, "unknown-route")

@@ -6,13 +6,14 @@ import json
 import os
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from nodes import FAULT, Node, Nodes
 
 from chaospoint._version import __version__
-from chaospoint.arming import arm
-from chaospoint.errors import StoreError
+from chaospoint.arming import arm, disable, enable
+from chaospoint.errors import NotPermitted, StoreError
 from chaospoint.settings import Settings
 from chaospoint.stores.store import Worker
 
@@ -138,9 +139,19 @@ def test_a_point_shows_the_rules_of_every_source_in_their_order(node: Node) -> N
     told = node.done("GET", CHARGE)["rules"]
     assert [one["source"] for one in told] == ["code", *[node.reconciler.source] * 2]
     assert [one["point"] for one in told] == ["payment.charge", "payment.charge", "payment.*"]
-    only = node.done("GET", "/v1/points/payment.*")
-    assert only["points"] == ["payment.charge"]
-    assert [one["text"] for one in only["rules"]] == ["payment.*=latency(0ms)"]
+
+
+@pytest.mark.parametrize("glob", ["payment.*", "pay*", "*.charge"])
+def test_a_glob_shows_the_rules_that_stand_at_what_it_matches(node: Node, glob: str) -> None:
+    """Those put on a name or a glob in it, and those on another glob that cover one of its
+    points."""
+    node.done("PUT", "/v1/points/payment.*", {"latency": 0})
+    node.done("PUT", CHARGE, FAULT)
+    arm("*y*", latency=1, registry=node.registry)
+    arm("db.*", latency=1, registry=node.registry)
+    told = node.done("GET", f"/v1/points/{glob}")
+    assert told["points"] == ["payment.charge"]
+    assert [one["point"] for one in told["rules"]] == ["*y*", "payment.charge", "payment.*"]
 
 
 def _read_fails(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,3 +193,77 @@ def test_names_that_workers_tell_are_data(node: Node) -> None:
     answer = node.ask("GET", "/v1/points/no.such")
     assert answer.status == 404
     assert json.loads(answer.body)["nearest"] is not None
+
+
+GARBAGE = ["$", "a b", "~ ~ ~", "0.1", "0.zz", " "]
+OF_NAMES, OF_RULES = "payment.charge", f"0.{'8' * 16}.{'8' * 16}.{'8' * 16}"
+
+
+@pytest.mark.parametrize(
+    ("path", "wrong", "right"),
+    [
+        ("/v1/status", [OF_NAMES, f"~ {OF_RULES}"], [OF_RULES, ""]),
+        ("/v1/points", [f"~ {OF_RULES}"], [OF_NAMES, "gone.since", ""]),
+        (CHARGE, [OF_NAMES, OF_RULES], [f"~ {OF_RULES}", ""]),
+        ("/v1/points/payment.*", [OF_NAMES, OF_RULES], [f"{OF_NAMES} ~", f"~ {OF_RULES}", ""]),
+    ],
+)
+def test_a_mark_of_no_page_of_the_list_is_refused_with_the_cure(
+    node: Node, path: str, wrong: list[str], right: list[str]
+) -> None:
+    """An empty page would say that there is nothing more."""
+    for mark in [*GARBAGE[: 3 if path == "/v1/points" else None], *wrong]:
+        told = node.refused(400, "bad-query", "GET", f"{path}?{urlencode({'after': mark})}")
+        assert (told["field"], told["value"]) == ("after", repr(mark))
+        assert "leave `after` out" in told["cure"]
+    for mark in right:
+        node.done("GET", f"{path}?{urlencode({'after': mark})}")
+
+
+def test_a_point_that_only_code_may_arm_says_so(nodes: Nodes) -> None:
+    node = nodes(Settings(enabled=True, forbidden_points="auth.*"))
+    node.place("auth.login")
+    node.place("payment.charge")
+    told = {one["name"]: one["forbidden"] for one in node.done("GET", "/v1/points")["points"]}
+    assert told == {"auth.login": True, "payment.charge": False}
+    assert node.done("GET", "/v1/points/auth.login")["forbidden"]
+
+
+def test_a_change_says_where_it_reaches_one_process_alone(nodes: Nodes) -> None:
+    node = nodes()
+    for path in ("disable", "enable"):
+        told = node.done("POST", f"/v1/{path}")
+        assert ("reached" in told) == (not node.store.shared)
+        assert "CHAOSPOINT_STORE" in told.get("reached", "CHAOSPOINT_STORE")
+
+
+def test_a_worker_that_its_code_enabled_says_that_the_others_are_not(nodes: Nodes) -> None:
+    node = nodes()
+    node.done("POST", "/v1/disable?reason=checkout")
+    node.registry.enable()
+    told = node.done("GET", "/v1/status")
+    assert (told["enabled"], told["may_arm"]) == (True, False)
+    assert "stays disabled by http 127.0.0.1: checkout" in told["why"]
+    node.done("POST", "/v1/enable")
+    node.registry.disable(by="the program")
+    told = node.done("GET", "/v1/status")
+    assert told["why"].startswith("the master switch is off (the program)")
+
+
+def test_code_does_not_enable_what_a_store_has_disabled(nodes: Nodes) -> None:
+    """One process must not leave the state that an operator has put all of them in."""
+    node, other = nodes(), nodes()
+    other.follow()
+    node.done("POST", "/v1/disable?reason=checkout")
+    other.follow()
+    with pytest.raises(NotPermitted, match=r"disabled by http .*: checkout, so nothing"):
+        arm("payment.charge", latency=1, registry=other.registry)
+    if node.store.shared:
+        with pytest.raises(NotPermitted, match=r"by http .*: checkout, .*chaospoint enable"):
+            enable(registry=other.registry)
+        assert not other.registry.enabled
+        node.done("POST", "/v1/enable")
+        other.follow()
+        disable(registry=other.registry)
+    enable(registry=other.registry)
+    assert other.registry.enabled

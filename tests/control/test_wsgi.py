@@ -16,10 +16,14 @@ import pytest
 from flask import Flask
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
+import chaospoint
+from chaospoint import Registry
 from chaospoint._inside import inside
 from chaospoint.control import wsgi
 from chaospoint.control.messages import MAX_BODY
+from chaospoint.control.reconciler import forget, reconciler_of
 from chaospoint.control.service import Service
+from chaospoint.errors import NotPermitted
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
@@ -148,11 +152,20 @@ def test_law_9_every_point_is_transparent_in_the_app(service: Service) -> None:
     assert inside.get() is False
 
 
-def test_the_app_of_the_environment_only_reads_until_chaos_is_enabled() -> None:
+def test_the_app_of_the_environment_arms_nothing_until_chaos_is_enabled() -> None:
+    """It can be looked at, and everything that code armed can be stopped."""
     environ: dict[str, Any] = {"REMOTE_ADDR": "127.0.0.1"}
     setup_testing_defaults(environ)
     environ["SERVER_PROTOCOL"] = "HTTP/1.1"
-    answers = [("GET", "/v1/status", 200), ("POST", "/v1/disable", 403)]
-    for method, path, status in answers:
-        request = environ | {"REQUEST_METHOD": method, "PATH_INFO": path}
-        assert run(wsgi.app(), request)[0] == status
+    app, answers = wsgi.app(), [("GET", "status", 200), ("POST", "disable", 200)]
+    try:
+        for method, name, status in (*answers, ("POST", "enable", 403)):
+            request = environ | {"REQUEST_METHOD": method, "PATH_INFO": f"/v1/{name}"}
+            assert run(app, request)[0] == status
+        with pytest.raises(
+            NotPermitted, match=r"disabled by http 127\.0\.0\.1, .* call chaospoint\.enable\(\)"
+        ):
+            chaospoint.arm("a.b", latency=1)
+    finally:
+        chaospoint.enable()
+        forget(Registry.default(), reconciler_of(Registry.default()))

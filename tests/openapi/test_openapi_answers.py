@@ -139,7 +139,7 @@ def test_workers_that_did_not_follow(
 def test_an_answer_that_is_not_told_of_is_not_let_pass() -> None:
     """What looks at the answers sees a member too many, one too few, and a strange status."""
     request = Request("GET", "/v1/points")
-    point = {"name": "a", "description": "", "armed": False, "placements": []}
+    point = {"name": "a", "description": "", "armed": False, "forbidden": False, "placements": []}
     plain = {"content-type": "application/json"}
 
     def answer(told: object, status: int = 200) -> Response:

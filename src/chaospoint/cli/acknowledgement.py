@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
 
-__all__ = ["is_acknowledgement", "unfollowed"]
+__all__ = ["in_force", "is_acknowledgement", "unfollowed"]
 
 
 def is_acknowledgement(answer: object) -> TypeGuard[dict[str, Any]]:
@@ -18,6 +18,13 @@ def is_acknowledgement(answer: object) -> TypeGuard[dict[str, Any]]:
         and isinstance(missing, list)
         and all(isinstance(one, dict) for one in missing)
     )
+
+
+def in_force(answer: Mapping[str, Any]) -> str:
+    """Return where the change is in force."""
+    if answer.get("reached"):
+        return "in force in the answering process alone"
+    return f"in force in {answer['acknowledged']} of {answer['workers']} workers"
 
 
 def unfollowed(answer: Mapping[str, Any], where: str) -> Iterator[str]:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from chaospoint.cli.acknowledgement import is_acknowledgement, unfollowed
+from chaospoint.cli.acknowledgement import in_force, is_acknowledgement, unfollowed
 
 __all__ = ["Answer", "Asked", "Document", "asked_by", "disabled", "post", "say", "shown"]
 
@@ -68,9 +68,10 @@ def shown(document: Document, asked: Asked) -> int:
     if asked.as_json:
         print(json.dumps(document), flush=True)
     else:
-        done, there = document["acknowledged"], document["workers"]
-        in_force = f"in force in {done} of {there} workers"
-        print(f"disabled, {in_force}, generation {document['generation']}", flush=True)
+        where = in_force(document)
+        print(f"disabled, {where}, generation {document['generation']}", flush=True)
+    if reached := document.get("reached"):
+        say(f"reached {reached}")
     for remark in unfollowed(document, asked.url or asked.store):
         say(remark)
     return _UNACKNOWLEDGED if document.get("missing") else 0

@@ -66,7 +66,7 @@ class StoreTarget:
         return {
             "generation": self._store.read().generation,
             "store": self.where,
-            "workers": [state_of_worker(one, "") for one in self._store.workers()],
+            "workers": [state_of_worker(one, None) for one in self._store.workers()],
         }
 
     def points(self) -> Json:

@@ -72,6 +72,7 @@ def points_of(desired: Desired, names: Iterable[str], now: float) -> Json:
             "name": name,
             "description": None,
             "armed": any(_acts_at(one, name) for one in entries),
+            "forbidden": None,
             "placements": None,
         }
         for name in names

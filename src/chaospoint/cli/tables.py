@@ -13,6 +13,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from chaospoint.cli.acknowledgement import in_force
 from chaospoint.cli.output import plain
 from chaospoint.cli.target import Json
 
@@ -23,6 +24,7 @@ _STATES = {
     "waiting for an import": "yellow",
     "masked": "yellow",
     "shadowed": "yellow",
+    "forbidden": "yellow",
     "failed": "bold red",
 }
 
@@ -95,7 +97,7 @@ def points(states: Sequence[Json]) -> Table | Text:
     rows = [
         (
             one.get("name"),
-            _state("armed") if one.get("armed") else "-",
+            _state("armed" if one.get("armed") else "forbidden" if one.get("forbidden") else "-"),
             ", ".join(map(str, one.get("placements") or ())),
             one.get("description"),
         )
@@ -188,8 +190,7 @@ def preview(document: Json) -> list[RenderableType]:
 
 def acknowledged(answer: Json) -> str:
     """Return how far a change has come."""
-    there, done = answer.get("workers"), answer.get("acknowledged")
-    where = "" if there is None else f"in force in {done} of {there} workers, "
+    where = "" if answer.get("workers") is None else f"{in_force(answer)}, "
     return f"{where}generation {answer.get('generation')}"
 
 

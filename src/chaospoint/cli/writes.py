@@ -174,4 +174,6 @@ def disable(
     """
     with session(context, url, store, json) as here:
         answer = here.target.disable(reason)
+        if reached := answer.get("reached"):
+            here.output.say(f"reached {reached}")
         here.written(answer, Text(f"disabled, {tables.acknowledged(answer)}"))

@@ -126,7 +126,9 @@ class WorkerState(Answer):
     version: str
     started_at: Instant
     seconds_silent: Number
-    answering: bool
+    answering: bool | None = Field(
+        description="whether it gave this answer; null where a store was read and nobody answered"
+    )
 
 
 class Workers(Answer):
@@ -143,6 +145,7 @@ class PointState(Answer):
     name: str
     description: str
     armed: bool
+    forbidden: bool = Field(description="by CHAOSPOINT_FORBIDDEN_POINTS: only code may arm it")
     placements: list[str]
 
 
@@ -161,7 +164,7 @@ class ReachedPoint(PointState):
 
 
 class MatchedPoints(Answer):
-    """A glob, the points of this process that it matches, and the rules put on that glob."""
+    """A glob, the points of this process that it matches, and the rules that stand there."""
 
     name: str
     points: list[str]
@@ -185,6 +188,9 @@ class Written(Answer):
     workers: Whole
     acknowledged: Whole
     missing: list[Missing] = Field(default=[], description="left out where all run it")
+    reached: str = Field(
+        default="", description="that it is one process alone; left out where there is a store"
+    )
 
 
 class _Put(Written):

@@ -20,7 +20,7 @@ from chaospoint.limits import NO_LIMITS, Limits
 from chaospoint.plan import Plan, Rule, compile_plan, refuse_placements, seeds
 from chaospoint.stores.desired import Desired
 from chaospoint.stores.moments import moment
-from chaospoint.stores.writing import Acknowledged, acknowledged, disabled, updated
+from chaospoint.stores.writing import acknowledged, disabled, updated
 
 if TYPE_CHECKING:
     from chaospoint._epoch import ArmedRule
@@ -33,6 +33,11 @@ EXPIRES_AFTER_SECONDS = 600.0
 
 MAX_RULES = 100
 """How many rules one request may put on a name."""
+
+_ALONE = (
+    "this process alone: give the service a CHAOSPOINT_STORE, and a change reaches all of its "
+    "processes"
+)
 
 Written = Generator[float, None, dict[str, object]]
 """Yields seconds to wait; returns the generation, and who runs it."""
@@ -188,7 +193,7 @@ class Changes:
             desired = yield from disabled(
                 reconciler.store, by=by, wall=moment, reason=reason, at_least=reconciler.generation
             )
-            return (yield from self._brought_into_force(desired)).as_data()
+            return (yield from self._brought_into_force(desired))
         except StoreError as error:
             raise Problem(
                 503,
@@ -203,14 +208,15 @@ class Changes:
         reconciler = self._reconciler
         reconciler.reconcile()  # or the order would look older than this process
         desired = yield from updated(reconciler.store, edit, at_least=reconciler.generation)
-        told = (yield from self._brought_into_force(desired)).as_data()
+        told = yield from self._brought_into_force(desired)
         return told | {count: reconciler.touched(desired.generation)} if count else told
 
-    def _brought_into_force(self, desired: Desired) -> Generator[float, None, Acknowledged]:
+    def _brought_into_force(self, desired: Desired) -> Written:
         """Bring what was written into force here, and wait for the other workers."""
         reconciler = self._reconciler
         reconciler.reconcile()
-        return (yield from acknowledged(reconciler.store, desired.generation))
+        told = (yield from acknowledged(reconciler.store, desired.generation)).as_data()
+        return told if reconciler.store.shared else told | {"reached": _ALONE}
 
 
 def _expect(desired: Desired, generation: int | None) -> None:

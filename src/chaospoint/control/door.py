@@ -22,7 +22,15 @@ from chaospoint.settings import Permission, Settings, permission, split_address
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-__all__ = ["DISABLE", "OPEN_ENVIRONMENTS", "READS", "Caller", "Door", "is_loopback"]
+__all__ = [
+    "DISABLE",
+    "OPEN_ENVIRONMENTS",
+    "READS",
+    "Caller",
+    "Door",
+    "is_loopback",
+    "is_order_to_disable",
+]
 
 OPEN_ENVIRONMENTS = frozenset({"local", "dev", "development", "test", "ci"})
 """Where a client without a token may write."""
@@ -56,10 +64,13 @@ _PREFIXES_OF_PROXIES = (
 """The names of headers that proxies add; a prefix is also a name, without its hyphen."""
 
 _EVERYWHERE = frozenset({"0.0.0.0", "::"})  # addresses to bind, never the name of a machine
-_TOKEN_CURE = "set CHAOSPOINT_ADMIN_TOKEN in the service and send 'Authorization: Bearer ...'"
+_TOKEN_CURE = (
+    "set CHAOSPOINT_ADMIN_TOKEN in the service, start it again, and send that value as "
+    "'Authorization: Bearer ...'; the command line reads it from its own CHAOSPOINT_ADMIN_TOKEN"
+)
 
-DISABLE = ("POST", "/v1/disable")
-"""The request that stops everything; the control token allows it also where nothing may arm."""
+DISABLE = "/v1/disable"
+"""The path of the request that stops everything; it is allowed also where nothing may arm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +137,7 @@ class Door:
         elif caller.name in ("wrong token", "no token"):
             raise self._unknown(caller)
         if request.method not in READS:
-            self._may_write(caller, stops=(request.method, request.path) == DISABLE)
+            self._may_write(caller, stops=is_order_to_disable(request))
         return caller
 
     def knows(self, request: Request) -> bool:
@@ -196,7 +207,7 @@ class Door:
                 f"the request came through a proxy ({', '.join(through)}), so nobody can say "
                 "that it is from this machine",
                 through=through,
-                cure=_TOKEN_CURE,
+                cure=f"ask the service itself from this machine, past the proxy; or {_TOKEN_CURE}",
             )
         host = _host_name(request.headers.get("host", ""))
         if not (_is_local_name(host) or host in self.hosts):
@@ -232,7 +243,9 @@ class Door:
                 if self.token is None
                 else "send 'Authorization: Bearer ...' with the value of CHAOSPOINT_ADMIN_TOKEN",
             )
-        if not self.permission.allowed and not (stops and caller.name == "control token"):
+        if stops:
+            return  # for whoever is let in, wherever: it only makes things safer
+        if not self.permission.allowed:
             raise Problem(
                 403,
                 "not-allowed",
@@ -253,6 +266,11 @@ class Door:
 
 def _bytes(secret: SecretStr | None) -> bytes | None:
     return None if secret is None else secret.get_secret_value().encode()
+
+
+def is_order_to_disable(request: Request) -> bool:
+    """Say whether the request stops everything; a slash at the end of its path means nothing."""
+    return request.method == "POST" and request.path.rstrip("/") == DISABLE
 
 
 def is_loopback(address: str) -> bool:

@@ -33,7 +33,7 @@ except ImportError:  # not POSIX
 from chaospoint._inside import transparently
 from chaospoint._lock import Lock
 from chaospoint._start import OwnThread, start
-from chaospoint.control.door import DISABLE
+from chaospoint.control.door import is_order_to_disable
 from chaospoint.control.messages import (
     MAX_BODY,
     STOP_SECONDS,
@@ -350,7 +350,7 @@ class Listener(TCPServer):
                 return
             self._strangers.add(connection)
         else:
-            stops = (asked.method, asked.path) == DISABLE
+            stops = is_order_to_disable(asked)
             most = _MAX_SERVED + _MAX_DISABLING * stops
             if len(self._served) >= most:
                 late = (one for one, waits in tuple(self._served.items()) if waits)
@@ -455,7 +455,7 @@ class _Handler(BaseHTTPRequestHandler):
         request = request_of(self.command, self.path, self.request_version, headers, client)
         if not self.server.service.knows(request):
             size = 0  # it is refused unread
-        if (request.method, request.path) != DISABLE:
+        if not is_order_to_disable(request):
             request = replace(request, body=self.rfile.read(size) if size else b"")
             self.server.heard(self.connection)
             self._answer(lambda: request)

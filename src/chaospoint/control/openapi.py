@@ -82,7 +82,7 @@ def _operation(one: Operation, tokens: list[str]) -> Object:
         # The read token opens nothing else; where it is the only one, no write is let in.
         told["security"] = [{name: []} for name in (tokens if one.reads else tokens[:1])]
     if one.parameters:
-        told["parameters"] = [{"name": name, **PARAMETERS[name]} for name in one.parameters]
+        told["parameters"] = [_parameter(name, one) for name in one.parameters]
     if one.body:
         content = {"application/json": {"schema": ref(one.body)}}
         told["requestBody"] = {"required": one.body in (PLAN, RULE), "content": content}
@@ -92,6 +92,13 @@ def _operation(one: Operation, tokens: list[str]) -> Object:
         **({"304": _unchanged()} if "If-None-Match" in one.parameters else {}),
         **{str(s): {"$ref": f"#/components/responses/Refused{s}"} for s in sorted(refusals)},
     }
+    return told
+
+
+def _parameter(name: str, one: Operation) -> Object:
+    told: Object = {"name": name, **PARAMETERS[name]}
+    if name == "after":
+        told["schema"] = {"type": "string", "pattern": f"^({one.marks})?$"}
     return told
 
 

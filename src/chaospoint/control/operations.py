@@ -25,7 +25,13 @@ from chaospoint.control.answers import (
     WrittenRenewal,
 )
 from chaospoint.control.bodies import ANYTHING, PLAN, RENEWAL, RULE
-from chaospoint.control.pages import LONGEST, USUAL
+from chaospoint.control.pages import (
+    LONGEST,
+    MARK_OF_BOTH,
+    MARK_OF_NAMES,
+    MARK_OF_RULES,
+    USUAL,
+)
 from chaospoint.models.point_pattern import PATTERN
 
 __all__ = ["HEADERS", "LINK", "OPERATIONS", "PARAMETERS", "REFUSALS", "TAG", "Object", "Operation"]
@@ -60,7 +66,6 @@ PARAMETERS: Final[dict[str, Object]] = {
     "after": {
         "in": "query",
         "description": "the mark behind which the page begins: `next` of the page before it",
-        "schema": {"type": "string"},
     },
     "reason": {
         "in": "query",
@@ -81,7 +86,7 @@ PARAMETERS: Final[dict[str, Object]] = {
 REFUSALS: Final[dict[int, str]] = {
     400: "The request is malformed.",
     401: "The token is missing or wrong.",
-    403: "Whoever asks may not.",
+    403: "This client may not do that.",
     404: "No point has this name.",
     409: "chaospoint is disabled, so nothing can be armed.",
     411: "The body does not say its length.",
@@ -110,6 +115,7 @@ class Operation:
 
     ``answers``: one of these; none where no model says it. ``tag``: whether the answer has the ETag
     of the plan, always or sometimes; None for never. ``refusals``: besides those that all have.
+    ``marks``: the marks of its pages, as a regular expression.
     """
 
     id: str
@@ -120,11 +126,19 @@ class Operation:
     body: str = ""
     tag: bool | None = None
     reads: bool = False
+    marks: str = ""
 
 
 OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
     "/v1/status": {
-        "get": Operation("status", "How this process stands.", (Status,), _PAGED, reads=True)
+        "get": Operation(
+            "status",
+            "How this process stands.",
+            (Status,),
+            _PAGED,
+            reads=True,
+            marks=MARK_OF_RULES,
+        )
     },
     "/v1/workers": {
         "get": Operation(
@@ -151,10 +165,17 @@ OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
         ),
     },
     "/v1/points": {
-        "get": Operation("points", "The points of this process.", (Points,), _PAGED, reads=True),
+        "get": Operation(
+            "points",
+            "The points of this process.",
+            (Points,),
+            _PAGED,
+            reads=True,
+            marks=MARK_OF_NAMES,
+        ),
         "delete": Operation(
             "disarmAll",
-            "Disarm everything, whoever armed it.",
+            "Disarm everything, of every source.",
             (WrittenDisarm,),
             ("If-Match",),
             (412, *_BODY, 503),
@@ -168,6 +189,7 @@ OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
             (_NAME, *_PAGED),
             (404, 503),
             reads=True,
+            marks=MARK_OF_BOTH,
         ),
         "put": Operation(
             "putRule",
@@ -179,7 +201,7 @@ OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
         ),
         "delete": Operation(
             "disarm",
-            "Disarm what the name or glob matches, whoever armed it.",
+            "Disarm what the name or glob matches, of every source.",
             (WrittenDisarm,),
             (_NAME, "If-Match"),
             (404, 412, *_BODY, 503),

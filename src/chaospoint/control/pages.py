@@ -7,6 +7,7 @@ the marks of both, with a space between them.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -15,16 +16,31 @@ from urllib.parse import urlencode
 
 from chaospoint._epoch import ArmedRule
 
-__all__ = ["LONGEST", "USUAL", "Page"]
+__all__ = ["LONGEST", "MARK_OF_BOTH", "MARK_OF_NAMES", "MARK_OF_RULES", "USUAL", "BadMark", "Page"]
 
 USUAL: Final = 100
 LONGEST: Final = 1000
 """How many items a page has, if nothing is asked for, and at most."""
 
 
+_END: Final = "~"  # comes behind each name, and behind the mark of each rule
+
+MARK_OF_NAMES: Final = rf"([a-z0-9_.-]+|{_END})"
+MARK_OF_RULES: Final = rf"([01](\.[0-9a-f]{{16}})+|{_END})"
+MARK_OF_BOTH: Final = f"{MARK_OF_NAMES} {MARK_OF_RULES}"
+"""The marks of each kind of list, as regular expressions."""
+
+
+class BadMark(ValueError):
+    """A mark that no page of this list has given."""
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Which part of a list is asked for: ``limit`` items, behind the mark ``after``."""
+    """Which part of a list is asked for: ``limit`` items, behind the mark ``after``.
+
+    The methods raise `BadMark` for a mark that is not one of their lists.
+    """
 
     limit: int = USUAL
     after: str = ""
@@ -32,7 +48,7 @@ class Page:
     def of_names(self, names: Iterable[str]) -> tuple[list[str], str | None]:
         """Return the names of this page, and the mark of the next one, None if it is the last."""
         ordered = sorted(names)
-        start = bisect_right(ordered, self.after)
+        start = bisect_right(ordered, self._mark_like(MARK_OF_NAMES))
         found = ordered[start : start + self.limit]
         return found, found[-1] if start + self.limit < len(ordered) else None
 
@@ -47,7 +63,7 @@ class Page:
             *(_mark(0, *rule.rank) for rule in armed),
             *(_mark(1, nth) for nth in range(len(ended))),
         ]
-        start = bisect_right(marks, self.after)
+        start = bisect_right(marks, self._mark_like(MARK_OF_RULES))
         end = start + self.limit
         return [*armed, *ended][start:end], marks[end - 1] if end < len(marks) else None
 
@@ -55,7 +71,7 @@ class Page:
         self, names: Iterable[str], armed: Sequence[ArmedRule], ended: Sequence[ArmedRule]
     ) -> tuple[list[str], list[ArmedRule], str | None]:
         """Return the names and the rules of this page, up to ``limit`` of each, and the mark."""
-        behind_name, _, behind_rule = self.after.partition(" ")
+        behind_name, _, behind_rule = self._mark_like(MARK_OF_BOTH).partition(" ")
         found, name = replace(self, after=behind_name).of_names(names)
         rules, rule = replace(self, after=behind_rule).of_rules(armed, ended)
         none_left = name is None and rule is None
@@ -67,8 +83,10 @@ class Page:
             return {}
         return {"link": f'<?{urlencode({"limit": self.limit, "after": mark})}>; rel="next"'}
 
-
-_END = "~"  # comes behind each name, and behind the mark of each rule
+    def _mark_like(self, form: str) -> str:
+        if self.after and not re.fullmatch(form, self.after):
+            raise BadMark(self.after)
+        return self.after
 
 
 def _mark(kind: int, *numbers: int) -> str:

@@ -7,7 +7,10 @@ from urllib.parse import parse_qsl
 from chaospoint.control.messages import Request
 from chaospoint.control.problem import Problem
 
-__all__ = ["flag", "number", "parameters"]
+__all__ = ["flag", "number", "parameters", "shown"]
+
+_SHOWN = frozenset({"after", "dry_run", "limit", "point", "reason"})
+"""The parameters of all routes; what stands under another name may be a secret."""
 
 
 def parameters(request: Request, known: frozenset[str]) -> dict[str, str]:
@@ -19,9 +22,12 @@ def parameters(request: Request, known: frozenset[str]) -> dict[str, str]:
             strict_parsing=bool(request.query),
             max_num_fields=20,
         )
-    except ValueError as error:
+    except ValueError:
         raise Problem(
-            400, "bad-query", f"what stands behind the question mark means nothing: {error}"
+            400,
+            "bad-query",
+            "what stands behind the question mark means nothing",
+            cure="write up to 20 times name=value, with & between them",
         ) from None
     found = dict(pairs)
     if len(found) < len(pairs):
@@ -37,6 +43,16 @@ def parameters(request: Request, known: frozenset[str]) -> dict[str, str]:
                 cure=f"there are: {', '.join(sorted(known))}" if known else "leave it out",
             )
     return found
+
+
+def shown(request: Request) -> str:
+    """Return what stands behind the question mark, as logs show it: without values that no route
+    asks for."""
+    pairs = (one.partition("=") for one in request.query.split("&"))
+    return "&".join(
+        f"{name}={value}" if name in _SHOWN else f"{name}=(not shown)" if equals else "(not shown)"
+        for name, equals, value in pairs
+    )
 
 
 def flag(found: dict[str, str], name: str) -> bool:

@@ -28,6 +28,7 @@ from chaospoint._process import after_fork_in_c
 from chaospoint._registry import Registry
 from chaospoint._terms import Terms
 from chaospoint._version import __version__
+from chaospoint.arming import disabled_outside
 from chaospoint.errors import ChaosError, StoreError
 from chaospoint.limits import NO_LIMITS, Limits
 from chaospoint.observers import add_defaults
@@ -76,6 +77,16 @@ def forget(registry: Registry, reconciler: Reconciler) -> None:
     """Have ``reconciler`` not used any more, unless another one is by now."""
     if _in_use.get(registry) is reconciler:
         del _in_use[registry]
+
+
+def _who_disabled(registry: Registry) -> str:
+    found = _in_use.get(registry)
+    if found is None or not found.store.shared or found.seen.enabled:
+        return ""
+    return found.seen.disabled_by or "somebody"
+
+
+disabled_outside.append(_who_disabled)
 
 
 class Reconciler:

@@ -18,14 +18,14 @@ from chaospoint._registry import Registry, default_registry
 from chaospoint.control.audit import Audit
 from chaospoint.control.body import lifetime, no_keys, plan_keys, rule_keys
 from chaospoint.control.changes import Changes, Written
-from chaospoint.control.door import DISABLE, READS, Door
+from chaospoint.control.door import DISABLE, READS, Door, is_order_to_disable
 from chaospoint.control.dry_run import preview
 from chaospoint.control.messages import OPERATOR, Request, Response, reply
 from chaospoint.control.metrics import scrape
 from chaospoint.control.openapi import document
-from chaospoint.control.pages import LONGEST, USUAL, Page
+from chaospoint.control.pages import LONGEST, USUAL, BadMark, Page
 from chaospoint.control.problem import Problem, problem_of
-from chaospoint.control.query import flag, number, parameters
+from chaospoint.control.query import flag, number, parameters, shown
 from chaospoint.control.reason import one_line, reason_of
 from chaospoint.control.reconciler import reconciler_of
 from chaospoint.control.state import state_of_taken
@@ -128,7 +128,7 @@ class Service:
         self._door = door
         self._audit = audit or Audit()
         self._reconciler = partial(reconciler_of, registry, seed=seed, limits=limits)
-        self._views = Views(registry, door, self._reconciler)
+        self._views = Views(registry, door, self._reconciler, limits)
         self._changes = Changes(registry, self._reconciler, seed=seed, limits=limits)
         dry, paged = frozenset({"dry_run"}), frozenset({"limit", "after"})
         self._routes: Mapping[str, Mapping[str, _Route]] = {
@@ -144,7 +144,7 @@ class Service:
             f"{_POINTS}{{name}}/release": {"POST": _Route(self._release)},
             f"{_POINTS}{{name}}/renew": {"POST": _Route(self._renew)},
             "/v1/enable": {"POST": _Route(self._enable)},
-            "/v1/disable": {"POST": _Route(self._disable, frozenset({"reason"}), lenient=True)},
+            DISABLE: {"POST": _Route(self._disable, frozenset({"reason"}), lenient=True)},
             "/v1/injections": {
                 "GET": _Route(self._injections, frozenset({"point", "limit"})),
             },
@@ -173,7 +173,7 @@ class Service:
 
         Return whether it does: then the body is not worth waiting for. `steps` does the rest.
         """
-        if (request.method, request.path) != DISABLE or not self.knows(request):
+        if not is_order_to_disable(request) or not self.knows(request):
             return False  # `steps` counts a wrong token, once
         try:
             self._door.check(request)
@@ -210,7 +210,7 @@ class Service:
         if request.method in READS:
             return
         caller = self._door.caller(request)
-        query = f"?{request.query}" if request.query else ""
+        query = f"?{shown(request)}" if request.query else ""
         self._audit.record(
             f"{request.method} {request.path}{query}",
             status,
@@ -226,16 +226,18 @@ class Service:
     def _answer(self, request: Request, change: _Change) -> Steps:
         self._door.check(request)
         change.let_in = True
-        path, name = request.path, ""
+        path, name = DISABLE if is_order_to_disable(request) else request.path, ""
         if path.startswith(_POINTS):
             name, slash, action = path.removeprefix(_POINTS).partition("/")
             path = f"{_POINTS}{{name}}{slash}{action}"
         routes = self._routes.get(path)
         if routes is None or (path.startswith(_POINTS) and not name):
             there = [f"{'|'.join(routes)} {path}" for path, routes in self._routes.items()]
-            raise Problem(
-                404, "unknown-route", f"there is nothing at {request.path!r}", routes=there
-            )
+            meant = request.path.rstrip("/")
+            known = meant in self._routes and meant + "/" != _POINTS  # that was to be a name
+            cure = f"leave out the slash: {meant}" if known else None
+            problem = f"there is nothing at {request.path!r}"
+            raise Problem(404, "unknown-route", problem, routes=there, cure=cure)
         route = routes.get("GET" if request.method == "HEAD" else request.method)
         if route is None:
             allow = ", ".join([*routes, "HEAD"] if "GET" in routes else routes)
@@ -400,5 +402,15 @@ def _problem_of(error: Exception, request: Request) -> Problem:
         return error
     if isinstance(error, ChaosError):
         return problem_of(error)
+    if isinstance(error, BadMark):
+        asked = str(error)
+        return Problem(
+            400,
+            "bad-query",
+            f"after is {show(asked)}, which no page of {request.path} has given",
+            field="after",
+            value=show(asked),
+            cure="send the `next` of the page before, or leave `after` out for the first page",
+        )
     _log.exception("%r failed inside chaospoint", f"{request.method} {request.path}")
     return Problem(500, "bug", "this is a bug in chaospoint; its log has the details")

@@ -32,12 +32,18 @@ def instant(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
-def state_of_point(point: Point, rules: Sequence[ArmedRule]) -> dict[str, object]:
-    """Return what a point is, where it is placed, and whether a rule can still act there."""
+def state_of_point(
+    point: Point, rules: Sequence[ArmedRule], *, forbidden: bool
+) -> dict[str, object]:
+    """Return what a point is, where it is placed, and whether a rule can still act there.
+
+    ``forbidden``: whether only code may arm it.
+    """
     return {
         "name": point.name,
         "description": point.description,
         "armed": any(rule.state != "spent" and fits(rule, point) for rule in rules),
+        "forbidden": forbidden,
         "placements": list(point.placements),
     }
 
@@ -53,14 +59,14 @@ def state_of_rules(
     return told
 
 
-def state_of_worker(worker: Worker, answering: str) -> dict[str, object]:
+def state_of_worker(worker: Worker, answering: str | None) -> dict[str, object]:
     """Return what a worker has told of itself; ``answering`` is the id of the one that answers."""
     told = asdict(worker)
     del told["points"]
     return told | {
         "started_at": instant(worker.started_at),
         "seconds_silent": round(worker.seconds_silent, 3),
-        "answering": worker.id == answering,
+        "answering": None if answering is None else worker.id == answering,
     }
 
 

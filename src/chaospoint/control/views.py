@@ -26,8 +26,10 @@ from chaospoint.control.state import (
     switched_off,
 )
 from chaospoint.errors import UnknownPoint
+from chaospoint.limits import NO_LIMITS, Limits
 from chaospoint.settings import Permission
 from chaospoint.sources import reports
+from chaospoint.stores.desired import Desired
 
 __all__ = ["Views"]
 
@@ -41,11 +43,16 @@ class Views:
     """
 
     def __init__(
-        self, registry: Registry, door: Door, reconciler: Callable[[], Reconciler]
+        self,
+        registry: Registry,
+        door: Door,
+        reconciler: Callable[[], Reconciler],
+        limits: Limits = NO_LIMITS,
     ) -> None:
         self._registry = registry
         self._door = door
         self._find = reconciler
+        self._forbidden = limits.forbidden_points
         self._journal = journal_of(registry)
 
     @property
@@ -65,8 +72,8 @@ class Views:
             "enabled": registry.enabled,
             "environment": self._door.environment,
             "allowed": permission.allowed,
-            "may_arm": registry.enabled and permission.allowed,
-            "why": _why(permission, registry.enabled, desired.reason),
+            "may_arm": registry.enabled and permission.allowed and desired.enabled,
+            "why": _why(permission, registry, desired),
             "store": reconciler.store.url,
             "generation": desired.generation,
             "refusal": reconciler.refusal,
@@ -102,25 +109,26 @@ class Views:
     ) -> dict[str, object]:
         """Return one point with its rules, or what a glob matches; raises `UnknownPoint`.
 
-        ``points``: what `known` returned, if it was asked already. ``page``: of the rules at one
-        point, or of the points that a glob matches and the rules on that glob.
+        ``points``: what `known` returned before rules were put on a glob, of which those on the
+        same glob are told. ``page``: of the rules at one point, or of the points that a glob
+        matches and the rules that stand there.
         """
-        if points is None:
-            points = self.known(name)
+        was_put = points is not None
+        points = self.known(name) if points is None else points
         board = self._registry.board
         if is_glob(name) or not points:
-            armed = [rule for rule in board.rules() if rule.pattern == name]
-            ended = [rule for rule in board.ended() if rule.pattern == name]
+            armed = [rule for rule in board.rules() if _stands_at(rule, name, points)]
+            ended = [rule for rule in board.ended() if matches(name, rule.pattern)]
+            own = [rule for rule in armed + ended if rule.pattern == name]
+            if was_put:
+                armed, ended = [rule for rule in armed if rule.pattern == name], []
             names, rules, mark = page.of_both((point.name for point in points), armed, ended)
-            all_rules = armed + ended
             fitting = [
-                one
-                for one in names
-                if not all_rules or any(fits(rule, board.point(one)) for rule in all_rules)
+                one for one in names if not own or any(fits(rule, board.point(one)) for rule in own)
             ]
             return {"name": name, "points": fitting, "rules": self._rules(rules), "next": mark}
         (point,) = points
-        rules, mark = page.of_rules(board.rules(name), gone_from(board, name))
+        _, rules, mark = page.of_both((), board.rules(name), gone_from(board, name))
         return {**self._of_point(point), "rules": self._rules(rules, point), "next": mark}
 
     def renewed(self, pattern: str) -> list[dict[str, object]]:
@@ -170,7 +178,11 @@ class Views:
             self.known(pattern)
 
     def _of_point(self, point: Point) -> dict[str, object]:
-        return state_of_point(point, self._registry.rules(point.name))
+        return state_of_point(
+            point,
+            self._registry.rules(point.name),
+            forbidden=any(matches(pattern, point.name) for pattern in self._forbidden),
+        )
 
     def _rules(
         self, rules: Sequence[ArmedRule], point: Point | None = None
@@ -178,10 +190,22 @@ class Views:
         return state_of_rules(self._registry.board, rules, point)
 
 
-def _why(permission: Permission, enabled: bool, reason: str) -> str:
-    if enabled:
-        return permission.why
-    off = switched_off(reason)
+def _stands_at(rule: ArmedRule, pattern: str, points: Sequence[Point]) -> bool:
+    """Whether a rule is on a name or glob that ``pattern`` matches, or covers one of its points."""
+    if matches(pattern, rule.pattern):
+        return True
+    return is_glob(rule.pattern) and any(rule.covers(point.name) for point in points)
+
+
+def _why(permission: Permission, registry: Registry, desired: Desired) -> str:
+    if registry.enabled:
+        if desired.enabled:
+            return permission.why
+        return (
+            f"this process was enabled by its own code, while its store stays disabled by "
+            f"{desired.disabled_by}: code may arm here; POST /v1/enable allows the others to"
+        )
+    off = switched_off(desired.reason if not desired.enabled else registry.board.off)
     if not permission.allowed:
-        return f"{permission.why}; and {off}"
+        return f"{permission.why}; and {off}, which chaospoint.enable() in the program ends"
     return f"{off}; POST /v1/enable ends that ({permission.why})"
