@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from chaospoint import _bug, _scope
 from chaospoint._aim import STATEMENTS
 from chaospoint._armed import Armed
-from chaospoint._check import LOOKED_THROUGH, check
+from chaospoint._check import HINTS, LOOKED_THROUGH, check
 from chaospoint._epoch import ArmedRule, Ending, Source
 from chaospoint._fork import boards
 from chaospoint._index import Index
@@ -65,7 +65,6 @@ _STAYS: tuple[Source, ...] = ("env", "file")  # it is shown there for as long as
 _SECONDS_TO_APPEAR = 10.0
 _UNKEPT = "a rule ends at its deadline, but calls that it holds then stay held until it is disarmed"
 _OUTSIDE = "rules from outside are disarmed, %d in all: %s"
-_HINTS = 10  # looking for near names is slow, and nobody reads a thousand of them
 
 _RANK = attrgetter("rank")
 _Rules = tuple[ArmedRule, ...]
@@ -89,7 +88,7 @@ class Board:
         self._index = Index(points)
         self._batches = itertools.count(1)
         self._changes = itertools.count(1)
-        self._table = Table(True, {}, (), dict.fromkeys(_READ_AGAIN, ()), {}, (), ())
+        self._table = Table(None, {}, (), dict.fromkeys(_READ_AGAIN, ()), {}, (), ())
         self._change: Change | None = None  # what is left to do of the latest change
         self._at: dict[str, _Rules] = {}  # the rules of each point that has any
         self._expired: dict[ArmedRule, None] = {}  # of which observers have to hear
@@ -108,17 +107,10 @@ class Board:
     @property
     def enabled(self) -> bool:
         """The master switch."""
-        return self._table.enabled
+        return self._table.off is None
 
-    @property
-    def off(self) -> str:
-        """In words, the user or program that disabled last, and the reason if one is known."""
-        return self._table.off
-
-    @property
-    def watches(self) -> _Rules:
-        """What stands at every point, before all rules."""
-        return self._table.watches
+    off = property(attrgetter("_table.off"), doc="Who disabled, and why; None while enabled.")
+    watches = property(attrgetter("_table.watches"), doc="What is reached first at every point.")
 
     # -- observers ------------------------------------------------------------------------
 
@@ -176,7 +168,7 @@ class Board:
 
     def _stand(self) -> Standing:
         table = self._table
-        return Standing(next(self._changes), table.enabled, dict(table.counts))
+        return Standing(next(self._changes), table.off is None, dict(table.counts))
 
     # -- making changes -------------------------------------------------------------------
 
@@ -517,7 +509,7 @@ class Board:
         told: list[RuleDisarmed] = []
 
         def near(pattern: str) -> Sequence[str]:
-            return self.nearest(pattern) if len(told) < _HINTS else ()
+            return self.nearest(pattern) if len(told) < HINTS else ()
 
         for rule in rules:
             never = not reason and why in ("disarmed", "expired") and rule.reaches == 0
@@ -582,7 +574,7 @@ class Board:
         if self._remind_at is None or self._remind_at > self.clock.monotonic():
             return
         self._remind_at = None
-        hints = _HINTS
+        hints = HINTS
         for rule in self.rules():
             try:
                 remarks = check(
@@ -679,9 +671,7 @@ class Board:
     def _disable(self, by: str) -> Callable[[], None]:
         self._finish()
         was = self.enabled
-        ended = self._disarm(
-            self.rules(), self._table._replace(enabled=False, off=by), "disabled", by
-        )
+        ended = self._disarm(self.rules(), self._table._replace(off=by), "disabled", by)
         return partial(self._told, ended, *([Switched(False, by)] if was else []), self._stand())
 
     def enable(self, by: str = "") -> None:
@@ -696,7 +686,7 @@ class Board:
 
     def _enable(self, by: str) -> Callable[[], None]:
         self._finish()
-        was, table = self.enabled, self._table._replace(enabled=True)
+        was, table = self.enabled, self._table._replace(off=None)
         back: list[ArmedRule] = []
         for source, plan in table.plans.items():
             heirs = [r.successor() if r.why == "disabled" else r for r in plan]

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from chaospoint._epoch import ArmedRule
     from chaospoint._point import Point
 
-__all__ = ["LOOKED_THROUGH", "check", "discarded", "unplaced", "waiting"]
+__all__ = ["HINTS", "LOOKED_THROUGH", "check", "discarded", "unplaced", "waiting"]
 
 LOOKED_THROUGH = 100  # globs that hide others, points that may lack what `where` asks for
-_HINTS = 10  # looking for near names is slow, and nobody reads a thousand of them
+HINTS = 10  # looking for near names is slow, and nobody reads a thousand of them
 
 
 def check(
@@ -31,7 +31,7 @@ def check(
     coming: Iterable[str] = (),
     strict: bool = False,
     early: bool = False,
-    hints: int = _HINTS,
+    hints: int = HINTS,
 ) -> list[str]:
     """Return remarks on ``rules``; ``names`` gives the points that a pattern matches, ``before``
     the rules armed already that may cover one, and ``fellows`` are those of the same plan.
@@ -84,7 +84,7 @@ def check(
         remarks += _left_out(rule, placed)
         few = placed[:LOOKED_THROUGH] if rule.terms.where is not None else []
         lost = [(one.name, name) for one in few for name in unplaced(rule, one)]
-        for point, name in lost[:_HINTS]:
+        for point, name in lost[:HINTS]:
             remarks.append(
                 f"no function decorated with {point!r} has a label or an argument {name!r}, which "
                 f"`where` of {rule.shown} asks for: correct the name, unless a block has such a "

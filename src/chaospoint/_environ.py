@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["FALSE", "TRUE", "VARIABLE", "explicitly_off", "forbids", "is_set", "overrides", "seed"]
+__all__ = ["FALSE", "VARIABLE", "forbids", "is_set", "overrides", "seed"]
 
 VARIABLE = "CHAOSPOINT_ENABLED"
-TRUE = frozenset({"true", "yes", "on", "1"})
 FALSE = frozenset({"false", "no", "off", "0"})
 
 
@@ -15,18 +14,13 @@ def _word() -> str:
     return os.environ.get(VARIABLE, "").strip().lower()
 
 
-def explicitly_off() -> bool:
-    """Whether the environment says that nothing may be armed in this process."""
-    return _word() in FALSE
-
-
 overrides: set[object] = set()
 """What was started although the environment says that nothing may be armed."""
 
 
 def forbids() -> bool:
-    """Whether code may arm nothing in this process."""
-    return explicitly_off() and not overrides
+    """Whether the environment says that nothing may be armed, and nothing overrides it."""
+    return _word() in FALSE and not overrides
 
 
 def is_set() -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from chaospoint import _environ
+from chaospoint._check import HINTS
 from chaospoint._inside import transparently
 from chaospoint._names import matches
 from chaospoint._unreached import Near, acts, came_by, obstacle
@@ -105,11 +106,13 @@ def explain(registry: Registry, point: Point) -> Explanation:
     near = () if point.placements else tuple(n for n in registry.nearest(name) if n != name)
     rules = [*board.rules(name), *gone_from(board, name)]
     told = states(board, rules, point)
-    off = ""
-    if _environ.forbids():
-        off = f"{_environ.VARIABLE} is false in this process: nothing can be armed"
-    elif not registry.enabled:
-        off = f"disabled by {board.off}: nothing can be armed until it is enabled again"
+    off = (
+        f"{_environ.VARIABLE} is false in this process: nothing can be armed"
+        if _environ.forbids()
+        else ""
+        if registry.enabled
+        else f"disabled by {board.off}: nothing can be armed until it is enabled again"
+    )
     return Explanation(name, registry.enabled, off, point.placements, near, told)
 
 
@@ -117,9 +120,6 @@ def gone_from(board: Board, name: str) -> list[ArmedRule]:
     """Return the rules that would act at a point if they had not ended, or lost that point."""
     lost = (rule for rule in board.rules() if not rule.acts_at(name))
     return [rule for rule in (*lost, *board.ended()) if matches(rule.pattern, name)]
-
-
-_HINTS = 10  # looking for near names is slow
 
 
 class _Group(NamedTuple):
@@ -165,7 +165,7 @@ def states(
     """Return how rules stand, at one point or at all of theirs; safe from any thread."""
 
     alike = _Alike(board)
-    hints = iter(range(_HINTS))
+    hints = iter(range(HINTS))
 
     def near(pattern: str) -> Sequence[str]:
         return () if next(hints, None) is None else board.nearest(pattern)

@@ -24,17 +24,17 @@ class Table(NamedTuple):
 
     ``plans``: for each source that is read again, all that it said last, armed or not.
     ``counts``: how many are armed, by source.  ``gone``: the latest that ended by themselves.
-    ``watches``: they stand at every point, before all rules.  ``off``: who disabled, and why.
+    ``watches``: they stand at every point, before all rules.  ``off``: who
+    disabled, and why; None while enabled.
     """
 
-    enabled: bool
+    off: str | None
     named: Mapping[str, tuple[ArmedRule, ...]]
     globs: tuple[ArmedRule, ...]
     plans: Mapping[Source, tuple[ArmedRule, ...]]
     counts: Mapping[Source, int]
     gone: tuple[ArmedRule, ...]
     watches: tuple[ArmedRule, ...]
-    off: str = ""
 
     def rules(self) -> list[ArmedRule]:
         """Return all armed rules, in no order."""

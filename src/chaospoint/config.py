@@ -40,6 +40,7 @@ from chaospoint.reloaders import in_child, in_parent, may_be_parent
 from chaospoint.settings import (
     Permission,
     Settings,
+    explicitly_off,
     permission,
     read_settings,
     split_address,
@@ -101,7 +102,7 @@ def _start(settings: Settings | None, registry: Registry | None) -> None:
             made.take_over()
         _have_hooks()
     if running is made:
-        if wanted.despite_environment and _environ.explicitly_off():
+        if wanted.despite_environment and explicitly_off():
             LOGGER.warning("chaospoint starts although %s", allowed.why)
         made.start()
     else:

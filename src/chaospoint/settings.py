@@ -48,7 +48,15 @@ from chaospoint.models.variables import (
 )
 from chaospoint.reminder import PREFIX, hint, unknown
 
-__all__ = ["PREFIX", "Permission", "Settings", "permission", "read_settings", "split_address"]
+__all__ = [
+    "PREFIX",
+    "Permission",
+    "Settings",
+    "explicitly_off",
+    "permission",
+    "read_settings",
+    "split_address",
+]
 
 _CURE = (
     "set CHAOSPOINT_ENABLED=true in the service, and CHAOSPOINT_ENVIRONMENT to one of "
@@ -269,11 +277,11 @@ def permission(settings: Settings) -> Permission:
         why = "CHAOSPOINT_ENABLED is not set; set it to true to allow chaos"
         return Permission(False, why, _CURE)
     if not settings.enabled:
-        if settings.despite_environment and _environ.explicitly_off():
+        if settings.despite_environment and explicitly_off():
             why = "CHAOSPOINT_ENABLED is false; pass enabled=True beside despite_environment=True"
             return Permission(False, why, _CURE)
         return Permission(False, "CHAOSPOINT_ENABLED is false", _CURE)
-    if _environ.explicitly_off() and not settings.despite_environment:
+    if explicitly_off() and not settings.despite_environment:
         return Permission(
             False,
             "CHAOSPOINT_ENABLED is false in this process, which Settings(enabled=True) does not "
@@ -301,8 +309,13 @@ def permission(settings: Settings) -> Permission:
     return Permission(True, f"{_switch()}, and {settings.environment!r} is among {allowed}")
 
 
+def explicitly_off() -> bool:
+    """Whether the environment says that nothing may be armed, whatever overrides it."""
+    return os.environ.get(_environ.VARIABLE, "").strip().lower() in _environ.FALSE
+
+
 def _switch() -> str:
-    if _environ.explicitly_off():
+    if explicitly_off():
         return "CHAOSPOINT_ENABLED is false, which Settings(despite_environment=True) overrides"
     return "CHAOSPOINT_ENABLED is true"
 

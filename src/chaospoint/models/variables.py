@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import SecretStr
 
-from chaospoint._environ import FALSE, TRUE
+from chaospoint._environ import FALSE
 from chaospoint.models.kinds import is_kind
 from chaospoint.models.point_pattern import point_pattern
 from chaospoint.models.quantities import whole
@@ -35,6 +35,8 @@ __all__ = [
     "word",
     "words",
 ]
+
+TRUE = frozenset({"true", "yes", "on", "1"})
 
 ADMIN_ADDRESS = "127.0.0.1:8475"
 

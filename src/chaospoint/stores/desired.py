@@ -241,7 +241,10 @@ class Desired(Model):
         Raises `NotPermitted` while disabled and `LimitExceeded` beyond `MAX_RULES`.
         """
         if not self.enabled:
-            raise NotPermitted("chaospoint is disabled, so nothing can be armed: enable it first")
+            raise NotPermitted(
+                f"chaospoint was disabled by {self.disabled_by}, so nothing can be armed: enable "
+                "it first"
+            )
         after, now = self.generation + 1, self.time(now)
         taken = {str(one.rule): one.excluded for one in self.entries} if name is None else {}
         fresh = [
