@@ -628,7 +628,7 @@ def test_arming_disarming_and_the_switch_are_info_with_who_and_what(
         ("INFO", "armed one (source http, by 10.0.0.1, seed 7, for 90 s)"),
         (
             "INFO",
-            "disarmed one (source http, by ann): 0 injections in 1 reaches, 0 woken early",
+            "disarmed one (source http, by ann): 0 injections in 1 reaches",
         ),
         ("INFO", "chaospoint disabled by bob"),
         ("INFO", "chaospoint enabled by cy"),

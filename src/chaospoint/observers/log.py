@@ -69,14 +69,13 @@ def _write_end(level: int, ended: RuleDisarmed) -> None:
     rule = ended.rule
     LOGGER.log(
         level,
-        "%s %s (source %s%s): %d injections in %d reaches, %d woken early%s%s",
+        "%s %s (source %s%s): %d injections in %d reaches%s%s",
         ended.why,
         rule.shown,
         rule.source,
         f", by {ended.by}" if ended.by else "",
         rule.injections,
         rule.reaches,
-        rule.interrupted,
         f", {rule.overflow} passed at max_active" if rule.overflow else "",
         f"; {ended.reason}" if ended.reason else "",
     )
