@@ -46,7 +46,11 @@ async def answered(steps: Steps) -> Response:
     _under_way.add(steps)
     try:
         while not isinstance(said := await _taken(steps), Response):
-            await asyncio.sleep(said)
+            try:
+                await asyncio.sleep(said)
+            except BaseException:
+                _close(steps)
+                raise
         return said
     finally:
         _under_way.discard(steps)
@@ -73,6 +77,14 @@ async def _taken(steps: Steps) -> float | Response:
     except BaseException:
         step.add_done_callback(lambda _: steps.close())  # the thread may be in the middle of it
         raise
+
+
+def _close(steps: Steps) -> None:
+    """Close steps that are not being taken: on the thread, since closing writes to the audit log."""
+    try:
+        _thread().submit(steps.close)
+    except RuntimeError:
+        steps.close()
 
 
 def _take(steps: Steps) -> float | Response:
