@@ -80,7 +80,7 @@ async def _taken(steps: Steps) -> float | Response:
 
 
 def _close(steps: Steps) -> None:
-    """Close steps that are not being taken: on the thread, since closing writes to the audit log."""
+    """Close steps that are not being taken: on the thread, as closing writes the audit log."""
     try:
         _thread().submit(steps.close)
     except RuntimeError:
