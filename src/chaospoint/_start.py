@@ -15,7 +15,7 @@ from threading import Thread
 from chaospoint._bell import Bell
 from chaospoint._inside import inside
 
-__all__ = ["OwnThread", "Start", "start"]
+__all__ = ["BeginningCall", "OwnThread", "Start", "start"]
 
 _PATIENCE_SECONDS = 5.0
 
@@ -59,7 +59,7 @@ class Start:
         """Start it; raises `RuntimeError` if the process can have no more threads."""
         # Looked up at each call, because gevent may patch it late.  Only the new thread keeps what
         # it is to call, which is gone when that ends.
-        call = iter([_Call(Start._start, self)].pop, None)
+        call = iter([BeginningCall(Start._start, self)].pop, None)
         for _ in map(_thread.start_new_thread, call, ((),)):
             self._begun = True  # nothing comes between the two lines
             return
@@ -93,7 +93,7 @@ class Start:
         self._done.set()
 
 
-class _Call(partial[None]):
+class BeginningCall(partial[None]):
     """What a new thread calls; the start is over when this is gone.
 
     The thread may end before its first step: what is thrown into the thread that has begun it is
