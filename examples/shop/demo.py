@@ -119,7 +119,7 @@ async def until(question: Callable[[], Awaitable[bool]], what: str, patience: fl
         await asyncio.sleep(0.05)
 
 
-def run(directory: Path, report: Report, rate: float, seconds: float) -> int:
+def run(directory: Path, report: Report, rate: float, seconds: float, chart: Path | None) -> int:
     try:
         with running(directory) as services:
             report.say(
@@ -131,6 +131,11 @@ def run(directory: Path, report: Report, rate: float, seconds: float) -> int:
         report.say(f"the demo could not go on: {type(error).__name__}: {error}")
         return 2
     report.table(rows)
+    if chart is not None:
+        from chart import draw  # matplotlib takes a second to import
+
+        draw(rows, chart)
+        report.say(f"the chart is in {chart}")
     return 0 if report.verdict(rows) else 1
 
 
@@ -141,6 +146,7 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=50.0, help="orders a second (50)")
     parser.add_argument("--seconds", type=float, default=3.5, help="length of a phase (3.5)")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="leave logs and spans in DIR")
+    parser.add_argument("--chart", type=Path, metavar="FILE", help="draw the orders as SVG")
     options = parser.parse_args()
     if options.rate <= 0 or options.seconds <= 0:
         parser.error("--rate and --seconds must be above 0")
@@ -152,7 +158,7 @@ def main() -> int:
     directory.mkdir(parents=True, exist_ok=True)
     code = 2
     try:
-        code = run(directory.resolve(), report, options.rate, options.seconds)
+        code = run(directory.resolve(), report, options.rate, options.seconds, options.chart)
     except KeyboardInterrupt:
         report.say("interrupted")
         code = 128 + terminated[0] if terminated else 130

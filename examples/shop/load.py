@@ -14,10 +14,20 @@ AT_MOST = 64  # orders under way at once
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """How one order went: when it was due, how long it took from then, the status (0: none)."""
+
+    due: float
+    seconds: float
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
 class Load:
     """How a number of orders went. Times are in seconds, from when an order was due."""
 
     seconds: float
+    answers: tuple[Answer, ...]
     statuses: Counter[int]
     p50: float
     p95: float
@@ -48,7 +58,7 @@ async def send(
     begun = time.perf_counter()
     free = asyncio.Semaphore(AT_MOST)
 
-    async def order(due: float) -> tuple[int, float]:
+    async def order(due: float) -> Answer:
         try:
             status = (await shop.post("/orders", json=ORDER)).status_code
         except httpx.TransportError:
@@ -56,7 +66,7 @@ async def send(
         finally:
             free.release()
             each()
-        return status, time.perf_counter() - due
+        return Answer(due, time.perf_counter() - due, status)
 
     async with asyncio.TaskGroup() as group:
         orders = []
@@ -66,9 +76,9 @@ async def send(
             await free.acquire()
             orders.append(group.create_task(order(due)))
     seconds = time.perf_counter() - begun
-    answers = [order.result() for order in orders]
-    p50, p95, p99 = percentiles([took for _, took in answers])
-    return Load(seconds, Counter(status for status, _ in answers), p50, p95, p99)
+    answers = tuple(order.result() for order in orders)
+    statuses = Counter(answer.status for answer in answers)
+    return Load(seconds, answers, statuses, *percentiles([answer.seconds for answer in answers]))
 
 
 def percentiles(seconds: Sequence[float]) -> tuple[float, float, float]:

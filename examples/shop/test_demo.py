@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from chart import draw, shares_not_paid
 from evidence import (
     Armed,
     Count,
@@ -25,7 +26,7 @@ from evidence import (
     span_events,
     surprises,
 )
-from load import Load, percentiles
+from load import Answer, Load, percentiles
 from report import Report, Row, same_median
 
 DEMO = Path(__file__).with_name("demo.py")
@@ -220,7 +221,7 @@ def test_the_verdict(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     def row(phase: str, p50: float, contradictions: tuple[str, ...] = ()) -> Row:
-        load = Load(1.0, Counter({201: 9, 202: 1}), p50, p50, p50)
+        load = Load(1.0, (), Counter({201: 9, 202: 1}), p50, p50, p50)
         return Row(phase, load, Count(ONE, ONE, ONE, contradictions))
 
     rows = [row("baseline", 0.010), row("recovery", p50, contradictions)]
@@ -230,6 +231,24 @@ def test_the_verdict(
     out = capsys.readouterr().out
     assert "90.0" in out  # of ten orders nine were paid
     assert says in " ".join(out.split())
+
+
+def test_the_chart_shows_each_phase_and_what_was_not_paid(tmp_path: Path) -> None:
+    def row(phase: str, *answers: Answer) -> Row:
+        load = Load(1.0, answers, Counter(answer.status for answer in answers), 0.01, 0.01, 0.01)
+        return Row(phase, load, Count(ONE, ONE, ONE, ()))
+
+    first = row("baseline", Answer(5.0, 0.01, 201), Answer(5.2, 0.02, 201))
+    second = row("30 % failures (HTTP)", Answer(6.0, 0.03, 202), Answer(6.1, 0.02, 201))
+    file = tmp_path / "chart.svg"
+    draw([first, second], file)
+    picture = file.read_text()
+    for text in ("baseline", "30 % failures", "(HTTP)", "not paid, %"):
+        assert f">{text}</text>" in picture
+    assert shares_not_paid([(0.0, 201), (0.2, 201), (1.0, 202), (1.1, 201)]) == [
+        (0.0, 0),
+        (1.0, 50),
+    ]
 
 
 def test_help_says_what_it_does() -> None:
