@@ -1,8 +1,9 @@
 """The README and the pages of docs/ do what they say: their code blocks are run in order.
 
 Python blocks share one namespace, unless the first line names a file: those are only written, as
-YAML blocks are. Shell blocks run in the folder of those files; ``sh background`` runs until the
-page is done. Blocks that install things or run the whole suite are run by CI itself.
+YAML blocks are. Shell blocks run in the folder of those files; ``console`` ones have to print what
+the page shows, and ``sh background`` runs until the page is done. Blocks that install things or run
+the whole suite are run by CI itself.
 """
 
 from __future__ import annotations
@@ -84,10 +85,11 @@ def test_the_blocks_of_the_page_run(page: Path, tmp_path: Path) -> None:
                     subprocess.Popen(["bash", "-c", words], cwd=tmp_path, env=environment)
                 )
                 wait_for_answer(background[-1], port)
-            elif kind == "sh":
-                script = "set -euo pipefail\n" + code.replace(PORT, port)
+            elif kind in ("sh", "console"):
+                command, _, printed = code.removeprefix("$ ").partition("\n")
+                script = "set -euo pipefail\n" + (code if kind == "sh" else command)
                 done = subprocess.run(
-                    ["bash", "-c", script],
+                    ["bash", "-c", script.replace(PORT, port)],
                     cwd=tmp_path,
                     env=environment,
                     capture_output=True,
@@ -95,6 +97,7 @@ def test_the_blocks_of_the_page_run(page: Path, tmp_path: Path) -> None:
                     timeout=300,
                 )
                 assert done.returncode == 0, done.stdout + done.stderr
+                assert kind == "sh" or done.stdout == printed
             else:
                 raise AssertionError(f"nothing runs a block of {kind!r}")
     finally:
