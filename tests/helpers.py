@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+import chaospoint
 from chaospoint import Armed, Injection, Point, Registry
 from chaospoint._terms import Terms
 
@@ -42,7 +43,8 @@ def rest_in_ci(cases: Iterable[Any], *always: Any) -> list[Any]:
     ]
 
 
-SOURCE = Path(__file__).parents[1] / "src"
+SOURCE = Path(chaospoint.__file__).parents[1]
+"""The folder with the package under test: src/, or site-packages where the wheel is tested."""
 
 
 class Boom(Exception):
