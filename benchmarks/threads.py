@@ -22,7 +22,9 @@ from benchmarks.kinds import FUNCTION
 from benchmarks.loops import Loop, loop
 from benchmarks.measure import Effort, Part, quiet
 from benchmarks.row import Row
-from chaospoint._decide import Schedule, decide  # no public name tells all ordinals of a seed
+
+# No public name tells all ordinals of a seed.
+from chaospoint._kernel.chance import Schedule, decide
 
 __all__ = ["check_counts", "rows"]
 

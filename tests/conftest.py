@@ -11,8 +11,9 @@ from weakref import WeakSet
 import pytest
 from helpers import Threads
 
-from chaospoint import Registry, _bug, _drive, _fork
-from chaospoint._registry import default_registry
+from chaospoint import Registry
+from chaospoint._kernel import drive, fork, reporting
+from chaospoint._registry.registry import default_registry
 from chaospoint.testing import FakeClock
 
 pytest_plugins = "parallel"
@@ -29,20 +30,20 @@ def _nothing_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No variable of the developer's reaches a test, and no chaos of a test reaches the next."""
     for name in [name for name in os.environ if name.upper().startswith("CHAOSPOINT_")]:
         monkeypatch.delenv(name)
-    monkeypatch.setattr(_bug, "_said", set())
-    monkeypatch.setattr(_drive, "_said", set())
-    _bug.bugs.clear()
-    boards = WeakSet(_fork.boards)
+    monkeypatch.setattr(reporting, "_said", set())
+    monkeypatch.setattr(drive, "_said", set())
+    reporting.bugs.clear()
+    boards = WeakSet(fork.boards)
     yield
-    for board in set(_fork.boards) - set(boards):
-        _fork.boards.discard(board)  # a fork in a later test would start its thread again
+    for board in set(fork.boards) - set(boards):
+        fork.boards.discard(board)  # a fork in a later test would start its thread again
         board.keeper.stop()
     registry = default_registry()
     armed = [rule.text for rule in registry.rules()]
-    enabled, bugs = registry.enabled, list(_bug.bugs)
+    enabled, bugs = registry.enabled, list(reporting.bugs)
     registry.disarm()  # whatever it was, the next test is not to suffer from it
     registry.enable()
-    _bug.bugs.clear()
+    reporting.bugs.clear()
     assert not armed, "the test left rules armed in the default registry"
     assert enabled, "the test left the master switch off"
     assert not bugs, "chaospoint had a bug; a test that expects one asks for `expected_bugs`"
@@ -64,8 +65,8 @@ def pytest_runtest_call(item: pytest.Function) -> Generator[None, object, object
     finally:
         found = item.funcargs.get("expected_bugs")
         if found is not None:
-            found += _bug.bugs
-            _bug.bugs.clear()
+            found += reporting.bugs
+            reporting.bugs.clear()
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from typing import Any
 
 import jsonschema_rs
 
-from chaospoint.control.messages import Request, Response
-from chaospoint.control.openapi import document
+from chaospoint.control.http import Request, Response
+from chaospoint.control.openapi.describe import document
 
 __all__ = ["check", "find_operation", "validator", "validator_of"]
 

@@ -20,7 +20,7 @@ import pytest
 
 import chaospoint
 from chaospoint import Armed, Injection, Point, Registry
-from chaospoint._terms import Terms
+from chaospoint._kernel.compiled_rule import Terms
 
 PATIENCE = 30.0
 """Seconds after which a test gives up on what has to happen, also on a busy machine."""

@@ -14,12 +14,12 @@ from helpers import PLACES, Witness, finish, place, python
 
 from chaospoint import Plan, Registry, Rule
 from chaospoint.arming import install_plan
-from chaospoint.control.messages import Request
+from chaospoint.control.http import Request
 from chaospoint.control.service import Service
 from chaospoint.errors import InvalidPlan
-from chaospoint.models import kinds
+from chaospoint.faults import kinds
 from chaospoint.plan import load_plan
-from chaospoint.settings import Settings
+from chaospoint.sources.settings import Settings
 
 PACKAGES = Path(__file__).with_name("packages")
 OWN = ("brownout", "broken")

@@ -20,16 +20,16 @@ import pytest
 from helpers import Witness
 
 from chaospoint import config
-from chaospoint._injection import Injection
-from chaospoint._inside import inside
-from chaospoint._notice import Notice, Reloaded, RuleArmed
-from chaospoint._registry import Registry
+from chaospoint._kernel.context import inside
+from chaospoint._kernel.injection import Injection
+from chaospoint._registry.notices import Notice, Reloaded, RuleArmed
+from chaospoint._registry.registry import Registry
 from chaospoint.arming import arm
-from chaospoint.control.reconciler import reconciler_of
-from chaospoint.settings import Settings
-from chaospoint.sources import reports
+from chaospoint.sources.reading import reports
+from chaospoint.sources.settings import Settings
 from chaospoint.stores import open_store
 from chaospoint.stores.directory import DirectoryStore
+from chaospoint.stores.reconciler import reconciler_of
 from chaospoint.stores.store import Worker
 from chaospoint.testing import FakeClock
 

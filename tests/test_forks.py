@@ -26,7 +26,7 @@ os.register_at_fork(before=lambda: before_forks.append(ours()))  # runs after ho
 
 import chaospoint
 from chaospoint import InjectedFault, Registry, arm, disarm
-from chaospoint._bug import bugs
+from chaospoint._kernel.reporting import bugs
 
 faulthandler.register(signal.SIGALRM, chain=True)  # says where a child hangs, and ends it
 
@@ -309,7 +309,7 @@ def test_forking_from_several_threads_at_once() -> None:
 def test_a_fork_in_the_middle_of_starting_leaves_no_lock_held() -> None:
     """The first point may take its time to start chaospoint; a child makes points all the same."""
     _run("""
-        from chaospoint import _registry
+        from chaospoint._registry import registry
 
         begun, go_on = threading.Event(), threading.Event()
 
@@ -317,7 +317,7 @@ def test_a_fork_in_the_middle_of_starting_leaves_no_lock_held() -> None:
             begun.set()
             go_on.wait(20)
 
-        _registry.before_first_point(start_slowly)
+        registry.before_first_point(start_slowly)
         starting = threading.Thread(target=chaospoint.point, args=("db.query",), daemon=True)
         starting.start()
         begun.wait(10)
@@ -371,21 +371,21 @@ def test_a_child_with_the_number_of_its_parent_begins_anew_all_the_same() -> Non
 
 def test_the_second_hook_of_a_fork_releases_no_lock_of_another_thread_that_forks() -> None:
     _run("""
-        from chaospoint import _fork
-        from chaospoint._lock import arming
+        from chaospoint._kernel import fork
+        from chaospoint._kernel.lock import arming
 
         begun, go_on = threading.Event(), threading.Event()
 
         def fork_slowly():
-            _fork._before()
+            fork._before()
             begun.set()
             go_on.wait(10)
-            _fork._in_parent()
+            fork._in_parent()
 
         forking = threading.Thread(target=fork_slowly)
         forking.start()
         begun.wait(10)
-        late = threading.Thread(target=_fork._release_all)
+        late = threading.Thread(target=fork._release_all)
         late.start()
         late.join(10)
         assert not arming.acquire(blocking=False), "it was released"

@@ -23,10 +23,10 @@ from helpers import (
 )
 
 from chaospoint import Injection, Registry, arm, armed, disable, enable, start, stop
-from chaospoint.control.messages import Request
+from chaospoint.control.http import Request
 from chaospoint.control.service import Service
 from chaospoint.errors import ChaosWarning, NotPermitted
-from chaospoint.settings import Settings
+from chaospoint.sources.settings import Settings
 from chaospoint.testing import FakeClock
 
 

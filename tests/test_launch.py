@@ -18,7 +18,7 @@ import httpx
 import pytest
 from helpers import SOURCE
 
-from chaospoint.launch import environment
+from chaospoint.sources.launching import environment
 
 STARTUP = str(SOURCE / "chaospoint" / "startup")
 
@@ -57,7 +57,9 @@ def environ(folder: Path, **variables: str) -> dict[str, str]:
 def command(*words: str, plan: bool = True) -> list[str]:
     """Return what launches ``words``, which is what ``chaospoint run`` does."""
     made = "Path('plan.json')" if plan else "None"
-    launch = "import sys; from pathlib import Path; from chaospoint.launch import launch; "
+    launch = (
+        "import sys; from pathlib import Path; from chaospoint.sources.launching import launch; "
+    )
     return [sys.executable, "-c", f"{launch}launch(sys.argv[1:], plan={made})", *words]
 
 

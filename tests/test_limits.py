@@ -13,17 +13,18 @@ from helpers import Threads, Witness
 from pydantic import field_serializer
 
 from chaospoint import InjectedFault, Plan, Registry, armed
-from chaospoint._draw import Draws
-from chaospoint._terms import Terms
+from chaospoint._kernel.chance import Draws
+from chaospoint._kernel.compiled_rule import Terms
 from chaospoint.arming import install_plan
 from chaospoint.effects import Effect, Hold, Raise, Run, Sleep
 from chaospoint.errors import LimitExceeded
 from chaospoint.faults import Burn, FaultModel, Latency
-from chaospoint.limits import NO_LIMITS, Limits
-from chaospoint.models.lookup import Trust
-from chaospoint.plan import compile_plan, parse_plan
-from chaospoint.settings import Settings
-from chaospoint.sources import Sources
+from chaospoint.faults.lookup import Trust
+from chaospoint.plan import parse_plan
+from chaospoint.plan.compiling import compile_plan
+from chaospoint.plan.limits import NO_LIMITS, Limits
+from chaospoint.sources.reading import Sources
+from chaospoint.sources.settings import Settings
 from chaospoint.testing import FakeClock
 
 LIMITS = Limits(max_latency=2.0, max_hang=30.0, max_expires_after=600.0)

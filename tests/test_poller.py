@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from chaospoint.errors import InvalidPlan
-from chaospoint.poller import Poller, look
+from chaospoint.sources.poller import Poller, look
 from chaospoint.testing import FakeClock
 
 

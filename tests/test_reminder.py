@@ -6,8 +6,8 @@ import logging
 
 import pytest
 
-from chaospoint.reminder import KNOWN, remind
-from chaospoint.settings import Settings
+from chaospoint._environ import KNOWN, remind
+from chaospoint.sources.settings import Settings
 
 NOT_STARTED = (
     "set, but CHAOSPOINT_ENABLED is not: nothing is started; "

@@ -8,8 +8,14 @@ from typing import Any
 
 import pytest
 
-from chaospoint.limits import NO_LIMITS, Limits
-from chaospoint.settings import Permission, Settings, permission, read_settings, split_address
+from chaospoint.plan.limits import NO_LIMITS, Limits
+from chaospoint.sources.settings import (
+    Permission,
+    Settings,
+    permission,
+    read_settings,
+    split_address,
+)
 
 GOOD = [
     *(("ENABLED", word, "enabled", True) for word in ("true", "yes", "on", "1", "TRUE", " Yes ")),

@@ -34,14 +34,16 @@ from soak.callers import number_of
 from soak.scene import Scene
 from soak.storm import FAULTS
 
-from chaospoint import Armed, Point, Registry, _fork, _site, _wrapper, arm
-from chaospoint._aim import Aim
-from chaospoint._decide import Schedule, decide
-from chaospoint._epoch import ArmedRule, Pause
-from chaospoint._lock import arming
-from chaospoint._notice import Overflowed, Reached, RuleArmed, RuleDisarmed
-from chaospoint._searches import Searches
-from chaospoint._tally import BoundedTally, Slot, Tally
+from chaospoint import Armed, Point, Registry, arm
+from chaospoint._kernel import fork
+from chaospoint._kernel.armed_rule import ArmedRule, Pause
+from chaospoint._kernel.binding import Aim
+from chaospoint._kernel.chance import Schedule, decide
+from chaospoint._kernel.lock import arming
+from chaospoint._kernel.search import Searches
+from chaospoint._kernel.tally import BoundedTally, Slot, Tally
+from chaospoint._patching import site, wrapper
+from chaospoint._registry.notices import Overflowed, Reached, RuleArmed, RuleDisarmed
 
 GROWTH = 1 << 20
 """Bytes that may be held at the last calm beyond those at the first."""
@@ -343,11 +345,11 @@ def _swept() -> tuple[int, int]:
     """Return how many functions and wrappers are known, when those that are gone are forgotten."""
     gc.collect()
     with arming:
-        _site.sweep()
-    _wrapper.wrap(Registry().point("race.sweep"), abs)  # this forgets those before it
+        site.sweep()
+    wrapper.wrap(Registry().point("race.sweep"), abs)  # this forgets those before it
     gc.collect()
-    wrappers = sum(type(one) is _wrapper.Wrapper for one in gc.get_objects())
-    return len(_site._sites), wrappers
+    wrappers = sum(type(one) is wrapper.Wrapper for one in gc.get_objects())
+    return len(site._sites), wrappers
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,4 +365,4 @@ class Left:
     @classmethod
     def now(cls) -> Left:
         sites, epoch = _swept(), {id(one) for one in _epoch()}
-        return cls(sites, epoch, threading.enumerate(), len(_fork.boards), _gauges())
+        return cls(sites, epoch, threading.enumerate(), len(fork.boards), _gauges())

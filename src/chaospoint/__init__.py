@@ -11,19 +11,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 
-from chaospoint import _environ, _registry
-from chaospoint._point import Point
-from chaospoint._registry import Registry
+from chaospoint import _environ
+from chaospoint._kernel.point import Point
+from chaospoint._registry.registry import Registry, before_first_point, default_registry
 from chaospoint.errors import ChaosError, InjectedFault
 
 TYPE_CHECKING = False  # importing typing for it would cost more than all the rest
 if TYPE_CHECKING:
-    from chaospoint._armed import Armed
-    from chaospoint._injection import Injection, injection_of
+    from chaospoint._kernel.injection import Injection, injection_of
+    from chaospoint._registry.handle import Armed
     from chaospoint._version import __version__ as __version__
     from chaospoint.arming import arm, armed, disable, disarm, enable
     from chaospoint.config import start, stop
-    from chaospoint.plan import Plan, Rule
+    from chaospoint.plan.plan import Plan
+    from chaospoint.plan.rule import Rule
 
 __all__ = [
     "Armed",
@@ -46,8 +47,8 @@ __all__ = [
 ]
 
 _LAZY = {
-    "Armed": "_armed",
-    "Injection": "_injection",
+    "Armed": "_registry.handle",
+    "Injection": "_kernel.injection",
     "Plan": "plan",
     "Rule": "plan",
     "__version__": "_version",
@@ -56,7 +57,7 @@ _LAZY = {
     "disable": "arming",
     "disarm": "arming",
     "enable": "arming",
-    "injection_of": "_injection",
+    "injection_of": "_kernel.injection",
     "start": "config",
     "stop": "config",
 }
@@ -84,7 +85,7 @@ def point(
     and file say is armed when it returns. Safe from any thread.
     """
     if registry is None:
-        registry = _registry.default_registry()
+        registry = default_registry()
     return registry.point(name, description=description, labels=labels, raises=raises)
 
 
@@ -94,12 +95,12 @@ def _start_if_asked() -> None:
 
         start()
     else:
-        from chaospoint.reminder import remind
+        from chaospoint._environ import remind
 
         remind()
 
 
-_registry.before_first_point(_start_if_asked)
+before_first_point(_start_if_asked)
 
 
 def __getattr__(name: str) -> object:

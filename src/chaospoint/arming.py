@@ -12,22 +12,26 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, cast
 from weakref import ref
 
-from chaospoint import _environ, _lock
-from chaospoint._point import Point
-from chaospoint._registry import Registry, default_registry
+from chaospoint import _environ
+from chaospoint._kernel import lock
+from chaospoint._kernel.point import Point
+from chaospoint._registry.registry import Registry, default_registry
 from chaospoint.errors import InvalidPlan, NotPermitted
-from chaospoint.limits import NO_LIMITS, Limits
-from chaospoint.models.default_message import is_static
+from chaospoint.faults.default_message import is_static
 from chaospoint.observers import add_defaults
-from chaospoint.plan import Plan, Rule, compile_plan, refuse_placements
+from chaospoint.plan.compiling import compile_plan, refuse_placements
+from chaospoint.plan.limits import NO_LIMITS, Limits
+from chaospoint.plan.plan import Plan
+from chaospoint.plan.rule import Rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Unpack
 
-    from chaospoint._armed import Armed
-    from chaospoint._epoch import Source
-    from chaospoint.plan import Keys, Trust
+    from chaospoint._kernel.armed_rule import Source
+    from chaospoint._registry.handle import Armed
+    from chaospoint.faults.lookup import Trust
+    from chaospoint.plan.rule import Keys
 
 __all__ = [
     "arm",
@@ -88,7 +92,7 @@ class armed(AbstractContextManager["Armed"]):  # noqa: N801 - used as a function
         handle: Armed | None = None
         try:
             handle = arm(self._plan, registry=self._registry, strict=self._strict)
-            lease = _Lease(self, _lock.arming.abandoned.append)
+            lease = _Lease(self, lock.arming.abandoned.append)
             lease.handle = handle
             _leases[id(lease)] = lease
             self._leases.append(lease)
@@ -96,8 +100,8 @@ class armed(AbstractContextManager["Armed"]):  # noqa: N801 - used as a function
         except BaseException:
             if handle is not None:
                 # Not `arming.request`: a handler may run before a call's first instruction.
-                _lock.arming.requests[handle.disarm] = 0
-                _lock.arming.carry_out()
+                lock.arming.requests[handle.disarm] = 0
+                lock.arming.carry_out()
             raise
 
     def __exit__(

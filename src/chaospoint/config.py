@@ -17,27 +17,30 @@ import os
 from threading import get_ident
 from time import monotonic, time
 
+from chaospoint import _environ
+from chaospoint._kernel import drive, reporting  # noqa: F401
+from chaospoint._kernel.bell import Bell
+from chaospoint._kernel.context import transparently
+from chaospoint._kernel.lock import Lock
+from chaospoint._kernel.logger import LOGGER
+from chaospoint._kernel.process import after_fork_in_c, made_anew
+from chaospoint._kernel.threads import OwnThread
+from chaospoint._kernel.threads import start as start_thread
+from chaospoint._patching import calls  # noqa: F401
+
 # The kernel, and reading a file, import these late; no thread of ours may be the one to do it.
-from chaospoint import _armed, _board, _calls, _drive, _environ, _remark  # noqa: F401
-from chaospoint._bell import Bell
-from chaospoint._inside import transparently
-from chaospoint._keeper import NO_THREAD
-from chaospoint._lock import Lock
-from chaospoint._logger import LOGGER
-from chaospoint._process import after_fork_in_c, made_anew
-from chaospoint._registry import Registry, default_registry
-from chaospoint._start import OwnThread
-from chaospoint._start import start as start_thread
+from chaospoint._registry import engine, handle  # noqa: F401
+from chaospoint._registry.housekeeping import NO_THREAD
+from chaospoint._registry.registry import Registry, default_registry
 from chaospoint._version import __version__
+from chaospoint.control.access import Door
 from chaospoint.control.audit import Audit, AuditedExpiry
-from chaospoint.control.door import Door
-from chaospoint.control.reconciler import Reconciler, forget, reconciler_of, use
-from chaospoint.control.server import AdminServer
+from chaospoint.control.server.admin import AdminServer
 from chaospoint.control.service import Service
 from chaospoint.errors import StoreError
 from chaospoint.observers import add_defaults
-from chaospoint.reloaders import in_child, in_parent, may_be_parent
-from chaospoint.settings import (
+from chaospoint.sources.reading import Sources
+from chaospoint.sources.settings import (
     Permission,
     Settings,
     explicitly_off,
@@ -45,10 +48,11 @@ from chaospoint.settings import (
     read_settings,
     split_address,
 )
-from chaospoint.sources import Sources
 from chaospoint.stores import open_store
+from chaospoint.stores.reconciler import Reconciler, forget, reconciler_of, use
 from chaospoint.stores.store import Store
-from chaospoint.uwsgi_workers import call_in_workers, has_no_threads, in_master
+from chaospoint.workers.reloaders import in_child, in_parent, may_be_parent
+from chaospoint.workers.uwsgi import call_in_workers, has_no_threads, in_master
 
 __all__ = ["Permission", "Settings", "permission", "read_settings", "start", "stop"]
 

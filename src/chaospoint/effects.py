@@ -14,7 +14,7 @@ Its package names it as an entry point of the group ``chaospoint.faults``.
 
 from __future__ import annotations
 
-from chaospoint._draw import Draws
-from chaospoint._effects import Effect, Hold, Raise, Return, Run, Sleep
+from chaospoint._kernel.chance import Draws
+from chaospoint._kernel.effects import Effect, Hold, Raise, Return, Run, Sleep
 
 __all__ = ["Draws", "Effect", "Hold", "Raise", "Return", "Run", "Sleep"]

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from typing import Any, Self, TypeVar
 
-from chaospoint._inside import transparently
+from chaospoint._kernel.context import transparently
 
 __all__ = [
     "ChaosError",

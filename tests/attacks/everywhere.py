@@ -15,7 +15,7 @@ from types import FunctionType
 from typing import Any
 
 import chaospoint
-from chaospoint.plan import compile_plan
+from chaospoint.plan.compiling import compile_plan
 
 FUNCTIONS = """
 threading:Event.wait threading:Event.set threading:Event.is_set threading:Event.clear

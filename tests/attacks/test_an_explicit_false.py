@@ -15,13 +15,13 @@ from helpers import python
 
 import chaospoint
 from chaospoint import Plan, Registry, Rule, _environ, config
+from chaospoint._environ import KNOWN
 from chaospoint.arming import arm, armed, enable
 from chaospoint.control import asgi
-from chaospoint.control.messages import Request
+from chaospoint.control.http import Request
 from chaospoint.control.service import Service
 from chaospoint.errors import NotPermitted
-from chaospoint.reminder import KNOWN
-from chaospoint.settings import Settings, permission
+from chaospoint.sources.settings import Settings, permission
 from chaospoint.stores import open_store
 from chaospoint.testing import Chaos, explore
 
@@ -213,7 +213,8 @@ def test_a_child_that_is_forked_in_the_middle_of_stop_has_nothing_of_it(tmp_path
         f"""
         import os, threading
         import chaospoint
-        from chaospoint import config, rounds
+        from chaospoint import config
+        from chaospoint._kernel import rounds
         from chaospoint.errors import NotPermitted
 
         @chaospoint.point("a.b")

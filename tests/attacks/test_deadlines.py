@@ -10,8 +10,8 @@ import pytest
 from helpers import PATIENCE, PLACES, Boom, Witness, afinish, finish, place, python, run
 
 from chaospoint import Registry, arm, disable, disarm
-from chaospoint._lock import arming
-from chaospoint._notice import RuleDisarmed
+from chaospoint._kernel.lock import arming
+from chaospoint._registry.notices import RuleDisarmed
 from chaospoint.testing import FakeClock
 
 BEGIN = """

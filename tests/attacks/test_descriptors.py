@@ -18,11 +18,11 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="descriptors are
 
 SERVICE = """
 import os, resource, sys, time
-from chaospoint._registry import Registry
-from chaospoint.control.reconciler import Reconciler, use
-from chaospoint.control.server import AdminServer
+from chaospoint._registry.registry import Registry
+from chaospoint.stores.reconciler import Reconciler, use
+from chaospoint.control.server.admin import AdminServer
 from chaospoint.control.service import Service
-from chaospoint.settings import Settings
+from chaospoint.sources.settings import Settings
 from chaospoint.stores import open_store
 
 registry = Registry()

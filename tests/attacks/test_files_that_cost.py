@@ -12,8 +12,8 @@ from chaospoint import Registry
 from chaospoint.errors import InvalidPlan
 from chaospoint.models.nesting import MAX_DEPTH, MAX_VALUES, toml_excess
 from chaospoint.plan import load_plan
-from chaospoint.settings import Settings
-from chaospoint.sources import Sources
+from chaospoint.sources.reading import Sources
+from chaospoint.sources.settings import Settings
 
 MOST = 2**20 - 64
 

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from chaospoint._registry import Registry
-from chaospoint.control.server import AdminServer
+from chaospoint._registry.registry import Registry
+from chaospoint.control.server.admin import AdminServer
 from chaospoint.control.service import Service
-from chaospoint.settings import Settings
+from chaospoint.sources.settings import Settings
 
 ADDED_BY_PROXIES = [
     "CF-Connecting-IP",

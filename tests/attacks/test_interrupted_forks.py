@@ -78,8 +78,8 @@ def test_a_child_forked_in_c_begins_anew_whatever_its_parent_held() -> None:
         """
         import ctypes, os, signal, threading
         import chaospoint
-        from chaospoint import _fork
-        from chaospoint._lock import arming
+        from chaospoint._kernel import fork
+        from chaospoint._kernel.lock import arming
 
         registry = chaospoint.Registry.default()
         function = chaospoint.point("a.b")(lambda: "plain")
@@ -102,7 +102,7 @@ def test_a_child_forked_in_c_begins_anew_whatever_its_parent_held() -> None:
             code = 1
             try:
                 signal.alarm(30)
-                _fork.begin_anew()
+                fork.begin_anew()
                 rule, = registry.rules()
                 assert (rule.reaches, rule.injections) == (0, 0)
                 assert rule.seed != seed

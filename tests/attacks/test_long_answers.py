@@ -18,12 +18,13 @@ from chaospoint import Plan, Registry
 from chaospoint.arming import arm
 from chaospoint.cli.http_target import HttpTarget
 from chaospoint.control import asgi, off_loop
-from chaospoint.control.messages import Request, Response
-from chaospoint.control.pages import LONGEST, USUAL
-from chaospoint.control.server import AdminServer
+from chaospoint.control.http import Request, Response
+from chaospoint.control.pages import USUAL
+from chaospoint.control.server.admin import AdminServer
 from chaospoint.control.service import Service
 from chaospoint.control.views import Views
-from chaospoint.settings import Settings
+from chaospoint.observers.journal import LONGEST
+from chaospoint.sources.settings import Settings
 
 POINTS, GLOBS = 10_000, 1_000
 NAMES = sorted(f"svc{n % 50}.op{n}" for n in range(POINTS))
@@ -398,8 +399,8 @@ def test_many_requests_at_once_are_answered(small: Registry) -> None:
 def test_a_forked_child_answers_on_threads_of_its_own(fork: str) -> None:
     program = f"""
         import asyncio, ctypes, os, threading
-        from chaospoint._process import made_anew
-        from chaospoint.control.messages import Response
+        from chaospoint._kernel.process import made_anew
+        from chaospoint.control.http import Response
         from chaospoint.control.off_loop import answered
 
         response = Response(200, {{}}, b"")

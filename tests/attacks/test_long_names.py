@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from chaospoint import _names
-from chaospoint._names import MAX_NAME, matcher, matches
-from chaospoint._registry import Registry
-from chaospoint.control.messages import Request
+from chaospoint._kernel import names
+from chaospoint._kernel.names import MAX_NAME, matcher, matches
+from chaospoint._registry.registry import Registry
+from chaospoint.control.http import Request
 from chaospoint.control.service import Service
 from chaospoint.errors import InvalidPlan
 from chaospoint.plan import Plan, Rule, parse_plan
-from chaospoint.settings import Settings
+from chaospoint.sources.settings import Settings
 
 LONG = ["*a" * 128, "a" * (MAX_NAME + 1), "*" * 20_000]
 
@@ -48,7 +48,7 @@ def test_what_matches_a_long_glob_works_and_is_not_kept() -> None:
         assert matches(long, f"{n}" + "ba" * 5000)
         assert not matches(long, f"{n}" + "ba" * 4999)
     assert matcher("x*y") is matcher("x*y")
-    kept = _names._matcher.cache_info()
+    kept = names._matcher.cache_info()
     assert kept.maxsize == 1024
     assert matcher("*a" * 200) is not matcher("*a" * 200)
 

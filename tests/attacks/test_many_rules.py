@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from chaospoint import Plan, Registry
-from chaospoint.control.messages import MAX_BODY, Request
+from chaospoint.control.http import MAX_BODY, Request
 from chaospoint.control.service import Service
 from chaospoint.errors import InvalidPlan
 from chaospoint.models.nesting import MAX_FILE_RULES, MAX_RULES
-from chaospoint.models.rule import Rule
 from chaospoint.plan import load_plan, parse_plan
-from chaospoint.settings import Settings
-from chaospoint.sources import Sources
+from chaospoint.plan.rule import Rule
+from chaospoint.sources.reading import Sources
+from chaospoint.sources.settings import Settings
 
 TOO_MANY = "more than 1000 rules; use globs, or lists of values in `where`"
 MANY = 2 * MAX_RULES

@@ -11,13 +11,14 @@ from typing import Any, NoReturn
 
 import pytest
 
-from chaospoint._static import dictionary, held
+from chaospoint._kernel.static import dictionary, held
 from chaospoint.errors import InvalidPlan
-from chaospoint.models.enum_member import EnumMember
-from chaospoint.models.lookup import Trust
+from chaospoint.faults.enum_member import EnumMember
+from chaospoint.faults.lookup import Trust
 from chaospoint.models.refusal import Refusal
-from chaospoint.plan import compile_plan, parse_plan
-from chaospoint.targets import Found, find
+from chaospoint.placements.targets import Found, find
+from chaospoint.plan import parse_plan
+from chaospoint.plan.compiling import compile_plan
 
 ran: list[str] = []
 

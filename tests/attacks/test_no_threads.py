@@ -12,12 +12,12 @@ from helpers import PATIENCE, python
 
 import chaospoint
 from chaospoint import Registry
-from chaospoint._keeper import NO_THREAD, Keeper
+from chaospoint._registry.housekeeping import NO_THREAD, Keeper
 from chaospoint.arming import install_plan
-from chaospoint.control.reconciler import Reconciler
 from chaospoint.errors import NotPermitted
 from chaospoint.plan import parse_plan
 from chaospoint.stores.memory import MemoryStore
+from chaospoint.stores.reconciler import Reconciler
 
 BEGIN = """
 import _thread, sys, threading

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from helpers import python
 
-from chaospoint.rounds import Rounds, _tend_all
+from chaospoint._kernel.rounds import Rounds, _tend_all
 
 BEGIN = """
 import asyncio, logging, os, sys, threading, time

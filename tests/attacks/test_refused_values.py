@@ -12,12 +12,12 @@ from typer.testing import CliRunner
 
 from chaospoint import Registry
 from chaospoint.cli.app import app
-from chaospoint.control.messages import Request
+from chaospoint.control.http import Request
 from chaospoint.control.service import Service
 from chaospoint.errors import InvalidPlan, StoreError
 from chaospoint.plan import parse_plan
-from chaospoint.settings import Settings
-from chaospoint.sources import Sources
+from chaospoint.sources.reading import Sources
+from chaospoint.sources.settings import Settings
 from chaospoint.stores.desired import Desired
 
 SECRET = "hunter2"

@@ -6,12 +6,13 @@ import pytest
 
 from chaospoint import Registry
 from chaospoint.errors import LimitExceeded
-from chaospoint.limits import Limits
-from chaospoint.models.lookup import Trust
-from chaospoint.models.secret_names import looks_secret
-from chaospoint.plan import compile_plan, parse_plan
-from chaospoint.settings import permission, read_settings
-from chaospoint.sources import Sources
+from chaospoint.faults.lookup import Trust
+from chaospoint.plan import parse_plan
+from chaospoint.plan.compiling import compile_plan
+from chaospoint.plan.limits import Limits
+from chaospoint.plan.secret_names import looks_secret
+from chaospoint.sources.reading import Sources
+from chaospoint.sources.settings import permission, read_settings
 
 SECRET = [
     "password",

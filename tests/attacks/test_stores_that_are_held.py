@@ -19,22 +19,16 @@ import httpx
 import pytest
 from promptness import PROMISED_SECONDS, at_best, most_seconds, seconds
 
-from chaospoint._registry import Registry
+from chaospoint._registry.registry import Registry
 from chaospoint.cli.http_target import CHANGE_SECONDS, TIMEOUT_SECONDS
 from chaospoint.control.audit import Audit
-from chaospoint.control.messages import STOP_SECONDS
-from chaospoint.control.reconciler import Reconciler, forget, use
-from chaospoint.control.server import AdminServer
+from chaospoint.control.http import STOP_SECONDS
+from chaospoint.control.server.admin import AdminServer
 from chaospoint.control.service import Service
 from chaospoint.errors import StoreBusy
 from chaospoint.plan import Rule
-from chaospoint.settings import Settings
-from chaospoint.stores.desired import Desired
-from chaospoint.stores.directory import DirectoryStore
-from chaospoint.stores.files import Directory, lock, opened, unlock
-from chaospoint.stores.halts import Halt, halts, remove, write_halt
-from chaospoint.stores.store import Edit
-from chaospoint.stores.writing import (
+from chaospoint.sources.settings import Settings
+from chaospoint.stores.acknowledging import (
     LANE_SECONDS,
     PATIENCE_SECONDS,
     QUEUE_SECONDS,
@@ -43,6 +37,12 @@ from chaospoint.stores.writing import (
     updated,
     waited_for,
 )
+from chaospoint.stores.desired import Desired
+from chaospoint.stores.directory import DirectoryStore
+from chaospoint.stores.files import Directory, lock, opened, unlock
+from chaospoint.stores.halts import Halt, halts, remove, write_halt
+from chaospoint.stores.reconciler import Reconciler, forget, use
+from chaospoint.stores.store import Edit
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="stores need POSIX")
 
@@ -69,10 +69,10 @@ print("written", flush=True)
 
 WRITER = """
 import sys, time
-from chaospoint.control.messages import STOP_SECONDS
+from chaospoint.control.http import STOP_SECONDS
 from chaospoint.errors import StoreBusy
 from chaospoint.stores.directory import DirectoryStore
-from chaospoint.stores.writing import updated, waited_for
+from chaospoint.stores.acknowledging import updated, waited_for
 store, refused, written = DirectoryStore(sys.argv[1]), 0, 0
 print("ready", flush=True)
 sys.stdin.readline()

@@ -24,12 +24,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from promptness import at_best, most_seconds, seconds
 
-from chaospoint._registry import Registry
-from chaospoint.control import listener
-from chaospoint.control.messages import Request
-from chaospoint.control.server import AdminServer
+from chaospoint._registry.registry import Registry
+from chaospoint.control.http import Request
+from chaospoint.control.server import listener
+from chaospoint.control.server.admin import AdminServer
 from chaospoint.control.service import Service, Steps
-from chaospoint.settings import Settings
+from chaospoint.sources.settings import Settings
 
 TOKEN = {"authorization": "Bearer secret"}
 HALF = b"POST /v1/disable HTTP/1.1\r\nHost: x\r\nContent-Length: 70000\r\n\r\n"

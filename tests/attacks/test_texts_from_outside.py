@@ -19,15 +19,15 @@ from chaospoint import Registry
 from chaospoint.arming import install_plan
 from chaospoint.cli import tables
 from chaospoint.cli.output import Output
-from chaospoint.control.messages import OPERATOR, Request, Response
-from chaospoint.control.reconciler import Reconciler, reconciler_of, use
+from chaospoint.control.http import OPERATOR, Request, Response
 from chaospoint.control.service import Service
 from chaospoint.errors import ChaosError
 from chaospoint.plan import Rule, parse_plan
-from chaospoint.settings import Settings
-from chaospoint.sources import Sources
+from chaospoint.sources.reading import Sources
+from chaospoint.sources.settings import Settings
 from chaospoint.stores import open_store
 from chaospoint.stores.desired import Desired
+from chaospoint.stores.reconciler import Reconciler, reconciler_of, use
 
 EVIL = "x\nCRITICAL:root:forged\r\x1b[31m\x07\x9b\u2028\u202e\x85\x00"
 RULES: list[Any] = [

@@ -13,12 +13,13 @@ from time import monotonic
 import pytest
 
 from chaospoint import Registry
-from chaospoint._bell import Bell, TaskBell
+from chaospoint._kernel.bell import Bell, TaskBell
 from chaospoint.arming import install_plan
 from chaospoint.errors import LimitExceeded
-from chaospoint.limits import MAX_FAULTS, Limits
-from chaospoint.models.lookup import Trust
-from chaospoint.plan import Plan, compile_plan, parse_plan
+from chaospoint.faults.lookup import Trust
+from chaospoint.plan import Plan, parse_plan
+from chaospoint.plan.compiling import compile_plan
+from chaospoint.plan.limits import MAX_FAULTS, Limits
 from chaospoint.testing import FakeClock
 
 TURN = 0.005

@@ -19,7 +19,7 @@ from benchmarks.measure import Effort, Part
 from benchmarks.pace import slowness
 from benchmarks.row import Row, Unit, judge
 from benchmarks.threads import check_counts
-from chaospoint._decide import Schedule
+from chaospoint._kernel.chance import Schedule
 
 pytestmark = pytest.mark.ci
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from chaospoint.control.messages import Request, Response
+from chaospoint.control.http import Request, Response
 from chaospoint.control.service import Service, Steps
 
 Cli = Callable[..., Any]

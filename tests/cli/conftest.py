@@ -12,10 +12,10 @@ import pytest
 from cli_kit import Cli, Spy
 from typer.testing import CliRunner
 
-from chaospoint._registry import Registry
+from chaospoint._registry.registry import Registry
 from chaospoint.cli.app import app
-from chaospoint.control.server import AdminServer
-from chaospoint.settings import Settings
+from chaospoint.control.server.admin import AdminServer
+from chaospoint.sources.settings import Settings
 from chaospoint.stores import open_store
 from chaospoint.stores.store import Store, Worker
 

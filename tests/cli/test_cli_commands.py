@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 from cli_kit import Cli, Spy, complaint, said, told
 
-from chaospoint._registry import Registry
+from chaospoint._registry.registry import Registry
 from chaospoint.arming import arm
-from chaospoint.control.messages import reply
+from chaospoint.control.http import reply
 from chaospoint.stores.store import Store
 
 

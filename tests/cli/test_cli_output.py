@@ -17,7 +17,7 @@ from rich.text import Text
 
 from chaospoint.cli import tables
 from chaospoint.cli.output import Output, plain
-from chaospoint.control.messages import reply
+from chaospoint.control.http import reply
 
 NASTY = "[red]\x1b[31mred\x07\r\n\u202eback[/nonsense]:smile:"
 SHOWN = "[red]\\x1b[31mred\\x07\\r\\n\\u202eback[/nonsense]:smile:"

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from cli_kit import Cli, Spy, complaint, said, told
 
-from chaospoint._registry import Registry
+from chaospoint._registry.registry import Registry
 from chaospoint.cli import plans
-from chaospoint.control.messages import reply
-from chaospoint.plan import Rule, load_plan, seeds
+from chaospoint.control.http import reply
+from chaospoint.plan import Rule, load_plan
+from chaospoint.plan.compiling import seeds
 from chaospoint.stores.store import Store
 
 PLAN = """\

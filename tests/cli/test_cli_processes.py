@@ -297,7 +297,7 @@ def test_without_the_extra_disable_says_what_is_wrong(
 def test_the_library_loads_nothing_of_the_command_line() -> None:
     program = """
         import sys, chaospoint
-        from chaospoint.settings import Settings
+        from chaospoint.sources.settings import Settings
         chaospoint.start(Settings(enabled=True, points="a.b=off", admin="127.0.0.1:0"))
         extra = {"typer", "rich", "httpx", "chaospoint.cli"}
         print(sorted(extra.intersection(sys.modules)))

@@ -8,7 +8,7 @@ import pytest
 from cli_kit import Cli, Spy, complaint
 
 from chaospoint.cli.stopping import disabled
-from chaospoint.control.messages import reply
+from chaospoint.control.http import reply
 
 ACKNOWLEDGED = {"acknowledged": 1, "workers": 1, "generation": 1}
 

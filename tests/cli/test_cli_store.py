@@ -16,7 +16,7 @@ from cli_kit import Cli, complaint, said, told
 from chaospoint.cli import store_target
 from chaospoint.errors import StoreBusy, StoreError
 from chaospoint.plan import Rule
-from chaospoint.stores import writing
+from chaospoint.stores import acknowledging
 from chaospoint.stores.memory import MemoryStore
 from chaospoint.stores.store import Store, Worker
 
@@ -226,7 +226,7 @@ def test_the_store_is_tried_again_while_somebody_else_writes_it(
             return super().update(*arguments, **options)
 
     monkeypatch.setattr(store_target, "open_store", lambda _url: Busy())
-    monkeypatch.setattr(writing, "sleep", waited.append)
+    monkeypatch.setattr(acknowledging, "sleep", waited.append)
     said(cli("disable", "--store", "file:///busy"))
     assert len(waited) == 3
     assert all(0 < seconds < 1 for seconds in waited)

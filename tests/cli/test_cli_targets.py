@@ -12,7 +12,7 @@ import pytest
 from cli_kit import Cli, Spy, complaint, said, told
 
 from chaospoint.cli import choose, http_target
-from chaospoint.control.messages import Response, reply
+from chaospoint.control.http import Response, reply
 from chaospoint.stores.store import Store
 
 

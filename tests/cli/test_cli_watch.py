@@ -10,7 +10,7 @@ import pytest
 from cli_kit import Cli, Spy, complaint, said
 
 from chaospoint.cli import watching
-from chaospoint.control.messages import reply
+from chaospoint.control.http import reply
 from chaospoint.stores.store import Store
 
 

@@ -10,10 +10,10 @@ import pytest
 from helpers import Threads
 from nodes import Nodes
 
-from chaospoint._registry import Registry
-from chaospoint.control.messages import Request
+from chaospoint._registry.registry import Registry
+from chaospoint.control.http import Request
 from chaospoint.control.service import Service, Steps
-from chaospoint.settings import Settings
+from chaospoint.sources.settings import Settings
 from chaospoint.stores.directory import DirectoryStore
 from chaospoint.stores.memory import MemoryStore
 

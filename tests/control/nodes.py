@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from chaospoint import Registry
-from chaospoint.control.messages import Request, Response
-from chaospoint.control.reconciler import Reconciler, forget, use
+from chaospoint.control.http import Request, Response
 from chaospoint.control.service import Service
-from chaospoint.settings import Settings
+from chaospoint.sources.settings import Settings
+from chaospoint.stores.reconciler import Reconciler, forget, use
 from chaospoint.stores.store import Store
 from chaospoint.testing import FakeClock
 

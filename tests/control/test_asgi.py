@@ -16,13 +16,13 @@ from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from chaospoint._inside import inside
-from chaospoint._registry import Registry
+from chaospoint._kernel.context import inside
+from chaospoint._registry.registry import Registry
 from chaospoint.config import stop
 from chaospoint.control import asgi
-from chaospoint.control.messages import MAX_BODY
+from chaospoint.control.http import MAX_BODY
 from chaospoint.control.service import Service
-from chaospoint.settings import Settings
+from chaospoint.sources.settings import Settings
 
 
 class Server(uvicorn.Server):

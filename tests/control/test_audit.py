@@ -16,9 +16,9 @@ from helpers import Threads, python
 
 from chaospoint import Registry, Rule
 from chaospoint.control.audit import MAX_LINE, Audit
-from chaospoint.control.messages import Request
+from chaospoint.control.http import Request
 from chaospoint.control.service import Service
-from chaospoint.settings import Settings
+from chaospoint.sources.settings import Settings
 
 RULE = Rule(point="payment.charge", latency="200ms", where={"tenant": "acme"})
 

@@ -19,16 +19,16 @@ import pytest
 from helpers import PATIENCE, run, tick
 from nodes import FAULT, Node, Nodes, finished, request
 
-from chaospoint._inside import inside
+from chaospoint._kernel.context import inside
 from chaospoint.arming import arm
 from chaospoint.control import asgi, changes
-from chaospoint.control.server import AdminServer
+from chaospoint.control.server.admin import AdminServer
 from chaospoint.errors import StoreBusy, StoreError
-from chaospoint.limits import Limits
-from chaospoint.settings import Settings
+from chaospoint.plan.limits import Limits
+from chaospoint.sources.settings import Settings
+from chaospoint.stores.acknowledging import acknowledged, updated
 from chaospoint.stores.desired import Desired
 from chaospoint.stores.store import Worker
-from chaospoint.stores.writing import acknowledged, updated
 from chaospoint.testing import FakeClock
 
 CHARGE = "/v1/points/payment.charge"

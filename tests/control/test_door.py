@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from chaospoint._registry import Registry
-from chaospoint.control.door import Caller, Door, is_loopback
-from chaospoint.control.guesses import Guesses
-from chaospoint.control.messages import Request
+from chaospoint._registry.registry import Registry
+from chaospoint.control.access import Caller, Door, is_loopback
+from chaospoint.control.http import Request
 from chaospoint.control.problem import Problem
 from chaospoint.control.service import Service
-from chaospoint.settings import Permission, Settings
+from chaospoint.control.throttle import Guesses
+from chaospoint.sources.settings import Permission, Settings
 
 TOKEN = "pässword 🔑"
 SENT = TOKEN.encode().decode("latin-1")  # as adapters hand header text on

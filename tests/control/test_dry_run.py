@@ -12,7 +12,7 @@ import pytest
 from nodes import FAULT, Node, Nodes
 
 from chaospoint import Registry
-from chaospoint.settings import Settings
+from chaospoint.sources.settings import Settings
 from chaospoint.stores.desired import Desired
 
 CHARGE = "/v1/points/payment.charge?dry_run=true"

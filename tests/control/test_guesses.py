@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from chaospoint.control.guesses import Guessed, Guesses, guessed
+from chaospoint.control.throttle import Guessed, Guesses, guessed
 
 
 class Now:

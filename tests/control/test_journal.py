@@ -9,8 +9,7 @@ from helpers import Threads
 from nodes import FAULT, Node, Nodes
 
 from chaospoint import Injection, Registry
-from chaospoint.control.journal import Journal, journal_of
-from chaospoint.control.pages import LONGEST
+from chaospoint.observers.journal import LONGEST, Journal, journal_of
 
 CHARGE = "/v1/points/payment.charge"
 

@@ -28,7 +28,7 @@ from nodes import Node, Nodes
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from chaospoint.control import asgi, wsgi
-from chaospoint.settings import Settings
+from chaospoint.sources.settings import Settings
 from chaospoint.stores.store import Worker
 
 pays: list[Callable[[], str]] = []

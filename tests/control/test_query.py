@@ -7,8 +7,8 @@ import json
 import pytest
 from nodes import Node, Nodes, request
 
+from chaospoint.control.inputs import flag, number, parameters
 from chaospoint.control.problem import Problem
-from chaospoint.control.query import flag, number, parameters
 
 KNOWN = frozenset({"point", "limit", "dry_run"})
 

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from nodes import Node, Nodes
 
-from chaospoint._registry import Registry
+from chaospoint._registry.registry import Registry
 from chaospoint.arming import arm
 from chaospoint.control import asgi, wsgi
-from chaospoint.control.messages import MAX_BODY, Request
+from chaospoint.control.http import MAX_BODY, Request
 from chaospoint.control.reason import MAX_REASON, reason_of
 from chaospoint.control.service import Service
-from chaospoint.settings import Settings
+from chaospoint.sources.settings import Settings
 
 JSON, FORM, TEXT = "application/json", "application/x-www-form-urlencoded", "text/plain"
 WHY = "checkout is down"

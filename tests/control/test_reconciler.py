@@ -18,18 +18,18 @@ from helpers import PATIENCE, Threads
 from nodes import FAULT, Node, Nodes, finished, request
 
 from chaospoint import Registry
-from chaospoint._board import Board
-from chaospoint._epoch import Source
+from chaospoint._kernel.armed_rule import Source
+from chaospoint._registry.engine import Board
 from chaospoint.arming import arm, install_plan
-from chaospoint.control import reconciler as module
-from chaospoint.control.reconciler import Reconciler, reconciler_of
 from chaospoint.control.service import Service
 from chaospoint.errors import NotPermitted, StoreError
 from chaospoint.plan import parse_plan
-from chaospoint.settings import Settings
-from chaospoint.stores import writing
+from chaospoint.sources.settings import Settings
+from chaospoint.stores import acknowledging
+from chaospoint.stores import reconciler as module
 from chaospoint.stores.desired import Desired
 from chaospoint.stores.memory import MemoryStore
+from chaospoint.stores.reconciler import Reconciler, reconciler_of
 from chaospoint.testing import FakeClock
 
 CHARGE = "/v1/points/payment.charge"
@@ -781,7 +781,7 @@ def test_an_observer_may_call_the_admin_service_from_its_notice(
     nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It waits in vain for the round that it is called from, but not for ever."""
-    monkeypatch.setattr(writing, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(acknowledging, "PATIENCE_SECONDS", 0.05)
     node = nodes()
     node.place("payment.charge")
     seen: list[int] = []

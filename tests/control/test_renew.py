@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from nodes import FAULT, Node, Nodes
 
-from chaospoint._registry import Registry
-from chaospoint.control import changes, reconciler, service
-from chaospoint.control.messages import Request
+from chaospoint._registry.registry import Registry
+from chaospoint.control import changes, service
+from chaospoint.control.http import Request
 from chaospoint.control.service import Service
-from chaospoint.settings import Settings
+from chaospoint.sources.settings import Settings
+from chaospoint.stores import reconciler
 from chaospoint.testing import FakeClock
 
 CHARGE, RENEW = "/v1/points/payment.charge", "/v1/points/payment.charge/renew"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from threading import Event, Thread
 
-from chaospoint.control.replies import Replies
+from chaospoint.control.server.in_flight import Replies
 
 
 def test_shutting_waits_for_what_is_under_way_and_holds_back_what_comes() -> None:

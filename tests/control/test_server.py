@@ -17,15 +17,15 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from chaospoint._inside import inside
-from chaospoint._registry import Registry
-from chaospoint.control import listener
-from chaospoint.control.listener import Listener
-from chaospoint.control.messages import MAX_BODY, Request
-from chaospoint.control.reconciler import reconciler_of
-from chaospoint.control.server import AdminServer
+from chaospoint._kernel.context import inside
+from chaospoint._registry.registry import Registry
+from chaospoint.control.http import MAX_BODY, Request
+from chaospoint.control.server import listener
+from chaospoint.control.server.admin import AdminServer
+from chaospoint.control.server.listener import Listener
 from chaospoint.control.service import Service, Steps
-from chaospoint.settings import Settings
+from chaospoint.sources.settings import Settings
+from chaospoint.stores.reconciler import reconciler_of
 from chaospoint.stores.store import Worker
 
 

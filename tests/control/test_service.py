@@ -12,15 +12,15 @@ import pytest
 from helpers import Threads
 
 from chaospoint import Armed
-from chaospoint._inside import inside
-from chaospoint._registry import Registry
+from chaospoint._kernel.context import inside
+from chaospoint._registry.registry import Registry
 from chaospoint._version import __version__
 from chaospoint.arming import arm, armed, install_plan
-from chaospoint.control.messages import MAX_BODY, Request, Response
+from chaospoint.control.http import MAX_BODY, Request, Response
 from chaospoint.control.service import Service
 from chaospoint.errors import ChaosWarning
 from chaospoint.plan import parse_plan
-from chaospoint.settings import Settings
+from chaospoint.sources.settings import Settings
 from chaospoint.testing import FakeClock
 
 LOCAL = {"host": "127.0.0.1:8475"}

@@ -14,7 +14,7 @@ from nodes import FAULT, Node, Nodes
 from chaospoint._version import __version__
 from chaospoint.arming import arm, disable, enable
 from chaospoint.errors import NotPermitted, StoreError
-from chaospoint.settings import Settings
+from chaospoint.sources.settings import Settings
 from chaospoint.stores.store import Worker
 
 CHARGE = "/v1/points/payment.charge"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from nodes import Node, Nodes
 
-from chaospoint._registry import Registry
+from chaospoint._registry.registry import Registry
 from chaospoint.arming import arm
 from chaospoint.errors import ChaosWarning
 

@@ -18,12 +18,12 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 import chaospoint
 from chaospoint import Registry
-from chaospoint._inside import inside
+from chaospoint._kernel.context import inside
 from chaospoint.control import wsgi
-from chaospoint.control.messages import MAX_BODY
-from chaospoint.control.reconciler import forget, reconciler_of
+from chaospoint.control.http import MAX_BODY
 from chaospoint.control.service import Service
 from chaospoint.errors import NotPermitted
+from chaospoint.stores.reconciler import forget, reconciler_of
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication

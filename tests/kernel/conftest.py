@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from chaospoint import Registry, _bug
+from chaospoint import Registry
+from chaospoint._kernel import reporting
 
 from .kit import Witness
 
@@ -45,7 +46,7 @@ def coroutine(registry: Registry) -> Callable[[], Any]:
 @pytest.fixture
 def bugs() -> deque[BaseException]:
     """The bugs so far: a test that expects one clears it away."""
-    return _bug.bugs
+    return reporting.bugs
 
 
 @pytest.fixture

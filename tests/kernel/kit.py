@@ -14,10 +14,10 @@ from helpers import PATIENCE as PATIENCE
 from helpers import Boom as Boom
 from helpers import Witness as Witness
 
-from chaospoint._decide import Schedule
-from chaospoint._effects import Effect, Hold, Raise, Return, Run, Sleep
-from chaospoint._injection import Injection
-from chaospoint._terms import Terms
+from chaospoint._kernel.chance import Schedule
+from chaospoint._kernel.compiled_rule import Terms
+from chaospoint._kernel.effects import Effect, Hold, Raise, Return, Run, Sleep
+from chaospoint._kernel.injection import Injection
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from helpers import Standing
 
-from chaospoint import Registry, _board
-from chaospoint._lock import arming
-from chaospoint._notice import Reached, RuleArmed, RuleDisarmed, Switched
+from chaospoint import Registry
+from chaospoint._kernel.lock import arming
+from chaospoint._registry import engine
+from chaospoint._registry.notices import Reached, RuleArmed, RuleDisarmed, Switched
 from chaospoint.errors import NotPermitted, UnknownPoint, UnsupportedFault
 from chaospoint.testing import FakeClock
 
@@ -708,7 +709,7 @@ def test_while_something_is_armed_finalizers_reach_nothing(
     """They may come at any moment, also while the state is half built."""
     point = registry.point("p")
     handle = install(registry, rule("p", raises()))
-    monkeypatch.setattr(_board, "check", lambda *_, **__: point.hit() or [])
+    monkeypatch.setattr(engine, "check", lambda *_, **__: point.hit() or [])
     install(registry, rule("p", PASS, every=2))
     assert handle.reaches == 0
     with pytest.raises(Boom):

@@ -9,10 +9,11 @@ import pytest
 
 import chaospoint
 from chaospoint import Plan, Registry
-from chaospoint._aim import Aim, Kind
-from chaospoint._board import Board
-from chaospoint._explain import states
-from chaospoint._site import Site
+from chaospoint._kernel.binding import Aim
+from chaospoint._kernel.placement import Kind
+from chaospoint._patching.site import Site
+from chaospoint._registry.engine import Board
+from chaospoint._registry.explain import states
 from chaospoint.errors import ChaosWarning
 
 _POINTS = 60

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chaospoint._decide import NEVER, Schedule, decide
+from chaospoint._kernel.chance import NEVER, Schedule, decide
 
 
 def reference(schedule: Schedule, reaches: int) -> list[int]:

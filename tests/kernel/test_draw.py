@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import chaospoint
-from chaospoint._draw import Draws, derive, draw_seed
+from chaospoint._kernel.chance import Draws, derive, draw_seed
 
 
 def test_the_same_seed_purpose_and_ordinal_draw_the_same() -> None:
@@ -42,7 +42,7 @@ def test_draws_stay_the_same_for_ever() -> None:
 
 def test_derived_seeds_do_not_depend_on_the_process() -> None:
     source = str(Path(chaospoint.__file__).parents[1])
-    code = "from chaospoint._draw import derive; print(derive(7, 'a', 1))"
+    code = "from chaospoint._kernel.chance import derive; print(derive(7, 'a', 1))"
     seen = {
         subprocess.run(
             [sys.executable, "-c", code],

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from chaospoint import Registry, _drive, injection_of
-from chaospoint._effects import Effect, Hold, Raise, Return, Sleep
-from chaospoint._injection import Injection
+from chaospoint import Registry, injection_of
+from chaospoint._kernel import drive
+from chaospoint._kernel.effects import Effect, Hold, Raise, Return, Sleep
+from chaospoint._kernel.injection import Injection
 from chaospoint.testing import FakeClock
 
 from .kit import (
@@ -269,7 +270,7 @@ def test_a_log_handler_that_calls_the_function_while_a_bug_is_said(
     logger.addHandler(handler)
     try:
         with monkeypatch.context() as patch:
-            patch.setattr("chaospoint._tally.Tally.take", _broken)
+            patch.setattr("chaospoint._kernel.tally.Tally.take", _broken)
             assert function() == "own"
     finally:
         logger.removeHandler(handler)
@@ -349,11 +350,11 @@ def test_a_fault_that_raises_lets_the_call_through(
 @pytest.mark.parametrize(
     ("where", "name"),
     [
-        ("chaospoint._aim.Aim.act", "effects"),
-        ("chaospoint._epoch.ArmedRule.acts_at", "asking whether it is armed"),
-        ("chaospoint._tally.Tally.take", "counting"),
-        ("chaospoint._drive._new", "recording"),
-        ("chaospoint._drive.mark", "marking"),
+        ("chaospoint._kernel.binding.Aim.act", "effects"),
+        ("chaospoint._kernel.armed_rule.ArmedRule.acts_at", "asking whether it is armed"),
+        ("chaospoint._kernel.tally.Tally.take", "counting"),
+        ("chaospoint._kernel.drive._new", "recording"),
+        ("chaospoint._kernel.drive.mark", "marking"),
         ("tests.clock", "the clock"),
     ],
 )
@@ -654,13 +655,13 @@ def test_the_two_drivers_differ_only_by_await() -> None:
             text = text.replace(f"await _a{name}", f"_{name}")
         return text.replace(", given, True)", ", given)").replace(", in_task=True", "")
 
-    assert plain(_drive.drive) == plain(_drive.adrive)
+    assert plain(drive.drive) == plain(drive.adrive)
 
 
 def test_nothing_else_in_the_kernel_sleeps() -> None:
     from pathlib import Path
 
-    for path in Path(_drive.__file__).parent.glob("_*.py"):
+    for path in Path(drive.__file__).parent.glob("*.py"):
         text = path.read_text().replace("time.sleep(0)", "")  # gives up the turn, and no more
         assert "time.sleep" not in text, path
         assert "asyncio.sleep" not in text, path

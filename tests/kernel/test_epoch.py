@@ -11,12 +11,14 @@ import pytest
 from helpers import PLACES, finish, place
 
 from chaospoint import Point, Registry
-from chaospoint._aim import Aim, Kind, aims_at, refusal, search
-from chaospoint._draw import Draws
-from chaospoint._effects import Effect, Raise, Return, Sleep
-from chaospoint._epoch import ArmedRule
-from chaospoint._inside import transparently
-from chaospoint._terms import Terms
+from chaospoint._kernel.armed_rule import ArmedRule
+from chaospoint._kernel.binding import Aim, aims_at
+from chaospoint._kernel.chance import Draws
+from chaospoint._kernel.compiled_rule import Terms
+from chaospoint._kernel.context import transparently
+from chaospoint._kernel.effects import Effect, Raise, Return, Sleep
+from chaospoint._kernel.placement import Kind, refusal
+from chaospoint._kernel.search import search
 from chaospoint.errors import ChaosError, InvalidPlan
 from chaospoint.testing import FakeClock
 

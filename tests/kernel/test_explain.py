@@ -144,7 +144,7 @@ def test_a_rule_of_several_points_is_hidden_where_it_is_and_as_a_whole_if_everyw
     arm(registry, rule("a.one", off()))
     assert states(registry, "a.one") == ["armed", "masked"]
     assert states(registry, "a.two") == ["armed"]
-    from chaospoint._explain import states as of_all
+    from chaospoint._registry.explain import states as of_all
 
     def whole() -> list[str]:
         return [one.state for one in of_all(registry.board, registry.rules("a.two"))]
@@ -199,7 +199,7 @@ def test_what_keeps_a_rule_from_firing(registry: Registry) -> None:
     arm(registry, rule("p", raises(), probability=0.0))
     (one,) = registry.point("p").explain().rules
     assert (one.state, one.why, one.next_ordinal) == ("armed", "its probability is 0", None)
-    from chaospoint._explain import states as of_all
+    from chaospoint._registry.explain import states as of_all
 
     arm(registry, rule("later", raises()))
     (one,) = of_all(registry.board, [r for r in registry.rules() if r.pattern == "later"])

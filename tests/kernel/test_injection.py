@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 from helpers import Boom
 
-from chaospoint._injection import Injection, injection_of, mark
+from chaospoint._kernel.injection import Injection, injection_of, mark
 
 INJECTION = Injection("p", "exception", "the rule", 3, "test", None, "Boom")
 

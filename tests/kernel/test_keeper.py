@@ -12,9 +12,9 @@ import pytest
 from helpers import Threads
 
 from chaospoint import Registry
-from chaospoint._inside import inside
-from chaospoint._notice import Notice, Reached, RuleDisarmed
-from chaospoint._start import Start
+from chaospoint._kernel.context import inside
+from chaospoint._kernel.threads import Start
+from chaospoint._registry.notices import Notice, Reached, RuleDisarmed
 from chaospoint.testing import FakeClock
 
 from .kit import PATIENCE, Does, Witness, rule

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from chaospoint import Registry, armed
-from chaospoint._trampoline import _template
+from chaospoint._patching.trampoline import _template
 
 from .kit import Boom, answers, raises, rule, sleeps
 

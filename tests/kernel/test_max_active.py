@@ -16,9 +16,9 @@ import pytest
 from helpers import Threads
 
 from chaospoint import Armed, Registry
-from chaospoint._decide import Schedule
-from chaospoint._notice import Overflowed
-from chaospoint._tally import BoundedTally
+from chaospoint._kernel.chance import Schedule
+from chaospoint._kernel.tally import BoundedTally
+from chaospoint._registry.notices import Overflowed
 from chaospoint.testing import FakeClock
 
 from .kit import (
@@ -195,7 +195,7 @@ def test_after_a_bug_of_ours(
     expected_bugs: list[BaseException],
 ) -> None:
     handle = arm(registry, bounded(raises()))
-    monkeypatch.setattr("chaospoint._drive.mark", None)
+    monkeypatch.setattr("chaospoint._kernel.drive.mark", None)
     assert function() == "own"
     monkeypatch.undo()
     assert free(handle, function)

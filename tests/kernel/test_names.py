@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaospoint._names import is_glob, matches, nearest
+from chaospoint._kernel.names import is_glob, matches, nearest
 
 TEXT = st.text("ab.-_*[]?x", max_size=8)
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from chaospoint import Registry
-from chaospoint._inside import inside
-from chaospoint._lock import arming
-from chaospoint._notice import RuleArmed
+from chaospoint._kernel.context import inside
+from chaospoint._kernel.lock import arming
+from chaospoint._registry.notices import RuleArmed
 from chaospoint.errors import NotPermitted
 
 from .kit import Does, rule

@@ -17,9 +17,9 @@ from prometheus_client import REGISTRY, CollectorRegistry, Gauge, generate_lates
 
 import chaospoint
 from chaospoint import Registry
-from chaospoint._lock import Lock
-from chaospoint._notice import Overflowed, Reloaded
-from chaospoint._tally import counted
+from chaospoint._kernel.lock import Lock
+from chaospoint._kernel.tally import counted
+from chaospoint._registry.notices import Overflowed, Reloaded
 from chaospoint.observers import add_defaults, prometheus
 from chaospoint.observers.log import Log
 from chaospoint.observers.otel import OpenTelemetry

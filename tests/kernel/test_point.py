@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 import chaospoint
-from chaospoint import InjectedFault, Registry, _searches
-from chaospoint._point import ArmedPoint, LabelledPoint, Point
+from chaospoint import InjectedFault, Registry
+from chaospoint._kernel import search
+from chaospoint._kernel.point import ArmedPoint, LabelledPoint, Point
 from chaospoint.errors import ChaosWarning, InvalidPoint
 from chaospoint.testing import FakeClock
 
@@ -355,7 +356,7 @@ def test_a_bug_while_making_ready_lets_the_call_through(
     point = registry.point("p")
     arm(registry, rule("p", raises()))
     with monkeypatch.context() as patch:
-        patch.setattr(_searches, "aims_at", lambda *_, **__: 1 / 0)
+        patch.setattr(search, "aims_at", lambda *_, **__: 1 / 0)
         for way in reach_all(point):
             way()
     assert {type(bug) for bug in bugs} == {ZeroDivisionError}

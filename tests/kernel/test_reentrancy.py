@@ -12,8 +12,8 @@ import pytest
 from helpers import PATIENCE, Threads, python
 
 from chaospoint import InjectedFault, Registry, arm, armed
-from chaospoint._epoch import ArmedRule
-from chaospoint._lock import arming
+from chaospoint._kernel.armed_rule import ArmedRule
+from chaospoint._kernel.lock import arming
 from chaospoint.errors import InvalidPlan
 from chaospoint.testing import FakeClock
 
@@ -26,7 +26,7 @@ def test_a_finalizer_that_reaches_the_point_being_decided_finds_no_lock() -> Non
         import faulthandler, gc
         faulthandler.dump_traceback_later(50, exit=True)
         import chaospoint
-        from chaospoint import _tally
+        from chaospoint._kernel import tally
 
         close = chaospoint.point("db.close")(lambda: None)
 
@@ -37,7 +37,7 @@ def test_a_finalizer_that_reaches_the_point_being_decided_finds_no_lock() -> Non
             def __del__(self):
                 close()
 
-        decide = _tally.decide
+        decide = tally.decide
 
         def deciding(schedule):
             for ordinal in decide(schedule):
@@ -45,7 +45,7 @@ def test_a_finalizer_that_reaches_the_point_being_decided_finds_no_lock() -> Non
                 gc.collect()
                 yield ordinal
 
-        _tally.decide = deciding
+        tally.decide = deciding
         handle = chaospoint.arm("db.*", latency=0)
         gc.freeze()  # each collection is short
         close()
@@ -163,12 +163,12 @@ def test_the_seed_of_the_environment_is_that_of_code_too(
 def test_a_start_that_fails_never_reaches_the_host() -> None:
     python("""
         import chaospoint
-        from chaospoint import _registry
+        from chaospoint._registry import registry
 
         def fails():
             raise ModuleNotFoundError("prometheus_client")
 
-        _registry.before_first_point(fails)
+        registry.before_first_point(fails)
         assert chaospoint.point("a")(lambda: 7)() == 7
     """)
 

@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from chaospoint import Registry, _registry
-from chaospoint._registry import default_registry
+from chaospoint import Registry
+from chaospoint._registry import registry as _registry
+from chaospoint._registry.registry import default_registry
 from chaospoint.testing import FakeClock
 
 from .kit import Boom, raises, rule

@@ -13,9 +13,9 @@ import pytest
 from helpers import Threads
 
 from chaospoint import Registry, armed, injection_of
-from chaospoint._effects import Hold, Sleep
-from chaospoint._injection import Injection
-from chaospoint._inside import inside
+from chaospoint._kernel.context import inside
+from chaospoint._kernel.effects import Hold, Sleep
+from chaospoint._kernel.injection import Injection
 from chaospoint.errors import ChaosWarning, UnsupportedFault
 from chaospoint.testing import FakeClock
 

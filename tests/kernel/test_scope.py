@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from helpers import Threads
 
-from chaospoint import Registry, _scope
+from chaospoint import Registry
+from chaospoint._kernel import context
 from chaospoint.errors import NotPermitted, UnknownPoint, UnsupportedFault
 
 from .kit import PATIENCE, Boom, answers, raises, rule, run, sleeps, turn
@@ -29,9 +30,9 @@ def here(*faults: Any, **trigger: Any) -> Any:
 @pytest.fixture(autouse=True)
 def _alone() -> Iterator[None]:
     """Let no test hand its context to the next."""
-    token = _scope.here.set(frozenset())
+    token = context.here.set(frozenset())
     yield
-    _scope.here.reset(token)
+    context.here.reset(token)
 
 
 @pytest.fixture
@@ -260,7 +261,7 @@ def test_a_context_forgets_the_rules_that_ended(
     kept = arm(registry, here())
     for _ in range(10_000):
         arm(registry, here(times=1)).disarm()
-        assert len(_scope.here.get()) <= 2
+        assert len(context.here.get()) <= 2
     assert hit()
     kept.disarm()
 
@@ -279,7 +280,7 @@ def test_rules_that_are_not_scoped_or_were_refused_enter_no_context(registry: Re
     registry.disable()
     with pytest.raises(NotPermitted):
         arm(registry, here())
-    assert _scope.here.get() == frozenset()
+    assert context.here.get() == frozenset()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")

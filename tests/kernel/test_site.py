@@ -18,9 +18,10 @@ from typing import Any
 
 import pytest
 
-from chaospoint import Registry, _site
-from chaospoint._site import can_patch, kind_of
-from chaospoint._trampoline import clone_of
+from chaospoint import Registry
+from chaospoint._patching import site as _site
+from chaospoint._patching.site import can_patch, kind_of
+from chaospoint._patching.trampoline import clone_of
 from chaospoint.testing import FakeClock
 
 from .kit import Boom, Does, Witness, answers, inner_code, raises, rule, run, sleeps

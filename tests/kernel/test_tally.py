@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chaospoint import _decide, _tally
-from chaospoint._decide import NEVER, Schedule, decide
-from chaospoint._tally import BoundedTally, Tally, counted, counter
+from chaospoint._kernel import chance
+from chaospoint._kernel import tally as _tally
+from chaospoint._kernel.chance import NEVER, Schedule, decide
+from chaospoint._kernel.tally import BoundedTally, Tally, counted, counter
 
 from .kit import interrupted
 
@@ -230,7 +231,7 @@ def test_a_schedule_that_is_interrupted_while_it_is_drawn_goes_on(
                 raise error
             return super().random()
 
-    monkeypatch.setattr(_decide, "Random", Interrupted)
+    monkeypatch.setattr(chance, "Random", Interrupted)
     tally, broken, fired = unbounded(), [], []
     for ordinal in range(1, 1_001):
         try:

@@ -23,9 +23,10 @@ from typing import Any
 import pytest
 from helpers import PLACES, Threads, afinish, place
 
-from chaospoint import Registry, _bell
-from chaospoint._effects import Sleep
-from chaospoint._inside import inside
+from chaospoint import Registry
+from chaospoint._kernel import bell
+from chaospoint._kernel.context import inside
+from chaospoint._kernel.effects import Sleep
 
 from .kit import PATIENCE, Does, hangs, pauses, raises, rule, sleeps
 
@@ -61,7 +62,7 @@ def registry() -> Registry:
 @pytest.fixture(autouse=True)
 def short_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     """A signal that comes just before the interpreter waits is seen at the end of a slice."""
-    monkeypatch.setattr(_bell, "SLICE", 0.01)
+    monkeypatch.setattr(bell, "SLICE", 0.01)
 
 
 @pytest.fixture

@@ -18,10 +18,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import chaospoint
-from chaospoint._decide import Schedule
-from chaospoint._inside import transparently
-from chaospoint._tally import Tally, counted
-from chaospoint._trampoline import KINDS, clone_of, make_clone, searched, single
+from chaospoint._kernel.chance import Schedule
+from chaospoint._kernel.context import transparently
+from chaospoint._kernel.tally import Tally, counted
+from chaospoint._patching.trampoline import KINDS, clone_of, make_clone, searched, single
 
 from .kit import run
 

@@ -12,10 +12,11 @@ from wsgiref.util import setup_testing_defaults
 
 import pytest
 
-from chaospoint import Registry, _registry, arm
-from chaospoint._bell import Bell
-from chaospoint._inside import atransparently, inside, set_safely, transparently
-from chaospoint._registry import before_first_point, default_registry
+from chaospoint import Registry, arm
+from chaospoint._kernel.bell import Bell
+from chaospoint._kernel.context import atransparently, inside, set_safely, transparently
+from chaospoint._registry import registry as _registry
+from chaospoint._registry.registry import before_first_point, default_registry
 from chaospoint.config import Settings
 from chaospoint.control import asgi, wsgi
 from chaospoint.control.service import Service

@@ -8,9 +8,9 @@ import pytest
 from helpers import FUNCTIONS, PLACES, Threads, finish, place
 
 from chaospoint import Point, Registry
-from chaospoint._aim import Kind
-from chaospoint._inside import transparently
-from chaospoint.testing._watch import Watch
+from chaospoint._kernel.context import transparently
+from chaospoint._kernel.placement import Kind
+from chaospoint.testing.kit.watch import Watch
 
 from .kit import Boom, raises, rule
 

@@ -12,7 +12,7 @@ import pytest
 from helpers import Threads
 
 from chaospoint import Point, Registry
-from chaospoint._wrapper import Wrapper
+from chaospoint._patching.wrapper import Wrapper
 from chaospoint.errors import ChaosWarning
 
 from .kit import Boom, answers, raises, rule, run_coroutine, sleeps

@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
-from chaospoint import Registry, _site, _wrapper
+from chaospoint import Registry
+from chaospoint._patching import site
+from chaospoint._patching import wrapper as _wrapper
 
 from .kit import Boom, Does, Witness, answers, raises, rule, run, sleeps
 from .test_site import KINDS, make, said, stacked, thing
@@ -28,7 +30,7 @@ def arm(registry: Registry, *terms: Any) -> Any:
 @pytest.fixture
 def unpatchable(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make it an interpreter whose code cannot be swapped."""
-    monkeypatch.setattr(_site, "can_patch", lambda: False)
+    monkeypatch.setattr(site, "can_patch", lambda: False)
 
 
 # -- what is never patched ---------------------------------------------------------------

@@ -16,7 +16,7 @@ from functools import cache
 from itertools import takewhile
 from typing import Any
 
-from chaospoint._decide import Schedule, decide
+from chaospoint._kernel.chance import Schedule, decide
 
 MANY = 1_000
 """More reaches, and more seconds, than any history has."""

@@ -12,7 +12,7 @@ import pytest
 from helpers import PATIENCE, Boom, code_of, finish, functions
 
 from chaospoint import Point, Registry, arm, armed, disable, disarm, enable
-from chaospoint._point import ArmedPoint
+from chaospoint._kernel.point import ArmedPoint
 from chaospoint.testing import FakeClock
 
 

@@ -15,9 +15,8 @@ from pathlib import Path
 import pytest
 
 import chaospoint
-from chaospoint._decide import Schedule, decide
-from chaospoint._draw import Draws
-from chaospoint._effects import Fault
+from chaospoint._kernel.chance import Draws, Schedule, decide
+from chaospoint._kernel.effects import Fault
 from chaospoint.faults import Failure, Hang, Latency, Return
 
 SOURCE = Path(chaospoint.__file__).parent
@@ -79,11 +78,11 @@ def test_law_02_decisions_leave_the_shared_generator_alone() -> None:
     assert random.getstate() == before
 
 
-@pytest.mark.parametrize("module", ["_decide.py", "_draw.py", "_effects.py", "_terms.py"])
+@pytest.mark.parametrize("module", ["chance.py", "effects.py", "compiled_rule.py"])
 def test_law_02_what_decides_cannot_act(module: str) -> None:
     """No module that decides imports anything that can wait, lock, log or look at the time."""
     acting = {"asyncio", "io", "logging", "os", "socket", "sys", "threading", "time"}
-    tree = ast.parse((SOURCE / module).read_text())
+    tree = ast.parse((SOURCE / "_kernel" / module).read_text())
     imported = {
         name.partition(".")[0]
         for node in ast.walk(tree)
@@ -114,7 +113,7 @@ class _AwaitsLeftOut(ast.NodeTransformer):
 
 def test_law_02_the_drivers_differ_only_by_await() -> None:
     """Leave out ``async`` and ``await``, and `adrive` reads as `drive` does."""
-    tree = ast.parse((SOURCE / "_drive.py").read_text())
+    tree = ast.parse((SOURCE / "_kernel/drive.py").read_text())
     drivers = {
         node.name: node
         for node in tree.body
@@ -129,12 +128,13 @@ def test_law_02_the_drivers_differ_only_by_await() -> None:
 
 def test_law_02_only_the_drivers_sleep_and_raise() -> None:
     """Effects are carried out in one module: no other looks at what kind of effect it has got,
-    except `_aim`, which tells what an injection is going to be, and `_allowance`, which shortens
-    what the driver is about to do to what its limits leave."""
+    except `binding`, which tells what an injection is going to be, `placement`, which knows what
+    each kind can express, and `allowance`, which shortens what the driver is about to do to what
+    its limits leave."""
     looking = {
         path.stem
-        for path in SOURCE.glob("_*.py")
+        for path in (SOURCE / "_kernel").glob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Name) and node.id in {"Sleep", "Hold", "Raise"}
     }
-    assert looking == {"_aim", "_allowance", "_drive", "_effects"}
+    assert looking == {"allowance", "binding", "drive", "effects", "placement"}

@@ -20,12 +20,12 @@ LOCKS = {"Lock", "RLock", "Semaphore", "BoundedSemaphore", "Condition", "Event",
 MODULES = ("threading", "_thread")
 ALLOWED = {
     # Locks of `threading`, by file, and why a signal handler leaves none of them held.
-    "_bell.py": {"allocate_lock"},  # it is taken to wait, and anybody may release it
-    "control/reconciler.py": {"Lock"},  # taken by an iteration, and never in a `with`
-    "control/listener.py": {"Semaphore"},  # only threads of ours take it
-    "control/replies.py": {"Condition"},  # over a lock of ours, which is what blocks take
-    "testing/_fake_clock.py": {"Condition"},
-    "testing/_loop_time.py": {"Event"},
+    "_kernel/bell.py": {"allocate_lock"},  # it is taken to wait, and anybody may release it
+    "stores/reconciler.py": {"Lock"},  # taken by an iteration, and never in a `with`
+    "control/server/listener.py": {"Semaphore"},  # only threads of ours take it
+    "control/server/in_flight.py": {"Condition"},  # over a lock of ours, which is what blocks take
+    "testing/clocks/fake.py": {"Condition"},
+    "testing/clocks/loop_time.py": {"Event"},
 }
 LOOPS = (ast.For, ast.While, ast.ListComp, ast.SetComp, ast.DictComp)
 SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
@@ -74,10 +74,10 @@ def _loops_under_locks(tree: ast.AST) -> list[int]:
 @pytest.mark.parametrize("file", FILES, ids=_name)
 def test_what_blocks_take_is_a_lock_of_ours(file: Path) -> None:
     found = _of_threading(ast.parse(file.read_text()))
-    if _name(file) == "_lock.py":
+    if _name(file) == "_kernel/lock.py":
         found -= {"RLock"}  # the base class of ours
     assert found == ALLOWED.get(_name(file), set()), (
-        "use chaospoint._lock.Lock, or say above why no signal handler leaves this one held"
+        "use chaospoint._kernel.lock.Lock, or say above why no signal handler leaves this one held"
     )
 
 

@@ -14,11 +14,10 @@ import pytest
 from helpers import PATIENCE, Boom, Threads, afinish, finish, place, places, run, tick
 
 from chaospoint import Injection, Registry, arm, disable, disarm
-from chaospoint._decide import Schedule
-from chaospoint._draw import Draws
-from chaospoint._effects import Effect, Raise
-from chaospoint._lock import arming
-from chaospoint._terms import Terms
+from chaospoint._kernel.chance import Draws, Schedule
+from chaospoint._kernel.compiled_rule import Terms
+from chaospoint._kernel.effects import Effect, Raise
+from chaospoint._kernel.lock import arming
 from chaospoint.testing import FakeClock
 
 ENDLESS = [{"latency": 30}, {"hang": True}, {"hang": 30}]

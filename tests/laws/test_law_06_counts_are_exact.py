@@ -11,7 +11,7 @@ import pytest
 from helpers import PATIENCE, Boom, Threads, Witness, finish, place, places
 
 from chaospoint import InjectedFault, Registry, arm
-from chaospoint._tally import _LockedCount
+from chaospoint._kernel.tally import _LockedCount
 
 THREADS = 64
 

@@ -9,7 +9,7 @@ import pytest
 from helpers import PATIENCE, Threads, Witness, finish, place, python
 
 from chaospoint import Injection, Plan, Registry, Rule, arm, armed
-from chaospoint._decide import decide
+from chaospoint._kernel.chance import decide
 
 CALLS = 2400
 
@@ -129,9 +129,9 @@ def test_law_07_the_same_in_another_process_whatever_its_hash_seed() -> None:
     program = """
         from itertools import islice
         from chaospoint import Plan
-        from chaospoint._decide import decide
-        from chaospoint._draw import Draws
-        from chaospoint.plan import compile_plan
+        from chaospoint._kernel.chance import decide
+        from chaospoint._kernel.chance import Draws
+        from chaospoint.plan.compiling import compile_plan
 
         rules = [{"point": "bank.*", "latency": {"seconds": 1, "jitter": 1}, "probability": 0.1}]
         (terms,) = compile_plan(Plan(seed=7, rules=rules), trust="code")

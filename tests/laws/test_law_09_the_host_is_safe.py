@@ -11,10 +11,9 @@ import pytest
 from helpers import PLACES, Boom, Witness, afinish, finish, place, places, run
 
 from chaospoint import Injection, Point, Registry, arm
-from chaospoint._decide import Schedule
-from chaospoint._draw import Draws
-from chaospoint._effects import Effect, Raise, Sleep
-from chaospoint._terms import Terms
+from chaospoint._kernel.chance import Draws, Schedule
+from chaospoint._kernel.compiled_rule import Terms
+from chaospoint._kernel.effects import Effect, Raise, Sleep
 from chaospoint.arming import install_plan
 from chaospoint.errors import InvalidPlan
 from chaospoint.plan import parse_plan

@@ -14,10 +14,10 @@ from helpers import Boom, place
 import chaospoint
 from chaospoint import Registry, arm, armed, disable, disarm, enable, start, stop
 from chaospoint.config import permission, read_settings
-from chaospoint.control.messages import Request
+from chaospoint.control.http import Request
 from chaospoint.control.service import Service
 from chaospoint.errors import NotPermitted
-from chaospoint.settings import Settings
+from chaospoint.sources.settings import Settings
 
 YES = ("true", "yes", "on", "1", "TRUE", " Yes ")
 NO = ("false", "no", "off", "0", "FALSE", " No ")

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from plain_model import MANY, Line, PlainRegistry, PlainRule, Refused
 
 from chaospoint import Plan, Registry, Rule
-from chaospoint._bell import Bell, TaskBell
+from chaospoint._kernel.bell import Bell, TaskBell
 from chaospoint.errors import ChaosError
 from chaospoint.faults import Off
-from chaospoint.plan import compile_plan, unseeded
+from chaospoint.plan.compiling import compile_plan, unseeded
 from chaospoint.testing import FakeClock
 
 POINTS = ("pay.a", "pay.b", "ship.a")

@@ -59,9 +59,9 @@ from helpers import PATIENCE, Standing, Threads, Witness
 
 import chaospoint
 from chaospoint import Armed, Injection, Plan, Registry, Rule, errors
-from chaospoint._epoch import ArmedRule
+from chaospoint._kernel.armed_rule import ArmedRule
 from chaospoint.arming import install_plan
-from chaospoint.plan import compile_plan
+from chaospoint.plan.compiling import compile_plan
 
 from .calls import PLACEMENTS, WORK, FlyingClock, Place, Story, told
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from chaospoint._draw import Draws
-from chaospoint._effects import Raise
+from chaospoint._kernel.chance import Draws
+from chaospoint._kernel.effects import Raise
 from chaospoint.errors import InjectedFault, InvalidPlan
 from chaospoint.faults import Failure
-from chaospoint.plan import Plan, Rule, compile_plan
+from chaospoint.plan import Plan, Rule
+from chaospoint.plan.compiling import compile_plan
 
 
 def failure(exception: Any) -> Failure:

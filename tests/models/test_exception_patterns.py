@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import chaospoint
-from chaospoint._injection import injection_of
+from chaospoint._kernel.injection import injection_of
 from chaospoint.errors import InvalidPlan
 from chaospoint.plan import Rule
 

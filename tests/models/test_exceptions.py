@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 
-from chaospoint._draw import Draws
-from chaospoint._effects import Raise
-from chaospoint._terms import Terms
+from chaospoint._kernel.chance import Draws
+from chaospoint._kernel.compiled_rule import Terms
+from chaospoint._kernel.effects import Raise
 from chaospoint.errors import InvalidPlan
-from chaospoint.plan import Plan, Rule, Trust, compile_plan
+from chaospoint.faults.lookup import Trust
+from chaospoint.plan import Plan, Rule
+from chaospoint.plan.compiling import compile_plan
 
 TRUSTS: tuple[Trust, ...] = ("code", "deferred", "loaded")
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from chaospoint import _effects
-from chaospoint._draw import Draws
-from chaospoint._injection import Injection
+from chaospoint._kernel import effects as _effects
+from chaospoint._kernel.chance import Draws
+from chaospoint._kernel.injection import Injection
 from chaospoint.errors import InjectedFault, InvalidPlan
 from chaospoint.faults import (
     Burn,
@@ -26,8 +26,8 @@ from chaospoint.faults import (
     Return,
     Yield,
 )
+from chaospoint.faults.kinds import kind_named
 from chaospoint.models.durations import MAX_SECONDS
-from chaospoint.models.kinds import kind_named
 from chaospoint.models.refusal import Refusal
 
 

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chaospoint.errors import ChaosError
-from chaospoint.plan import Plan, Rule, compile_plan, parse_plan
+from chaospoint.plan import Plan, Rule, parse_plan
+from chaospoint.plan.compiling import compile_plan
 
 fuzz = settings(
     derandomize=True,

@@ -8,11 +8,10 @@ from typing import Literal
 
 import pytest
 
-from chaospoint._draw import Draws
-from chaospoint._effects import Effect, Sleep
+from chaospoint._kernel.chance import Draws
+from chaospoint._kernel.effects import Effect, Sleep
 from chaospoint.errors import InvalidPlan
-from chaospoint.faults import FaultModel, Hang
-from chaospoint.models import kinds
+from chaospoint.faults import FaultModel, Hang, kinds
 from chaospoint.plan import Plan, Rule
 
 
@@ -90,7 +89,11 @@ def test_its_mistakes_are_shown_as_ours_are(installs: Installs, text: str, words
             "its package cannot be loaded: ModuleNotFoundError: No modu",
         ),
         ("absent", f"{__name__}:Absent", "its package cannot be loaded: AttributeError: "),
-        ("draws", "chaospoint._draw:Draws", "chaospoint._draw:Draws is no subclass of chaospoint."),
+        (
+            "draws",
+            "chaospoint._kernel.chance:Draws",
+            "chaospoint._kernel.chance:Draws is no subclass of chaospoint.",
+        ),
         ("sleepy", f"{__name__}:Drowsy", f"{__name__}:Drowsy calls itself 'drowsy'; mend the pack"),
         ("dro.wsy", f"{__name__}:Drowsy", "its name cannot stand in the text form; mend the packa"),
         ("sleep", f"{__name__}:Drowsy", "its name cannot stand in the text form"),

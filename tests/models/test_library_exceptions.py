@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from chaospoint._draw import Draws
-from chaospoint._effects import Raise
-from chaospoint._injection import Injection, injection_of, mark
+from chaospoint._kernel.chance import Draws
+from chaospoint._kernel.effects import Raise
+from chaospoint._kernel.injection import Injection, injection_of, mark
 from chaospoint.errors import InvalidPlan
-from chaospoint.plan import Plan, Rule, compile_plan
+from chaospoint.plan import Plan, Rule
+from chaospoint.plan.compiling import compile_plan
 
 MODULES = [
     "aiohttp",

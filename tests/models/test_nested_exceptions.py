@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
-from chaospoint._draw import Draws
-from chaospoint._effects import Raise
+from chaospoint._kernel.chance import Draws
+from chaospoint._kernel.effects import Raise
 from chaospoint.errors import InjectedFault, InvalidPlan
-from chaospoint.plan import Plan, Rule, Trust, compile_plan, parse_plan
+from chaospoint.faults.lookup import Trust
+from chaospoint.plan import Plan, Rule, parse_plan
+from chaospoint.plan.compiling import compile_plan
 
 TRUSTS: tuple[Trust, ...] = ("code", "deferred", "loaded")
 HERE = __name__

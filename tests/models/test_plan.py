@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
-from chaospoint._draw import derive
+from chaospoint._kernel.chance import derive
 from chaospoint.errors import InvalidPlan
 from chaospoint.faults import Latency
-from chaospoint.plan import Plan, Rule, Trust, compile_plan, parse_plan
+from chaospoint.faults.lookup import Trust
+from chaospoint.plan import Plan, Rule, parse_plan
+from chaospoint.plan.compiling import compile_plan
 
 HANG = {"point": "a", "hang": True}
 

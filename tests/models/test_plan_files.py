@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from chaospoint.errors import ChaosError, InvalidPlan
 from chaospoint.faults import Return
-from chaospoint.models.document import MAX_BYTES
 from chaospoint.plan import Plan, Rule, load_plan
+from chaospoint.plan.document import MAX_BYTES
 
 PLAN = Plan(
     seed=7,

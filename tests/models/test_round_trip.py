@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from chaospoint.errors import InjectedFault, InvalidPlan
 from chaospoint.faults import Failure, Off, Pause, Print, Return, Yield
 from chaospoint.models.refusal import show
-from chaospoint.plan import Plan, Rule, parse_plan, shown, unseeded
+from chaospoint.plan import Plan, Rule, parse_plan
+from chaospoint.plan.compiling import shown, unseeded
 
 
 class Shop:

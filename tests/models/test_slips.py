@@ -9,7 +9,8 @@ import pytest
 
 from chaospoint import Plan, Rule
 from chaospoint.errors import InvalidPlan
-from chaospoint.plan import check_from_outside, load_plan, parse_plan
+from chaospoint.plan import load_plan, parse_plan
+from chaospoint.plan.compiling import check_from_outside
 
 SLIPS = {
     "expires_after": ["expires", "Expires", "ttl", "expire", "expire_after"],

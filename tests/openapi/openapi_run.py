@@ -15,12 +15,12 @@ from schemathesis.config import SchemathesisConfig
 from schemathesis.core.failures import Failure
 from schemathesis.engine import Status, events, from_schema
 
-from chaospoint._registry import Registry
-from chaospoint.control.door import Door
-from chaospoint.control.guesses import Guesses
-from chaospoint.control.server import AdminServer
+from chaospoint._registry.registry import Registry
+from chaospoint.control.access import Door
+from chaospoint.control.server.admin import AdminServer
 from chaospoint.control.service import Service
-from chaospoint.settings import Settings
+from chaospoint.control.throttle import Guesses
+from chaospoint.sources.settings import Settings
 
 SEED = 20
 

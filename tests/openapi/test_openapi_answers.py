@@ -14,13 +14,13 @@ import documented
 import jsonschema_rs
 import pytest
 
-from chaospoint._registry import Registry
-from chaospoint.control.messages import Request, Response
-from chaospoint.control.reconciler import reconciler_of
+from chaospoint._registry.registry import Registry
+from chaospoint.control.http import Request, Response
 from chaospoint.control.service import Service
-from chaospoint.settings import Settings
-from chaospoint.sources import Sources
-from chaospoint.stores import writing
+from chaospoint.sources.reading import Sources
+from chaospoint.sources.settings import Settings
+from chaospoint.stores import acknowledging
+from chaospoint.stores.reconciler import reconciler_of
 from chaospoint.stores.store import Worker
 
 NAME = "/v1/points/payment.charge"
@@ -125,7 +125,7 @@ def test_what_env_and_file_said(ask: Ask, registry: Registry, tmp_path: Path) ->
 def test_workers_that_did_not_follow(
     ask: Ask, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writing, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(acknowledging, "PATIENCE_SECONDS", 0.0)
     ask("GET", "/v1/workers")
     store = reconciler_of(registry).store
     silent = Worker("f00", 7, refusal="it is another", started_at=1.0, seconds_silent=0.5)

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from openapi_run import ACCEPTED, REFUSED, functions, run, serving
 
-from chaospoint._registry import Registry
+from chaospoint._registry.registry import Registry
 from chaospoint.control import service as service_module
-from chaospoint.control.door import Door
-from chaospoint.control.messages import Request, Response
+from chaospoint.control.access import Door
+from chaospoint.control.http import Request, Response
 from chaospoint.control.pages import Page
 from chaospoint.control.problem import Problem
 from chaospoint.control.service import Service

@@ -14,16 +14,17 @@ import schemathesis
 from helpers import python
 
 from chaospoint import Registry, Rule
-from chaospoint._explain import RuleState
+from chaospoint._kernel.explanation import RuleState
 from chaospoint._version import __version__
-from chaospoint.control.messages import Request
-from chaospoint.control.openapi import document
+from chaospoint.control.http import Request
+from chaospoint.control.openapi.describe import document
 from chaospoint.control.problem import problem_of
 from chaospoint.control.service import Service
 from chaospoint.errors import ChaosError
-from chaospoint.models import kinds
-from chaospoint.plan import compile_plan, parse_plan, parse_rules, refuse_placements
-from chaospoint.settings import Settings
+from chaospoint.faults import kinds
+from chaospoint.plan import parse_plan, parse_rules
+from chaospoint.plan.compiling import compile_plan, refuse_placements
+from chaospoint.sources.settings import Settings
 
 PACKAGES = Path(__file__).parents[1] / "packages"
 
@@ -138,7 +139,7 @@ def test_it_is_made_without_importing_anything() -> None:
     python(
         """
         import sys
-        from chaospoint.control.openapi import document
+        from chaospoint.control.openapi.describe import document
         before = set(sys.modules)
         document(control=True, read=True)
         assert set(sys.modules) == before, set(sys.modules) - before

@@ -11,7 +11,7 @@ from helpers import code_of
 
 import chaospoint
 from chaospoint import Armed, Point, Registry
-from chaospoint._trampoline import clone_of
+from chaospoint._patching.trampoline import clone_of
 
 NEVER = 10**9
 """A ``skip`` that no test comes to the end of."""

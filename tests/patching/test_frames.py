@@ -22,7 +22,9 @@ from helpers import Boom, finish, run
 from patching_kit import ARMED, STATES, extra_frames, labelled, state
 
 import chaospoint
-from chaospoint import Registry, _calls, _drive
+from chaospoint import Registry
+from chaospoint._kernel import drive
+from chaospoint._patching import calls
 
 every_state = pytest.mark.parametrize("name", STATES)
 PLAIN = ("never armed", "disarmed")
@@ -89,7 +91,7 @@ def test_an_exception_of_the_function_passes_one_frame_of_ours_at_most(
     with state(registry, name):
         found = seen()
     head = (__file__, own, function.__code__.co_firstlineno)
-    ours = (_calls.__file__, "_" + kind.replace(" ", "_"))
+    ours = (calls.__file__, "_" + kind.replace(" ", "_"))
     if name in PLAIN:
         assert found == plain
     elif kind == "function":
@@ -109,7 +111,7 @@ def test_an_injected_exception_comes_from_two_frames_of_ours(registry: Registry,
         pytest.raises(Boom) as failure,
     ):
         finish(function())
-    found = [one for one in entries(failure.value) if one[0] in (_calls.__file__, _drive.__file__)]
+    found = [one for one in entries(failure.value) if one[0] in (calls.__file__, drive.__file__)]
     drives = "adrive" if kind in ("coroutine", "async generator") else "drive"
     goes_on = [] if kind == "function" else ["_" + kind.replace(" ", "_")]
     assert [one[1] for one in found] == [*goes_on, drives]

@@ -13,7 +13,7 @@ from helpers import PLACES, afinish, finish, place, python
 
 import chaospoint
 from chaospoint import Registry
-from chaospoint._clock import monotonic
+from chaospoint._kernel.clock import monotonic
 
 freezegun = pytest.importorskip("freezegun")
 time_machine = pytest.importorskip("time_machine")

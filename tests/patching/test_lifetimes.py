@@ -20,15 +20,16 @@ from helpers import PATIENCE, Boom, python, run
 from patching_kit import ARMED, STATES, labelled, patched, state
 
 import chaospoint
-from chaospoint import Registry, _site
+from chaospoint import Registry
+from chaospoint._patching import site
 
 every_state = pytest.mark.parametrize("name", STATES)
 
 
 def sites(registry: Registry) -> int:
     """Return how many sites the points of a registry have, those of the dead left out."""
-    with _site.arming:
-        _site.sweep()
+    with site.arming:
+        site.sweep()
     return sum(len(point.core.sites) for point in registry.points())
 
 

@@ -12,8 +12,9 @@ import pytest
 from helpers import PLACES, Witness, afinish, place
 
 import chaospoint
-from chaospoint import Registry, _bug
-from chaospoint._clock import monotonic
+from chaospoint import Registry
+from chaospoint._kernel import reporting
+from chaospoint._kernel.clock import monotonic
 
 ASYNC = [name for name in PLACES if "async" in name or name == "coroutine"]
 PATIENCE = 10.0
@@ -220,4 +221,4 @@ def test_under_trio_what_cannot_wait_is_not_counted(
     (said,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert "run the code under asyncio, or arm an exception" in said
     assert len(expected_bugs) == 0
-    assert {type(bug) for bug in _bug.bugs} == {RuntimeError}
+    assert {type(bug) for bug in reporting.bugs} == {RuntimeError}

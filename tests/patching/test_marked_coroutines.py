@@ -14,7 +14,7 @@ from helpers import Boom
 
 import chaospoint
 from chaospoint import Registry
-from chaospoint._site import _sites
+from chaospoint._patching.site import _sites
 from chaospoint.testing import FakeClock
 
 

@@ -101,7 +101,8 @@ def test_a_process_that_has_no_such_point_makes_it() -> None:
     program = (
         "import pickle, sys; point = pickle.loads(sys.stdin.buffer.read());"
         "import chaospoint;"
-        "print(point.name, dict(point.labels), point.raises, 'chaospoint._board' in sys.modules);"
+        "print(point.name, dict(point.labels), point.raises, "
+        "'chaospoint._registry.engine' in sys.modules);"
         "print(chaospoint.point('copies.elsewhere').core is point.core)"
     )
     done = subprocess.run(

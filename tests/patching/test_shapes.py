@@ -14,7 +14,7 @@ from patching_kit import STATES, labelled, patched, same_in, state
 
 import chaospoint
 from chaospoint import Registry
-from chaospoint._trampoline import argument_names
+from chaospoint._kernel.signature import argument_names
 
 every_state = pytest.mark.parametrize("name", STATES)
 

@@ -10,7 +10,7 @@ import pytest
 from placing_kit import Modules, Time
 
 from chaospoint import Registry
-from chaospoint.placing import Placements
+from chaospoint.placements.placing import Placements
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from placing_kit import SHOP, Modules, Time, fails, warnings
 
 from chaospoint import Registry, arm, armed
 from chaospoint.errors import InvalidPlan
-from chaospoint.placing import PATIENCE_SECONDS, Placements
+from chaospoint.placements.placing import PATIENCE_SECONDS, Placements
 from chaospoint.plan import parse_plan
 
 # Names of the same thing
@@ -354,7 +354,7 @@ def test_the_advice_for_a_lazy_name_of_the_standard_library_works(
 ) -> None:
     """The command that the message shows prints the module, and that can be placed."""
     reason = python(
-        "import concurrent.futures; from chaospoint.targets import find; "
+        "import concurrent.futures; from chaospoint.placements.targets import find; "
         "found = find(concurrent.futures, 'concurrent.futures', 'ThreadPoolExecutor.submit'); "
         "print(found.on_demand, found.reason)"
     )

@@ -17,14 +17,15 @@ from helpers import Boom, Threads
 from placing_kit import SHOP, Modules, Time, fails, warnings
 
 from chaospoint import Registry, arm, config
-from chaospoint._explain import states
-from chaospoint._inside import inside
+from chaospoint._kernel.context import inside
+from chaospoint._registry.explain import states
 from chaospoint.arming import install_plan
 from chaospoint.errors import InvalidPlan
-from chaospoint.models.placements import MAX_PLACEMENTS
-from chaospoint.placing import PATIENCE_SECONDS, Placements
-from chaospoint.plan import Plan, load_plan, parse_plan, refuse_placements
-from chaospoint.settings import Settings
+from chaospoint.placements.placing import PATIENCE_SECONDS, Placements
+from chaospoint.plan import Plan, load_plan, parse_plan
+from chaospoint.plan.compiling import refuse_placements
+from chaospoint.plan.placements import MAX_PLACEMENTS
+from chaospoint.sources.settings import Settings
 from chaospoint.testing import FakeClock
 
 CALLS: dict[str, Callable[[Any], Callable[[], Any]]] = {
@@ -292,7 +293,7 @@ def test_a_bug_of_ours_does_not_break_the_import_of_the_program(
 
     name = modules.write("def charge(): return 'charged'")
     placements.put({f"{name}:charge": "shop.it"})
-    monkeypatch.setattr("chaospoint.placing.find", broken)
+    monkeypatch.setattr("chaospoint.placements.placing.find", broken)
     assert importlib.import_module(name).charge() == "charged"
 
 
@@ -300,7 +301,7 @@ def test_points_are_transparent_while_points_are_placed(
     modules: Modules, placements: Placements, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[bool] = []
-    monkeypatch.setattr("chaospoint.placing._put", lambda *_: seen.append(inside.get()))
+    monkeypatch.setattr("chaospoint.placements.placing._put", lambda *_: seen.append(inside.get()))
     name = modules.write("def charge(): pass\ndef refund(): pass")
     placements.put({f"{name}:charge": "a"})
     importlib.import_module(name)
@@ -565,7 +566,7 @@ def test_a_plan_with_placements_reads_back_equal() -> None:
         ({"shop..x:a": "a"}, "not the name of a function"),
         ({1: "a"}, "not the name of a function"),
         ({"shop:f.<locals>.g": "a"}, "a function made within another cannot be found by a name"),
-        ({"chaospoint._drive:drive": "a"}, "no point acts in chaospoint itself"),
+        ({"chaospoint._kernel.drive:drive": "a"}, "no point acts in chaospoint itself"),
         ({"shop:charge": "payment.*"}, "a glob is not the name of a point"),
         ({"shop:charge": "Payment"}, "placements['shop:charge']='Payment': uppercase letters"),
         ({"shop:charge": None}, "not the name of a point"),
@@ -739,7 +740,7 @@ def test_the_pollers_thread_looks_for_what_came_in_other_ways(
 ) -> None:
     from threading import Event
 
-    from chaospoint.poller import Poller
+    from chaospoint.sources.poller import Poller
 
     looked = Event()
     poller = Poller(

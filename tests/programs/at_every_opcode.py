@@ -40,12 +40,13 @@ from types import FrameType
 from typing import Any
 
 import chaospoint
-from chaospoint import _fork, arming
-from chaospoint._bug import bugs
-from chaospoint._ending import ending
-from chaospoint._inside import inside
-from chaospoint._lock import arming as lock
-from chaospoint._start import BeginningCall
+from chaospoint import arming
+from chaospoint._kernel import fork as _fork
+from chaospoint._kernel.context import inside
+from chaospoint._kernel.ending import ending
+from chaospoint._kernel.lock import arming as lock
+from chaospoint._kernel.reporting import bugs
+from chaospoint._kernel.threads import BeginningCall
 from chaospoint.errors import NotPermitted
 
 logging.disable()

@@ -21,9 +21,9 @@ import time
 from collections.abc import Callable
 
 import chaospoint
-from chaospoint._bug import bugs
-from chaospoint._inside import inside
-from chaospoint._lock import arming
+from chaospoint._kernel.context import inside
+from chaospoint._kernel.lock import arming
+from chaospoint._kernel.reporting import bugs
 from chaospoint.errors import NotPermitted
 
 logging.disable()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from chaospoint import config
-from chaospoint._registry import default_registry
+from chaospoint._registry.registry import default_registry
 
 port, plan = int(sys.argv[1]), sys.argv[2]
 settings = config.Settings(enabled=True, admin=f"127.0.0.1:{port}")

@@ -9,7 +9,7 @@ import warnings
 from prometheus_client import generate_latest
 
 from chaospoint import config
-from chaospoint._registry import default_registry
+from chaospoint._registry.registry import default_registry
 
 # The clients are threads of this program, of which newer Pythons warn at a fork.
 warnings.filterwarnings("ignore", ".*multi-threaded")

@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 
 import chaospoint
-from chaospoint._registry import default_registry
+from chaospoint._registry.registry import default_registry
 
 plan, base = os.environ["CHAOSPOINT_CONFIG"], f"http://{os.environ['CHAOSPOINT_ADMIN']}"
 

@@ -5,9 +5,9 @@ import sys
 import threading
 
 from chaospoint import config
-from chaospoint._injection import Injection
-from chaospoint._notice import Notice, Switched
-from chaospoint._registry import default_registry
+from chaospoint._kernel.injection import Injection
+from chaospoint._registry.notices import Notice, Switched
+from chaospoint._registry.registry import default_registry
 
 under_way, ending = threading.Event(), threading.Event()
 

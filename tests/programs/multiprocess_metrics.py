@@ -3,9 +3,9 @@
 import os
 
 import chaospoint
-from chaospoint.control.messages import Request
+from chaospoint.control.http import Request
 from chaospoint.control.service import Service
-from chaospoint.settings import Settings
+from chaospoint.sources.settings import Settings
 
 
 @chaospoint.point("payment.charge")

@@ -25,7 +25,7 @@ from typing import Any
 from helpers import afinish, finish, last, tick
 
 from chaospoint import Injection, Registry, injection_of
-from chaospoint._notice import RuleDisarmed
+from chaospoint._registry.notices import RuleDisarmed
 from soak.placements import Placement
 
 __all__ = ["Asked", "Caller", "Storm", "number_of"]

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from helpers import PATIENCE, Boom, Threads, code_of, finish, place
 
-from chaospoint import Armed, Registry, _bug, arm
+from chaospoint import Armed, Registry, arm
+from chaospoint._kernel import reporting
 from chaospoint.arming import install_plan
 from chaospoint.control.changes import Changes
 from chaospoint.errors import NotPermitted
@@ -221,4 +222,4 @@ class _Child:
             "chaospoint-expiry",
         }
         assert names == {threading.current_thread().name}
-        assert not _bug.bugs, list(_bug.bugs)
+        assert not reporting.bugs, list(reporting.bugs)

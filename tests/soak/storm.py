@@ -15,7 +15,8 @@ from chaospoint import Injection, Plan, Rule, arm, armed
 from chaospoint.arming import install_plan
 from chaospoint.control.changes import Changes
 from chaospoint.errors import NotPermitted, UnsupportedFault
-from chaospoint.plan import parse_plan, unseeded
+from chaospoint.plan import parse_plan
+from chaospoint.plan.compiling import unseeded
 from soak.callers import Asked, Caller, Storm, number_of
 from soak.placements import MAKERS, Placement
 

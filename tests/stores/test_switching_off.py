@@ -9,12 +9,12 @@ import pytest
 
 from chaospoint.errors import StoreBusy, StoreError
 from chaospoint.plan import Rule
+from chaospoint.stores.acknowledging import waited_for
 from chaospoint.stores.desired import Desired
 from chaospoint.stores.directory import DirectoryStore
 from chaospoint.stores.files import lock, opened
 from chaospoint.stores.store import Worker
 from chaospoint.stores.switching_off import Unusual, switched_off
-from chaospoint.stores.writing import waited_for
 
 RULE = Rule(point="db.query", latency=1)
 

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 import pytest
 
 from chaospoint.errors import StoreBusy, StoreError
+from chaospoint.stores.acknowledging import PATIENCE_SECONDS, acknowledged, updated
 from chaospoint.stores.desired import Desired
 from chaospoint.stores.memory import MemoryStore
 from chaospoint.stores.store import Edit, Worker
-from chaospoint.stores.writing import PATIENCE_SECONDS, acknowledged, updated
 
 T = TypeVar("T")
 

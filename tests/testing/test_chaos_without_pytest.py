@@ -14,11 +14,12 @@ import pytest
 from helpers import Threads
 
 import chaospoint
-from chaospoint import ChaosError, Plan, Registry, _bug
+from chaospoint import ChaosError, Plan, Registry
+from chaospoint._kernel import reporting
 from chaospoint.arming import install_plan
 from chaospoint.errors import ChaosWarning, InvalidPlan, NotPermitted, UnknownPoint
 from chaospoint.testing import Chaos
-from chaospoint.testing._held_until import HeldUntil
+from chaospoint.testing.kit.held_until import HeldUntil
 
 
 def seen(error: BaseException) -> str:
@@ -136,10 +137,10 @@ def test_an_earlier_error_is_left_for_whom_it_belongs_to(
     try:
         raise RuntimeError("earlier")
     except RuntimeError:
-        _bug.report("something")
+        reporting.report("something")
     with Chaos(registry=registry):
         pass
-    assert [str(error) for error in _bug.bugs] == ["earlier"]
+    assert [str(error) for error in reporting.bugs] == ["earlier"]
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,9 @@ from helpers import PATIENCE, python
 
 from chaospoint import ChaosError, InjectedFault, Registry, armed, injection_of
 from chaospoint.errors import InvalidPlan
-from chaospoint.testing import Exploration, _time_limit, explore
-from chaospoint.testing._skipping_clock import skipping
+from chaospoint.testing import Exploration, explore
+from chaospoint.testing.clocks.skipping import skipping
+from chaospoint.testing.exploring import time_limit
 
 
 @pytest.fixture(autouse=True)
@@ -193,7 +194,7 @@ def test_what_an_event_loop_swallows_strikes_again(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A loop logs what its callbacks raise, and goes on."""
-    monkeypatch.setattr(_time_limit, "_AGAIN", 0.5)
+    monkeypatch.setattr(time_limit, "_AGAIN", 0.5)
 
     async def pay() -> None:
         try:
@@ -207,8 +208,8 @@ def test_what_an_event_loop_swallows_strikes_again(
 
 
 def test_an_alarm_that_comes_late_strikes_nobody() -> None:
-    with _time_limit.TimeLimit(PATIENCE) as limit:
-        with pytest.raises(_time_limit.Hung):
+    with time_limit.TimeLimit(PATIENCE) as limit:
+        with pytest.raises(time_limit.Hung):
             limit._strike()
         limit.struck = False
     limit._strike()
@@ -219,10 +220,10 @@ def test_an_alarm_that_somebody_else_uses_is_left_alone() -> None:
     """Such as a plugin that bounds each test."""
     signal.setitimer(signal.ITIMER_REAL, PATIENCE)
     try:
-        with _time_limit.TimeLimit(0.001):
+        with time_limit.TimeLimit(0.001):
             assert signal.getitimer(signal.ITIMER_REAL)[0] > 1.0
         assert signal.getitimer(signal.ITIMER_REAL)[0] > 1.0
-        assert not _time_limit.can_interrupt()
+        assert not time_limit.can_interrupt()
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
 

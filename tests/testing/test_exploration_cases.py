@@ -6,7 +6,7 @@ import pytest
 
 from chaospoint import ChaosError, InjectedFault
 from chaospoint.errors import InvalidPlan
-from chaospoint.testing._cases import Cases, Faults, Reach, cases_of
+from chaospoint.testing.exploring.cases import Cases, Faults, Reach, cases_of
 
 ALL = Faults.of((), "10m")
 PLAIN = Faults.of((), None, after=False)

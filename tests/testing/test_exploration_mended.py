@@ -21,7 +21,7 @@ from helpers import python
 from chaospoint import ChaosError, InjectedFault, Registry
 from chaospoint.errors import InvalidPlan
 from chaospoint.testing import explore
-from chaospoint.testing._cases import Cases, Faults, Reach, cases_of
+from chaospoint.testing.exploring.cases import Cases, Faults, Reach, cases_of
 
 TESTS = """
     import asyncio
@@ -110,7 +110,7 @@ DOCTEST = """
         '''
         return 1
 """
-CONFTEST = "from chaospoint.testing import _striking\n_striking._LEAST = 0.2\n"
+CONFTEST = "from chaospoint.testing.exploring import case_runs\ncase_runs._LEAST = 0.2\n"
 
 
 @pytest.fixture(scope="module")
@@ -326,9 +326,9 @@ def test_what_swallows_its_end_for_ever_is_ended_with_its_process(tmp_path: Path
         textwrap.dedent(
             """
             import chaospoint
-            from chaospoint.testing import _striking, _time_limit
+            from chaospoint.testing.exploring import case_runs, time_limit
 
-            _striking._LEAST = _time_limit._AGAIN = 0.1
+            case_runs._LEAST = time_limit._AGAIN = 0.1
 
             def test_never_ends():
                 try:

@@ -92,9 +92,9 @@ SHOP = """
 """
 
 IMPATIENT = """
-    from chaospoint.testing import _striking
+    from chaospoint.testing.exploring import case_runs
 
-    _striking._LEAST = 0.2
+    case_runs._LEAST = 0.2
 """
 
 

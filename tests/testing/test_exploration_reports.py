@@ -14,8 +14,8 @@ from refusals import refused
 
 from chaospoint.errors import ChaosError
 from chaospoint.testing import Exploration
-from chaospoint.testing._exploration import Result
-from chaospoint.testing._exploration_table import patience, summary, waited_out
+from chaospoint.testing.exploring.result import Result
+from chaospoint.testing.exploring.table import patience, summary, waited_out
 from chaospoint.testing.plugin.gathered import Gathered
 
 pytest_plugins = "pytester"
@@ -248,7 +248,7 @@ def test_what_was_waited_for_in_a_thread_is_said_apart() -> None:
 def test_without_rich_printing_an_exploration_says_the_cure(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delitem(sys.modules, "chaospoint.testing._exploration_table")
+    monkeypatch.delitem(sys.modules, "chaospoint.testing.exploring.table")
     monkeypatch.setitem(sys.modules, "rich.table", None)
     with pytest.raises(ChaosError, match=r"pip install 'chaospoint\[testing\]'"):
         str(Exploration("t"))

@@ -90,7 +90,7 @@ def test_without_the_options_nothing_of_it_is_imported_or_shown(suite: pytest.Py
         test_app="""
         import sys
         def test_nothing_was_loaded():
-            assert "chaospoint.testing._coverage" not in sys.modules
+            assert "chaospoint.testing.coverage" not in sys.modules
             assert "rich" not in sys.modules
         """
     )

@@ -17,11 +17,12 @@ import pytest
 from helpers import PATIENCE, Boom, Threads, python, tick
 
 from chaospoint import ChaosError, Plan, Registry, Rule, arm
-from chaospoint._bell import Bell
-from chaospoint._start import OwnThread
+from chaospoint._kernel.bell import Bell
+from chaospoint._kernel.threads import OwnThread
 from chaospoint.arming import install_plan
-from chaospoint.testing import FakeClock, SkippingClock, _loop_time, _pacer, _patience
-from chaospoint.testing._skipping_clock import skipping
+from chaospoint.testing import FakeClock, SkippingClock
+from chaospoint.testing.clocks import loop_time, pacer, patience
+from chaospoint.testing.clocks.skipping import skipping
 
 QUICK = 2.0
 """Real seconds that pass beside the skipped ones at most, also on a busy machine."""
@@ -53,7 +54,7 @@ def within(pool: Threads) -> Callable[[Callable[[], Any]], Any]:
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have nothing skipped for as long as the test takes."""
-    monkeypatch.setattr(_pacer, "_SLICE", PATIENCE)
+    monkeypatch.setattr(pacer, "_SLICE", PATIENCE)
 
 
 class Shop:
@@ -169,7 +170,7 @@ def test_nothing_is_skipped_until_who_was_woken_goes_on(
     shop: Shop, pool: Threads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However long the machine takes for that."""
-    monkeypatch.setattr(_patience, "_SECONDS", PATIENCE)
+    monkeypatch.setattr(patience, "_SECONDS", PATIENCE)
     shop.arm("charge", latency="30s")
     with skipping(shop.registry) as clock:
         woken = Bell()
@@ -342,7 +343,7 @@ def test_a_latency_in_a_worker_thread_meets_the_timeout_of_the_loop(
     shop: Shop, within: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A thread that is made to wait is not at work."""
-    monkeypatch.setattr(_patience, "_SECONDS", PATIENCE)
+    monkeypatch.setattr(patience, "_SECONDS", PATIENCE)
     shop.arm("charge", latency="60s")
 
     async def main() -> None:
@@ -381,7 +382,7 @@ def test_a_latency_that_blocks_the_loop_passes_beyond_its_timers(
     shop: Shop, within: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And beyond the tasks there that were woken: nobody is patient with who cannot go on."""
-    monkeypatch.setattr(_patience, "_SECONDS", PATIENCE)
+    monkeypatch.setattr(patience, "_SECONDS", PATIENCE)
     shop.arm("charge", latency="30s")
     shop.arm("acharge", latency="10s")
     due: list[str] = []
@@ -527,7 +528,7 @@ def test_work_that_waits_for_a_fault_is_waited_for_once_only(shop: Shop, within:
 
 
 def test_work_is_waited_for_as_long_as_patience_lasts_each_time_anew() -> None:
-    work, ends = _loop_time._Work(), [threading.Event() for _ in range(4)]
+    work, ends = loop_time._Work(), [threading.Event() for _ in range(4)]
     with ThreadPoolExecutor() as executor:
         loop = cast("asyncio.AbstractEventLoop", SimpleNamespace(_default_executor=executor))
 
@@ -580,8 +581,8 @@ def test_a_timer_that_shows_no_callback_stands_in_nobodys_way(shop: Shop, within
 def test_a_loop_that_cannot_be_looked_at_is_not_waited_for(
     shop: Shop, within: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_patience, "_SECONDS", PATIENCE)
-    monkeypatch.setattr(_loop_time._Work, "goes_on", lambda *_: 1 // 0)
+    monkeypatch.setattr(patience, "_SECONDS", PATIENCE)
+    monkeypatch.setattr(loop_time._Work, "goes_on", lambda *_: 1 // 0)
     shop.arm("acharge", latency="30s")
 
     async def main() -> None:
@@ -984,7 +985,7 @@ def test_without_a_thread_a_wait_ends_in_real_time(
         def start(self) -> None:
             raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(_pacer, "OwnThread", Thread)
+    monkeypatch.setattr(pacer, "OwnThread", Thread)
     shop.arm("charge", latency="20ms")
     shop.arm("acharge", latency="20ms")
     with skipping(shop.registry) as clock:
@@ -1008,7 +1009,7 @@ def test_a_forked_child_skips_as_well() -> None:
         """
         import asyncio, os, threading, warnings
         from chaospoint import Registry, arm
-        from chaospoint.testing._skipping_clock import skipping
+        from chaospoint.testing.clocks.skipping import skipping
 
         warnings.simplefilter("ignore")
         registry = Registry()

@@ -10,12 +10,12 @@ import pytest
 from helpers import Threads
 
 from chaospoint import Armed, Plan, Registry, Rule
-from chaospoint._decide import decide
-from chaospoint._epoch import ArmedRule
+from chaospoint._kernel.armed_rule import ArmedRule
+from chaospoint._kernel.chance import decide
 from chaospoint.arming import arm_from
 from chaospoint.errors import ChaosWarning
 from chaospoint.testing import FakeClock
-from chaospoint.testing._verdict import fired, held, nearest_of, reached, unfired
+from chaospoint.testing.kit.verdict import fired, held, nearest_of, reached, unfired
 
 
 def armed(registry: Registry, point: str = "a.b", **keys: Any) -> tuple[Armed, ArmedRule]:

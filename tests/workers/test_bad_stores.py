@@ -16,11 +16,11 @@ import pytest
 from helpers import rest_in_ci
 
 from chaospoint import Registry
-from chaospoint.control.messages import Request, Response
-from chaospoint.control.reconciler import Reconciler, use
+from chaospoint.control.http import Request, Response
 from chaospoint.control.service import Service as Admin
-from chaospoint.settings import Settings
+from chaospoint.sources.settings import Settings
 from chaospoint.stores import open_store
+from chaospoint.stores.reconciler import Reconciler, use
 
 if TYPE_CHECKING:
     from conftest import Service

@@ -172,12 +172,12 @@ def test_a_child_forked_in_c_begins_anew_where_a_rule_fires(tmp_path: Path, mark
         import ctypes, os, sys, time, traceback
         from pathlib import Path
         import chaospoint
-        from chaospoint.settings import Settings
+        from chaospoint.sources.settings import Settings
         from chaospoint.stores import open_store
-        from chaospoint import _process
+        from chaospoint._kernel import process
 
         if MARK == "number":
-            _process.known = _process._Number()
+            process.known = process._Number()
         plan, store = sys.argv[1:]
         call = chaospoint.point("a.b")(lambda: 1)
         chaospoint.start(Settings(enabled=True, config=Path(plan), store=store))

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from chaospoint import config, uwsgi_workers
-from chaospoint._registry import Registry
-from chaospoint.settings import Settings
+from chaospoint import config
+from chaospoint._registry.registry import Registry
+from chaospoint.sources.settings import Settings
+from chaospoint.workers import uwsgi as uwsgi_workers
 
 
 @pytest.fixture

@@ -9,18 +9,18 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from chaospoint._names import is_glob, matches
+from chaospoint._kernel.names import is_glob, matches
 from chaospoint._version import __version__
 from chaospoint.cli import tables
-from chaospoint.cli.failure import ExitCode
+from chaospoint.cli.failures import ExitCode
 from chaospoint.cli.plans import plan_app, validate
 from chaospoint.cli.rule_keys import read_pattern
 from chaospoint.cli.session import Common, JsonOption, StoreOption, UrlOption, session
 from chaospoint.cli.target import Json
 from chaospoint.cli.watching import watch as watch_target
 from chaospoint.cli.writes import arm, disable, disarm, enable, release, renew
-from chaospoint.launch import launch
-from chaospoint.plan import load_plan
+from chaospoint.plan.plan import load_plan
+from chaospoint.sources.launching import launch
 
 __all__ = ["app"]
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from chaospoint.cli.acknowledgement import is_acknowledgement
-from chaospoint.cli.failure import ExitCode, Failure, answered, foreign, no_endpoint, refused
+from chaospoint.cli.failures import ExitCode, Failure, answered, foreign, no_endpoint, refused
 from chaospoint.cli.stopping import Asked, asked_by, post, say, shown
 from chaospoint.errors import ChaosError, StoreError
-from chaospoint.launch import launch
+from chaospoint.sources.launching import launch
 
 __all__ = ["carried_out"]
 
@@ -31,7 +31,7 @@ def carried_out(arguments: Sequence[str]) -> int | None:
         if (launched := _launch_of(arguments)) is not None:
             command, plan = launched
             if plan is not None:
-                from chaospoint.plan import load_plan
+                from chaospoint.plan.plan import load_plan
 
                 load_plan(plan)  # a program that runs without chaos by mistake says nothing
             launch(command, plan=plan)

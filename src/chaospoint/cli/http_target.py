@@ -11,13 +11,13 @@ from typing import Any
 
 import httpx
 
-from chaospoint._names import is_glob
+from chaospoint._kernel.names import is_glob
 from chaospoint.cli.acknowledgement import is_acknowledgement
-from chaospoint.cli.failure import answered, by_store, foreign, no_endpoint, nobody
+from chaospoint.cli.failures import answered, by_store, foreign, no_endpoint, nobody
 from chaospoint.cli.target import HeldPlan, Json
 from chaospoint.cli.user import user
-from chaospoint.control.messages import OPERATOR
-from chaospoint.plan import Plan
+from chaospoint.control.http import OPERATOR
+from chaospoint.plan.plan import Plan
 
 __all__ = ["HttpTarget"]
 

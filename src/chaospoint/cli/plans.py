@@ -12,19 +12,14 @@ import typer
 from rich.text import Text
 
 from chaospoint.cli import tables
-from chaospoint.cli.failure import ExitCode, Failure
+from chaospoint.cli.failures import ExitCode, Failure
 from chaospoint.cli.output import plain
 from chaospoint.cli.session import JsonOption, Session, StoreOption, UrlOption, session
 from chaospoint.cli.target import Json
 from chaospoint.errors import InvalidPlan
-from chaospoint.plan import (
-    Rule,
-    check_from_outside,
-    load_plan,
-    parse_rules,
-    refuse_placements,
-    seeds,
-)
+from chaospoint.plan.compiling import check_from_outside, refuse_placements, seeds
+from chaospoint.plan.plan import load_plan, parse_rules
+from chaospoint.plan.rule import Rule
 
 __all__ = ["plan_app", "validate"]
 

@@ -10,7 +10,7 @@ from chaospoint.models import strict_json
 from chaospoint.models.point_pattern import point_pattern
 from chaospoint.models.quantities import share
 from chaospoint.models.refusal import Refusal
-from chaospoint.plan import parse_rules
+from chaospoint.plan.plan import parse_rules
 
 __all__ = ["read_pattern", "read_rule"]
 

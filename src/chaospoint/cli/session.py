@@ -12,7 +12,7 @@ from rich.console import RenderableType
 
 from chaospoint.cli.acknowledgement import unfollowed
 from chaospoint.cli.choose import choose
-from chaospoint.cli.failure import ExitCode, Failure, refused
+from chaospoint.cli.failures import ExitCode, Failure, refused
 from chaospoint.cli.output import Output
 from chaospoint.cli.store_target import StoreTarget
 from chaospoint.cli.target import Json, Target

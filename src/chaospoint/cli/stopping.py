@@ -155,8 +155,8 @@ def _in_store(asked: Asked) -> Document | None:
     from chaospoint.control.audit import Audit
     from chaospoint.control.reason import one_line
     from chaospoint.stores import directory_of
+    from chaospoint.stores.acknowledging import acknowledged, waited_for
     from chaospoint.stores.switching_off import WorkersOf, switched_off
-    from chaospoint.stores.writing import acknowledged, waited_for
 
     path = unquote(urlsplit(asked.store).path, errors="surrogateescape")
     odd = asked.as_json or "CHAOSPOINT_AUDIT_LOG" in os.environ

@@ -11,25 +11,27 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from chaospoint._names import matches, nearest
-from chaospoint.cli.failure import ExitCode, Failure, nobody, refused
+from chaospoint._kernel.names import matches, nearest
+from chaospoint.cli.failures import ExitCode, Failure, nobody, refused
 from chaospoint.cli.store_views import live, point_of, points_of, rules_of, status_of
 from chaospoint.cli.target import HeldPlan, Json
 from chaospoint.cli.user import user
 from chaospoint.control.audit import Audit
-from chaospoint.control.bodies import Renewal
 from chaospoint.control.changes import EXPIRES_AFTER_SECONDS
+from chaospoint.control.openapi.request_schemas import Renewal
 from chaospoint.control.problem import problem_of
 from chaospoint.control.reason import one_line
-from chaospoint.control.state import state_of_taken, state_of_worker
+from chaospoint.control.rendering import state_of_taken, state_of_worker
 from chaospoint.errors import ChaosError, StoreError, UnknownPoint
-from chaospoint.plan import Plan, Rule, check_from_outside, parse_rules, seeds
-from chaospoint.settings import Settings
+from chaospoint.plan.compiling import check_from_outside, seeds
+from chaospoint.plan.plan import Plan, parse_rules
+from chaospoint.plan.rule import Rule
+from chaospoint.sources.settings import Settings
 from chaospoint.stores import open_store
+from chaospoint.stores.acknowledging import acknowledged, disabled, updated, waited_for
 from chaospoint.stores.desired import Desired
 from chaospoint.stores.moments import moment
 from chaospoint.stores.store import Edit, Store
-from chaospoint.stores.writing import acknowledged, disabled, updated, waited_for
 
 __all__ = ["StoreTarget", "store_target"]
 

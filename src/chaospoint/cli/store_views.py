@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from chaospoint._names import matches
+from chaospoint._kernel.names import matches
 from chaospoint._version import __version__
 from chaospoint.cli.target import Json
-from chaospoint.control.state import instant, switched_off
-from chaospoint.plan import unseeded
+from chaospoint.control.rendering import instant, switched_off
+from chaospoint.plan.compiling import unseeded
 from chaospoint.stores.desired import Desired, Entry
 
 __all__ = ["live", "point_of", "points_of", "rules_of", "status_of"]

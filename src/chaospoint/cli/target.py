@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from chaospoint.plan import Plan
+from chaospoint.plan.plan import Plan
 
 __all__ = ["HeldPlan", "Json", "Target"]
 

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from chaospoint.cli import tables
-from chaospoint.cli.failure import Failure, refused
+from chaospoint.cli.failures import Failure, refused
 from chaospoint.cli.output import Output, plain
 from chaospoint.cli.target import Json, Target
 from chaospoint.errors import ChaosError

@@ -12,12 +12,12 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import replace
 from typing import Any
 
-from chaospoint._inside import atransparently
+from chaospoint._kernel.context import atransparently
 from chaospoint.config import start
-from chaospoint.control.messages import MAX_BODY, STOP_SECONDS, Request, fold
+from chaospoint.control.http import MAX_BODY, STOP_SECONDS, Request, fold
 from chaospoint.control.off_loop import answered, answered_on_loop
 from chaospoint.control.service import Service
-from chaospoint.settings import read_settings
+from chaospoint.sources.settings import read_settings
 
 __all__ = ["app"]
 

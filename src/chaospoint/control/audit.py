@@ -18,16 +18,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from chaospoint._injection import Injection
-from chaospoint._logger import AUDIT, LOGGER
-from chaospoint._notice import Notice, RuleDisarmed
+from chaospoint._kernel.injection import Injection
+from chaospoint._kernel.logger import AUDIT, LOGGER
+from chaospoint._registry.notices import Notice, RuleDisarmed
 from chaospoint.errors import StoreError
 from chaospoint.stores.files import opened
 
 if TYPE_CHECKING:
-    from chaospoint._epoch import ArmedRule
-    from chaospoint.plan import Rule
-    from chaospoint.settings import Settings
+    from chaospoint._kernel.armed_rule import ArmedRule
+    from chaospoint.plan.rule import Rule
+    from chaospoint.sources.settings import Settings
 
 __all__ = ["MAX_LINE", "Audit", "AuditedExpiry"]
 
@@ -98,7 +98,7 @@ class Audit:
         if reason:
             entry["reason"] = _short(reason)
         if rules:
-            from chaospoint.plan import shown  # an entry without rules needs no pydantic
+            from chaospoint.plan.compiling import shown  # an entry without rules needs no pydantic
 
             entry["rules"] = _fitting(map(shown, rules), len(rules), MAX_LINE - len(_line(entry)))
         self._write(entry, strange=strange)

@@ -11,19 +11,21 @@ from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from chaospoint._logger import LOGGER
-from chaospoint._registry import Registry
+from chaospoint._kernel.logger import LOGGER
+from chaospoint._registry.registry import Registry
 from chaospoint.control.problem import Problem
-from chaospoint.control.reconciler import Reconciler, reconciler_of
 from chaospoint.errors import LimitExceeded, StoreError
-from chaospoint.limits import NO_LIMITS, Limits
-from chaospoint.plan import Plan, Rule, compile_plan, refuse_placements, seeds
+from chaospoint.plan.compiling import compile_plan, refuse_placements, seeds
+from chaospoint.plan.limits import NO_LIMITS, Limits
+from chaospoint.plan.plan import Plan
+from chaospoint.plan.rule import Rule
+from chaospoint.stores.acknowledging import acknowledged, disabled, updated
 from chaospoint.stores.desired import Desired
 from chaospoint.stores.moments import moment
-from chaospoint.stores.writing import acknowledged, disabled, updated
+from chaospoint.stores.reconciler import Reconciler, reconciler_of
 
 if TYPE_CHECKING:
-    from chaospoint._epoch import ArmedRule
+    from chaospoint._kernel.armed_rule import ArmedRule
     from chaospoint.stores.store import Edit
 
 __all__ = ["EXPIRES_AFTER_SECONDS", "MAX_RULES", "Changes", "Written"]

@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from heapq import nsmallest
 from typing import TYPE_CHECKING
 
-from chaospoint._aim import STATEMENTS, expressible
-from chaospoint._board import Board
-from chaospoint._fits import fits, fits_at
-from chaospoint.control.pages import LONGEST, USUAL
+from chaospoint._kernel.binding import expressible
+from chaospoint._kernel.placement import STATEMENTS
+from chaospoint._registry.engine import Board
+from chaospoint._registry.fits import fits, fits_at
+from chaospoint.control.pages import USUAL
+from chaospoint.observers.journal import LONGEST
 
 if TYPE_CHECKING:
-    from chaospoint._epoch import ArmedRule
-    from chaospoint._point import Point
-    from chaospoint.plan import Rule
+    from chaospoint._kernel.armed_rule import ArmedRule
+    from chaospoint._kernel.point import Point
+    from chaospoint.plan.rule import Rule
 
 __all__ = ["preview"]
 

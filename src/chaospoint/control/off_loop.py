@@ -13,12 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 
-from chaospoint._inside import inside
-from chaospoint._process import after_fork_in_c
-from chaospoint.control.messages import Response
+from chaospoint._kernel.context import inside
+from chaospoint._kernel.process import after_fork_in_c
+from chaospoint.control.http import Response
 from chaospoint.control.problem import Problem
 from chaospoint.control.service import Steps
-from chaospoint.stores.writing import waited_for
+from chaospoint.stores.acknowledging import waited_for
 
 __all__ = ["MOST", "answered", "answered_on_loop"]
 

@@ -14,14 +14,13 @@ from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import urlencode
 
-from chaospoint._epoch import ArmedRule
+from chaospoint._kernel.armed_rule import ArmedRule
 
-__all__ = ["LONGEST", "MARK_OF_BOTH", "MARK_OF_NAMES", "MARK_OF_RULES", "USUAL", "BadMark", "Page"]
+__all__ = ["MARK_OF_BOTH", "MARK_OF_NAMES", "MARK_OF_RULES", "USUAL", "BadMark", "Page"]
+
 
 USUAL: Final = 100
-LONGEST: Final = 1000
-"""How many items a page has, if nothing is asked for, and at most."""
-
+"""How many items a page has, if nothing is asked for."""
 
 _END: Final = "~"  # comes behind each name, and behind the mark of each rule
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 
-from chaospoint.control.messages import Response, reply
+from chaospoint.control.http import Response, reply
 from chaospoint.errors import (
     ChaosError,
     InvalidPlan,

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from urllib.parse import parse_qs, unquote_plus
 
-from chaospoint.control.messages import MAX_BODY, Request
+from chaospoint.control.http import MAX_BODY, Request
 from chaospoint.models import strict_json
 
 __all__ = ["MAX_REASON", "one_line", "reason_of"]

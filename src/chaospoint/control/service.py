@@ -12,32 +12,42 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from chaospoint._inside import transparently
-from chaospoint._names import MAX_NAME
-from chaospoint._registry import Registry, default_registry
+from chaospoint._kernel.context import transparently
+from chaospoint._kernel.names import MAX_NAME
+from chaospoint._registry.registry import Registry, default_registry
+from chaospoint.control.access import DISABLE, READS, Door, is_order_to_disable
 from chaospoint.control.audit import Audit
-from chaospoint.control.body import lifetime, no_keys, plan_keys, rule_keys
 from chaospoint.control.changes import Changes, Written
-from chaospoint.control.door import DISABLE, READS, Door, is_order_to_disable
 from chaospoint.control.dry_run import preview
-from chaospoint.control.messages import OPERATOR, Request, Response, reply
-from chaospoint.control.metrics import scrape
-from chaospoint.control.openapi import document
-from chaospoint.control.pages import LONGEST, USUAL, BadMark, Page
+from chaospoint.control.http import OPERATOR, Request, Response, reply
+from chaospoint.control.inputs import (
+    flag,
+    lifetime,
+    no_keys,
+    number,
+    parameters,
+    plan_keys,
+    rule_keys,
+    shown,
+)
+from chaospoint.control.openapi.describe import document
+from chaospoint.control.pages import USUAL, BadMark, Page
 from chaospoint.control.problem import Problem, problem_of
-from chaospoint.control.query import flag, number, parameters, shown
 from chaospoint.control.reason import one_line, reason_of
-from chaospoint.control.reconciler import reconciler_of
-from chaospoint.control.state import state_of_taken
-from chaospoint.control.views import Views
+from chaospoint.control.rendering import state_of_taken
+from chaospoint.control.views import Views, scrape
 from chaospoint.errors import ChaosError, InvalidPlan
-from chaospoint.limits import NO_LIMITS, Limits
 from chaospoint.models.refusal import show
-from chaospoint.plan import Plan, Rule, parse_plan, parse_rules, unseeded
-from chaospoint.settings import Settings
+from chaospoint.observers.journal import LONGEST
+from chaospoint.plan.compiling import unseeded
+from chaospoint.plan.limits import NO_LIMITS, Limits
+from chaospoint.plan.plan import Plan, parse_plan, parse_rules
+from chaospoint.plan.rule import Rule
+from chaospoint.sources.settings import Settings
+from chaospoint.stores.acknowledging import waited_for
 from chaospoint.stores.desired import Desired, Entry
 from chaospoint.stores.moments import moment
-from chaospoint.stores.writing import waited_for
+from chaospoint.stores.reconciler import reconciler_of
 
 __all__ = ["Service", "Steps"]
 

@@ -6,18 +6,19 @@ import os
 from collections.abc import Callable, Sequence
 from itertools import islice
 
-from chaospoint._epoch import ArmedRule
-from chaospoint._explain import gone_from
-from chaospoint._fits import fits
-from chaospoint._names import is_glob, matches, nearest
-from chaospoint._point import Point
-from chaospoint._registry import Registry
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from chaospoint._kernel.armed_rule import ArmedRule
+from chaospoint._kernel.names import is_glob, matches, nearest
+from chaospoint._kernel.point import Point
+from chaospoint._registry.explain import gone_from
+from chaospoint._registry.fits import fits
+from chaospoint._registry.registry import Registry
 from chaospoint._version import __version__
-from chaospoint.control.door import Door
-from chaospoint.control.journal import journal_of
+from chaospoint.control.access import Door
 from chaospoint.control.pages import USUAL, Page
-from chaospoint.control.reconciler import Reconciler
-from chaospoint.control.state import (
+from chaospoint.control.rendering import (
     instant,
     state_of_injection,
     state_of_point,
@@ -26,12 +27,15 @@ from chaospoint.control.state import (
     switched_off,
 )
 from chaospoint.errors import UnknownPoint
-from chaospoint.limits import NO_LIMITS, Limits
-from chaospoint.settings import Permission
-from chaospoint.sources import reports
+from chaospoint.observers.journal import journal_of
+from chaospoint.plan.limits import NO_LIMITS, Limits
+from chaospoint.sources.reading import reports
+from chaospoint.sources.settings import Permission
 from chaospoint.stores.desired import Desired
+from chaospoint.stores.reconciler import Reconciler
 
-__all__ = ["Views"]
+__all__ = ["Views", "scrape"]
+
 
 FIRST = Page()
 
@@ -209,3 +213,12 @@ def _why(permission: Permission, registry: Registry, desired: Desired) -> str:
     if not permission.allowed:
         return f"{permission.why}; and {off}, which chaospoint.enable() in the program ends"
     return f"{off}; POST /v1/enable ends that ({permission.why})"
+
+
+def scrape() -> tuple[str, bytes]:
+    """Return the content type and the text; reads the multiprocess directory if one is set."""
+    registry = REGISTRY
+    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return CONTENT_TYPE_LATEST, generate_latest(registry)

@@ -11,11 +11,11 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from chaospoint._inside import transparently
+from chaospoint._kernel.context import transparently
 from chaospoint.config import start
-from chaospoint.control.messages import MAX_BODY, Request, bytes_to_read, fold
+from chaospoint.control.http import MAX_BODY, Request, bytes_to_read, fold
 from chaospoint.control.service import Service
-from chaospoint.settings import read_settings
+from chaospoint.sources.settings import read_settings
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment

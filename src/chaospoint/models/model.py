@@ -14,7 +14,7 @@ from pydantic import (
     model_serializer,
 )
 
-from chaospoint._inside import transparently
+from chaospoint._kernel.context import transparently
 from chaospoint.models.refusal import Refusal, check_keys, first_refusal
 
 __all__ = ["Model", "fields_of"]

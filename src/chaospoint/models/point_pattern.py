@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-from chaospoint._names import MAX_NAME
+from chaospoint._kernel.names import MAX_NAME
 from chaospoint.models.refusal import Refusal
 
 __all__ = ["PATTERN", "PointPattern", "point_pattern"]

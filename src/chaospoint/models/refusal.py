@@ -12,7 +12,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from chaospoint._inside import transparently
+from chaospoint._kernel.context import transparently
 from chaospoint.errors import ChaosError, InvalidPlan
 
 __all__ = [

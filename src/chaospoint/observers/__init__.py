@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chaospoint._lock import arming
+from chaospoint._kernel.lock import arming
 
 if TYPE_CHECKING:
-    from chaospoint._registry import Registry
+    from chaospoint._registry.registry import Registry
 
 __all__ = ["add_defaults"]
 

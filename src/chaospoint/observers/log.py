@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import logging
 
-from chaospoint._injection import Injection
-from chaospoint._logger import LOGGER
-from chaospoint._notice import (
+from chaospoint._kernel.injection import Injection
+from chaospoint._kernel.logger import LOGGER
+from chaospoint._registry.notices import (
     Notice,
     Overflowed,
     Reached,

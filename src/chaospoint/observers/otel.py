@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from opentelemetry.trace import INVALID_SPAN, get_current_span
 
-from chaospoint._injection import Injection
+from chaospoint._kernel.injection import Injection
 
 __all__ = ["OpenTelemetry"]
 

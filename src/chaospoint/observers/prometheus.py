@@ -25,12 +25,14 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from chaospoint._fork import boards, guards
-from chaospoint._injection import Injection
-from chaospoint._inside import transparently
-from chaospoint._lock import Lock, arming
-from chaospoint._names import is_glob
-from chaospoint._notice import (
+from chaospoint._kernel.context import transparently
+from chaospoint._kernel.fork import boards, guards
+from chaospoint._kernel.injection import Injection
+from chaospoint._kernel.lock import Lock, arming
+from chaospoint._kernel.names import is_glob
+from chaospoint._kernel.reporting import say
+from chaospoint._kernel.tally import counted, counter
+from chaospoint._registry.notices import (
     Notice,
     Overflowed,
     Reached,
@@ -40,8 +42,6 @@ from chaospoint._notice import (
     Standing,
     Switched,
 )
-from chaospoint._say import say
-from chaospoint._tally import counted, counter
 
 __all__ = ["MOST_VALUES", "OTHER", "Prometheus"]
 

@@ -1,1 +1,1 @@
-"""What `chaospoint.launch` puts first on ``PYTHONPATH``: this directory, and no other of ours."""
+"""What `chaospoint.sources.launching` puts first on ``PYTHONPATH``: this directory alone."""

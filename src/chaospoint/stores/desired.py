@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator
 
-from chaospoint._names import is_glob, matches
+from chaospoint._kernel.names import is_glob, matches
 from chaospoint.errors import ChaosError, LimitExceeded, NotPermitted, StoreError
 from chaospoint.models import strict_json
 from chaospoint.models.durations import MAX_SECONDS
@@ -21,9 +21,9 @@ from chaospoint.models.nesting import MAX_RULES
 from chaospoint.models.point_pattern import PointPattern, point_pattern
 from chaospoint.models.quantities import Seed, Skip
 from chaospoint.models.refusal import Refusal, show
-from chaospoint.plan import Rule
+from chaospoint.plan.rule import Rule
+from chaospoint.stores.bounds import MOST_TEXT, kept
 from chaospoint.stores.moments import Moment
-from chaospoint.stores.store import MOST_TEXT, kept
 
 __all__ = ["MAX_RULES", "Desired", "Entry", "Order"]
 

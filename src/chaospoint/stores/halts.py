@@ -16,9 +16,9 @@ from typing import Any
 
 from chaospoint.errors import StoreError
 from chaospoint.models import strict_json
+from chaospoint.stores.bounds import MOST_TEXT, kept
 from chaospoint.stores.document import DOCUMENT, MOST
 from chaospoint.stores.files import Directory, read, told
-from chaospoint.stores.store import MOST_TEXT, kept
 
 __all__ = ["Halt", "halts", "remove", "write_halt"]
 

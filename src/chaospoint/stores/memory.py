@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from time import monotonic
 
-from chaospoint._lock import Lock
+from chaospoint._kernel.lock import Lock
 from chaospoint.stores.desired import Desired
 from chaospoint.stores.store import Edit, Worker
 

@@ -7,20 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from chaospoint.stores.desired import Desired
 
-__all__ = ["MOST_TEXT", "Edit", "Store", "Worker", "kept"]
-
-MOST_TEXT: Final = 400
-"""How many characters a store keeps of who did something, and why."""
-
-
-def kept(text: str) -> str:
-    """Return the text as an order to disable is written with: never too long to be kept."""
-    return text if len(text) <= MOST_TEXT else f"{text[: MOST_TEXT - 1]}…"
+__all__ = ["Edit", "Store", "Worker"]
 
 
 Edit = Callable[["Desired"], "Desired"]

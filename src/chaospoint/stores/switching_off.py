@@ -15,12 +15,13 @@ from typing import Any
 
 from chaospoint.errors import StoreBusy, StoreError
 from chaospoint.models import strict_json
+from chaospoint.stores.acknowledging import LANE_SECONDS, STEP_SECONDS
+from chaospoint.stores.bounds import MOST_TEXT, kept
 from chaospoint.stores.document import DOCUMENT, MOST, WORKERS, write
 from chaospoint.stores.files import Directory, Missing, lock, opened, read, unlock
 from chaospoint.stores.halts import halts, write_halt
-from chaospoint.stores.store import MOST_TEXT, Worker, kept
+from chaospoint.stores.store import Worker
 from chaospoint.stores.worker_files import all_workers
-from chaospoint.stores.writing import LANE_SECONDS, STEP_SECONDS
 
 __all__ = ["Unusual", "WorkersOf", "switched_off"]
 

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from time import time
 from typing import Any
 
-from chaospoint._lock import Lock
+from chaospoint._kernel.lock import Lock
 from chaospoint.errors import StoreError
 from chaospoint.models import strict_json
 from chaospoint.stores.files import NEW, Directory, NoRoom, close_inherited, read, told, unlocked

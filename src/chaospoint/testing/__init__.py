@@ -9,13 +9,13 @@ from importlib import import_module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from chaospoint.testing._chaos import Chaos
-    from chaospoint.testing._coverage import FaultCoverage, fault_coverage
-    from chaospoint.testing._exploration import Exploration
-    from chaospoint.testing._explore import explore
-    from chaospoint.testing._fake_clock import FakeClock
-    from chaospoint.testing._skipping_clock import SkippingClock
-    from chaospoint.testing._strategies import plans, rules
+    from chaospoint.testing.clocks.fake import FakeClock
+    from chaospoint.testing.clocks.skipping import SkippingClock
+    from chaospoint.testing.coverage import FaultCoverage, fault_coverage
+    from chaospoint.testing.exploring.exploration import Exploration
+    from chaospoint.testing.exploring.explore import explore
+    from chaospoint.testing.kit.chaos import Chaos
+    from chaospoint.testing.strategies import plans, rules
 
 __all__ = [
     "Chaos",
@@ -30,15 +30,15 @@ __all__ = [
 ]
 
 _LAZY = {
-    "Chaos": "_chaos",
-    "Exploration": "_exploration",
-    "FakeClock": "_fake_clock",
-    "FaultCoverage": "_coverage",
-    "SkippingClock": "_skipping_clock",
-    "explore": "_explore",
-    "fault_coverage": "_coverage",
-    "plans": "_strategies",
-    "rules": "_strategies",
+    "Chaos": "kit.chaos",
+    "Exploration": "exploring.exploration",
+    "FakeClock": "clocks.fake",
+    "FaultCoverage": "coverage",
+    "SkippingClock": "clocks.skipping",
+    "explore": "exploring.explore",
+    "fault_coverage": "coverage",
+    "plans": "strategies",
+    "rules": "strategies",
 }
 
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 from shop import charge, read
 
-from chaospoint import Registry, _bug
+from chaospoint import Registry
+from chaospoint._kernel import reporting
 from chaospoint.testing import Chaos
 
 expected = pytest.mark.expected
@@ -23,7 +24,7 @@ def break_it() -> None:
     try:
         raise RuntimeError("bad driver")
     except RuntimeError:
-        _bug.report("driving")
+        reporting.report("driving")
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def test_driver(chaos: Chaos, monkeypatch: pytest.MonkeyPatch) -> None:
         raise RuntimeError("bad draw")
 
     chaos.arm("payment.charge", latency={"seconds": 0.001, "jitter": 0.001}, must_fire=False)
-    monkeypatch.setattr("chaospoint._draw.Draws.uniform", bad)
+    monkeypatch.setattr("chaospoint._kernel.chance.Draws.uniform", bad)
     charge()
 
 

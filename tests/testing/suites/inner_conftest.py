@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import chaospoint
-from chaospoint._registry import default_registry
+from chaospoint._registry.registry import default_registry
 
 
 def pytest_configure(config: pytest.Config) -> None:

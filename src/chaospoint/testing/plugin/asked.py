@@ -10,11 +10,11 @@ from typing import Self
 
 import pytest
 
+from chaospoint.faults.exception_spec import ExceptionSpec
 from chaospoint.models.durations import seconds
-from chaospoint.models.exception_spec import ExceptionSpec
 from chaospoint.models.point_pattern import point_pattern
 from chaospoint.models.refusal import Refusal
-from chaospoint.testing._cases import Faults
+from chaospoint.testing.exploring.cases import Faults
 from chaospoint.testing.plugin.seeding import seed_options, started_with
 from chaospoint.testing.plugin.typed import json_path, took_a_path
 

@@ -17,7 +17,7 @@ from chaospoint.testing.plugin.shares import plain
 if TYPE_CHECKING:
     import pytest
 
-    from chaospoint.testing._exploration import Result
+    from chaospoint.testing.exploring.result import Result
 
 __all__ = ["QUIET", "as_case", "as_test", "junit", "silence"]
 

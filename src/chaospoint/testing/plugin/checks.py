@@ -17,15 +17,15 @@ from unittest import TestCase
 
 import pytest
 
-from chaospoint._registry import default_registry
-from chaospoint._remark import located
+from chaospoint._kernel.reporting import located
+from chaospoint._registry.registry import default_registry
 from chaospoint.errors import ChaosError
-from chaospoint.testing._leftovers import Leftovers, disarm_left, enable_again, take_bugs
+from chaospoint.testing.kit.leftovers import Leftovers, disarm_left, enable_again, take_bugs
 from chaospoint.testing.plugin.seeding import repeat_command, seed_of
 
 if TYPE_CHECKING:
-    from chaospoint._epoch import ArmedRule
-    from chaospoint.testing._chaos import Chaos
+    from chaospoint._kernel.armed_rule import ArmedRule
+    from chaospoint.testing.kit.chaos import Chaos
 
 __all__ = ["add_options", "chaos", "configure"]
 
@@ -71,7 +71,7 @@ def chaos(request: pytest.FixtureRequest) -> Chaos:
 
 def _kit_of(item: pytest.Item) -> Chaos:
     if _kit not in item.stash:
-        from chaospoint.testing._chaos import Chaos
+        from chaospoint.testing.kit.chaos import Chaos
 
         must_fire = bool(item.config.getini(_INI))
         item.stash[_kit] = Chaos(seed=seed_of(item), must_fire=must_fire).start()

@@ -19,7 +19,7 @@ from chaospoint.testing.plugin.typed import json_path, took_a_path
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from chaospoint.testing._coverage import FaultCoverage
+    from chaospoint.testing.coverage import FaultCoverage
 
 __all__ = ["add_options", "configure"]
 
@@ -75,7 +75,7 @@ def configure(config: pytest.Config) -> None:
     if not worker:
         _check(config, glob)
         path = json_path(config, "--chaos-cov-json", option.chaos_cov_json)
-    from chaospoint.testing._coverage import FaultCoverage
+    from chaospoint.testing.coverage import FaultCoverage
 
     coverage = FaultCoverage(glob)
     if worker or getattr(option, "dist", "no") == "no":  # the controller of workers runs no test

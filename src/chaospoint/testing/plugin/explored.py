@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 from rich.console import Console
 
-from chaospoint._names import nearest
-from chaospoint._registry import default_registry
-from chaospoint.testing._exploration import Exploration, Result
-from chaospoint.testing._exploration_table import patience, summary, table, waited_out
+from chaospoint._kernel.names import nearest
+from chaospoint._registry.registry import default_registry
+from chaospoint.testing.exploring.exploration import Exploration
+from chaospoint.testing.exploring.result import Result
+from chaospoint.testing.exploring.table import patience, summary, table, waited_out
 from chaospoint.testing.plugin.case_reports import QUIET, as_case, as_test, junit, silence
 from chaospoint.testing.plugin.exploring_tests import CASE, LEARNT, SHARE
 from chaospoint.testing.plugin.gathered import Gathered

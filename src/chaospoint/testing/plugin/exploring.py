@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from chaospoint._registry import default_registry
+from chaospoint._registry.registry import default_registry
 
 __all__ = ["add_options", "configure"]
 

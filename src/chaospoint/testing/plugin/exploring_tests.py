@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chaospoint._notice import RuleArmed
-from chaospoint._registry import default_registry
+from chaospoint._registry.notices import RuleArmed
+from chaospoint._registry.registry import default_registry
 from chaospoint.errors import ChaosError
-from chaospoint.testing._cases import Case, Cases, Faults, cases_of
-from chaospoint.testing._striking import (
+from chaospoint.testing.exploring.case_runs import (
     ControlRun,
     Learnt,
     Strike,
@@ -29,12 +28,13 @@ from chaospoint.testing._striking import (
     none_reached,
     result_of,
 )
+from chaospoint.testing.exploring.cases import Case, Cases, Faults, cases_of
 from chaospoint.testing.plugin.phases import SILENT, Phase, Phases
 from chaospoint.testing.plugin.shares import Share, multiply, plain
 
 if TYPE_CHECKING:
-    from chaospoint._injection import Injection
-    from chaospoint._notice import Notice
+    from chaospoint._kernel.injection import Injection
+    from chaospoint._registry.notices import Notice
     from chaospoint.testing.plugin.asked import Asked
 
 __all__ = ["CASE", "LEARNT", "SHARE", "Exploring"]

@@ -10,7 +10,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from chaospoint.testing._exploration import Exploration, Outcome, Result
+from chaospoint.testing.exploring.exploration import Exploration
+from chaospoint.testing.exploring.result import Outcome, Result
 
 __all__ = ["Gathered"]
 

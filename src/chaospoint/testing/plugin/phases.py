@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 from _pytest.runner import call_and_report
 
-from chaospoint.testing._striking import ControlRun, Strike
-from chaospoint.testing._time_limit import TimeLimit
+from chaospoint.testing.exploring.case_runs import ControlRun, Strike
+from chaospoint.testing.exploring.time_limit import TimeLimit
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

@@ -11,7 +11,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     import pytest
 
-    from chaospoint.testing._exploration import Result
+    from chaospoint.testing.exploring.result import Result
 
 __all__ = ["Bar"]
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chaospoint._draw import derive, draw_seed
-from chaospoint.launch import launched_with
+from chaospoint._kernel.chance import derive, draw_seed
+from chaospoint.sources.launching import launched_with
 from chaospoint.testing.plugin.shares import plain
 from chaospoint.testing.plugin.typed import settings_typed
 

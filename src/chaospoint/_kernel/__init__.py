@@ -1,0 +1,1 @@
+"""What a call runs. It knows no model, no file and no HTTP."""

@@ -1,0 +1,76 @@
+"""The kinds of placements, and what each of them can express."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from chaospoint._kernel.chance import _Probe
+from chaospoint._kernel.effects import Raise, Return, Run
+
+if TYPE_CHECKING:
+    from chaospoint._kernel.effects import Effect, Fault
+    from chaospoint._kernel.takes import Shape
+
+__all__ = ["STATEMENTS", "Kind", "refusal"]
+
+
+Kind = Literal[
+    "function",
+    "coroutine",
+    "generator",
+    "async generator",
+    "block",
+    "async block",
+    "statement",
+    "async statement",
+]
+
+STATEMENTS: tuple[Kind, ...] = ("block", "async block", "statement", "async statement")
+"""What a point may be used as without anyone knowing before it is."""
+
+_AWAITS: tuple[Kind, ...] = ("coroutine", "async generator", "async block", "async statement")
+
+
+def refusal(
+    fault: Fault, kind: Kind, after: bool = False, shape: Shape | None = None
+) -> str | None:
+    """Say why a placement of this kind cannot express ``fault``, or None if it can.
+
+    ``shape``: the arguments that it has to give, where they are known.
+    """
+    if after and kind in ("statement", "async statement"):
+        return "a statement has no end to act after: use a block, or leave `when` out"
+    if kind == "coroutine" and (shape is None or not getattr(fault, "with_arguments", False)):
+        return None
+    try:
+        effects = fault.effects(_Probe(0, 0))
+    except Exception:
+        return None  # it waits for the first reach to look up what it raises, or is wrong then
+    return next((why for one in effects if (why := _refused(one, kind, after, shape))), None)
+
+
+def _refused(effect: Effect, kind: Kind, after: bool, shape: Shape | None) -> str | None:
+    if isinstance(effect, Run | Return) and effect.needs_await and kind not in _AWAITS:
+        return "a coroutine function can be awaited at asynchronous placements only"
+    if isinstance(effect, Run | Raise) and effect.needs_arguments and kind in STATEMENTS:
+        return "a block or a statement has no arguments to give: let the function need none"
+    takes = getattr(effect, "takes", None) if getattr(effect, "with_arguments", False) else None
+    if takes is not None and shape is not None and not takes.fits(shape):
+        return (
+            f"its function takes {takes}, and the arguments of the call are {shape}: let it take "
+            "some of these by their names, or *args and **kwargs"
+        )
+    if not isinstance(effect, Return) or kind in ("function", "coroutine"):
+        return None
+    if kind in STATEMENTS:
+        return "a block or a statement has no value to return: decorate a function"
+    if after:
+        return "what a generator has yielded cannot be replaced: leave `when` out"
+    if effect.make is not None:
+        return None
+    given = type(effect.value)
+    if not hasattr(given, "__iter__"):
+        return f"a generator needs an iterable to yield from, not {given.__name__!r}"
+    if hasattr(given, "__next__"):
+        return "an iterator is empty after its first use: give a list or a tuple"
+    return None

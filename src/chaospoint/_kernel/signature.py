@@ -1,0 +1,114 @@
+"""The arguments that a function shows, where they are not those that its code takes.
+
+A function behind `functools.wraps` takes ``*args, **kwargs`` and shows the signature of the one it
+wraps.  People write ``where`` by the names that they see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import CodeType, FunctionType
+from typing import TYPE_CHECKING, Any
+
+from chaospoint._kernel.context import transparently
+
+if TYPE_CHECKING:
+    import inspect
+    from collections.abc import Callable
+
+
+__all__ = ["Signature", "argument_names", "shown_by", "signature_of", "takes_rest"]
+
+
+_KEYWORD = -1
+_NOT_GIVEN = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """The names that `inspect.signature` shows, with positions and defaults.
+
+    ``places``: the position of each name, or -1 where it is passed by keyword alone.  ``has_rest``:
+    whether any other keyword is taken, too.  ``is_open``: whether anything without a name is.
+    """
+
+    places: Mapping[str, int]
+    defaults: Mapping[str, object]
+    has_rest: bool
+    is_open: bool = False
+
+    def read(self, name: str, code: CodeType) -> Callable[[Any], object]:
+        """Return how the argument is read from the values that code with rests was given."""
+        place, default = self.places[name], self.defaults.get(name, _NOT_GIVEN)
+        own = code.co_argcount
+        extra, rest = takes_rest(code)
+
+        def read(values: Any) -> object:
+            if rest is not None and name in (given := values[rest]):
+                return given[name]
+            if 0 <= place < own:
+                return values[place]
+            if extra is not None and 0 <= place - own < len(positional := values[extra]):
+                return positional[place - own]
+            if default is _NOT_GIVEN:
+                raise LookupError(name)
+            return default
+
+        return read
+
+
+def shown_by(target: object) -> inspect.Signature | None:
+    """Return what `inspect.signature` shows; None for some builtins, or where foreign code fails.
+
+    It may run foreign code, so do not call it under a lock.
+    """
+    import inspect
+
+    try:
+        return transparently(inspect.signature, target)
+    except Exception:
+        return None
+
+
+def signature_of(function: FunctionType) -> Signature | None:
+    """Return what the function shows, or None where that is what its code takes."""
+    if not any(hasattr(function, name) for name in ("__wrapped__", "__signature__")):
+        return None
+    own, _ = argument_names(function.__code__)
+    if (signature := shown_by(function)) is None:
+        return None
+    parameters = signature.parameters.values()
+    positional = [
+        one.name
+        for one in parameters
+        if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)
+    ]
+    keywords = [one.name for one in parameters if one.kind is one.KEYWORD_ONLY]
+    places = {name: nth for nth, name in enumerate(positional)} | dict.fromkeys(keywords, _KEYWORD)
+    defaults = {one.name: one.default for one in parameters if one.default is not one.empty}
+    has_rest = any(one.kind is one.VAR_KEYWORD for one in parameters)
+    is_open = has_rest or any(one.kind is one.VAR_POSITIONAL for one in parameters)
+    shown = {name: n for name, n in places.items() if name not in own}
+    return Signature(shown, defaults, has_rest, is_open)
+
+
+_VARARGS, _VARKEYWORDS = 0x04, 0x08
+
+
+def argument_names(code: CodeType) -> tuple[tuple[str, ...], bool]:
+    """Return the names of the arguments, and whether the last of them takes the keyword rest."""
+    return code.co_varnames[: _count(code)], bool(code.co_flags & _VARKEYWORDS)
+
+
+def takes_rest(code: CodeType) -> tuple[int | None, int | None]:
+    """Return at which places ``*args`` and ``**kwargs`` stand among the arguments."""
+    named = code.co_argcount + code.co_kwonlyargcount
+    extra = named if code.co_flags & _VARARGS else None
+    rest = _count(code) - 1 if code.co_flags & _VARKEYWORDS else None
+    return extra, rest
+
+
+def _count(code: CodeType) -> int:
+    rests = bool(code.co_flags & _VARARGS) + bool(code.co_flags & _VARKEYWORDS)
+    return code.co_argcount + code.co_kwonlyargcount + rests

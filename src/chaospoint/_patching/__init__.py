@@ -1,0 +1,1 @@
+"""How a callable becomes a placement."""

@@ -1,0 +1,1 @@
+"""What is armed, on which points."""

@@ -1,0 +1,184 @@
+"""What is worth saying of rules before they are armed, and what cannot be armed at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from math import inf
+from typing import TYPE_CHECKING
+
+from chaospoint._kernel.binding import expressible, returned_function
+from chaospoint._kernel.names import is_glob, matches, nearest
+from chaospoint._kernel.placement import STATEMENTS, refusal
+from chaospoint._patching.discarded import discarded
+from chaospoint._registry.fits import other_value
+from chaospoint.errors import UnknownPoint, UnsupportedFault
+
+if TYPE_CHECKING:
+    from chaospoint._kernel.armed_rule import ArmedRule
+    from chaospoint._kernel.point import Point
+
+__all__ = ["HINTS", "LOOKED_THROUGH", "check", "unplaced", "waiting"]
+
+
+LOOKED_THROUGH = 100  # globs that hide others, points that may lack what `where` asks for
+HINTS = 10  # looking for near names is slow, and nobody reads a thousand of them
+
+
+def check(
+    rules: Sequence[ArmedRule],
+    points: Mapping[str, Point],
+    names: Callable[[str], Collection[str]],
+    *,
+    before: Callable[[str], Iterable[ArmedRule]] = lambda _: (),
+    fellows: Sequence[ArmedRule] = (),
+    coming: Iterable[str] = (),
+    strict: bool = False,
+    early: bool = False,
+    hints: int = HINTS,
+) -> list[str]:
+    """Return remarks on ``rules``; ``names`` gives the points that a pattern matches, ``before``
+    the rules armed already that may cover one, and ``fellows`` are those of the same plan.
+
+    ``coming``: names of points that a plan places and that may not be there yet.
+    ``early``: the points may all be still to come, so names that no point has are not remarked on.
+    ``hints``: for how many of these near names are looked for.
+
+    Raises `UnsupportedFault` for a rule that none of its points can express and, if ``strict``,
+    `UnknownPoint` for one that has no point.
+    """
+    remarks: list[str] = []
+    always: dict[tuple[str, bool], ArmedRule] = {}  # the first that hides the others
+    for rule in fellows if len(fellows) > 1 else ():
+        if rule.always:
+            always.setdefault((rule.pattern, rule.terms.after), rule)
+    globs = [rule for rule in always.values() if is_glob(rule.pattern)][:LOOKED_THROUGH]
+    for rule in rules:
+        matched = names(rule.pattern)
+        if not matched:
+            close = nearest(rule.pattern, (*points, *coming)) if len(remarks) < hints else ()
+            if strict:
+                raise UnknownPoint(rule.pattern, close)
+            if not early and not any(matches(rule.pattern, name) for name in coming):
+                remarks.append(waiting(rule, close))
+        if rule.terms.schedule.probability <= 0.0:
+            remarks.append(
+                f"{rule.shown} can never fire, for its probability is 0: raise it, or leave the "
+                "rule out"
+            )
+        if any(one.kind == "exception" and getattr(one, "rate", 1) == 0 for one in rule.faults):
+            remarks.append(
+                f"{rule.shown} never raises, because its failure_rate is 0: raise the rate, or "
+                "leave the exception out"
+            )
+        same = always.get((rule.pattern, rule.terms.after), rule)
+        others = (*before(rule.pattern), same, *globs)
+        if (other := next((one for one in others if _covers(one, rule)), None)) is not None:
+            remarks.append(
+                f"{rule.shown} cannot fire while {other.shown} (armed by {other.source}) stands "
+                "before it and fires at every reach: disarm that, or give it a probability, "
+                "times or where"
+            )
+        placed = [points[name] for name in matched]
+        remarks += [
+            discarded(point)
+            for point in placed
+            if point.core.discarded and all(site.gone for site in point.core.sites)
+        ]
+        remarks += _left_out(rule, placed)
+        few = placed[:LOOKED_THROUGH] if rule.terms.where is not None else []
+        lost = [(one.name, name) for one in few for name in unplaced(rule, one)]
+        for point, name in lost[:HINTS]:
+            remarks.append(
+                f"no function decorated with {point!r} has a label or an argument {name!r}, which "
+                f"`where` of {rule.shown} asks for: correct the name, unless a block has such a "
+                "label"
+            )
+        remarks += [text for point in few for text in _unsigned(rule, point)]
+        if few == placed and (label := other_value(rule, few)):
+            remarks.append(
+                f"the label {label!r} is there, and never has the value that `where` of "
+                f"{rule.shown} asks for: correct the value, unless a block has it"
+            )
+    return remarks
+
+
+def _covers(other: ArmedRule, rule: ArmedRule) -> bool:
+    """Whether ``other`` fires at every reach of ``rule``, wherever that is placed."""
+    return (
+        other.hides(rule)
+        and (other.deadline is None or (rule.deadline or inf) <= other.deadline)
+        and not other.excluded
+        and matches(other.pattern, rule.pattern)
+        and all(refusal(one, "block", other.terms.after) is None for one in other.faults)
+    )
+
+
+def waiting(rule: ArmedRule, close: Sequence[str]) -> str:
+    """Say that a rule has no point yet, and the nearest names."""
+    hint = f"; the nearest: {', '.join(close)}" if close else ""
+    return f"no point is named {rule.pattern!r} so far: the rule waits for one{hint}"
+
+
+def _unsigned(rule: ArmedRule, point: Point) -> list[str]:
+    where = rule.terms.where or {}
+    return [
+        f"{site} shows no signature, so `where` of {rule.shown} sees only the arguments that are "
+        "passed to it by keyword: give the placement a label, or decorate a function that calls it"
+        for site in point.core.sites
+        if site.unsigned and not site.gone and where.keys() - site.points[0].labels.keys()
+    ]
+
+
+def _left_out(rule: ArmedRule, points: Sequence[Point]) -> list[str]:
+    remarks: list[str] = []
+    after = rule.terms.after
+    block = expressible(rule, "block")
+    if len(block) == len(rule.faults):
+        return remarks
+    for nth, fault in enumerate(rule.faults):
+        if nth in block:
+            continue  # what a block can express, every decorated function can
+        if (function := returned_function(fault)) is not None:
+            remarks.append(
+                f"{rule.shown} returns the function {function!r} itself, and does not call it: "
+                "write returns_from=... in place of returns=... to have it make each answer, or "
+                "returns_from=lambda: ... to return the function"
+            )
+        refused: list[str] = []
+        for point in points:
+            live = [site for site in point.core.sites if not site.gone]
+            if point.core.sites and not live:
+                continue  # what was decorated is gone; nothing is known of what will be
+            asks = getattr(fault, "with_arguments", False)
+            whys = [refusal(fault, site.kind, after, site.shape if asks else None) for site in live]
+            if not live:
+                whys = [refusal(fault, kind, after) for kind in STATEMENTS]
+            said = [
+                f"{fault.kind!r} is left out at {point.name!r}: {why}"
+                for why in dict.fromkeys(whys)
+                if why
+            ]
+            if all(whys):
+                refused += said[:1]
+            if live or all(whys):
+                remarks += said
+        if points and len(refused) == len(points):
+            raise UnsupportedFault("; ".join(refused[:3]))
+    return remarks
+
+
+def unplaced(rule: ArmedRule, point: Point) -> list[str]:
+    """Return the names in ``where`` that no function decorated with the point has.
+
+    There are none where blocks or statements have brought labels of their own.
+    """
+    if rule.terms.where is None or point.core.labelled:
+        return []
+    live = [site for site in point.core.sites if not site.gone]
+    there: set[str] = set()
+    for site in live:
+        if site.arguments is None:
+            return []
+        there.update(site.arguments)
+        there.update(*(one.labels for one in site.points if one.core is point.core))
+    return [name for name in rule.terms.where if live and name not in there]

@@ -1,0 +1,74 @@
+"""Where a rule's `where` can match at all, from what is fixed: labels, and the names of arguments.
+
+A block or a statement may bring labels of its own, so a point fits that had one with labels, or has
+no decorated function.  Values of labels are compared and never told.  No foreign code runs, because
+this is asked under the lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from chaospoint._kernel.matching import may_accept
+
+if TYPE_CHECKING:
+    from chaospoint._kernel.armed_rule import ArmedRule
+    from chaospoint._kernel.point import Point
+    from chaospoint._patching.site import Site
+    from chaospoint._patching.wrapper import Wrapper
+
+__all__ = ["fits", "fits_at", "other_value"]
+
+
+def fits(rule: ArmedRule, point: Point) -> bool:
+    """Whether a call at some placement of the point can match."""
+    live = _live(point)
+    return not live or point.core.labelled or any(fits_at(rule, point, site) for site in live)
+
+
+def fits_at(rule: ArmedRule, point: Point, site: Site | Wrapper) -> bool:
+    """Whether a call of one decorated function can match."""
+    where = rule.terms.where
+    if where is None:
+        return True
+    arguments = site.arguments
+    return any(
+        all(
+            may_accept(wanted, one.labels[name])
+            if name in one.labels
+            else arguments is None or name in arguments
+            for name, wanted in where.items()
+        )
+        for one in site.points
+        if one.core is point.core
+    )
+
+
+def other_value(rule: ArmedRule, points: Iterable[Point]) -> str:
+    """Return the name of a label that is there, and never has the value that `where` asks for.
+
+    It is empty if there is none, or if another point may match.
+    """
+    name = ""
+    for point in points:
+        if not (name := _other_value(rule, point)):
+            break
+    return name
+
+
+def _other_value(rule: ArmedRule, point: Point) -> str:
+    if point.core.labelled:
+        return ""
+    live = _live(point)
+    for name, wanted in (rule.terms.where or {}).items():
+        labels: list[Mapping[str, object]] = [
+            one.labels for site in live for one in site.points if one.core is point.core
+        ]
+        if labels and not any(name not in one or may_accept(wanted, one[name]) for one in labels):
+            return name
+    return ""
+
+
+def _live(point: Point) -> list[Site | Wrapper]:
+    return [site for site in point.core.sites if not site.gone]

@@ -1,0 +1,165 @@
+"""The handle of what one call of ``arm`` armed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from chaospoint._kernel.bell import Bell, TaskBell
+from chaospoint._kernel.context import transparently
+
+if TYPE_CHECKING:
+    from chaospoint._kernel.armed_rule import ArmedRule
+    from chaospoint._registry.engine import Board
+
+__all__ = ["Armed"]
+
+_sum = sum  # which may become a point, as a count is read
+
+
+class Armed:
+    """The rules that were armed together, their counts, and the way to disarm them.
+
+    Safe to use from any thread.  Counts go on being readable after disarming and stay as they
+    were.
+    """
+
+    __slots__ = ("_board", "rules")
+
+    def __init__(self, board: Board, rules: Sequence[ArmedRule]) -> None:
+        self._board = board
+        self.rules = tuple(rules)
+
+    def __repr__(self) -> str:
+        texts = "; ".join(rule.shown for rule in self.rules)
+        return f"<Armed {texts}: {self._counted}>"
+
+    @property
+    def _counted(self) -> str:
+        injections, reaches = self.injections, self.reaches
+        return (
+            f"{injections} injection{'s' * (injections != 1)} in "
+            f"{reaches} reach{'es' * (reaches != 1)}"
+        )
+
+    @property
+    def injections(self) -> int:
+        """How many times the rules acted."""
+        return _sum(rule.injections for rule in self.rules)
+
+    @property
+    def reaches(self) -> int:
+        """How many reaches there were in which a rule of these was tried and matched."""
+        return _sum(rule.reaches for rule in self.rules)
+
+    @property
+    def interrupted(self) -> int:
+        """How many injections were woken early, by disarming, disabling or expiry."""
+        return _sum(rule.interrupted for rule in self.rules)
+
+    @property
+    def overflow(self) -> int:
+        """How many firings passed because ``max_active`` injections were going on."""
+        return _sum(rule.overflow for rule in self.rules)
+
+    @property
+    def paused(self) -> int:
+        """How many calls are held by a pause now."""
+        return sum(len(rule.paused) for rule in self.rules)
+
+    def release(self) -> int:
+        """Let go of the calls that are paused now, and return how many; what is behind the pause
+        acts, and calls that come later are paused again."""
+        return sum(rule.release() for rule in self.rules)
+
+    def disarm(self) -> None:
+        """Disarm these rules and wake all that they hold; no error if they ended already."""
+        self._board.remove(self.rules, "disarmed")
+
+    def wait_for(self, *, injections: int = 1, timeout: float = 10.0) -> None:
+        """Wait until there were that many injections in all.
+
+        ``timeout`` is in seconds.  Raises `TimeoutError` that says what was seen instead; also,
+        and at once, when the rules ended before.  Blocks the thread: in a coroutine use
+        `await_for`.
+        """
+        self._wait(self._injected(injections), timeout)
+
+    async def await_for(self, *, injections: int = 1, timeout: float = 10.0) -> None:
+        """Wait in a coroutine as `wait_for` does on a thread."""
+        await self._await(self._injected(injections), timeout)
+
+    def wait_until_paused(self, calls: int = 1, timeout: float = 10.0) -> None:
+        """Wait until that many calls are held by a pause at once; else as `wait_for`."""
+        self._wait(self._held(calls), timeout)
+
+    async def await_until_paused(self, calls: int = 1, timeout: float = 10.0) -> None:
+        """Wait in a coroutine as `wait_until_paused` does on a thread."""
+        await self._await(self._held(calls), timeout)
+
+    def _injected(self, wanted: int) -> _Goal:
+        return _Goal(f"{wanted} injection{'s' * (wanted != 1)}", lambda: self.injections >= wanted)
+
+    def _held(self, wanted: int) -> _Goal:
+        return _Goal(f"{wanted} paused call{'s' * (wanted != 1)}", lambda: self.paused >= wanted)
+
+    def _wait(self, goal: _Goal, timeout: float) -> None:
+        clock, changed = self._board.timer, Bell()
+        deadline = clock.monotonic() + timeout
+        with _Watch(self.rules, changed.set) as watch:
+            while not transparently(self._there, goal, deadline, clock.monotonic(), timeout):
+                clock.wait(changed, deadline - clock.monotonic())
+                changed.clear()
+                watch.renew()
+
+    async def _await(self, goal: _Goal, timeout: float) -> None:
+        clock, loop = self._board.timer, asyncio.get_running_loop()
+        changed = TaskBell(loop)
+        deadline = clock.time_in(loop) + timeout
+        with _Watch(self.rules, changed.set) as watch:
+            while not transparently(self._there, goal, deadline, clock.time_in(loop), timeout):
+                await clock.await_(changed, deadline - clock.time_in(loop))
+                changed.clear()
+                watch.renew()
+
+    def _there(self, goal: _Goal, deadline: float, now: float, timeout: float) -> bool:
+        if goal.reached():
+            return True
+        seen = self._counted
+        if paused := self.paused:
+            seen += f", {paused} paused"
+        texts = "; ".join(rule.shown for rule in self.rules)
+        if all(rule.why is not None for rule in self.rules):
+            ends = ", ".join(sorted({str(rule.why) for rule in self.rules}))
+            raise TimeoutError(f"waited for {goal.what} of {texts}: {ends} with {seen}")
+        if now >= deadline:
+            raise TimeoutError(f"waited {timeout:g} s for {goal.what} of {texts}: saw {seen}")
+        return False
+
+
+class _Goal(NamedTuple):
+    """What somebody waits for."""
+
+    what: str
+    reached: Callable[[], bool]
+
+
+class _Watch:
+    """Has a waker called at every change of the counts of some rules."""
+
+    def __init__(self, rules: Sequence[ArmedRule], wake: Callable[[], None]) -> None:
+        self._rules = rules
+        self._wake = wake
+
+    def renew(self) -> None:
+        for rule in self._rules:
+            rule.watchers.add(self._wake)
+
+    def __enter__(self) -> _Watch:
+        self.renew()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for rule in self._rules:
+            rule.watchers.discard(self._wake)

@@ -1,0 +1,229 @@
+"""The two threads of the kernel, which run only while rules are armed.
+
+One ends rules at their deadlines, and runs no code of the program: no observer, no handler of the
+log, no lock but ours.  The other one does what may wait: it tells observers, writes reminders and
+counts, and finishes what an interruption left.  Code of the program may block it for ever, and
+rules expire all the same.  Each replaces the other where that has ended too early.
+
+They start with the first armed rule, or with the first deadline, and end by themselves when a look
+finds nothing to do.  A rule may thus expire late by what the machine's scheduler takes, and does
+not act meanwhile, because each reach compares its deadline with the clock.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from math import inf
+from threading import Thread, current_thread
+from typing import TYPE_CHECKING
+
+from chaospoint._kernel import reporting
+from chaospoint._kernel.bell import Bell
+from chaospoint._kernel.context import own
+from chaospoint._kernel.lock import Lock, arming
+from chaospoint._kernel.reporting import say
+from chaospoint._kernel.threads import OwnThread, Start, tended
+
+if TYPE_CHECKING:
+    from chaospoint._registry.engine import Board
+
+__all__ = ["NO_THREAD", "Keeper"]
+
+
+_SECONDS_BETWEEN_LOOKS = 1.0
+_SECONDS_TO_END = 0.5  # an observer may be waiting for what the forking thread holds
+NO_THREAD = (
+    "no thread can be started to end what is armed from outside: allow the process more threads "
+    "(ulimit -u, pids.max, TasksMax)"
+)
+_DIED = "the thread %s had ended before its time; another one runs in its place"
+
+
+class _Thread:
+    """A thread that looks after a board, again and again, until there is nothing to do.
+
+    ``every``: it looks after rules without a deadline, too.  ``late``: how many seconds after the
+    first deadline it looks again.
+    """
+
+    name: str
+    every: bool
+    late: float
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._lock = Lock()
+        self._look = Bell()
+        self._thread: Thread | None = None
+        self._starts: list[Start] = []  # an older one may be there for a moment longer
+        self._stopping = False
+        self._given_up = False  # it did not end in time, and is in the same round still
+        self._fresh = False  # something was armed since the thread looked
+        self._wakes_at = inf  # while the thread is awake, or there is none
+
+    def start(self, deadline: float = inf) -> bool:
+        """Look after what was armed just now, the first of which expires at ``deadline``.
+
+        Return False if no thread could be started.
+        """
+        try:
+            if (start := self.begin(deadline)) is not None:
+                start.finish()
+        except RuntimeError:
+            return False
+        return True
+
+    def begin(self, deadline: float = inf) -> Start | None:
+        """Have the thread look, or return the start of a new one, which may raise RuntimeError."""
+        with self._lock:
+            died, start = self._called(deadline)
+        if died:
+            say(logging.ERROR, _DIED, self.name)
+        return start
+
+    def _called(self, deadline: float) -> tuple[bool, Start | None]:
+        self._fresh, died = True, False
+        if self._thread is not None and (last := self._starts[-1]).over:
+            self._thread, died = None, last.error is None
+        if self._thread is None and not self._stopping:
+            thread = OwnThread(self.name, self._run)
+            start = Start(thread)
+            self._starts = [*(older for older in self._starts if not older.over), start]
+            start.begin()
+            self._given_up = False
+            self._thread = thread  # one whose start is interrupted before this ends at once
+            return died, start
+        if deadline < self._wakes_at:
+            self._look.set()  # waking a thread costs more than arming does
+        return died, None
+
+    def tend(self) -> None:
+        """Start another thread if this one has ended before its time."""
+        if self._thread is not None:
+            self.begin()
+
+    def stop(self) -> None:
+        """End the thread and wait until it is gone; `resume` lets it start again.
+
+        One that an observer blocks is waited for once, and not at each fork.
+        """
+        with self._lock:
+            self._stopping = True
+            self._look.set()
+        for start in self._starts:
+            if start.thread is not current_thread():
+                start.join(0.0 if self._given_up else _SECONDS_TO_END)
+        with self._lock:
+            self._given_up = self._thread is not None
+
+    def resume(self) -> bool:
+        """Allow the thread again after `stop`, and start it if there is anything to do.
+
+        Return False if no thread could be started.
+        """
+        with self._lock:
+            self._stopping = False
+        return self._due_at() is None or self.start()
+
+    def renew(self) -> None:
+        """Forget thread and locks, in a forked child; `resume` starts a thread again."""
+        self._lock, self._look = Lock(), Bell()
+        self._thread, self._starts = None, []
+
+    def _run(self) -> None:
+        own.tells_observers = self.every
+        goes_on = True
+        while goes_on:
+            try:
+                goes_on = self._round()
+            except BaseException:  # whatever was thrown into this thread ends nothing
+                Bell().wait(0.01)
+
+    def _round(self) -> bool:
+        with self._lock:
+            if self._thread is not current_thread():
+                return False  # starting it was interrupted, and another one runs or will
+            self._look.clear()
+            self._given_up = False
+            self._fresh, self._wakes_at = False, inf
+        for duty in self._duties():
+            with suppress(BaseException):
+                try:
+                    duty()
+                except BaseException:  # an observer may raise SystemExit
+                    reporting.report("looking after armed rules")
+        until = self._due_at()
+        with self._lock:
+            if self._stopping or (until is None and not self._fresh):
+                self._thread = None
+                return False
+            now = self._board.clock.monotonic()
+            self._wakes_at = until = now if until is None else until
+        self._board.timer.wait(self._look, max(0.0, until - now))
+        return True
+
+    def _duties(self) -> tuple[Callable[[], object], ...]:
+        raise NotImplementedError
+
+    def _due_at(self) -> float | None:
+        """Return when to look again, or None if there is nothing to do."""
+        first = min(self._board.deadlines(self.every), default=None)
+        if first is None:
+            return None
+        now = self._board.clock.monotonic()
+        return min(now + _SECONDS_BETWEEN_LOOKS, max(now, first) + self.late)
+
+
+class _Expiry(_Thread):
+    """Ends rules at their deadlines."""
+
+    name, every, late = "chaospoint-expiry", False, 0.0
+
+    def _duties(self) -> tuple[Callable[[], object], ...]:
+        return (self._end_due,)
+
+    def _end_due(self) -> None:
+        keeper, ended = self._board.keeper, self._board.end_due()
+        with arming:  # so that another thread writes what is to be said in the log
+            if ended:
+                keeper.begin(-inf)
+            else:
+                keeper.tend()
+
+
+class Keeper(_Thread):
+    """Looks after one board: tells what has happened, and has rules expire on another thread."""
+
+    name, every, late = "chaospoint-keeper", True, 0.25
+
+    def __init__(self, board: Board) -> None:
+        super().__init__(board)
+        self._expiry = _Expiry(board)
+
+    def start(self, deadline: float = inf) -> bool:
+        """Look after what was armed just now, as the base class does."""
+        return (deadline == inf or self._expiry.start(deadline)) and super().start(deadline)
+
+    def stop(self) -> None:
+        """End both threads."""
+        self._expiry.stop()
+        super().stop()
+
+    def resume(self) -> bool:
+        """Allow both threads again; disarm what came from outside if one cannot be started."""
+        kept = all([self._expiry.resume(), super().resume()])
+        if not kept:
+            self._board.disarm_unkept()
+        return kept
+
+    def renew(self) -> None:
+        """Forget both threads, in a forked child."""
+        self._expiry.renew()
+        super().renew()
+
+    def _duties(self) -> tuple[Callable[[], object], ...]:
+        board = self._board
+        tend = (self._expiry.tend, *tended)
+        return (board.expire, *tend, arming.carry_out, board.remind, board.flush)

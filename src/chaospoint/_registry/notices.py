@@ -1,0 +1,89 @@
+"""What happens to rules and to the switch, as observers are told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from chaospoint._kernel.armed_rule import ArmedRule, Ending, Source
+
+__all__ = [
+    "Notice",
+    "Overflowed",
+    "Reached",
+    "Reloaded",
+    "RuleArmed",
+    "RuleDisarmed",
+    "Standing",
+    "Switched",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class RuleArmed:
+    """A rule was armed."""
+
+    rule: ArmedRule
+
+
+@dataclass(frozen=True, slots=True)
+class RuleDisarmed:
+    """A rule came to its end; ``reason`` says more where it failed or had no reach."""
+
+    rule: ArmedRule
+    why: Ending
+    by: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Switched:
+    """The master switch was turned, by whom."""
+
+    enabled: bool
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """A source was read again; ``ok`` is False where it was refused, and ``reason`` says why."""
+
+    source: str
+    ok: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A rule was reached ``reaches`` times since this was told last."""
+
+    pattern: str
+    reaches: int
+
+
+@dataclass(frozen=True, slots=True)
+class Overflowed:
+    """At ``max_active`` injections a rule let ``count`` more pass since this was told last."""
+
+    pattern: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How things stand after a change: the switch, and how many rules each source has armed.
+
+    ``number`` rises with every change, for these may arrive in another order. ``forked``: told
+    in a child right after a fork.
+    """
+
+    number: int
+    enabled: bool
+    armed: Mapping[Source, int]
+    forked: bool = False
+
+
+Notice = RuleArmed | RuleDisarmed | Switched | Reloaded | Reached | Overflowed | Standing
+"""An observer that has a method ``notice(notice)`` is told of these too, never under a lock."""

@@ -1,0 +1,1 @@
+"""The description that the admin endpoint gives of itself."""

@@ -1,0 +1,137 @@
+"""What the admin endpoint says of itself: an OpenAPI 3.1 document, made from the models and the
+table of operations.
+
+It is made at the first look, without importing anything, and the same one is given after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Final
+
+import pydantic.root_model  # noqa: F401 - before 2.13 pydantic imports it with the first schema
+from pydantic import BaseModel
+
+from chaospoint._version import __version__
+from chaospoint.control.openapi.operations import (
+    HEADERS,
+    LINK,
+    OPERATIONS,
+    PARAMETERS,
+    REFUSALS,
+    TAG,
+    Object,
+    Operation,
+)
+from chaospoint.control.openapi.request_schemas import PLAN, RULE, body_schemas, ref, schemas_of
+from chaospoint.control.openapi.response_schemas import ANSWERS, ProblemDocument
+
+__all__ = ["document"]
+
+# What no model says.
+_PLAIN: Final[dict[str, Object]] = {
+    "plan": {
+        "type": "object",
+        "properties": {"rules": {"type": "array", "items": ref("Rule")}},
+        "required": ["rules"],
+        "additionalProperties": False,
+    },
+    "openapi": {"type": "object", "required": ["openapi", "info", "paths"]},
+    "metrics": {"type": "string"},
+}
+
+
+@cache
+def document(*, control: bool, read: bool) -> Object:
+    """Return the document; it is one object for all, and not to be changed.
+
+    ``control``, ``read``: which tokens there are. Safe from any thread.
+    """
+    tokens = [name for name, there in (("control", control), ("read", read)) if there]
+    told: Object = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "chaospoint",
+            "version": __version__,
+            "description": "What is injected into the running processes of a service. Every write "
+            "is answered when all of them run it, or tells which do not.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "..", "description": "where the endpoint is mounted"}],
+        "paths": {
+            path: {method: _operation(one, tokens) for method, one in operations.items()}
+            for path, operations in OPERATIONS.items()
+        },
+        "components": {
+            "schemas": {**schemas_of(ANSWERS, "validation"), **body_schemas()},
+            "responses": {f"Refused{status}": _refusal(status) for status in REFUSALS},
+        },
+    }
+    if tokens:
+        told["components"]["securitySchemes"] = {
+            name: {"type": "http", "scheme": "bearer", "description": f"the {name} token"}
+            for name in tokens
+        }
+    return told
+
+
+def _operation(one: Operation, tokens: list[str]) -> Object:
+    told: Object = {"operationId": one.id, "summary": one.summary}
+    if tokens:
+        # The read token opens nothing else; where it is the only one, no write is let in.
+        told["security"] = [{name: []} for name in (tokens if one.reads else tokens[:1])]
+    if one.parameters:
+        told["parameters"] = [_parameter(name, one) for name in one.parameters]
+    if one.body:
+        content = {"application/json": {"schema": ref(one.body)}}
+        told["requestBody"] = {"required": one.body in (PLAN, RULE), "content": content}
+    refusals = {400, 403, *one.refusals, *((401,) if tokens else ())}
+    told["responses"] = {
+        "200": _answer(one),
+        **({"304": _unchanged()} if "If-None-Match" in one.parameters else {}),
+        **{str(s): {"$ref": f"#/components/responses/Refused{s}"} for s in sorted(refusals)},
+    }
+    return told
+
+
+def _parameter(name: str, one: Operation) -> Object:
+    told: Object = {"name": name, **PARAMETERS[name]}
+    if name == "after":
+        told["schema"] = {"type": "string", "pattern": f"^({one.marks})?$"}
+    return told
+
+
+def _answer(one: Operation) -> Object:
+    media = "text/plain" if one.id == "metrics" else "application/json"
+    told: Object = {
+        "description": one.summary,
+        "content": {media: {"schema": _PLAIN.get(one.id) or _one_of(one.answers)}},
+    }
+    if one.tag is not None:
+        told["headers"] = {"ETag": {"required": one.tag, "schema": TAG}}
+    if "after" in one.parameters:
+        told["headers"] = {"Link": LINK}
+    return told
+
+
+def _one_of(models: Iterable[type[BaseModel]]) -> Object:
+    schemas = [ref(model.__name__) for model in models]
+    return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+
+
+def _unchanged() -> Object:
+    return {
+        "description": "The plan is what If-None-Match says.",
+        "headers": {"ETag": {"required": True, "schema": TAG}},
+    }
+
+
+def _refusal(status: int) -> Object:
+    told: Object = {
+        "description": REFUSALS[status],
+        "content": {"application/problem+json": {"schema": ref(ProblemDocument.__name__)}},
+    }
+    if status in HEADERS:
+        told["headers"] = HEADERS[status]
+    return told

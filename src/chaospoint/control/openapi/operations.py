@@ -1,0 +1,250 @@
+"""The operations of the admin endpoint: what each takes, what it answers, and how it refuses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from chaospoint._kernel.names import MAX_NAME
+from chaospoint.control.openapi.request_schemas import ANYTHING, PLAN, RENEWAL, RULE
+from chaospoint.control.openapi.response_schemas import (
+    DryRun,
+    Injections,
+    MatchedPoints,
+    Points,
+    PutAtMatchedPoints,
+    PutAtPoint,
+    ReachedPoint,
+    Status,
+    Switched,
+    Workers,
+    WrittenDisarm,
+    WrittenPlan,
+    WrittenRelease,
+    WrittenRenewal,
+)
+from chaospoint.control.pages import MARK_OF_BOTH, MARK_OF_NAMES, MARK_OF_RULES, USUAL
+from chaospoint.models.point_pattern import PATTERN
+from chaospoint.observers.journal import LONGEST
+
+__all__ = ["HEADERS", "LINK", "OPERATIONS", "PARAMETERS", "REFUSALS", "TAG", "Object", "Operation"]
+
+Object = dict[str, Any]
+
+_NAME: Final = "name"
+_PAGED: Final = ("limit", "after")
+TAG = {"type": "string", "pattern": '^"[0-9]{1,18}"$'}
+PARAMETERS: Final[dict[str, Object]] = {
+    _NAME: {
+        "in": "path",
+        "required": True,
+        "description": "the name of a point, or a glob in which * stands for any run of characters",
+        "schema": {"type": "string", "pattern": f"^{PATTERN}$", "maxLength": MAX_NAME},
+    },
+    "dry_run": {
+        "in": "query",
+        "description": "tell what would be done, and do nothing",
+        "schema": {"type": "boolean", "default": False},
+    },
+    "point": {
+        "in": "query",
+        "description": "a name or a glob",
+        "schema": {"type": "string", "default": "*", "maxLength": MAX_NAME},
+    },
+    "limit": {
+        "in": "query",
+        "description": "how many items at most",
+        "schema": {"type": "integer", "minimum": 1, "maximum": LONGEST, "default": USUAL},
+    },
+    "after": {
+        "in": "query",
+        "description": "the mark behind which the page begins: `next` of the page before it",
+    },
+    "reason": {
+        "in": "query",
+        "description": "why; it may stand in the body as well, under `reason`",
+        "schema": {"type": "string"},
+    },
+    "If-Match": {
+        "in": "header",
+        "description": "the ETag of the plan that the change is meant for, or *",
+        "schema": {"anyOf": [TAG, {"const": "*"}]},
+    },
+    "If-None-Match": {
+        "in": "header",
+        "description": "the ETag of the plan that is known already",
+        "schema": {"type": "string"},
+    },
+}
+REFUSALS: Final[dict[int, str]] = {
+    400: "The request is malformed.",
+    401: "The token is missing or wrong.",
+    403: "This client may not do that.",
+    404: "No point has this name.",
+    409: "chaospoint is disabled, so nothing can be armed.",
+    411: "The body does not say its length.",
+    412: "The plan is at another generation than If-Match says.",
+    413: "The body is too large.",
+    415: "The body is no JSON.",
+    422: "The body means nothing, cannot be done here, or passes a limit.",
+    503: "The store cannot be used now.",
+}
+HEADERS: Final[dict[int, Object]] = {
+    401: {"WWW-Authenticate": {"required": True, "schema": {"type": "string"}}},
+    412: {"ETag": {"required": True, "schema": TAG}},
+    415: {"Accept": {"required": True, "schema": {"const": "application/json"}}},
+    503: {"Retry-After": {"description": "in seconds", "schema": {"type": "integer"}}},
+}
+LINK: Final[Object] = {
+    "description": "leads to the next page; left out on the last one",
+    "schema": {"type": "string"},
+}
+_BODY = (411, 413, 415, 422)  # of whatever has one, or is to have none
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What one method does at one path.
+
+    ``answers``: one of these; none where no model says it. ``tag``: whether the answer has the ETag
+    of the plan, always or sometimes; None for never. ``refusals``: besides those that all have.
+    ``marks``: the marks of its pages, as a regular expression.
+    """
+
+    id: str
+    summary: str
+    answers: tuple[type[BaseModel], ...] = ()
+    parameters: tuple[str, ...] = ()
+    refusals: tuple[int, ...] = ()
+    body: str = ""
+    tag: bool | None = None
+    reads: bool = False
+    marks: str = ""
+
+
+OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
+    "/v1/status": {
+        "get": Operation(
+            "status",
+            "How this process stands.",
+            (Status,),
+            _PAGED,
+            reads=True,
+            marks=MARK_OF_RULES,
+        )
+    },
+    "/v1/workers": {
+        "get": Operation(
+            "workers", "The processes of the store.", (Workers,), refusals=(503,), reads=True
+        )
+    },
+    "/v1/plan": {
+        "get": Operation(
+            "plan",
+            "The rules that stand in the store.",
+            parameters=("If-None-Match",),
+            refusals=(503,),
+            tag=True,
+            reads=True,
+        ),
+        "put": Operation(
+            "putPlan",
+            "Put rules in place of all in the store.",
+            (WrittenPlan, DryRun),
+            ("dry_run", "If-Match"),
+            (409, 412, *_BODY, 503),
+            PLAN,
+            tag=False,
+        ),
+    },
+    "/v1/points": {
+        "get": Operation(
+            "points",
+            "The points of this process.",
+            (Points,),
+            _PAGED,
+            reads=True,
+            marks=MARK_OF_NAMES,
+        ),
+        "delete": Operation(
+            "disarmAll",
+            "Disarm everything, of every source.",
+            (WrittenDisarm,),
+            ("If-Match",),
+            (412, *_BODY, 503),
+        ),
+    },
+    "/v1/points/{name}": {
+        "get": Operation(
+            "point",
+            "One point with its rules, or what a glob matches.",
+            (ReachedPoint, MatchedPoints),
+            (_NAME, *_PAGED),
+            (404, 503),
+            reads=True,
+            marks=MARK_OF_BOTH,
+        ),
+        "put": Operation(
+            "putRule",
+            "Put rules in place of those on exactly this name.",
+            (PutAtPoint, PutAtMatchedPoints, DryRun),
+            (_NAME, "dry_run", "If-Match"),
+            (404, 409, 412, *_BODY, 503),
+            RULE,
+        ),
+        "delete": Operation(
+            "disarm",
+            "Disarm what the name or glob matches, of every source.",
+            (WrittenDisarm,),
+            (_NAME, "If-Match"),
+            (404, 412, *_BODY, 503),
+        ),
+    },
+    "/v1/points/{name}/release": {
+        "post": Operation(
+            "release",
+            "Let go of the calls that a pause holds there.",
+            (WrittenRelease,),
+            (_NAME,),
+            (404, *_BODY, 503),
+        )
+    },
+    "/v1/points/{name}/renew": {
+        "post": Operation(
+            "renew",
+            "Move the deadlines of rules that came over HTTP or a store; their counts stay.",
+            (WrittenRenewal,),
+            (_NAME, "If-Match"),
+            (404, 412, *_BODY, 503),
+            RENEWAL,
+        )
+    },
+    "/v1/enable": {
+        "post": Operation(
+            "enable", "Turn the master switch on.", (Switched,), refusals=(*_BODY, 503)
+        )
+    },
+    "/v1/disable": {
+        "post": Operation(
+            "disable",
+            "Turn the master switch off, and disarm everything.",
+            (Switched,),
+            ("reason",),
+            (503,),
+            ANYTHING,
+        )
+    },
+    "/v1/injections": {
+        "get": Operation(
+            "injections",
+            "The latest injections in this process.",
+            (Injections,),
+            ("point", "limit"),
+            reads=True,
+        )
+    },
+    "/v1/openapi.json": {"get": Operation("openapi", "This document.", reads=True)},
+    "/metrics": {"get": Operation("metrics", "The Prometheus metrics.", reads=True)},
+}

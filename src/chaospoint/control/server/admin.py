@@ -1,0 +1,187 @@
+"""The admin endpoint in the background, for programs that have no web server to mount it in.
+
+It is never reached from another machine without a token.  Nothing is imported once it runs,
+because the program that starts it may be in the middle of an import.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+from time import monotonic
+
+from chaospoint._kernel.lock import Lock
+from chaospoint.control.access import is_loopback
+from chaospoint.control.server.listener import Listener
+from chaospoint.control.service import Service
+from chaospoint.stores.acknowledging import PATIENCE_SECONDS
+
+__all__ = ["AdminServer"]
+
+_log = logging.getLogger("chaospoint")
+
+
+class AdminServer:
+    """Serves one `Service` at ``host:port`` (port 0: any free one) in the background.
+
+    `open` binds and starts; `close` ends everything it started, and it may be opened again.
+    `pause` and `resume` are for forks: the socket stays and keeps who calls waiting. ``shared``:
+    whoever has the port answers for this process, too. Safe from any thread.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        host: str,
+        port: int,
+        *,
+        token: bool,
+        shared: bool = False,
+        timeout_seconds: float = 10.0,
+    ) -> None:
+        self._service = service
+        self._wanted = (host, port)
+        self._resolved: tuple[int, str] | None = None
+        self._token = token
+        self._shared = shared
+        self._timeout = timeout_seconds
+        self._guard = Lock()
+        self._listener: Listener | None = None
+        self._patient_until: float | None = None  # while it leaves
+
+    @property
+    def url(self) -> str | None:
+        """Where it serves, or None if it does not."""
+        listener = self._current()
+        if listener is None:
+            return None
+        host, port = map(str, listener.server_address[:2])
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def open(self, *, taken: int | None = logging.WARNING) -> bool:
+        """Bind and serve; if that cannot be, say why and return False, and raise nothing.
+
+        ``taken`` is the level at which a port that somebody else has is said; with None nothing
+        is said of anything that keeps the port from us.
+        """
+        with self._guard:
+            self._patient_until = None
+            if self._current() is None:
+                self._listener = self._bind(taken)
+            if self._listener is None:
+                return False
+            self._listener.run()
+            return True
+
+    def close(self) -> None:
+        """Let those under way have their answers, for some seconds at most, and end it."""
+        with self._guard:
+            listener, self._listener = self._current(), None
+        if listener is not None:
+            _end(listener)
+
+    def leave(self) -> None:
+        """Give up the port if nobody is connected, so that no request is lost; call it again.
+
+        A client that says nothing keeps the port for ``timeout_seconds`` at most.
+        """
+        with self._guard:
+            if (listener := self._current()) is None:
+                return
+            if self._patient_until is None:
+                self._patient_until = monotonic() + self._timeout
+            if not listener.halt_if_idle(patient=monotonic() < self._patient_until):
+                return
+            self._listener = None
+        _end(listener)
+
+    def pause(self) -> None:
+        """Let replies under way out and end the thread; who calls now waits."""
+        if (listener := self._current()) is not None:
+            listener.halt()
+            listener.replies.shut(1.0)
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        with self._guard:
+            if (listener := self._current()) is not None:
+                listener.run()
+
+    def renew(self) -> None:
+        """In a forked child: close what was inherited, before anything else."""
+        self._guard = Lock()
+        listener, self._listener = self._current(), None
+        if listener is not None:
+            listener.disown()
+
+    def _current(self) -> Listener | None:
+        """Return what serves, unless its files were closed by somebody else."""
+        with self._guard:
+            if self._listener is not None and not self._listener.is_open:
+                self._listener.forget()
+                self._listener = None
+            return self._listener
+
+    def _bind(self, taken: int | None) -> Listener | None:
+        host, port = self._wanted
+        try:
+            # Once: in a forked child the resolver's locks may be held by nobody.
+            self._resolved = self._resolved or _resolve(host, port)
+            family, address = self._resolved
+            if not self._token and not is_loopback(address):
+                if taken is None:
+                    return None
+                _log.warning(
+                    "the admin endpoint is not served: %s is reached from other machines, which "
+                    "needs a token; set CHAOSPOINT_ADMIN_TOKEN, or CHAOSPOINT_ADMIN=127.0.0.1:%s",
+                    host,
+                    port,
+                )
+                return None
+            return Listener(self._service, family, (address, port), self._timeout)
+        except (OSError, UnicodeError) as error:
+            if taken is None:
+                return None
+            if getattr(error, "errno", None) != errno.EADDRINUSE:
+                _log.warning(
+                    "the admin endpoint is not served: %s port %s cannot be bound (%s); set "
+                    "CHAOSPOINT_ADMIN to another address, such as 127.0.0.1:8475",
+                    host,
+                    port,
+                    error,
+                )
+            elif self._shared:
+                _log.info(
+                    "the admin endpoint is served by another process of the same store, or %s port "
+                    "%s is taken by a stranger; this process takes it when it is free",
+                    host,
+                    port,
+                )
+            else:
+                _log.log(
+                    taken,
+                    "the admin endpoint is not served: %s port %s is taken by another process, so "
+                    "this process follows env and file only until it is free; with a "
+                    "CHAOSPOINT_STORE one endpoint reaches all processes; CHAOSPOINT_ADMIN=%s:0 "
+                    "gives each a port of its own",
+                    host,
+                    port,
+                    f"[{host}]" if ":" in host else host,
+                )
+            return None
+
+
+def _end(listener: Listener) -> None:
+    """End it for good; who calls from now on is refused, or finds the next one at this port."""
+    listener.halt()
+    listener.server_close()
+    listener.answers.wait(PATIENCE_SECONDS + 1.0)
+    listener.drop()
+
+
+def _resolve(host: str, port: int) -> tuple[int, str]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    # Of the two meanings of localhost people expect the older.
+    family, _, _, _, address = min(found, key=lambda info: info[0] != socket.AF_INET)
+    return family, str(address[0])

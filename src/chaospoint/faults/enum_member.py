@@ -1,0 +1,49 @@
+"""A member of an enumeration, by its path, where an exception takes one as an argument."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import EnumType
+from typing import Self
+
+from chaospoint._kernel.static import held
+from chaospoint.faults.lookup import Trust, look_up
+from chaospoint.models.refusal import Refusal, close_to
+
+__all__ = ["EnumMember"]
+
+_CURE = "write the path of a member, such as {enum: http.HTTPStatus.NOT_FOUND}"
+
+
+@dataclass(frozen=True, slots=True)
+class EnumMember:
+    """Which member: the ``path`` is its name behind that of its class."""
+
+    path: str
+
+    @classmethod
+    def read(cls, value: dict[object, object]) -> Self | None:
+        """Return what ``{enum: path}`` says; None for a mapping that says something else."""
+        path = value.get("enum")
+        if len(value) != 1 or not isinstance(path, str) or path.count(".") < 2:
+            return None
+        return cls(path) if all(map(str.isidentifier, path.split("."))) else None
+
+    def dump(self) -> dict[str, object]:
+        """Return what `read` reads back."""
+        return {"enum": self.path}
+
+    def find(self, trust: Trust, *, reached: bool = False) -> object | None:
+        """Return the member; None if its class has to wait for the rule's first reach."""
+        path, _, name = self.path.rpartition(".")
+        kind = look_up(path, trust, reached=reached)
+        if kind is None:
+            return None
+        if not issubclass(type(kind), EnumType):
+            raise Refusal(f"{path!r} is not an enumeration", _CURE, field="enum", value=self.path)
+        mapped = held(kind, "_member_map_")
+        members: dict[str, object] = mapped if type(mapped) is dict else {}
+        if name not in members:
+            cure = close_to(name, members) or _CURE
+            raise Refusal(f"{path!r} has no {name!r}", cure, field="enum", value=self.path)
+        return members[name]

@@ -1,0 +1,121 @@
+"""The faults that fail-rs and gofail know and that have no key of their own here."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+
+from pydantic import BeforeValidator
+
+from chaospoint._kernel import effects as _effects
+from chaospoint._kernel.reporting import say
+from chaospoint.faults.base import FaultModel
+from chaospoint.models.durations import Duration, milliseconds, written
+from chaospoint.models.plain_data import is_plain, quoted
+from chaospoint.models.refusal import Refusal, one_line
+
+if TYPE_CHECKING:
+    from chaospoint._kernel.chance import Draws
+    from chaospoint._kernel.injection import Injection
+    from chaospoint.models.cursor import Arguments
+
+__all__ = ["Burn", "Off", "Pause", "Print", "Yield"]
+
+
+class Off(FaultModel):
+    """Does nothing, and so masks the rules that stand below at the point."""
+
+    kind: Literal["off"] = "off"
+
+    def effects(self, draws: Draws) -> tuple[_effects.Effect, ...]:
+        """Do nothing."""
+        del draws
+        return ()
+
+
+class Yield(FaultModel):
+    """Gives up the turn of the thread or task, so that another may run."""
+
+    outcome: ClassVar[bool] = False
+    kind: Literal["yield"] = "yield"
+
+    def effects(self, draws: Draws) -> tuple[_effects.Effect, ...]:
+        """Hold for no time at all."""
+        del draws
+        return (_effects.Hold(0.0),)
+
+
+class Pause(FaultModel):
+    """Holds the call until it is released, or disarmed; then goes on with what is left."""
+
+    outcome: ClassVar[bool] = False
+    kind: Literal["pause"] = "pause"
+
+    def effects(self, draws: Draws) -> tuple[_effects.Effect, ...]:
+        """Hold, and let the rest act when released."""
+        del draws
+        return (_effects.Hold(None, releasable=True),)
+
+
+def _message(value: object) -> object:
+    if not isinstance(value, str) or not is_plain(value):
+        raise Refusal("not a line of text", "write the text in quotes", value=value)
+    return value
+
+
+class Print(FaultModel):
+    """Writes a line to the log, logger ``chaospoint``, at WARNING; what is not printable in it is
+    escaped, so that it can forge no other line."""
+
+    outcome: ClassVar[bool] = False
+    kind: Literal["print"] = "print"
+    message: Annotated[str, BeforeValidator(_message)] = ""
+
+    if TYPE_CHECKING:
+
+        def __init__(self, *, message: str = "") -> None: ...
+
+    @classmethod
+    def from_text(cls, arguments: Arguments) -> Self:
+        """Read ``print``, ``print("text")`` or ``print(bare words)``."""
+        return cls(message=arguments.words() or "")
+
+    def to_text(self) -> str | None:
+        """Write the message in quotes."""
+        return f"print({quoted(self.message)})" if self.message else "print"
+
+    def effects(self, draws: Draws) -> tuple[_effects.Effect, ...]:
+        """Log."""
+        del draws
+        return (_effects.Run(partial(_print, self.message)),)
+
+
+def _print(message: str, injection: Injection) -> None:
+    say(logging.WARNING, "%s", one_line(message) or f"{injection.point} was reached")
+
+
+class Burn(FaultModel):
+    """Delays the call by keeping the processor busy, on an event loop too: it is meant to hurt."""
+
+    outcome: ClassVar[bool] = False
+    kind: Literal["delay"] = "delay"
+    seconds: Duration
+
+    if TYPE_CHECKING:
+
+        def __init__(self, *, seconds: float | str) -> None: ...
+
+    @classmethod
+    def from_text(cls, arguments: Arguments) -> Self:
+        """Read a duration; a bare number is milliseconds, as in fail-rs."""
+        return cls(seconds=arguments.only("delay(100)").read(milliseconds))
+
+    def to_text(self) -> str | None:
+        """Write the duration."""
+        return f"delay({written(self.seconds)})"
+
+    def effects(self, draws: Draws) -> tuple[_effects.Effect, ...]:
+        """Sleep, busily."""
+        del draws
+        return (_effects.Sleep(self.seconds, busy=True),)

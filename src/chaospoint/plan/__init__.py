@@ -1,0 +1,14 @@
+"""The language of plans: what rules and plans are, and how they are read."""
+
+from chaospoint.plan.plan import Plan, load_plan, parse_plan, parse_rules
+from chaospoint.plan.rule import Keys, Rule, RuleKeys
+
+__all__ = [
+    "Keys",
+    "Plan",
+    "Rule",
+    "RuleKeys",
+    "load_plan",
+    "parse_plan",
+    "parse_rules",
+]

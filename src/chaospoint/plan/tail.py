@@ -1,0 +1,186 @@
+"""The tail of a rule in text form: ``[to=db, every=3, when=after, expires_after=5m]``.
+
+It holds the keys that stand neither before the faults nor in them. A name that is not a key is an
+entry of ``where``; so is any name in quotes, and any behind ``where.``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from decimal import Decimal
+from difflib import get_close_matches
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+from chaospoint.models import strict_json
+from chaospoint.models.cursor import is_word
+from chaospoint.models.durations import lifetime
+from chaospoint.models.plain_data import CODE_ONLY, is_plain, quoted
+from chaospoint.models.quantities import count, optional_count, seed, share, skip
+from chaospoint.models.refusal import Refusal, show
+from chaospoint.plan.fields import scope, when, where_value
+
+if TYPE_CHECKING:
+    from chaospoint.models.cursor import Cursor
+
+__all__ = ["read_tail", "share_text"]
+
+
+_NAME: Final = re.compile(r'[^\s=,;"\[\](){}]+')
+_BARE: Final = re.compile(r"[^\W\d][\w.-]*")
+_WHERE: Final = "where."
+_KEYS: Final[Mapping[str, Callable[[object], object]]] = {
+    "failure_rate": share,
+    "probability": share,
+    "skip": skip,
+    "every": count,
+    "times": optional_count,
+    "max_active": optional_count,
+    "when": when,
+    "scope": scope,
+    "seed": seed,
+    "expires_after": lifetime,
+}
+# Keys of a rule that the rest of its text says.
+_ELSEWHERE: Final = {
+    "point": "it stands before the '='",
+    **dict.fromkeys(
+        ("latency", "exception", "returns", "returns_from", "hang", "call", "faults", "rule"),
+        "the faults stand before the '['",
+    ),
+}
+_KNOWN: Final = (*_KEYS, *_ELSEWHERE, "where")
+# What people write for a key; as a label or an argument it stands behind `where.`.
+_SLIPS: Final = {
+    **dict.fromkeys(("expires", "expire", "ttl", "lifetime"), "expires_after"),
+    **dict.fromkeys(("rate", "prob", "p", "chance", "percent"), "probability"),
+    **dict.fromkeys(("count", "max", "limit", "max_times"), "times"),
+}
+_ENTRY_BEHIND: Final = re.compile(r";\s*[\w.]+\s*=")
+_COMPARES: Final = ("!", "<", ">", "~")
+_EQUAL: Final = "write name=value, for entries are compared for equality; quote text with signs"
+_LIKE: Final = "write keys and labels such as [every=3, tenant=acme]"
+
+
+def read_tail(cursor: Cursor, said: Collection[str], *, raises: bool) -> dict[str, Any]:
+    """Return the keys that stand up to the ``]``.
+
+    ``said``: the keys that the text says already; ``raises``: it holds an exception.
+    """
+    keys: dict[str, Any] = {}
+    where: dict[str, object] = {}
+    while True:
+        at = cursor.here()
+        bare = not cursor.sees('"')
+        name, is_key = _read_name(cursor)
+        if bare and name[-1:] in _COMPARES and cursor.sees("="):
+            cursor.refuse(f"{name[-1]}= is not read here", at, _EQUAL)
+        cursor.expect("=", f"'=' behind {show(name)}")
+        if cursor.sees("="):
+            cursor.refuse("expected a value behind '='", cure=_EQUAL)
+        if not is_key:
+            if name in where:
+                cursor.refuse(f"{show(name)} stands twice", at, "keep one of them")
+            where[name] = _read_value(cursor)
+        elif name == "where":
+            where |= _read_where(cursor, where)
+        elif name in keys or name in said:
+            cursor.refuse(f"{name!r} stands in the text already", at, "keep one of them")
+        elif name == "failure_rate" and not raises:
+            cure = "write latency(200ms)+raise(TimeoutError), or leave the rate out"
+            cursor.refuse("'failure_rate': there is no raise(...) to apply it to", at, cure)
+        else:
+            keys[name] = cursor.argument("]").value(_KEYS[name])
+        if cursor.takes("]"):
+            return {**keys, "where": where} if where else keys
+        cursor.expect(",", "',' or ']'")
+
+
+def _read_name(cursor: Cursor) -> tuple[str, bool]:
+    """Return a name, and whether it is that of a key."""
+    at = cursor.here()
+    if cursor.sees('"'):
+        if not (name := cursor.json()):
+            cursor.refuse("expected a name between the quotes", at, _LIKE)
+        return str(name), False
+    name = cursor.match(_NAME, "a key or a label, such as every=3 or tenant=acme")
+    if name.startswith(_WHERE):
+        if name == _WHERE:
+            cursor.refuse("expected a name behind 'where.'", cure=_LIKE)
+        return name.removeprefix(_WHERE), False
+    if name in _ELSEWHERE:
+        cure = f"{_ELSEWHERE[name]}; a label or an argument of this name is {_WHERE}{name}"
+        cursor.refuse(f"{name!r} does not stand here", at, cure)
+    if name in _KNOWN:
+        return name, True
+    if near := _near(name):
+        cure = f"did you mean {near!r}? a label or an argument of this name is {_WHERE}{name}"
+        cursor.refuse(f"unknown key {show(name)}", at, cure)
+    return name, False
+
+
+def _read_value(cursor: Cursor) -> object:
+    """Read a value of ``where``: JSON, bare words, or ``(a, b)``, which is a list of these."""
+    if not cursor.takes("("):
+        argument = cursor.argument("]")
+        if argument.text.startswith("[") and not _is_list(argument.text):
+            cure = 'write (db, 5432), or a list in JSON: ["db", 5432]'
+            cursor.refuse(f"not a list: {show(argument.text)}", argument.at, cure)
+        if argument.text[:1] not in ('"', "[", "{") and _ENTRY_BEHIND.search(argument.text):
+            cure = "write ',' between entries, or the text in double quotes"
+            cursor.refuse("expected ',' or ']' in place of ';'", argument.at, cure)
+        return argument.value(where_value)
+    return [part.value(where_value) for part in cursor.arguments().parts]
+
+
+def _read_where(cursor: Cursor, where: Mapping[str, object]) -> dict[str, object]:
+    def read(value: object) -> dict[str, object]:
+        if not isinstance(value, dict) or not value or "" in value:
+            raise Refusal("not an object of names", _LIKE)
+        if again := value.keys() & where.keys():
+            raise Refusal(f"{min(again)!r} stands twice", "keep one of them")
+        return {name: where_value(wanted) for name, wanted in value.items()}
+
+    return cursor.argument("]").value(read)
+
+
+def _is_list(text: str) -> bool:
+    """Tell whether the text begins with a list in JSON."""
+    try:
+        return isinstance(strict_json.first(text, 0)[0], list)
+    except ValueError:
+        return False
+
+
+@lru_cache(maxsize=256)
+def _near(name: str) -> str:
+    """Return the key that the name is likely to be a slip of, or nothing."""
+    if name.lower() in _SLIPS:
+        return _SLIPS[name.lower()]
+    if len(name) > 20:
+        return ""
+    return next(iter(get_close_matches(name.lower(), (*_KEYS, "where"), n=1, cutoff=0.85)), "")
+
+
+def share_text(share: float) -> str:
+    """Return the share as a percentage that reads back equal: ``30%``."""
+    return f"{(Decimal(repr(share)) * 100).normalize():f}%"
+
+
+def _write_name(name: str) -> str:
+    if _BARE.fullmatch(name) is None:
+        return quoted(name)
+    return f"{_WHERE}{name}" if name in _KNOWN or name.startswith(_WHERE) or _near(name) else name
+
+
+def _write_value(value: object) -> str:
+    if not is_plain(value):
+        return CODE_ONLY
+    if isinstance(value, list) and not any(isinstance(item, list | dict) for item in value):
+        return f"({', '.join(map(_write_one, value))})"
+    return _write_one(value)
+
+
+def _write_one(value: object) -> str:
+    return value if isinstance(value, str) and is_word(value) else quoted(value)

@@ -1,0 +1,1 @@
+"""What comes from the environment and from files."""

@@ -1,0 +1,138 @@
+"""What env and file say is armed whole or not at all, and a refusal is logged, never raised.
+
+Nothing is imported for their rules (trust ``deferred``), because the program may be in the middle
+of its own imports.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from chaospoint._registry.notices import Reloaded
+from chaospoint._registry.registry import Registry
+from chaospoint.arming import install_plan
+from chaospoint.errors import ChaosError
+from chaospoint.models.refusal import unquoted
+from chaospoint.plan.plan import Plan, load_plan
+from chaospoint.sources.poller import Poller
+from chaospoint.sources.settings import Settings
+
+if TYPE_CHECKING:
+    from chaospoint.placements.placing import Placements
+
+__all__ = ["Sources", "reports"]
+
+_log = logging.getLogger("chaospoint")
+_in_use: dict[Registry, Sources] = {}
+
+
+def reports(registry: Registry) -> list[dict[str, object]]:
+    """Return how reading each of the registry's sources went, as plain data."""
+    sources = _in_use.get(registry)
+    return [] if sources is None else sources.reports()
+
+
+class Sources:
+    """The sources of one registry that ``settings`` name, and the poller of the file.
+
+    ``poller`` is None without ``CHAOSPOINT_CONFIG``; `read_file` calls its first round.
+    """
+
+    def __init__(self, settings: Settings, registry: Registry) -> None:
+        self._settings = settings
+        self._registry = registry
+        self._placements: Placements | None = None
+        self.poller: Poller[Plan] | None = None
+        if (path := settings.config) is not None:
+            from chaospoint.placements.placing import Placements  # it loads wrapt, which is slow
+
+            self._placements = Placements(registry)
+            look = self._placements.look
+            self.poller = Poller(path, self._read, self._load, self._told, after_round=look)
+        self._env_refused: str | None = None
+        self._read_at: datetime | None = None
+
+    def read_env(self) -> str | None:
+        """Arm what ``CHAOSPOINT_POINTS`` says; return what came of it in words, None if unset."""
+        _in_use[self._registry] = self
+        if self._settings.points is None:
+            return None
+        try:
+            return f"env: {self._install(Plan.parse(self._settings.points), 'env')}"
+        except ChaosError as error:
+            self._env_refused = unquoted(error)
+            _log.warning("CHAOSPOINT_POINTS is refused whole: %s", self._env_refused)
+        except Exception as error:
+            self._env_refused = f"{type(error).__name__}: {error}"
+            _log.exception("CHAOSPOINT_POINTS is refused whole, by a bug in chaospoint")
+        return "env: refused"
+
+    def read_file(self) -> str | None:
+        """Arm what the plan file says; return what came of it in words, None if there is none."""
+        if self.poller is None:
+            return None
+        ok = self.poller.poll()
+        count = _rules(sum(rule.source == "file" for rule in self._registry.rules()))
+        return f"file {self._settings.config}: {count if ok else 'refused'}"
+
+    def clear(self, by: str = "stop()") -> None:
+        """Disarm everything that came from env and file."""
+        if _in_use.get(self._registry) is self:  # the next start may have been quicker
+            del _in_use[self._registry]
+        rules = [rule for rule in self._registry.rules() if rule.source in ("env", "file")]
+        self._registry.board.remove(rules, "disarmed", by=by)  # which says what was in vain
+        self._registry.replace((), source="env")
+        self._registry.replace((), source="file")
+        if self._placements is not None:
+            self._placements.end()
+
+    def reports(self) -> list[dict[str, object]]:
+        """Return how reading went; ``read_at`` is when the file was read last, or tried to be."""
+        told: list[dict[str, object]] = []
+        if self._settings.points is not None:
+            told.append(_report("env", self._env_refused))
+        if self.poller is not None:
+            at = self._read_at
+            told.append(
+                _report("file", self.poller.refusal)
+                | {
+                    "path": str(self._settings.config),
+                    "read_at": None if at is None else at.isoformat(timespec="seconds"),
+                }
+            )
+        return told
+
+    def _read(self, path: Path) -> Plan:
+        self._read_at = datetime.now(UTC)
+        return load_plan(path)
+
+    def _load(self, wanted: Plan) -> None:
+        self._install(wanted, "file")
+
+    def _told(self, ok: bool, reason: str) -> None:
+        self._registry.say(Reloaded("file", ok, reason))
+
+    def _install(self, wanted: Plan, source: Literal["env", "file"]) -> str:
+        install_plan(
+            wanted,
+            source=source,
+            trust="deferred",
+            registry=self._registry,
+            seed=self._settings.seed,
+            by="CHAOSPOINT_POINTS" if source == "env" else str(self._settings.config),
+            replace=True,
+            place=self._placements.put if source == "file" and self._placements else None,
+            limits=self._settings.limits,
+        )
+        return _rules(len(wanted.rules))
+
+
+def _report(source: str, refusal: str | None) -> dict[str, object]:
+    return {"source": source, "ok": refusal is None, "reason": refusal}
+
+
+def _rules(count: int) -> str:
+    return f"{count} rule" if count == 1 else f"{count} rules"

@@ -1,0 +1,1 @@
+"""Each reach of a program is failed in turn."""

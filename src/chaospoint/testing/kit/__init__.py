@@ -1,0 +1,1 @@
+"""What a test holds, counts and checks."""

@@ -1,0 +1,306 @@
+"""Hypothesis strategies that draw what a test arms: `rules` and `plans`.
+
+What is drawn can be armed as it stands, and the placements that a point has when it is drawn can
+express it, so arming warns of nothing; a placement that comes later may express less, and says so.
+It repeats itself by its own seed. Of all modules only this one imports hypothesis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from chaospoint._kernel.names import is_glob, matches, nearest
+from chaospoint._kernel.placement import refusal
+from chaospoint._registry.registry import Registry
+from chaospoint.errors import ChaosError, InjectedFault, InvalidPlan
+from chaospoint.faults.base import FaultModel
+from chaospoint.faults.failpoints import Off, Yield
+from chaospoint.faults.failure import Failure
+from chaospoint.faults.hang import Hang
+from chaospoint.faults.latency import Latency
+from chaospoint.faults.returns import Return
+from chaospoint.models.durations import seconds
+from chaospoint.models.refusal import Refusal
+from chaospoint.plan.compiling import compile_plan
+from chaospoint.plan.plan import Plan
+from chaospoint.plan.rule import Rule
+
+try:
+    from hypothesis import strategies as st
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "chaospoint.testing.rules and plans need hypothesis, which is not installed: "
+        "pip install hypothesis",
+        name=error.name,
+    ) from None
+
+if TYPE_CHECKING:
+    from chaospoint._kernel.point import Point
+    from chaospoint.faults.failure import ExceptionForm
+
+__all__ = ["plans", "rules"]
+
+KINDS: Final = ("exception", "latency", "return", "hang", "off", "yield")
+_HURT: Final = KINDS[:4]
+_OUTCOMES: Final = ("exception", "return", "hang")
+# One fault of each kind that all placements express or refuse alike, whatever it does.
+_ANY: Final[Mapping[str, FaultModel]] = {
+    "exception": Failure(),
+    "latency": Latency(seconds=0),
+    "hang": Hang(seconds=0),
+    "off": Off(),
+    "yield": Yield(),
+}
+_MOST_LATENCY: Final = 0.01
+_STEPS: Final = 100  # of a latency, so that it is short to read
+_SEEDS: Final = st.integers(0, 2**32 - 1)
+# Hypothesis leaves rules out of a plan, as long as each is a handful of choices; so what could be
+# several is one here. The simplest stands first.
+_FIRINGS: Final[Sequence[Mapping[str, float]]] = (
+    {},
+    *({"skip": n} for n in (1, 2, 3)),
+    *({"every": n} for n in (2, 3)),
+    *({"probability": share} for share in (0.75, 0.5, 0.25)),
+)
+_TRIGGERS: Final[Sequence[Mapping[str, float]]] = (
+    *({"times": times, **firing} for firing in _FIRINGS for times in (1, 2, 3, 4)),
+    *_FIRINGS,
+)
+
+
+def rules(
+    points: str | Sequence[str] = "*",
+    *,
+    kinds: Collection[str] | None = None,
+    exceptions: Sequence[ExceptionForm] | None = None,
+    returns: Sequence[object] = (),
+    max_latency: float | str = _MOST_LATENCY,
+    registry: Registry | None = None,
+) -> st.SearchStrategy[Rule]:
+    """Draw rules, each with a seed of its own, on one point each; the simplest is one firing.
+
+    ``points``: names or globs; globs are looked up among the points of ``registry`` (the default
+    one if not given) whenever something is drawn, so the points have to be there by then, and the
+    same each time: import what makes them first. A name that no point has is drawn as well.
+
+    ``kinds``: out of ``exception``, ``latency``, ``return``, ``hang``, ``off`` and ``yield``; the
+    first four if not given, ``return`` only where ``returns`` gives values. ``exceptions``: each in
+    any form that the key ``exception`` takes; if not given, what the placements of the point say
+    that they raise (``raises=``) and that can be made without arguments, else `InjectedFault`.
+    ``max_latency``: seconds or a duration such as ``"200ms"``, the bound of latencies and hangs
+    alike, 10 ms if not given. They really take that long, unless the test has a clock of its own.
+
+    ``when``, ``times`` and one of ``skip``, ``every`` and ``probability`` are drawn too;
+    ``when="after"`` only where all that a point is used as has an end, so at decorated functions
+    alone: what is not decorated may be a statement. Raises `InvalidPlan` for an exception that
+    cannot be armed, and `ChaosError` for a kind that is none; drawing raises `ChaosError` where
+    there is no point.
+    """
+    drawn = _Drawn(points, kinds, exceptions, returns, max_latency, registry)
+    return st.composite(lambda draw, /: drawn.rule(draw, seed=draw(_SEEDS)))()
+
+
+def plans(
+    points: str | Sequence[str] = "*",
+    *,
+    kinds: Collection[str] | None = None,
+    exceptions: Sequence[ExceptionForm] | None = None,
+    returns: Sequence[object] = (),
+    max_latency: float | str = _MOST_LATENCY,
+    max_rules: int = 3,
+    registry: Registry | None = None,
+) -> st.SearchStrategy[Plan]:
+    """Draw plans of up to ``max_rules`` rules, with a seed; else as `rules` does.
+
+    Examples shrink to a plan without rules, then to one rule that fires once. A rule that another
+    one of the plan would hide for ever is not drawn.
+    """
+    if isinstance(max_rules, bool) or not isinstance(max_rules, int) or max_rules < 0:
+        raise ChaosError(f"max_rules={max_rules!r}: write a whole number from 0")
+    drawn = _Drawn(points, kinds, exceptions, returns, max_latency, registry)
+    several = st.lists(st.composite(drawn.rule)(), max_size=max_rules)
+    return st.composite(lambda draw: drawn.plan(draw, several))()
+
+
+class _Drawn:
+    """What may be drawn."""
+
+    def __init__(
+        self,
+        points: str | Sequence[str],
+        kinds: Collection[str] | None,
+        exceptions: Sequence[ExceptionForm] | None,
+        returns: Sequence[object],
+        max_latency: float | str,
+        registry: Registry | None,
+    ) -> None:
+        self._patterns = (points,) if isinstance(points, str) else tuple(points)
+        if not self._patterns:
+            raise ChaosError(
+                "points: an empty list, so there is nothing to draw rules for: write names or "
+                "globs, such as ['payment.charge']"
+            )
+        self._registry = Registry.default() if registry is None else registry
+        self._exceptions = None if exceptions is None else tuple(exceptions)
+        self._returns = tuple(returns)
+        self._kinds = _checked(kinds, exceptions, self._returns)
+        try:
+            self._most = seconds(max_latency)
+        except Refusal as refused:
+            raise refused.within("max_latency").of_rule("rules").invalid_plan() from None
+        times = st.integers(1, _STEPS).map(self._seconds)
+        self._same: dict[str, st.SearchStrategy[FaultModel]] = {
+            "latency": st.builds(Latency, seconds=times),
+            "hang": st.builds(Hang, seconds=times),
+            "off": st.builds(Off),
+            "yield": st.builds(Yield),
+        }
+        for one in self._patterns:
+            Rule(point=one, faults=[Off()])
+        for exception in self._exceptions or ():
+            _try(exception)
+        for value in self._returns:
+            Return(value=value)
+
+    def plan(self, draw: st.DrawFn, several: st.SearchStrategy[list[Rule]]) -> Plan:
+        """Draw a plan."""
+        found: list[Rule] = []
+        for rule in draw(several):
+            if not any(_hides(earlier, rule) for earlier in found):
+                found.append(rule)
+        seed = draw(_SEEDS)
+        return draw(st.builds(Plan, rules=st.just(found), seed=st.just(seed)))
+
+    def rule(self, draw: st.DrawFn, /, **seed: int) -> Rule:
+        """Draw a rule.
+
+        Hypothesis shows a value as it was built, so all of it is built in a way to be copied.
+        """
+        name, after, kind = draw(st.sampled_from(self._shapes()))
+        faults = [draw(self._fault(kind, name, after=after))]
+        if kind in _OUTCOMES and "latency" in self._kinds:
+            late = draw(st.integers(-_STEPS, _STEPS))  # half of them come at once
+            if late > 0:
+                faults.insert(0, draw(st.builds(Latency, seconds=st.just(self._seconds(late)))))
+        keys: dict[str, Any] = {"point": name, "faults": faults}
+        if after:
+            keys["when"] = "after"
+        keys |= {**draw(st.sampled_from(_TRIGGERS)), **seed}
+        return draw(st.builds(Rule, **{key: st.just(value) for key, value in keys.items()}))
+
+    def _shapes(self) -> list[tuple[str, bool, str]]:
+        """Return the points, whether after the call, and the kinds that can be drawn there."""
+        return [
+            (name, after, kind)
+            for name in self._names()
+            for after in (False, True)
+            for kind in self._can(name, after=after)
+        ]
+
+    def _seconds(self, step: int) -> float:
+        return round(self._most * step / _STEPS, 9)
+
+    def _fault(self, kind: str, name: str, *, after: bool) -> st.SearchStrategy[FaultModel]:
+        if kind == "exception":
+            given = self._exceptions or _declared(self._registry.find(name))
+            return st.builds(Failure, exception=st.sampled_from(given))
+        if kind == "return":
+            values = self._returnable(name, after=after)
+            return st.builds(Return, value=st.sampled_from(values))
+        return self._same[kind]
+
+    def _can(self, name: str, *, after: bool) -> list[str]:
+        """Return the kinds that can be drawn at a point."""
+        return [
+            kind
+            for kind in self._kinds
+            if (
+                self._returnable(name, after=after)
+                if kind == "return"
+                else self._expresses(_ANY[kind], name, after=after)
+            )
+        ]
+
+    def _returnable(self, name: str, *, after: bool) -> list[object]:
+        """Return the values that every placement of the point can return."""
+        return [
+            value
+            for value in self._returns
+            if self._expresses(Return(value=value), name, after=after)
+        ]
+
+    def _expresses(self, fault: FaultModel, name: str, *, after: bool) -> bool:
+        """Whether every placement of the point can express a fault; one that is not there can."""
+        if self._registry.find(name) is None:
+            return True
+        kinds = self._registry.board.kinds(name)
+        return all(refusal(fault, kind, after) is None for kind in kinds)
+
+    def _names(self) -> list[str]:
+        """Return the points that something can be drawn for, in order."""
+        known = [point.name for point in self._registry.points()]
+        found: list[str] = []
+        for pattern in self._patterns:
+            if is_glob(pattern):
+                found += (name for name in known if matches(pattern, name))
+            else:
+                found.append(pattern)
+        asked = ", ".join(map(repr, self._patterns))
+        if not found:
+            close = nearest(self._patterns[0], known)
+            hint = f" (the nearest: {', '.join(close)})" if close else ""
+            raise ChaosError(
+                f"there is nothing to draw rules for: no point matches {asked}{hint}; import the "
+                "modules that make the points, or write their names: points=['payment.charge']"
+            )
+        able = [n for n in found if self._can(n, after=False) or self._can(n, after=True)]
+        if not able:
+            raise ChaosError(
+                f"no placement of the points {asked} can express {self._kinds[0]!r} with the "
+                "values given: allow more kinds, or leave kinds out"
+            )
+        return list(dict.fromkeys(able))
+
+
+def _checked(
+    kinds: Collection[str] | None,
+    exceptions: Sequence[ExceptionForm] | None,
+    returns: Sequence[object],
+) -> tuple[str, ...]:
+    """Return the kinds to draw, in the order in which examples shrink."""
+    if exceptions is not None and not exceptions:
+        raise ChaosError("exceptions: an empty list; write at least one, or leave it out")
+    if kinds is None:
+        return tuple(kind for kind in _HURT if kind != "return" or returns)
+    given = {kinds} if isinstance(kinds, str) else set(kinds)
+    if wrong := sorted(given - set(KINDS)) or (not given and [""]):
+        raise ChaosError(f"kinds={wrong[0]!r} cannot be drawn: write some of {', '.join(KINDS)}")
+    if ("return" in given) is not bool(returns):
+        raise ChaosError("kinds with 'return' and returns=[...] go together: give both or neither")
+    if exceptions is not None and "exception" not in given:
+        raise ChaosError("exceptions are given, and kinds leaves 'exception' out: add it there")
+    return tuple(kind for kind in KINDS if kind in given)
+
+
+def _declared(point: Point | None) -> tuple[ExceptionForm, ...]:
+    """Return what the placements of a point say that they raise, as far as it can be made."""
+    found: list[ExceptionForm] = []
+    for one in () if point is None else point.core.raises:
+        try:
+            _try(one)
+        except InvalidPlan:
+            continue  # such as UnicodeDecodeError, which needs arguments
+        found.append(one)
+    return tuple(found) or (InjectedFault,)
+
+
+def _try(exception: ExceptionForm) -> None:
+    """Raise `InvalidPlan` for what cannot be armed."""
+    compile_plan(Plan(rules=[Rule(point="any", exception=exception)]), trust="code")
+
+
+def _hides(earlier: Rule, later: Rule) -> bool:
+    """Whether the later rule can never fire."""
+    always = (earlier.skip, earlier.every, earlier.times, earlier.probability) == (0, 1, None, 1.0)
+    return always and (earlier.point, earlier.when) == (later.point, later.when)

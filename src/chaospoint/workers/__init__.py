@@ -1,0 +1,1 @@
+"""The processes of servers that fork or reload their workers."""
