@@ -18,6 +18,9 @@ from threading import get_ident
 from time import monotonic, time
 
 from chaospoint import _environ
+
+# The kernel, and reading a file, import late what nothing here uses; no thread of ours may be the
+# one to do it.
 from chaospoint._kernel import drive, reporting  # noqa: F401
 from chaospoint._kernel.bell import Bell
 from chaospoint._kernel.context import transparently
@@ -26,9 +29,7 @@ from chaospoint._kernel.logger import LOGGER
 from chaospoint._kernel.process import after_fork_in_c, made_anew
 from chaospoint._kernel.threads import OwnThread
 from chaospoint._kernel.threads import start as start_thread
-from chaospoint._patching import calls  # noqa: F401
-
-# The kernel, and reading a file, import these late; no thread of ours may be the one to do it.
+from chaospoint._patching import calls, decorate  # noqa: F401
 from chaospoint._registry import engine, handle  # noqa: F401
 from chaospoint._registry.housekeeping import NO_THREAD
 from chaospoint._registry.registry import Registry, default_registry

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from chaospoint._kernel.chance import draw_seed
 from chaospoint._kernel.context import transparently
@@ -14,20 +14,51 @@ from chaospoint._kernel.tally import BoundedTally, Tally, counted, counter
 from chaospoint.errors import ChaosError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from chaospoint._kernel.clock import Clock
     from chaospoint._kernel.compiled_rule import Terms
     from chaospoint._kernel.effects import Fault
-    from chaospoint._kernel.placement import Kind
-    from chaospoint._kernel.point import Point
+    from chaospoint._kernel.injection import Injection
+    from chaospoint._kernel.placement import Kind, Placed
     from chaospoint._kernel.tally import Tally
-    from chaospoint._registry.engine import Board
 
-__all__ = ["ArmedRule", "Ending", "Pause", "Source", "end_late", "looked_up"]
+__all__ = ["ArmedRule", "Ending", "Pause", "Runtime", "Source", "end_late", "looked_up"]
 
 
 _SHOWN = 240
 
 Source = Literal["code", "test", "http", "store", "env", "file"]
 Ending = Literal["disarmed", "expired", "disabled", "replaced", "failed"]
+
+
+class Runtime(Protocol):
+    """What a rule needs of the registry that it is armed in."""
+
+    @property
+    def clock(self) -> Clock:
+        """The time by which faults and deadlines go."""
+
+    @property
+    def now(self) -> Callable[[], float]:
+        """What reads that clock."""
+
+    @property
+    def observe(self) -> tuple[Callable[[Injection], None], ...]:
+        """What is told of each injection, in this order."""
+
+    @property
+    def observe_first(self) -> tuple[Callable[[Injection], None], ...]:
+        """What is told of the first injection of a rule."""
+
+    def names(self, pattern: str) -> Collection[str]:
+        """Return the names of the points that a name or glob matches."""
+
+    def fail(self, rule: ArmedRule, error: ChaosError) -> None:
+        """Disarm a rule that turned out to be impossible at its first reach."""
+
+    def expire_soon(self) -> None:
+        """Have what is overdue end, which a call has noticed, if need be here."""
 
 
 class Pause:
@@ -84,7 +115,7 @@ class ArmedRule:
         terms: Terms,
         source: Source,
         rank: tuple[int, int, int],
-        home: Board,
+        home: Runtime,
         by: str = "",
     ) -> None:
         self.terms = terms
@@ -169,7 +200,7 @@ class ArmedRule:
         spent = self.terms.schedule.times is not None and self.tally.spent
         return "spent" if spent else "armed"
 
-    def tally_at(self, point: Point, kind: Kind) -> Tally:
+    def tally_at(self, point: Placed, kind: Kind) -> Tally:
         """Return what counts the reaches at one kind of placement of a point: one for all."""
         del point, kind
         return self.tally

@@ -12,7 +12,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from chaospoint._kernel import context
-from chaospoint._kernel.chance import Draws, _Probe
+from chaospoint._kernel.chance import Draws, RecordingDraws
 from chaospoint._kernel.effects import Hold, Raise, Return, Run, Sleep
 from chaospoint._kernel.matching import tester
 from chaospoint._kernel.placement import STATEMENTS, _refused, refusal
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from chaospoint._kernel.armed_rule import ArmedRule
     from chaospoint._kernel.effects import Effect, Fault, Outcome, Step
     from chaospoint._kernel.matching import Reads, Test
-    from chaospoint._kernel.placement import Kind
-    from chaospoint._kernel.point import Point
+    from chaospoint._kernel.placement import Kind, Placed
     from chaospoint._kernel.takes import Shape
 
 __all__ = [
@@ -71,7 +70,7 @@ class Aim:
     def __init__(
         self,
         rule: ArmedRule,
-        point: Point,
+        point: Placed,
         kind: Kind,
         test: Test | None = None,
         hands: Hands = lambda _: NO_ARGUMENTS,
@@ -110,7 +109,7 @@ class Aim:
             self.note = (
                 f"injected by chaospoint at {self.point!r}: {self.shown} (armed by {rule.source})"
             )
-            probe = _Probe(rule.seed, ordinal)
+            probe = RecordingDraws(rule.seed, ordinal)
             act = self._work_out(probe)
             self.constant = False if probe.drawn else act
             return act
@@ -176,7 +175,7 @@ def asks_arguments(rule: ArmedRule) -> bool:
 
 def aims_at(
     rules: Sequence[ArmedRule],
-    point: Point,
+    point: Placed,
     kind: Kind,
     *,
     after: bool = False,
@@ -224,7 +223,7 @@ def _in_force(rule: ArmedRule, point: str, test: Test | None) -> Test:
 def returned_function(fault: Fault) -> str | None:
     """Return the name of the Python function that ``fault`` gives as an answer, if it gives one."""
     try:
-        effects = fault.effects(_Probe(0, 0))
+        effects = fault.effects(RecordingDraws(0, 0))
     except Exception:
         return None  # as in `refusal`
     given = [one.value for one in effects if isinstance(one, Return)]

@@ -20,7 +20,7 @@ from itertools import islice, takewhile
 from math import log, log1p
 from random import Random
 
-__all__ = ["NEVER", "Draws", "Schedule", "decide", "derive", "draw_seed"]
+__all__ = ["NEVER", "Draws", "RecordingDraws", "Schedule", "decide", "derive", "draw_seed"]
 
 
 _system = random.SystemRandom()
@@ -101,7 +101,7 @@ def _candidates(schedule: Schedule) -> Iterator[int]:
         yield nth
 
 
-class _Probe(Draws):
+class RecordingDraws(Draws):
     """Draws that remember whether anything was drawn."""
 
     __slots__ = ("drawn",)

@@ -28,7 +28,15 @@ from types import coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from chaospoint._kernel.armed_rule import ArmedRule
+    from typing import Protocol
+
+    class Scoped(Protocol):
+        """A rule that acts in some contexts, as far as they need to know it."""
+
+        @property
+        def why(self) -> object:
+            """How it ended; None while it is armed."""
+
 
 __all__ = [
     "atransparently",
@@ -138,10 +146,10 @@ def passes(error: BaseException) -> bool:
     return own.tells_observers is None and not isinstance(error, Exception)
 
 
-here: ContextVar[frozenset[ArmedRule]] = ContextVar("chaospoint_scope", default=frozenset())
+here: ContextVar[frozenset[Scoped]] = ContextVar("chaospoint_scope", default=frozenset())
 
 
-def enter(rules: Iterable[ArmedRule]) -> None:
+def enter(rules: Iterable[Scoped]) -> None:
     """Have these rules act in this context; it forgets those that ended."""
     if fresh := list(rules):
         rest = [rule for rule in here.get() if rule.why is None]

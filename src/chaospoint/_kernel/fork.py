@@ -14,18 +14,45 @@ A process that was forked in C, without these hooks, is made anew by `begin_anew
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from operator import methodcaller
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 from weakref import WeakSet
 
 from chaospoint._kernel.lock import Lock, arming
 
-if TYPE_CHECKING:
-    from chaospoint._registry.engine import Board
-
 __all__ = ["Guard", "begin_anew", "boards", "guards"]
+
+
+class Threads(Protocol):
+    """Threads that end before a fork, and start again after it."""
+
+    def stop(self) -> None:
+        """End them and wait until they are gone; `resume` lets them start again."""
+
+    def resume(self) -> object:
+        """Allow them again, and start them if there is anything to do."""
+
+    def renew(self) -> None:
+        """Forget them and their locks, in a forked child."""
+
+
+class Forked(Protocol):
+    """What has threads to end, and rules that start anew in a child."""
+
+    @property
+    def keeper(self) -> Threads:
+        """The threads."""
+
+    def restart(self) -> None:
+        """Begin anew in a forked child."""
+
+    def flush(self) -> None:
+        """Tell the observers of the reaches since this was done last."""
+
+    def names(self, pattern: str) -> Collection[str]:
+        """Return the names of the points that a name or glob matches."""
 
 
 class Guard(Protocol):
@@ -39,8 +66,8 @@ class Guard(Protocol):
         """Start with a fresh lock."""
 
 
-boards: WeakSet[Board] = WeakSet()
-"""What has a thread to end, and rules that start anew in a child."""
+boards: WeakSet[Forked] = WeakSet()
+"""What is looked after over a fork."""
 
 guards: list[Guard] = [arming]
 """The locks to hold, in the order in which they are taken."""
@@ -120,7 +147,7 @@ def _end_turn() -> None:
         _forking.release()
 
 
-def _all_boards() -> list[Board]:
+def _all_boards() -> list[Forked]:
     with arming:
         return list(boards)
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from chaospoint._kernel.chance import _Probe
+from chaospoint._kernel.chance import RecordingDraws
 from chaospoint._kernel.effects import Raise, Return, Run
 
 if TYPE_CHECKING:
     from chaospoint._kernel.effects import Effect, Fault
     from chaospoint._kernel.takes import Shape
 
-__all__ = ["STATEMENTS", "Kind", "refusal"]
+__all__ = ["STATEMENTS", "Kind", "Placed", "refusal"]
 
 
 Kind = Literal[
@@ -31,6 +31,18 @@ STATEMENTS: tuple[Kind, ...] = ("block", "async block", "statement", "async stat
 _AWAITS: tuple[Kind, ...] = ("coroutine", "async generator", "async block", "async statement")
 
 
+class Placed(Protocol):
+    """A point at one placement, as far as its rules need to know it."""
+
+    @property
+    def name(self) -> str:
+        """The name."""
+
+    @property
+    def raises(self) -> tuple[type[BaseException], ...]:
+        """What this placement really raises."""
+
+
 def refusal(
     fault: Fault, kind: Kind, after: bool = False, shape: Shape | None = None
 ) -> str | None:
@@ -43,7 +55,7 @@ def refusal(
     if kind == "coroutine" and (shape is None or not getattr(fault, "with_arguments", False)):
         return None
     try:
-        effects = fault.effects(_Probe(0, 0))
+        effects = fault.effects(RecordingDraws(0, 0))
     except Exception:
         return None  # it waits for the first reach to look up what it raises, or is wrong then
     return next((why for one in effects if (why := _refused(one, kind, after, shape))), None)

@@ -8,30 +8,65 @@ block nothing is kept on the Point, so one Point serves all threads and tasks at
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from operator import methodcaller
-from types import (
-    ClassMethodDescriptorType,
-    MappingProxyType,
-    MethodDescriptorType,
-    WrapperDescriptorType,
-)
-from typing import TYPE_CHECKING, Any, TypeVar, cast
-
-from chaospoint.errors import InvalidPoint
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from chaospoint._kernel.armed_rule import ArmedRule
     from chaospoint._kernel.explanation import Explanation
+    from chaospoint._kernel.placement import Kind
     from chaospoint._kernel.search import Searches
-    from chaospoint._patching.site import Site
-    from chaospoint._patching.wrapper import Wrapper
-    from chaospoint._registry.registry import Registry
+    from chaospoint._kernel.takes import Shape
 
-__all__ = ["ArmedPoint", "Core", "LabelledPoint", "Point"]
+__all__ = ["ArmedPoint", "Core", "Home", "LabelledPoint", "Point", "Site"]
 
 _F = TypeVar("_F")
-_METHODS_IN_C = (ClassMethodDescriptorType, MethodDescriptorType, WrapperDescriptorType)
+
+
+class Site(Protocol):
+    """A decorated callable: one that was patched, or what wraps it."""
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of callable."""
+
+    @property
+    def points(self) -> Sequence[Point]:
+        """The points on it, the innermost first."""
+
+    @property
+    def gone(self) -> bool:
+        """Whether the callable is gone."""
+
+    @property
+    def arguments(self) -> tuple[str, ...] | None:
+        """The names of its arguments; None if it takes whatever name there is."""
+
+    @property
+    def shape(self) -> Shape | None:
+        """The arguments of a call, as they are handed to functions of rules."""
+
+    @property
+    def unsigned(self) -> bool:
+        """Whether it shows no signature."""
+
+    def rebuild(self) -> None:
+        """Make it do what is armed on its points now."""
+
+
+class Home(Protocol):
+    """The registry of a point."""
+
+    def rules(self, point: str | None = None) -> tuple[ArmedRule, ...]:
+        """Return the armed rules, or those at one point."""
+
+    def place(self, point: Point, target: _F) -> _F:
+        """Put a point on ``target``, and return what is to be used in its place."""
+
+    def explain(self, point: Point) -> Explanation:
+        """Return what there is at a point, and why its rules fire or do not."""
 
 
 class Core:
@@ -50,12 +85,12 @@ class Core:
         "sites",
     )
 
-    def __init__(self, name: str, home: Registry) -> None:
+    def __init__(self, name: str, home: Home) -> None:
         self.name = name
         self.home = home
         self.description = ""
         self.raises: tuple[type[BaseException], ...] = ()  # what any of its placements raises
-        self.sites: list[Site | Wrapper] = []
+        self.sites: list[Site] = []
         self.discarded = ""  # what was wrapped although nobody kept the wrapper
         self.labelled = False  # blocks or statements have brought labels, and others may come
         self.rules: tuple[ArmedRule, ...] = ()  # armed here, in the order they are tried
@@ -116,9 +151,7 @@ class Point:
 
         ``print(point.explain())`` for reading; its ``rules`` hold the same as data.
         """
-        from chaospoint._registry.explain import explain
-
-        return explain(self.core.home, self)
+        return self.core.home.explain(self)
 
     def __call__(self, target: _F) -> _F:
         """Put the point on ``target``, and return what is to be used in its place.
@@ -129,28 +162,7 @@ class Point:
         place.  Raises `InvalidPoint` for what is not callable, and for a method of a type written
         in C, which nothing can replace.
         """
-        from chaospoint._patching.site import can_patch, place
-        from chaospoint._patching.unwrap import function_of
-
-        if can_patch() and (function := function_of(target)) is not None:
-            place(self, function)
-            return target
-        inner = target.__func__ if isinstance(target, classmethod | staticmethod) else target
-        if not callable(inner):
-            raise InvalidPoint(
-                f"{self.name!r} cannot decorate {target!r}, which is not callable; "
-                "decorate the function itself (of a property: its getter), or use a with block"
-            )
-        if type(inner) in _METHODS_IN_C:
-            raise InvalidPoint(
-                f"{self.name!r} cannot decorate {target!r}: it is a method of a type written in "
-                "C, where nothing can replace it; override it in a subclass and decorate that, or "
-                "decorate a function that calls it"
-            )
-        from chaospoint._patching.wrapper import wrap
-
-        wrapped: _F = wrap(self, cast("Callable[..., object]", target))
-        return wrapped
+        return self.core.home.place(self, target)
 
     def __copy__(self) -> Point:
         return self
@@ -158,7 +170,7 @@ class Point:
     def __deepcopy__(self, memo: object) -> Point:
         return self
 
-    def __reduce__(self) -> tuple[methodcaller, tuple[Registry]]:
+    def __reduce__(self) -> tuple[methodcaller, tuple[Home]]:
         """Pickle the name, labels and ``raises``; loading asks the default registry for them."""
         keys: dict[str, Any] = {"labels": dict(self.labels)} if self.labels else {}
         if self.raises:

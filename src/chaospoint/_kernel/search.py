@@ -21,7 +21,7 @@ from chaospoint._kernel.takes import Given
 if TYPE_CHECKING:
     from chaospoint._kernel.armed_rule import ArmedRule
     from chaospoint._kernel.matching import Test
-    from chaospoint._kernel.point import Point
+    from chaospoint._kernel.placement import Placed
     from chaospoint._kernel.tally import Slot, Tally
 
     _Tried = tuple["Aim", Tally, Test | None, int]
@@ -169,7 +169,7 @@ class Searches(dict[Kind, Search]):
 
     __slots__ = ("_after", "_point", "_rules")
 
-    def __init__(self, rules: Sequence[ArmedRule], point: Point, *, after: bool) -> None:
+    def __init__(self, rules: Sequence[ArmedRule], point: Placed, *, after: bool) -> None:
         super().__init__()
         self._rules = rules
         self._point = point

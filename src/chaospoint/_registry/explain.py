@@ -17,26 +17,24 @@ if TYPE_CHECKING:
     from chaospoint._kernel.placement import Kind
     from chaospoint._kernel.point import Point
     from chaospoint._registry.engine import Board
-    from chaospoint._registry.registry import Registry
 
 __all__ = ["explain", "gone_from", "states"]
 
 
-def explain(registry: Registry, point: Point) -> Explanation:
+def explain(board: Board, point: Point, near: tuple[str, ...]) -> Explanation:
     """Return what there is at a point: its rules in the order in which they are tried, then those
-    that ended and that nobody disarmed."""
-    board, name = registry.board, point.name
-    near = () if point.placements else tuple(n for n in registry.nearest(name) if n != name)
+    that ended and that nobody disarmed. ``near``: names like this one."""
+    name = point.name
     rules = [*board.rules(name), *gone_from(board, name)]
     told = states(board, rules, point)
     off = (
         f"{_environ.VARIABLE} is false in this process: nothing can be armed"
         if _environ.forbids()
         else ""
-        if registry.enabled
+        if board.enabled
         else f"disabled by {board.off}: nothing can be armed until it is enabled again"
     )
-    return Explanation(name, registry.enabled, off, point.placements, near, told)
+    return Explanation(name, board.enabled, off, point.placements, near, told)
 
 
 def gone_from(board: Board, name: str) -> list[ArmedRule]:

@@ -14,9 +14,7 @@ from chaospoint._kernel.matching import may_accept
 
 if TYPE_CHECKING:
     from chaospoint._kernel.armed_rule import ArmedRule
-    from chaospoint._kernel.point import Point
-    from chaospoint._patching.site import Site
-    from chaospoint._patching.wrapper import Wrapper
+    from chaospoint._kernel.point import Point, Site
 
 __all__ = ["fits", "fits_at", "other_value"]
 
@@ -27,7 +25,7 @@ def fits(rule: ArmedRule, point: Point) -> bool:
     return not live or point.core.labelled or any(fits_at(rule, point, site) for site in live)
 
 
-def fits_at(rule: ArmedRule, point: Point, site: Site | Wrapper) -> bool:
+def fits_at(rule: ArmedRule, point: Point, site: Site) -> bool:
     """Whether a call of one decorated function can match."""
     where = rule.terms.where
     if where is None:
@@ -70,5 +68,5 @@ def _other_value(rule: ArmedRule, point: Point) -> str:
     return ""
 
 
-def _live(point: Point) -> list[Site | Wrapper]:
+def _live(point: Point) -> list[Site]:
     return [site for site in point.core.sites if not site.gone]

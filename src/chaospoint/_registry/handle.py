@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from chaospoint._kernel.bell import Bell, TaskBell
 from chaospoint._kernel.context import transparently
 
 if TYPE_CHECKING:
-    from chaospoint._kernel.armed_rule import ArmedRule
-    from chaospoint._registry.engine import Board
+    from chaospoint._kernel.armed_rule import ArmedRule, Ending
+    from chaospoint._kernel.clock import Clock
 
 __all__ = ["Armed"]
 
 _sum = sum  # which may become a point, as a count is read
+
+
+class Disarming(Protocol):
+    """What disarms rules, and the clock by which tests wait for them."""
+
+    @property
+    def timer(self) -> Clock:
+        """The clock."""
+
+    def remove(
+        self, rules: Iterable[ArmedRule], why: Ending, by: str = "", reason: str = ""
+    ) -> None:
+        """Disarm these rules, wherever they are armed."""
 
 
 class Armed:
@@ -27,7 +40,7 @@ class Armed:
 
     __slots__ = ("_board", "rules")
 
-    def __init__(self, board: Board, rules: Sequence[ArmedRule]) -> None:
+    def __init__(self, board: Disarming, rules: Sequence[ArmedRule]) -> None:
         self._board = board
         self.rules = tuple(rules)
 

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from math import inf
 from threading import Thread, current_thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from chaospoint._kernel import reporting
 from chaospoint._kernel.bell import Bell
@@ -27,7 +27,7 @@ from chaospoint._kernel.reporting import say
 from chaospoint._kernel.threads import OwnThread, Start, tended
 
 if TYPE_CHECKING:
-    from chaospoint._registry.engine import Board
+    from chaospoint._kernel.clock import Clock
 
 __all__ = ["NO_THREAD", "Keeper"]
 
@@ -41,6 +41,40 @@ NO_THREAD = (
 _DIED = "the thread %s had ended before its time; another one runs in its place"
 
 
+class Household(Protocol):
+    """What the threads look after."""
+
+    @property
+    def clock(self) -> Clock:
+        """The time by which rules expire."""
+
+    @property
+    def timer(self) -> Clock:
+        """The clock by which the threads wait."""
+
+    @property
+    def keeper(self) -> Keeper:
+        """The threads."""
+
+    def deadlines(self, every: bool) -> list[float]:
+        """Return when the armed rules expire; infinity for ``every`` one that does not."""
+
+    def end_due(self) -> bool:
+        """Disarm the rules whose time has come, and run no code of the program."""
+
+    def expire(self) -> None:
+        """Disarm the rules whose time has come, and tell of it."""
+
+    def remind(self) -> None:
+        """Say which rules, armed before there were points, have found none after a while."""
+
+    def flush(self) -> None:
+        """Tell of the reaches since this was done last."""
+
+    def disarm_unkept(self) -> None:
+        """Disarm the rules from outside that no thread can end, and say so."""
+
+
 class _Thread:
     """A thread that looks after a board, again and again, until there is nothing to do.
 
@@ -52,7 +86,7 @@ class _Thread:
     every: bool
     late: float
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Household) -> None:
         self._board = board
         self._lock = Lock()
         self._look = Bell()
@@ -198,7 +232,7 @@ class Keeper(_Thread):
 
     name, every, late = "chaospoint-keeper", True, 0.25
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Household) -> None:
         super().__init__(board)
         self._expiry = _Expiry(board)
 

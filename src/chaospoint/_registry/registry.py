@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import methodcaller
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from chaospoint._kernel import reporting
 from chaospoint._kernel.bell import Bell
@@ -23,12 +23,15 @@ if TYPE_CHECKING:
     from chaospoint._kernel.armed_rule import ArmedRule, Source
     from chaospoint._kernel.clock import Clock
     from chaospoint._kernel.compiled_rule import Terms
+    from chaospoint._kernel.explanation import Explanation
     from chaospoint._kernel.injection import Observer
     from chaospoint._registry.engine import Board
     from chaospoint._registry.handle import Armed
     from chaospoint._registry.notices import Notice
 
 __all__ = ["Registry", "before_first_point", "default_registry"]
+
+_F = TypeVar("_F")
 
 
 class Registry:
@@ -130,6 +133,20 @@ class Registry:
     def nearest(self, name: str) -> tuple[str, ...]:
         """Return up to three names of points that look most like ``name``."""
         return nearest(name, self._points.copy())
+
+    def place(self, point: Point, target: _F) -> _F:
+        """Put a point on ``target``, and return what is to be used in its place."""
+        from chaospoint._patching.decorate import decorate
+
+        return decorate(point, target)
+
+    def explain(self, point: Point) -> Explanation:
+        """Return what there is at a point, and why its rules fire or do not."""
+        from chaospoint._registry.explain import explain
+
+        name = point.name
+        near = () if point.placements else tuple(n for n in self.nearest(name) if n != name)
+        return explain(self.board, point, near)
 
     # -- what is armed --------------------------------------------------------------------
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from chaospoint._kernel.names import matches
 from chaospoint._kernel.placement import refusal
@@ -13,7 +13,7 @@ from chaospoint._registry.fits import other_value
 if TYPE_CHECKING:
     from chaospoint._kernel.armed_rule import ArmedRule
     from chaospoint._kernel.placement import Kind
-    from chaospoint._registry.engine import Board
+    from chaospoint._kernel.point import Point
 
 __all__ = ["acts", "came_by", "never_reached", "obstacle", "passed"]
 
@@ -21,10 +21,27 @@ Near = Callable[[str], Sequence[str]]
 """For a pattern: the names nearest to it."""
 
 
-def never_reached(board: Board, rule: ArmedRule, near: Near) -> str:
+class Points(Protocol):
+    """The points of a registry."""
+
+    @property
+    def placing(self) -> Mapping[str, str]:
+        """The points to come, and what a plan places them on."""
+
+    def names(self, pattern: str) -> Collection[str]:
+        """Return the names of the points that a name or glob matches."""
+
+    def point(self, name: str) -> Point:
+        """Return the point of this name, which is one."""
+
+    def kinds(self, name: str) -> Sequence[Kind]:
+        """Return the kinds of a point's decorated callables; if there are none, all it may be."""
+
+
+def never_reached(points: Points, rule: ArmedRule, near: Near) -> str:
     """Say why a rule that comes to its end had no reach."""
-    names = board.names(rule.pattern)
-    if why := obstacle(board, rule, names, near):
+    names = points.names(rule.pattern)
+    if why := obstacle(points, rule, names, near):
         return f"it was never reached: {why}"
     if came := came_by(rule):
         return came
@@ -33,21 +50,21 @@ def never_reached(board: Board, rule: ArmedRule, near: Near) -> str:
     return "it was never reached: is this point on the way of the calls?"
 
 
-def obstacle(board: Board, rule: ArmedRule, names: Collection[str], near: Near) -> str:
+def obstacle(points: Points, rule: ArmedRule, names: Collection[str], near: Near) -> str:
     """Say what keeps a rule from ever being reached at these points, if anything does."""
     if not names:
-        for name, target in board.placing.items():
+        for name, target in points.placing.items():
             if matches(rule.pattern, name):
                 return f"point {name!r} is not placed so far: the plan puts it on {target!r}"
         return waiting(rule, near(rule.pattern))
-    if not any(acts(rule, kind) for name in names for kind in board.kinds(name)):
+    if not any(acts(rule, kind) for name in names for kind in points.kinds(name)):
         return "no placement here can express it"
     if rule.terms.where is None or len(names) > LOOKED_THROUGH:
         return ""
-    lost = [unplaced(rule, board.point(name)) for name in names]
+    lost = [unplaced(rule, points.point(name)) for name in names]
     if all(lost):
         return f"no decorated function here has {lost[0][0]!r}, which `where` asks for"
-    if not rule.reaches and (label := other_value(rule, map(board.point, names))):
+    if not rule.reaches and (label := other_value(rule, map(points.point, names))):
         return f"the label {label!r} is there, and never has the value that `where` asks for"
     return ""
 

@@ -32,8 +32,7 @@ from chaospoint.testing.kit.watch import Watch
 
 if TYPE_CHECKING:
     from chaospoint._kernel.injection import Injection
-    from chaospoint._kernel.placement import Kind
-    from chaospoint._kernel.point import Point
+    from chaospoint._kernel.placement import Kind, Placed
     from chaospoint._registry.handle import Armed
     from chaospoint._registry.registry import Registry
     from chaospoint.testing.exploring.cases import Case
@@ -76,8 +75,8 @@ class Learnt:
 def learning(registry: Registry) -> Iterator[Learnt]:
     """Record the reaches and the clean ends of what runs in the block, in all its threads."""
     learnt = Learnt()
-    begun: list[tuple[Point, Kind]] = []
-    ended: list[tuple[Point, Kind]] = []
+    begun: list[tuple[Placed, Kind]] = []
+    ended: list[tuple[Placed, Kind]] = []
 
     begin = time.perf_counter()
     with (
@@ -89,13 +88,14 @@ def learning(registry: Registry) -> Iterator[Learnt]:
         finally:
             learnt.seconds = time.perf_counter() - begin
             # Now, for what a block declares is known once all blocks of its point were made.
-            learnt.reaches = [_reach(*reach) for reach in begun]
-            learnt.ends = [_reach(*end) for end in ended]
+            learnt.reaches = [_reach(registry, *reach) for reach in begun]
+            learnt.ends = [_reach(registry, *end) for end in ended]
 
 
-def _reach(point: Point, kind: Kind) -> Reach:
+def _reach(registry: Registry, placed: Placed, kind: Kind) -> Reach:
     # Who looks after a block knows the point, and not the placement that declares.
-    return Reach(point.name, point.raises or (point.core.raises if kind in STATEMENTS else ()))
+    point = registry.find(placed.name) if kind in STATEMENTS and not placed.raises else None
+    return Reach(placed.name, placed.raises if point is None else point.core.raises)
 
 
 class ControlRun:

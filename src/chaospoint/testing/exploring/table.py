@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from io import StringIO
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from chaospoint.errors import ChaosError
 
@@ -22,12 +22,42 @@ except ModuleNotFoundError:
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from chaospoint.testing.exploring.exploration import Exploration
     from chaospoint.testing.exploring.result import Outcome, Result
 
 __all__ = ["drawn", "patience", "summary", "table", "waited_out"]
 
 _WIDTH = 100
+
+
+class Exploration(Protocol):
+    """What is drawn."""
+
+    @property
+    def test(self) -> str:
+        """The name of the test."""
+
+    @property
+    def cases(self) -> tuple[Result, ...]:
+        """What was tried."""
+
+    @property
+    def findings(self) -> tuple[Result, ...]:
+        """What was not handled."""
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """What was left out, and why."""
+
+    @property
+    def beyond(self) -> tuple[str, ...]:
+        """What was reached more often under a fault, and not failed."""
+
+    @property
+    def calls_beyond(self) -> int:
+        """How many calls those are."""
+
+    def reaches(self) -> Mapping[str, tuple[Result, ...]]:
+        """Return the cases by their reach."""
 
 
 def table(explorations: Iterable[Exploration]) -> Group:

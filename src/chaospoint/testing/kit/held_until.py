@@ -9,8 +9,7 @@ from chaospoint.testing.kit.limit import Limit
 from chaospoint.testing.kit.watch import Watch
 
 if TYPE_CHECKING:
-    from chaospoint._kernel.placement import Kind
-    from chaospoint._kernel.point import Point
+    from chaospoint._kernel.placement import Kind, Placed
     from chaospoint._registry.handle import Armed
     from chaospoint._registry.registry import Registry
 
@@ -68,7 +67,7 @@ class HeldUntil:
                 " another rule fired there: arm that before hold()"
             )
 
-    def _reached(self, point: Point, kind: Kind) -> None:
+    def _reached(self, point: Placed, kind: Kind) -> None:
         del kind
         if point.name == self.until:
             self._ended = True

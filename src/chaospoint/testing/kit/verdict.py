@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from chaospoint._kernel.chance import Draws, decide
+from chaospoint._kernel.chance import RecordingDraws, decide
 from chaospoint._registry.unreached import passed
 
 if TYPE_CHECKING:
@@ -34,20 +34,10 @@ def _due(rule: ArmedRule) -> bool:
 
 def by_chance(rule: ArmedRule) -> bool:
     """Return whether it depends on the seed when the rule fires, or what it does."""
-    draws = _Noted(rule.seed, 1)
+    draws = RecordingDraws(rule.seed, 1)
     for fault in rule.faults:
         fault.effects(draws)
     return draws.drawn or rule.terms.schedule.probability < 1.0
-
-
-class _Noted(Draws):
-    """Draws that remember whether anything was drawn."""
-
-    drawn = False
-
-    def uniform(self, purpose: str) -> float:
-        self.drawn = True
-        return super().uniform(purpose)
 
 
 def unfired(rule: ArmedRule, calls: Mapping[str, int], near: Sequence[str]) -> str:

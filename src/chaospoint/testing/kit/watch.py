@@ -22,15 +22,14 @@ from chaospoint._kernel.tally import Tally, counted, counter
 from chaospoint.faults.failpoints import Off
 
 if TYPE_CHECKING:
-    from chaospoint._kernel.placement import Kind
-    from chaospoint._kernel.point import Point
+    from chaospoint._kernel.placement import Kind, Placed
     from chaospoint._registry.registry import Registry
 
 __all__ = ["Watch"]
 
 _EVERYWHERE = Terms("*", "watch", (Off(),), Schedule(seed=0, probability=0.0))
 
-Told = Callable[["Point", "Kind"], None]
+Told = Callable[["Placed", "Kind"], None]
 
 
 class Watch:
@@ -92,7 +91,7 @@ class _Watching(ArmedRule):
         self._told = told
         self._places: dict[tuple[object, ...], _Place] = {}
 
-    def tally_at(self, point: Point, kind: Kind) -> Tally:
+    def tally_at(self, point: Placed, kind: Kind) -> Tally:
         key = (point.name, kind, point.raises)
         return self._places.setdefault(key, _Place(point, kind, self._told))
 
@@ -103,7 +102,7 @@ class _Watching(ArmedRule):
 class _Place(Tally):
     """Counts the reaches of one kind of placement of one point; nothing is ever due."""
 
-    def __init__(self, point: Point, kind: Kind, told: Told | None) -> None:
+    def __init__(self, point: Placed, kind: Kind, told: Told | None) -> None:
         super().__init__(_EVERYWHERE.schedule)
         self.point = point
         self.due = NEVER
