@@ -20,7 +20,7 @@ import pytest
 
 import chaospoint
 from chaospoint import Armed, Injection, Point, Registry
-from chaospoint._kernel.compiled_rule import Terms
+from chaospoint._kernel.compiled_rule import CompiledRule
 
 PATIENCE = 30.0
 """Seconds after which a test gives up on what has to happen, also on a busy machine."""
@@ -56,10 +56,10 @@ class Standing:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._terms: list[Terms] = []
+        self._terms: list[CompiledRule] = []
         self._keys = count()
 
-    def put(self, terms: Iterable[Terms], name: str) -> Armed:
+    def put(self, terms: Iterable[CompiledRule], name: str) -> Armed:
         """Put rules in place of those on exactly ``name``; raises as arming does."""
         fresh = [one._replace(key=str(next(self._keys))) for one in terms]
         self._registry.board.tried(fresh, "http")

@@ -20,7 +20,7 @@ import pytest
 from helpers import Witness
 
 from chaospoint import config
-from chaospoint._kernel.context import inside
+from chaospoint._kernel.context import in_chaospoint
 from chaospoint._kernel.injection import Injection
 from chaospoint._registry.notices import Notice, Reloaded, RuleArmed
 from chaospoint._registry.registry import Registry
@@ -587,7 +587,7 @@ def test_the_thread_reloads_by_itself_and_is_transparent(
     class Waking(Listening):
         def notice(self, notice: Notice) -> None:
             if isinstance(notice, Reloaded):
-                seen.append((threading.current_thread().name, inside.get()))
+                seen.append((threading.current_thread().name, in_chaospoint.get()))
                 if len(seen) == 2:
                     reloaded.set()
 

@@ -372,7 +372,7 @@ def test_a_child_with_the_number_of_its_parent_begins_anew_all_the_same() -> Non
 def test_the_second_hook_of_a_fork_releases_no_lock_of_another_thread_that_forks() -> None:
     _run("""
         from chaospoint._kernel import fork
-        from chaospoint._kernel.lock import arming
+        from chaospoint._kernel.lock import arming_lock
 
         begun, go_on = threading.Event(), threading.Event()
 
@@ -388,9 +388,9 @@ def test_the_second_hook_of_a_fork_releases_no_lock_of_another_thread_that_forks
         late = threading.Thread(target=fork._release_all)
         late.start()
         late.join(10)
-        assert not arming.acquire(blocking=False), "it was released"
+        assert not arming_lock.acquire(blocking=False), "it was released"
         go_on.set()
         forking.join(10)
-        assert arming.acquire(timeout=10), "it is held for ever"
-        arming.release()
+        assert arming_lock.acquire(timeout=10), "it is held for ever"
+        arming_lock.release()
     """)

@@ -14,7 +14,7 @@ from pydantic import field_serializer
 
 from chaospoint import InjectedFault, Plan, Registry, armed
 from chaospoint._kernel.chance import Draws
-from chaospoint._kernel.compiled_rule import Terms
+from chaospoint._kernel.compiled_rule import CompiledRule
 from chaospoint.arming import install_plan
 from chaospoint.effects import Effect, Hold, Raise, Run, Sleep
 from chaospoint.errors import LimitExceeded
@@ -53,7 +53,7 @@ def foreign(*made: Effect, waits: bool = False) -> Foreign:
     return Foreign(made=made, waits=waits)
 
 
-def compiled(limits: Limits, *rules: Any, **keys: Any) -> tuple[Terms, ...]:
+def compiled(limits: Limits, *rules: Any, **keys: Any) -> tuple[CompiledRule, ...]:
     return compile_plan(Plan(rules=rules), trust="loaded", limits=limits, **keys)
 
 

@@ -37,9 +37,9 @@ from soak.storm import FAULTS
 from chaospoint import Armed, Point, Registry, arm
 from chaospoint._kernel import fork
 from chaospoint._kernel.armed_rule import ArmedRule, Pause
-from chaospoint._kernel.binding import Aim
+from chaospoint._kernel.binding import Binding
 from chaospoint._kernel.chance import Schedule, decide
-from chaospoint._kernel.lock import arming
+from chaospoint._kernel.lock import arming_lock
 from chaospoint._kernel.search import Searches
 from chaospoint._kernel.tally import BoundedTally, Slot, Tally
 from chaospoint._patching import site, wrapper
@@ -57,7 +57,7 @@ DEEDS = (
 )
 KEYS = ("where", "when", "scope", "times", "probability", "skip", "max_active", "expires_after")
 SOURCES = ("code", "http", "store", "env", "file")
-EPOCH = (ArmedRule, Tally, BoundedTally, Slot, Pause, Aim, Searches)
+EPOCH = (ArmedRule, Tally, BoundedTally, Slot, Pause, Binding, Searches)
 """What dies with an armed rule."""
 
 pytestmark = [
@@ -344,7 +344,7 @@ def _held_by(rule: ArmedRule) -> str:
 def _swept() -> tuple[int, int]:
     """Return how many functions and wrappers are known, when those that are gone are forgotten."""
     gc.collect()
-    with arming:
+    with arming_lock:
         site.sweep()
     wrapper.wrap(Registry().point("race.sweep"), abs)  # this forgets those before it
     gc.collect()

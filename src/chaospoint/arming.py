@@ -92,7 +92,7 @@ class armed(AbstractContextManager["Armed"]):  # noqa: N801 - used as a function
         handle: Armed | None = None
         try:
             handle = arm(self._plan, registry=self._registry, strict=self._strict)
-            lease = _Lease(self, lock.arming.abandoned.append)
+            lease = _Lease(self, lock.arming_lock.abandoned.append)
             lease.handle = handle
             _leases[id(lease)] = lease
             self._leases.append(lease)
@@ -100,8 +100,8 @@ class armed(AbstractContextManager["Armed"]):  # noqa: N801 - used as a function
         except BaseException:
             if handle is not None:
                 # Not `arming.request`: a handler may run before a call's first instruction.
-                lock.arming.requests[handle.disarm] = 0
-                lock.arming.carry_out()
+                lock.arming_lock.requests[handle.disarm] = 0
+                lock.arming_lock.carry_out()
             raise
 
     def __exit__(

@@ -34,7 +34,7 @@ from chaospoint._registry import engine, handle  # noqa: F401
 from chaospoint._registry.housekeeping import NO_THREAD
 from chaospoint._registry.registry import Registry, default_registry
 from chaospoint._version import __version__
-from chaospoint.control.access import Door
+from chaospoint.control.access import AccessPolicy
 from chaospoint.control.audit import Audit, AuditedExpiry
 from chaospoint.control.server.admin import AdminServer
 from chaospoint.control.service import Service
@@ -178,7 +178,7 @@ class _Running:
             add_defaults(self.registry)  # they are to hear of a refusal, too
             self.registry.remove_observer(self._expiry)  # a child that starts again has it
             self.registry.add_observer(self._expiry)
-            self._reconciler.heed_switch()
+            self._reconciler.apply_master_switch()
             file = self._sources.read_file()  # first, for it may place points
             read = [self._sources.read_env(), file]
             self._reconciler.reconcile()
@@ -376,7 +376,7 @@ def _can_have_threads() -> bool:
 
 
 def _read_only(settings: Settings) -> str:
-    if not Door.of(settings).read_only:
+    if not AccessPolicy.of(settings).read_only:
         return ""
     return f" (read only: {settings.environment!r} needs CHAOSPOINT_ADMIN_TOKEN for changes)"
 

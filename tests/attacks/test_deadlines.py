@@ -10,7 +10,7 @@ import pytest
 from helpers import PATIENCE, PLACES, Boom, Witness, afinish, finish, place, python, run
 
 from chaospoint import Registry, arm, disable, disarm
-from chaospoint._kernel.lock import arming
+from chaospoint._kernel.lock import arming_lock
 from chaospoint._registry.notices import RuleDisarmed
 from chaospoint.testing import FakeClock
 
@@ -336,7 +336,7 @@ def test_the_first_call_past_the_deadline_replaces_dead_threads(
     for watch in (keeper._expiry, keeper):  # one of them leaves its line to others
         for start in watch._starts:
             start.join(PATIENCE)
-    arming.carry_out()
+    arming_lock.carry_out()
     for name in ("expiry", "keeper"):
         assert f"the thread chaospoint-{name} had ended before its time" in caplog.text
 

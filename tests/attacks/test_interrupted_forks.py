@@ -79,7 +79,7 @@ def test_a_child_forked_in_c_begins_anew_whatever_its_parent_held() -> None:
         import ctypes, os, signal, threading
         import chaospoint
         from chaospoint._kernel import fork
-        from chaospoint._kernel.lock import arming
+        from chaospoint._kernel.lock import arming_lock
 
         registry = chaospoint.Registry.default()
         function = chaospoint.point("a.b")(lambda: "plain")
@@ -90,7 +90,7 @@ def test_a_child_forked_in_c_begins_anew_whatever_its_parent_held() -> None:
         held, may_end = threading.Event(), threading.Event()
 
         def hold():
-            with arming, registry.board.keeper._lock, handle.rules[0].tally._lock:
+            with arming_lock, registry.board.keeper._lock, handle.rules[0].tally._lock:
                 held.set()
                 may_end.wait(60)
 

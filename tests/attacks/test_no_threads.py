@@ -12,7 +12,7 @@ from helpers import PATIENCE, python
 
 import chaospoint
 from chaospoint import Registry
-from chaospoint._registry.housekeeping import NO_THREAD, Keeper
+from chaospoint._registry.housekeeping import NO_THREAD, Housekeeper
 from chaospoint.arming import install_plan
 from chaospoint.errors import NotPermitted
 from chaospoint.plan import parse_plan
@@ -138,7 +138,7 @@ def _from_file(registry: Registry, expires: float | None) -> None:
     install_plan(plan, source="file", trust="loaded", registry=registry, replace=True)
 
 
-def _end_threads(keeper: Keeper) -> None:
+def _end_threads(keeper: Housekeeper) -> None:
     for one in (keeper._expiry, keeper):
         if (thread := one._thread) is not None:
             one._look.set()

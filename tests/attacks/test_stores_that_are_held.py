@@ -29,13 +29,13 @@ from chaospoint.errors import StoreBusy
 from chaospoint.plan import Rule
 from chaospoint.sources.settings import Settings
 from chaospoint.stores.acknowledging import (
+    ACK_TIMEOUT_SECONDS,
     LANE_SECONDS,
-    PATIENCE_SECONDS,
     QUEUE_SECONDS,
     STEP_SECONDS,
     disabled,
+    run_blocking,
     updated,
-    waited_for,
 )
 from chaospoint.stores.desired import Desired
 from chaospoint.stores.directory import DirectoryStore
@@ -72,14 +72,14 @@ import sys, time
 from chaospoint.control.http import STOP_SECONDS
 from chaospoint.errors import StoreBusy
 from chaospoint.stores.directory import DirectoryStore
-from chaospoint.stores.acknowledging import updated, waited_for
+from chaospoint.stores.acknowledging import updated, run_blocking
 store, refused, written = DirectoryStore(sys.argv[1]), 0, 0
 print("ready", flush=True)
 sys.stdin.readline()
 until = time.monotonic() + float(sys.argv[2])
 while time.monotonic() < until:
     try:
-        waited_for(updated(store, lambda one: one.disarm("a.b", by="w", now=time.time())))
+        run_blocking(updated(store, lambda one: one.disarm("a.b", by="w", now=time.time())))
         written += 1
     except StoreBusy:
         refused += 1
@@ -178,13 +178,13 @@ def test_disable_does_not_wait_for_a_writer_that_is_stopped(
         assert reader.read().generation == generation
 
     # The next update takes the order over, and then it is gone.
-    made = waited_for(updated(store, lambda one: one.enable(by="me", now=time.time())))
+    made = run_blocking(updated(store, lambda one: one.enable(by="me", now=time.time())))
     assert made.generation > generation
     for reader in (store, other, DirectoryStore(str(path))):
         assert reader.read() == made
         assert reader.read().enabled
     assert not list(path.glob("halt-*"))
-    waited_for(updated(store, lambda one: one.disarm("*", by="me", now=time.time())))
+    run_blocking(updated(store, lambda one: one.disarm("*", by="me", now=time.time())))
     assert "heeded" not in json.loads((path / "desired.json").read_text())
 
 
@@ -432,7 +432,11 @@ def test_a_writer_waits_while_others_get_on() -> None:
 
 @pytest.mark.parametrize(
     ("moves", "until"),
-    [(0.0, PATIENCE_SECONDS), (PATIENCE_SECONDS - 0.5, 2 * PATIENCE_SECONDS), (1e9, QUEUE_SECONDS)],
+    [
+        (0.0, ACK_TIMEOUT_SECONDS),
+        (ACK_TIMEOUT_SECONDS - 0.5, 2 * ACK_TIMEOUT_SECONDS),
+        (1e9, QUEUE_SECONDS),
+    ],
 )
 def test_a_writer_is_refused_where_nobody_gets_on_and_after_all_its_time(
     moves: float, until: float
@@ -444,8 +448,8 @@ def test_a_writer_is_refused_where_nobody_gets_on_and_after_all_its_time(
 
 
 def test_the_command_line_waits_longer_than_any_writer() -> None:
-    assert QUEUE_SECONDS + 2 * PATIENCE_SECONDS < CHANGE_SECONDS
-    assert LANE_SECONDS + STOP_SECONDS + 2 * PATIENCE_SECONDS < TIMEOUT_SECONDS
+    assert QUEUE_SECONDS + 2 * ACK_TIMEOUT_SECONDS < CHANGE_SECONDS
+    assert LANE_SECONDS + STOP_SECONDS + 2 * ACK_TIMEOUT_SECONDS < TIMEOUT_SECONDS
 
 
 def test_disable_takes_the_lane_only_after_it_has_waited(path: Path) -> None:
@@ -455,7 +459,7 @@ def test_disable_takes_the_lane_only_after_it_has_waited(path: Path) -> None:
         lock(held.fd, str(path))
         next(steps)
         unlock(held.fd)
-    assert not waited_for(steps).enabled
+    assert not run_blocking(steps).enabled
     assert not list(path.glob("halt-*"))
 
 

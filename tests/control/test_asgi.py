@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from chaospoint._kernel.context import inside
+from chaospoint._kernel.context import in_chaospoint
 from chaospoint._registry.registry import Registry
 from chaospoint.config import stop
 from chaospoint.control import asgi
@@ -182,15 +182,15 @@ def test_law_9_every_point_is_transparent_in_the_app(service: Service) -> None:
     seen: list[bool] = []
 
     async def receive() -> Any:
-        seen.append(inside.get())
+        seen.append(in_chaospoint.get())
         return END
 
     async def send(message: Any) -> None:
-        seen.append(inside.get())
+        seen.append(in_chaospoint.get())
 
     async def main() -> None:
         await asgi.app(service)(http(), receive, send)
-        seen.append(inside.get())
+        seen.append(in_chaospoint.get())
 
     asyncio.run(main())
     assert seen == [True, True, True, False]

@@ -19,7 +19,7 @@ import pytest
 from helpers import PATIENCE, run, tick
 from nodes import FAULT, Node, Nodes, finished, request
 
-from chaospoint._kernel.context import inside
+from chaospoint._kernel.context import in_chaospoint
 from chaospoint.arming import arm
 from chaospoint.control import asgi, changes
 from chaospoint.control.server.admin import AdminServer
@@ -324,7 +324,7 @@ def test_who_does_not_wait_for_the_answer_has_an_entry_in_the_audit_log_all_the_
     assert entry["rules"] == ["payment.charge=raise(KeyError)"]
     assert "detail" in entry
     assert node.rules == ["payment.charge=raise(KeyError)"]
-    assert not inside.get()
+    assert not in_chaospoint.get()
 
 
 def test_a_task_that_is_cancelled_while_it_waits_leaves_nothing_behind(

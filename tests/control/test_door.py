@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from chaospoint._registry.registry import Registry
-from chaospoint.control.access import Caller, Door, is_loopback
+from chaospoint.control.access import AccessPolicy, Caller, is_loopback
 from chaospoint.control.http import Request
 from chaospoint.control.problem import Problem
 from chaospoint.control.service import Service
@@ -25,7 +25,7 @@ def kept_out(settings: Settings, method: str, client: str, headers: dict[str, st
     """Return the kind of the refusal, or None if the door lets the request pass."""
     request = Request(method, "/v1/points", headers, client=client)
     try:
-        Door.of(settings).check(request)
+        AccessPolicy.of(settings).check(request)
     except Problem as problem:
         document = json.loads(problem.response().body)
         assert document["status"] in (401, 403)
@@ -161,15 +161,15 @@ def test_the_read_token_reads_and_the_other_controls(
         assert kept_out(made, method, HERE, headers) == writing
     request = Request("GET", "/v1/points", headers, client=HERE)
     caller = Caller(name, HERE)  # type: ignore[arg-type]
-    assert Door.of(made).caller(request) == caller
+    assert AccessPolicy.of(made).caller(request) == caller
     if reading is None:
-        assert Door.of(made).check(request) == caller
+        assert AccessPolicy.of(made).check(request) == caller
 
 
 def problem(settings: dict[str, object], method: str, sent: str | None) -> Problem:
     headers = {} if sent is None else {"authorization": f"Bearer {sent}"}
     with pytest.raises(Problem) as caught:
-        Door.of(Settings(**settings)).check(Request(method, "/", headers, client=AWAY))  # type: ignore[arg-type]
+        AccessPolicy.of(Settings(**settings)).check(Request(method, "/", headers, client=AWAY))  # type: ignore[arg-type]
     return caught.value
 
 
@@ -182,7 +182,7 @@ def test_who_may_only_read_is_told_what_it_takes_to_write() -> None:
 
 def test_a_door_without_a_token_that_controls_is_read_only() -> None:
     for settings, expected in ((BOTH, False), (READ_ONLY, True), ({}, False)):
-        assert Door.of(Settings(**settings)).read_only is expected  # type: ignore[arg-type]
+        assert AccessPolicy.of(Settings(**settings)).read_only is expected  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_both_tokens_are_compared_whichever_is_shown(monkeypatch: pytest.MonkeyP
         return given == token
 
     monkeypatch.setattr(hmac, "compare_digest", compare)
-    door = Door.of(Settings(**BOTH))  # type: ignore[arg-type]
+    door = AccessPolicy.of(Settings(**BOTH))  # type: ignore[arg-type]
     for sent in (SENT, READ, "x"):
         compared.clear()
         door.caller(Request("GET", "/", {"authorization": f"Bearer {sent}"}))
@@ -213,7 +213,7 @@ def test_both_tokens_are_compared_whichever_is_shown(monkeypatch: pytest.MonkeyP
 
 def test_only_the_refusal_of_a_wrong_token_is_held_back() -> None:
     now = [0.0]
-    door = replace(Door.of(Settings(**BOTH)), guesses=Guesses(lambda: now[0]))  # type: ignore[arg-type]
+    door = replace(AccessPolicy.of(Settings(**BOTH)), guesses=Guesses(lambda: now[0]))  # type: ignore[arg-type]
 
     def delay(method: str = "GET", **headers: str) -> float:
         with pytest.raises(Problem) as refused:
@@ -305,7 +305,7 @@ def test_a_bad_limit_is_why_nothing_may_be_written(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_door_never_shows_its_tokens() -> None:
-    door = Door("local", Permission(True, ""), b"s3cret", read_token=b"to look at")
+    door = AccessPolicy("local", Permission(True, ""), b"s3cret", read_token=b"to look at")
     assert "s3cret" not in repr(door)
     assert "look" not in repr(door)
 
@@ -329,19 +329,19 @@ def test_an_address_that_may_be_another_machine_s(address: str) -> None:
 def test_disabling_is_allowed_also_where_nothing_may_arm(said: dict[str, Any], path: str) -> None:
     """For the control token from anywhere, and without tokens for this machine."""
     sent, away = {"authorization": f"Bearer {SENT}"}, "10.0.0.1"
-    with_token = Door.of(Settings(**said, admin_token=TOKEN))
+    with_token = AccessPolicy.of(Settings(**said, admin_token=TOKEN))
     assert with_token.check(Request("POST", path, sent, client=away)).name == "control token"
-    with_both = Door.of(Settings(**said, admin_token=TOKEN, admin_read_token=READ))
+    with_both = AccessPolicy.of(Settings(**said, admin_token=TOKEN, admin_read_token=READ))
     reads = {"authorization": f"Bearer {READ}"}
     for door, headers, kind in (
         (with_token, {}, "token-needed"),
         (with_both, reads, "read-token"),
-        (Door.of(Settings(**said)), {**HOST, "via": "1.1 edge"}, "forwarded"),
+        (AccessPolicy.of(Settings(**said)), {**HOST, "via": "1.1 edge"}, "forwarded"),
     ):
         with pytest.raises(Problem) as refused:
             door.check(Request("POST", path, headers, client=HERE))
         assert refused.value.kind == kind
-    open_here = Door.of(Settings(**said))
+    open_here = AccessPolicy.of(Settings(**said))
     assert open_here.check(Request("POST", path, HOST, client=HERE)).name == "no token"
     with pytest.raises(Problem) as refused:
         open_here.check(Request("POST", path, HOST, client=away))

@@ -19,7 +19,7 @@ from nodes import FAULT, Node, Nodes, finished, request
 
 from chaospoint import Registry
 from chaospoint._kernel.armed_rule import Source
-from chaospoint._registry.engine import Board
+from chaospoint._registry.engine import Engine
 from chaospoint.arming import arm, install_plan
 from chaospoint.control.service import Service
 from chaospoint.errors import NotPermitted, StoreError
@@ -781,7 +781,7 @@ def test_an_observer_may_call_the_admin_service_from_its_notice(
     nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It waits in vain for the round that it is called from, but not for ever."""
-    monkeypatch.setattr(acknowledging, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(acknowledging, "ACK_TIMEOUT_SECONDS", 0.05)
     node = nodes()
     node.place("payment.charge")
     seen: list[int] = []
@@ -810,14 +810,14 @@ def test_a_bug_in_arming_is_logged_once_and_what_is_armed_stays(
 ) -> None:
     first, second = two
     first.done("PUT", CHARGE, FAULT)
-    broken, whole = second.registry.board, Board.reload
+    broken, whole = second.registry.board, Engine.reload
 
-    def reload(self: Board, *args: Any, **kwargs: Any) -> Any:
+    def reload(self: Engine, *args: Any, **kwargs: Any) -> Any:
         if self is broken:
             raise RuntimeError("a bug")
         return whole(self, *args, **kwargs)
 
-    monkeypatch.setattr(Board, "reload", reload)
+    monkeypatch.setattr(Engine, "reload", reload)
     caplog.clear()
     done = first.done("PUT", "/v1/points/payment.*", {"latency": 0})
     for _ in range(5):

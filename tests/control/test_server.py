@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from chaospoint._kernel.context import inside
+from chaospoint._kernel.context import in_chaospoint
 from chaospoint._registry.registry import Registry
 from chaospoint.control.http import MAX_BODY, Request
 from chaospoint.control.server import listener
@@ -497,7 +497,7 @@ def test_law_9_every_point_is_transparent_in_the_server_s_threads(
         original = getattr(owner, name)
 
         def look(*args: Any, name: str = name, original: Any = original) -> Any:
-            seen.append((name, inside.get()))
+            seen.append((name, in_chaospoint.get()))
             return original(*args)
 
         monkeypatch.setattr(owner, name, look)

@@ -12,7 +12,7 @@ import pytest
 from helpers import Threads
 
 from chaospoint import Armed
-from chaospoint._kernel.context import inside
+from chaospoint._kernel.context import in_chaospoint
 from chaospoint._registry.registry import Registry
 from chaospoint._version import __version__
 from chaospoint.arming import arm, armed, install_plan
@@ -233,11 +233,11 @@ def test_law_9_every_point_is_transparent_inside_the_service(
     seen: list[bool] = []
     monkeypatch.setattr(
         "chaospoint.control.service.scrape",
-        lambda: (seen.append(inside.get()), ("text/plain", b""))[1],
+        lambda: (seen.append(in_chaospoint.get()), ("text/plain", b""))[1],
     )
     ask(service, "GET", "/metrics")
     assert seen == [True]
-    assert inside.get() is False
+    assert in_chaospoint.get() is False
 
 
 def test_a_bug_is_a_problem_and_is_logged(

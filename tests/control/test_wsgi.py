@@ -18,7 +18,7 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 import chaospoint
 from chaospoint import Registry
-from chaospoint._kernel.context import inside
+from chaospoint._kernel.context import in_chaospoint
 from chaospoint.control import wsgi
 from chaospoint.control.http import MAX_BODY
 from chaospoint.control.service import Service
@@ -144,12 +144,12 @@ def test_law_9_every_point_is_transparent_in_the_app(service: Service) -> None:
 
     class Body(io.BytesIO):
         def read(self, size: int | None = -1, /) -> bytes:
-            seen.append(inside.get())
+            seen.append(in_chaospoint.get())
             return super().read(size)
 
     call(service, **put(b"", CONTENT_LENGTH="2") | {"wsgi.input": Body(b"{}")})
     assert seen == [True]
-    assert inside.get() is False
+    assert in_chaospoint.get() is False
 
 
 def test_the_app_of_the_environment_arms_nothing_until_chaos_is_enabled() -> None:

@@ -15,7 +15,7 @@ from helpers import Boom as Boom
 from helpers import Witness as Witness
 
 from chaospoint._kernel.chance import Schedule
-from chaospoint._kernel.compiled_rule import Terms
+from chaospoint._kernel.compiled_rule import CompiledRule
 from chaospoint._kernel.effects import Effect, Hold, Raise, Return, Run, Sleep
 from chaospoint._kernel.injection import Injection
 
@@ -55,12 +55,12 @@ def rule(
     where: Mapping[str, object] | None = None,
     scoped: bool = False,
     **trigger: Any,
-) -> Terms:
+) -> CompiledRule:
     """Return the terms of a rule."""
     kinds = "+".join(fault.kind for fault in faults)
     schedule = Schedule(seed, **trigger)
     text = text or f"{pattern}={kinds} {trigger}"
-    return Terms(
+    return CompiledRule(
         pattern,
         text,
         faults,

@@ -11,7 +11,7 @@ import pytest
 from helpers import Standing
 
 from chaospoint import Registry
-from chaospoint._kernel.lock import arming
+from chaospoint._kernel.lock import arming_lock
 from chaospoint._registry import engine
 from chaospoint._registry.notices import Reached, RuleArmed, RuleDisarmed, Switched
 from chaospoint.errors import NotPermitted, UnknownPoint, UnsupportedFault
@@ -563,7 +563,7 @@ class Nosy:
         self.pool.submit(self._look).result(PATIENCE)
 
     def _look(self) -> None:
-        with arming:
+        with arming_lock:
             self.registry.rules()
 
 
@@ -579,7 +579,7 @@ def test_nobody_is_told_under_the_lock(registry: Registry, pool: ThreadPoolExecu
     registry.disarm("p")
     registry.disable()
     registry.enable()
-    told = {"RuleArmed", "Injection", "RuleDisarmed", "Reached", "Standing", "Switched"}
+    told = {"RuleArmed", "Injection", "RuleDisarmed", "Reached", "StateChanged", "Switched"}
     assert set(nosy.told) == told
 
 

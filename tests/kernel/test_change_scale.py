@@ -9,10 +9,10 @@ import pytest
 
 import chaospoint
 from chaospoint import Plan, Registry
-from chaospoint._kernel.binding import Aim
+from chaospoint._kernel.binding import Binding
 from chaospoint._kernel.placement import Kind
 from chaospoint._patching.site import Site
-from chaospoint._registry.engine import Board
+from chaospoint._registry.engine import Engine
 from chaospoint._registry.explain import states
 from chaospoint.errors import ChaosWarning
 
@@ -44,15 +44,15 @@ def rebuilt(monkeypatch: pytest.MonkeyPatch) -> list[Site]:
 
 
 @pytest.fixture
-def aimed(monkeypatch: pytest.MonkeyPatch) -> list[Aim]:
-    found: list[Aim] = []
-    begin = Aim.__init__
+def aimed(monkeypatch: pytest.MonkeyPatch) -> list[Binding]:
+    found: list[Binding] = []
+    begin = Binding.__init__
 
-    def counting(aim: Aim, *args: object, **keys: object) -> None:
+    def counting(aim: Binding, *args: object, **keys: object) -> None:
         found.append(aim)
         begin(aim, *args, **keys)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Aim, "__init__", counting)
+    monkeypatch.setattr(Binding, "__init__", counting)
     return found
 
 
@@ -104,7 +104,7 @@ def test_points_with_the_same_rules_share_them(
 
 
 def test_rules_of_many_globs_are_made_ready_where_a_call_comes(
-    registry: Registry, calls: list[Callable[[], int]], aimed: list[Aim]
+    registry: Registry, calls: list[Callable[[], int]], aimed: list[Binding]
 ) -> None:
     chaospoint.arm(_plan(), registry=registry)
     assert not aimed
@@ -129,7 +129,7 @@ def test_states_look_at_points_that_are_alike_once(
     looked: list[str] = []
     kinds = type(registry.board).kinds
 
-    def counting(board: Board, name: str) -> Sequence[Kind]:
+    def counting(board: Engine, name: str) -> Sequence[Kind]:
         looked.append(name)
         return kinds(board, name)
 

@@ -59,7 +59,7 @@ def test_a_rule_behind_one_of_a_source_before_it(registry: Registry, function: o
     assert remarks(registry, rule("a.*", raises(), text="first")) == []
     with pytest.MonkeyPatch.context() as patch:
         said: list[str] = []
-        patch.setattr("chaospoint._registry.engine.remark", lambda text, source: said.append(text))
+        patch.setattr("chaospoint._registry.engine.warn", lambda text, source: said.append(text))
         registry.install([rule("a.p", sleeps(0), text="second")], source="http")
         registry.replace([rule("a.*", sleeps(0), text="third")], source="file")
     assert [one.partition(" (")[0] for one in said] == [
@@ -137,7 +137,7 @@ def test_what_was_taken_out_of_a_glob_is_not_hidden_by_it(
     registry.disarm("a.p")
     with pytest.MonkeyPatch.context() as patch:
         said: list[str] = []
-        patch.setattr("chaospoint._registry.engine.remark", lambda text, source: said.append(text))
+        patch.setattr("chaospoint._registry.engine.warn", lambda text, source: said.append(text))
         registry.install([rule("a.p", sleeps(0))], source="http")
     assert said == []
 
@@ -152,9 +152,7 @@ def test_replacing_a_rule_is_no_shadow(
     registry: Registry, function: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
-    monkeypatch.setattr(
-        "chaospoint._registry.engine.remark", lambda text, source: said.append(text)
-    )
+    monkeypatch.setattr("chaospoint._registry.engine.warn", lambda text, source: said.append(text))
     keys = map(str, count())
     for source in ("http", "store"):
         for _ in range(2):

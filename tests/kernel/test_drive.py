@@ -350,7 +350,7 @@ def test_a_fault_that_raises_lets_the_call_through(
 @pytest.mark.parametrize(
     ("where", "name"),
     [
-        ("chaospoint._kernel.binding.Aim.act", "effects"),
+        ("chaospoint._kernel.binding.Binding.act", "effects"),
         ("chaospoint._kernel.armed_rule.ArmedRule.acts_at", "asking whether it is armed"),
         ("chaospoint._kernel.tally.Tally.take", "counting"),
         ("chaospoint._kernel.drive._new", "recording"),

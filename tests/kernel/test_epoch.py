@@ -12,12 +12,12 @@ from helpers import PLACES, finish, place
 
 from chaospoint import Point, Registry
 from chaospoint._kernel.armed_rule import ArmedRule
-from chaospoint._kernel.binding import Aim, aims_at
+from chaospoint._kernel.binding import Binding, bind
 from chaospoint._kernel.chance import Draws
-from chaospoint._kernel.compiled_rule import Terms
+from chaospoint._kernel.compiled_rule import CompiledRule
 from chaospoint._kernel.context import transparently
 from chaospoint._kernel.effects import Effect, Raise, Return, Sleep
-from chaospoint._kernel.placement import Kind, refusal
+from chaospoint._kernel.placement import Kind, why_not_expressible
 from chaospoint._kernel.search import search
 from chaospoint.errors import ChaosError, InvalidPlan
 from chaospoint.testing import FakeClock
@@ -27,12 +27,12 @@ from .kit import Asks, Boom, Does, answers, raises, rule, sleeps
 P = Registry().point("p")
 
 
-def armed(registry: Registry, terms: Terms) -> ArmedRule:
+def armed(registry: Registry, terms: CompiledRule) -> ArmedRule:
     (one,) = registry.install([terms], source="test").rules
     return one
 
 
-def lone(registry: Registry, terms: Terms) -> ArmedRule:
+def lone(registry: Registry, terms: CompiledRule) -> ArmedRule:
     """Return a rule that is armed on nothing."""
     return ArmedRule(terms, "test", (1, 0, 0), registry.board)
 
@@ -44,7 +44,7 @@ def point(registry: Registry) -> Point:
 
 def test_an_injection_says_what_acts(registry: Registry) -> None:
     one = armed(registry, rule("p", sleeps(0.2), sleeps(0.1), raises(), text="the rule"))
-    act = Aim(one, P, "function").act(4)
+    act = Binding(one, P, "function").act(4)
     assert act.fault == "latency+latency+exception"
     assert act.latency == pytest.approx(0.3)
     assert act.exception == "Boom"
@@ -53,7 +53,7 @@ def test_an_injection_says_what_acts(registry: Registry) -> None:
 
 def test_what_stands_behind_an_outcome_never_acts(registry: Registry) -> None:
     one = lone(registry, rule("p", raises(), answers(1), sleeps(9)))
-    act = Aim(one, P, "function").act(1)
+    act = Binding(one, P, "function").act(1)
     assert (act.fault, act.latency, act.steps) == ("exception", None, ())
     assert type(act.outcome) is Raise
 
@@ -66,7 +66,7 @@ def test_a_fault_that_draws_nothing_is_asked_once(registry: Registry) -> None:
         return (Sleep(1.0),)
 
     one = armed(registry, rule("p", Asks("latency", ask)))
-    aim = Aim(one, P, "function")
+    aim = Binding(one, P, "function")
     aim.act(1)
     asked.clear()
     assert [aim.act(n).steps for n in (2, 3)] == [(Sleep(1.0),)] * 2
@@ -77,7 +77,7 @@ def test_a_fault_that_draws_is_asked_anew_with_seed_and_ordinal(registry: Regist
     def ask(draws: Draws) -> tuple[Effect, ...]:
         return (Sleep(draws.uniform("jitter")),)
 
-    aim = Aim(armed(registry, rule("p", Asks("latency", ask), seed=5)), P, "function")
+    aim = Binding(armed(registry, rule("p", Asks("latency", ask), seed=5)), P, "function")
     for ordinal in (1, 2, 3):
         expected = Draws(5, ordinal).uniform("jitter")
         act = aim.act(ordinal)
@@ -86,7 +86,7 @@ def test_a_fault_that_draws_is_asked_anew_with_seed_and_ordinal(registry: Regist
 
 
 def test_a_firing_in_which_nothing_acts_is_no_injection(registry: Registry) -> None:
-    aim = Aim(armed(registry, rule("p", Does("off", ()))), P, "function")
+    aim = Binding(armed(registry, rule("p", Does("off", ()))), P, "function")
     assert [aim.act(n) for n in (1, 2)] == [("", None, None, (), None)] * 2
 
 
@@ -107,21 +107,21 @@ def test_a_firing_in_which_nothing_acts_is_no_injection(registry: Registry) -> N
     ],
 )
 def test_which_placements_can_express_an_answer(value: object, kind: Kind, fits: bool) -> None:
-    assert (refusal(answers(value), kind) is None) is fits
-    assert refusal(raises(), kind) is None
-    assert refusal(sleeps(1), kind) is None
+    assert (why_not_expressible(answers(value), kind) is None) is fits
+    assert why_not_expressible(raises(), kind) is None
+    assert why_not_expressible(sleeps(1), kind) is None
 
 
 def test_a_fault_that_is_not_looked_up_yet_fits_everywhere() -> None:
     def unresolved(_: object) -> tuple[Effect, ...]:
         raise InvalidPlan("not looked up")
 
-    assert refusal(Asks("exception", unresolved), "block") is None
+    assert why_not_expressible(Asks("exception", unresolved), "block") is None
 
 
 def test_faults_that_a_placement_cannot_express_are_left_out_there(registry: Registry) -> None:
     one = lone(registry, rule("p", sleeps(1), answers(2)))
-    block, function = Aim(one, P, "block"), Aim(one, P, "function")
+    block, function = Binding(one, P, "block"), Binding(one, P, "function")
     assert not block.empty
     assert block.act(1)[3:] == ((Sleep(1),), None)
     assert function.act(1)[3:] == ((Sleep(1),), Return(2))
@@ -130,8 +130,8 @@ def test_faults_that_a_placement_cannot_express_are_left_out_there(registry: Reg
 def test_a_rule_with_nothing_left_is_not_tried(registry: Registry) -> None:
     first = lone(registry, rule("p", answers(2)))
     second = armed(registry, rule("p", raises()))
-    assert [aim.rule for aim in aims_at((first, second), P, "block")] == [second]
-    assert [aim.rule for aim in aims_at((first, second), P, "function")] == [first, second]
+    assert [aim.rule for aim in bind((first, second), P, "block")] == [second]
+    assert [aim.rule for aim in bind((first, second), P, "function")] == [first, second]
 
 
 def test_the_first_that_fires_acts_alone_and_shades_the_rest(registry: Registry) -> None:
@@ -143,7 +143,7 @@ def test_the_first_that_fires_acts_alone_and_shades_the_rest(registry: Registry)
             rule("p", raises(), text="3"),
         )
     )
-    reach = search(aims_at(rules, P, "function"))
+    reach = search(bind(rules, P, "function"))
     fired = [reach() for _ in range(3)]
     assert [(firing[0].rule.text, firing[1]) for firing in fired if firing] == [
         ("2", 1),  # the first skips
@@ -157,7 +157,7 @@ def test_the_first_that_fires_acts_alone_and_shades_the_rest(registry: Registry)
 
 def test_a_transparent_reach_counts_nothing(registry: Registry) -> None:
     one = armed(registry, rule("p", raises()))
-    reach = search(aims_at((one,), P, "function"))
+    reach = search(bind((one,), P, "function"))
     assert transparently(reach) is None
     assert one.reaches == 0
     assert reach() is not None
@@ -165,7 +165,7 @@ def test_a_transparent_reach_counts_nothing(registry: Registry) -> None:
 
 def test_a_disarmed_rule_fires_no_more_for_those_that_still_hold_it(registry: Registry) -> None:
     one = armed(registry, rule("p", raises()))
-    reach = search(aims_at((one,), P, "function"))
+    reach = search(bind((one,), P, "function"))
     registry.disarm("p")
     assert reach() is None
     assert one.injections == 0
@@ -184,7 +184,7 @@ def test_what_waits_for_an_import_is_looked_up_at_the_first_reach(registry: Regi
     one = armed(registry, rule("p", Asks("exception", unresolved), resolve=resolve))
     assert one.state == "waiting for an import"
     assert calls == []
-    reach = search(aims_at((one,), P, "function"))
+    reach = search(bind((one,), P, "function"))
     first, second = reach(), reach()
     assert first is not None
     assert second is not None
@@ -257,7 +257,7 @@ def test_a_bug_while_deciding_lets_the_call_through(
 ) -> None:
     one = armed(registry, rule("p", raises()))
     monkeypatch.setattr(one.tally.__class__, "take", lambda *_: 1 / 0)
-    reach = search(aims_at((one,), P, "function"))
+    reach = search(bind((one,), P, "function"))
     assert reach() is None
     assert [type(bug) for bug in bugs] == [ZeroDivisionError]
     bugs.clear()

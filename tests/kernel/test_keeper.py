@@ -12,7 +12,7 @@ import pytest
 from helpers import Threads
 
 from chaospoint import Registry
-from chaospoint._kernel.context import inside
+from chaospoint._kernel.context import in_chaospoint
 from chaospoint._kernel.threads import Start
 from chaospoint._registry.notices import Notice, Reached, RuleDisarmed
 from chaospoint.testing import FakeClock
@@ -35,7 +35,7 @@ class Ears:
 
     def notice(self, notice: Any) -> None:
         if isinstance(notice, self.kind):
-            self.where.append((threading.current_thread().name, inside.get()))
+            self.where.append((threading.current_thread().name, in_chaospoint.get()))
             self.heard.release()
 
     def wait(self) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from chaospoint import Registry
-from chaospoint._kernel.context import inside
-from chaospoint._kernel.lock import arming
+from chaospoint._kernel.context import in_chaospoint
+from chaospoint._kernel.lock import arming_lock
 from chaospoint._registry.notices import RuleArmed
 from chaospoint.errors import NotPermitted
 
@@ -42,9 +42,9 @@ def _changes(registry: Registry) -> dict[str, Callable[[], object]]:
 
 
 def _nothing_is_left(registry: Registry) -> None:
-    assert not arming.owned
-    assert not arming.nested
-    assert not inside.get()
+    assert not arming_lock.owned
+    assert not arming_lock.nested
+    assert not in_chaospoint.get()
     registry.enable()
     registry.disarm()
     assert registry.rules() == ()
@@ -62,7 +62,7 @@ def test_a_signal_handler_makes_a_change_within_a_change(registry: Registry, wha
 
     def handle(*_: Any) -> None:
         nonlocal within
-        within += arming.nested
+        within += arming_lock.nested
         change()
 
     before = signal.signal(signal.SIGALRM, handle)
@@ -120,10 +120,10 @@ def test_a_finalizer_makes_a_change_within_a_change(registry: Registry, what: st
     change, nested = _changes(registry)[what], []
 
     def body() -> None:
-        dying = [_Dying(lambda: (nested.append(arming.nested), change()))]
+        dying = [_Dying(lambda: (nested.append(arming_lock.nested), change()))]
         dying.clear()
 
     registry.install([rule("p", OFF)], source="test")
-    arming.change(body)
+    arming_lock.change(body)
     assert nested == [True]
     _nothing_is_left(registry)

@@ -356,7 +356,7 @@ def test_a_bug_while_making_ready_lets_the_call_through(
     point = registry.point("p")
     arm(registry, rule("p", raises()))
     with monkeypatch.context() as patch:
-        patch.setattr(search, "aims_at", lambda *_, **__: 1 / 0)
+        patch.setattr(search, "bind", lambda *_, **__: 1 / 0)
         for way in reach_all(point):
             way()
     assert {type(bug) for bug in bugs} == {ZeroDivisionError}

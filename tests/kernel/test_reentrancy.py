@@ -13,7 +13,7 @@ from helpers import PATIENCE, Threads, python
 
 from chaospoint import InjectedFault, Registry, arm, armed
 from chaospoint._kernel.armed_rule import ArmedRule
-from chaospoint._kernel.lock import arming
+from chaospoint._kernel.lock import arming_lock
 from chaospoint.errors import InvalidPlan
 from chaospoint.testing import FakeClock
 
@@ -66,7 +66,7 @@ def test_a_call_wakes_though_another_thread_attends_to_an_earlier_change(
 
     def catch_up(catch_up: Callable[[], None] = board._catch_up) -> None:
         catch_up()
-        if arming._carrying_out and not attending.is_set():  # of the change that arms "q"
+        if arming_lock._carrying_out and not attending.is_set():  # of the change that arms "q"
             attending.set()
             assert changing.wait(PATIENCE)
 
@@ -120,7 +120,7 @@ def test_each_entry_is_disarmed_when_its_object_is_gone_and_the_log_says_so(
     if reached:
         point.hit()
     del block
-    arming.carry_out()
+    arming_lock.carry_out()
     assert [handle.rules[0].why for handle in handles] == ["disarmed"] * entered
     lines = [one.getMessage() for one in log.records if one.getMessage().startswith("disarmed")]
     assert len(lines) == entered
@@ -274,8 +274,8 @@ def test_disarming_wakes_a_call_though_another_thread_carries_out_its_request(
     call = Thread(target=point.hit, daemon=True)
     call.start()
     handle.wait_for(injections=1)
-    other = Thread(target=arming.carry_out)
-    request = arming.request
+    other = Thread(target=arming_lock.carry_out)
+    request = arming_lock.request
 
     def requesting(wanted: Callable[[], object]) -> None:
         request(wanted)
@@ -283,7 +283,7 @@ def test_disarming_wakes_a_call_though_another_thread_carries_out_its_request(
         other.start()
         other.join(0.3)  # it waits for this change where all is well
 
-    monkeypatch.setattr(arming, "request", requesting)
+    monkeypatch.setattr(arming_lock, "request", requesting)
     handle.disarm()
     other.join(PATIENCE)
     call.join(PATIENCE)
@@ -299,8 +299,8 @@ def test_a_request_that_another_thread_has_finished_is_not_made_again(
     """A thread that comes late must not undo what was armed since."""
     registry.point("p")
     begun, finished = Event(), Event()
-    late = Thread(target=arming.carry_out, daemon=True)
-    change = arming.change
+    late = Thread(target=arming_lock.carry_out, daemon=True)
+    change = arming_lock.change
 
     def wait() -> None:
         if current_thread() is late:
@@ -320,14 +320,14 @@ def test_a_request_that_another_thread_has_finished_is_not_made_again(
             registry.board.watch()
 
     if turn == "before":
-        arming.request(wait)
+        arming_lock.request(wait)
     else:
-        monkeypatch.setattr(arming, "change", changing)
-    with arming:
+        monkeypatch.setattr(arming_lock, "change", changing)
+    with arming_lock:
         change(asks)  # as a signal handler does in the middle of a change
     late.start()
     assert begun.wait(PATIENCE)
-    arming.carry_out()
+    arming_lock.carry_out()
     registry.board.enable()
     watch = ArmedRule(rule("*", off()), "code", (0, 0, 0), registry.board, "")
     registry.board.watch(watch)

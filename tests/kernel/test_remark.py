@@ -44,13 +44,13 @@ def test_it_belongs_to_the_line_that_armed(registry: Registry) -> None:
 
 def test_a_package_beside_ours_with_a_longer_name_is_not_ours() -> None:
     beside = str(Path(reporting.__file__).parents[1]) + "_extras/conf.py"
-    space = {"remark": reporting.remark}
+    space = {"remark": reporting.warn}
     exec(compile("def call():\n    remark('text', 'code')\n", beside, "exec"), space)
     assert where(space["call"]) == (beside, 2)
 
 
 @pytest.mark.parametrize("source", ["http", "env", "file", "store"])
 def test_what_comes_from_outside_is_logged(source: str, log: pytest.LogCaptureFixture) -> None:
-    reporting.remark("text", source)
+    reporting.warn("text", source)
     (one,) = log.records
     assert (one.levelname, one.getMessage()) == ("WARNING", f"text (armed by {source})")

@@ -13,7 +13,7 @@ import pytest
 from helpers import Threads
 
 from chaospoint import Registry, armed, injection_of
-from chaospoint._kernel.context import inside
+from chaospoint._kernel.context import in_chaospoint
 from chaospoint._kernel.effects import Hold, Sleep
 from chaospoint._kernel.injection import Injection
 from chaospoint.errors import ChaosWarning, UnsupportedFault
@@ -142,7 +142,7 @@ def test_it_may_arm_disarm_and_reach_other_points(
     other = registry.point("other")
 
     def call(_: Injection) -> None:
-        assert not inside.get()
+        assert not in_chaospoint.get()
         handle.disarm()
         arm(registry, rule("other", raises(), times=1))
         with pytest.raises(Boom):

@@ -30,9 +30,9 @@ def here(*faults: Any, **trigger: Any) -> Any:
 @pytest.fixture(autouse=True)
 def _alone() -> Iterator[None]:
     """Let no test hand its context to the next."""
-    token = context.here.set(frozenset())
+    token = context.scoped_rules.set(frozenset())
     yield
-    context.here.reset(token)
+    context.scoped_rules.reset(token)
 
 
 @pytest.fixture
@@ -261,7 +261,7 @@ def test_a_context_forgets_the_rules_that_ended(
     kept = arm(registry, here())
     for _ in range(10_000):
         arm(registry, here(times=1)).disarm()
-        assert len(context.here.get()) <= 2
+        assert len(context.scoped_rules.get()) <= 2
     assert hit()
     kept.disarm()
 
@@ -280,7 +280,7 @@ def test_rules_that_are_not_scoped_or_were_refused_enter_no_context(registry: Re
     registry.disable()
     with pytest.raises(NotPermitted):
         arm(registry, here())
-    assert context.here.get() == frozenset()
+    assert context.scoped_rules.get() == frozenset()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")

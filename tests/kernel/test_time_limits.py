@@ -25,7 +25,7 @@ from helpers import PLACES, Threads, afinish, place
 
 from chaospoint import Registry
 from chaospoint._kernel import bell
-from chaospoint._kernel.context import inside
+from chaospoint._kernel.context import in_chaospoint
 from chaospoint._kernel.effects import Sleep
 
 from .kit import PATIENCE, Does, hangs, pauses, raises, rule, sleeps
@@ -88,7 +88,7 @@ def check_nothing_is_left(handle: Any) -> None:
     assert (handle.injections, handle.interrupted, handle.paused) == (1, 0, 0)
     assert one.sleepers == set()
     assert one.tally._taken == {}
-    assert inside.get() is False
+    assert in_chaospoint.get() is False
     handle.disarm()
 
 
@@ -203,7 +203,7 @@ def test_at_no_moment_is_it_taken_for_a_bug(
     assert moment > 20
     # What comes when the call is over raises in the function that makes the calls.
     assert swallowed in ([], [moment - 1])
-    assert inside.get() is False
+    assert in_chaospoint.get() is False
     assert charge() == "paid"
     assert handle.rules[0].sleepers == set()
 
@@ -297,7 +297,7 @@ def test_a_limit_that_comes_in_an_observer_comes_out_of_the_call(
     registry.install([rule("p", sleeps(0))], source="test")
     with pytest.raises(Limit):
         charge()
-    assert inside.get() is False
+    assert in_chaospoint.get() is False
 
 
 def test_what_an_observer_raises_itself_does_not(

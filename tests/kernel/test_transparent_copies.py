@@ -14,7 +14,7 @@ import pytest
 
 from chaospoint import Registry, arm
 from chaospoint._kernel.bell import Bell
-from chaospoint._kernel.context import atransparently, inside, set_safely, transparently
+from chaospoint._kernel.context import atransparently, in_chaospoint, set_safely, transparently
 from chaospoint._registry import registry as _registry
 from chaospoint._registry.registry import before_first_point, default_registry
 from chaospoint.config import Settings
@@ -27,24 +27,24 @@ here: ContextVar[str] = ContextVar("here", default="nowhere")
 
 def test_a_call_sees_the_context_and_leaves_it_as_it_was() -> None:
     def call(place: str) -> tuple[str, bool]:
-        seen = here.get(), inside.get()
+        seen = here.get(), in_chaospoint.get()
         here.set(place)
         return seen
 
     set_safely(here, "outside")
     assert transparently(call, "within") == ("outside", True)
-    assert (here.get(), inside.get()) == ("outside", False)
+    assert (here.get(), in_chaospoint.get()) == ("outside", False)
 
 
 def test_other_tasks_meet_points_while_one_waits_transparently() -> None:
     async def answer(waits: asyncio.Event) -> tuple[bool, bool, bool]:
-        before = inside.get()
+        before = in_chaospoint.get()
         started = asyncio.create_task(_look())
         await waits.wait()
-        return before, inside.get(), await started
+        return before, in_chaospoint.get(), await started
 
     async def _look() -> bool:
-        return inside.get()
+        return in_chaospoint.get()
 
     async def main() -> tuple[Any, bool, bool]:
         waits = asyncio.Event()
@@ -52,12 +52,12 @@ def test_other_tasks_meet_points_while_one_waits_transparently() -> None:
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         other = await asyncio.create_task(_look())
-        mine = inside.get()
+        mine = in_chaospoint.get()
         waits.set()
         return await task, other, mine
 
     async def _ask(waits: asyncio.Event) -> tuple[object, bool]:
-        return await atransparently(answer, waits), inside.get()
+        return await atransparently(answer, waits), in_chaospoint.get()
 
     (seen, after), other, mine = asyncio.run(main())
     assert seen == (True, True, True)
@@ -66,11 +66,11 @@ def test_other_tasks_meet_points_while_one_waits_transparently() -> None:
 
 def test_threads_that_a_task_asks_are_transparent_as_it_is() -> None:
     async def main() -> object:
-        return await atransparently(asyncio.to_thread, inside.get)
+        return await atransparently(asyncio.to_thread, in_chaospoint.get)
 
     assert asyncio.run(main()) is True
     found: list[bool] = []
-    thread = threading.Thread(target=lambda: found.append(inside.get()))
+    thread = threading.Thread(target=lambda: found.append(in_chaospoint.get()))
     thread.start()
     thread.join(10)
     assert found == [False]
@@ -110,7 +110,7 @@ def test_what_it_awaits_is_closed_with_it() -> None:
         try:
             await _once()
         finally:
-            ends.append(("closed", inside.get()))
+            ends.append(("closed", in_chaospoint.get()))
 
     asking = _asked(answer)
     asking.send(None)  # type: ignore[attr-defined]

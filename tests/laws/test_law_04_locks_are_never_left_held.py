@@ -47,7 +47,7 @@ def _of_threading(tree: ast.AST) -> set[str]:
 
 def _is_lock(node: ast.expr) -> bool:
     named = node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
-    return named in ("arming", "_guard", "_reporting") or named.endswith("lock")
+    return named in ("_guard", "_reporting") or named.endswith("lock")
 
 
 def _loops(node: ast.AST) -> list[int]:

@@ -15,9 +15,9 @@ from helpers import PATIENCE, Boom, Threads, afinish, finish, place, places, run
 
 from chaospoint import Injection, Registry, arm, disable, disarm
 from chaospoint._kernel.chance import Draws, Schedule
-from chaospoint._kernel.compiled_rule import Terms
+from chaospoint._kernel.compiled_rule import CompiledRule
 from chaospoint._kernel.effects import Effect, Raise
-from chaospoint._kernel.lock import arming
+from chaospoint._kernel.lock import arming_lock
 from chaospoint.testing import FakeClock
 
 ENDLESS = [{"latency": 30}, {"hang": True}, {"hang": 30}]
@@ -28,9 +28,9 @@ def _is_free(pool: Threads) -> bool:
     """Whether another thread gets the one lock of the kernel meanwhile."""
 
     def take() -> bool:
-        got = arming.acquire(timeout=1)  # the keeper may have it for a moment
+        got = arming_lock.acquire(timeout=1)  # the keeper may have it for a moment
         if got:
-            arming.release()
+            arming_lock.release()
         return got
 
     return pool.submit(take).result(PATIENCE)
@@ -48,7 +48,7 @@ def test_law_04_no_lock_is_held_across_an_effect(
     seconds = None if keys == {"hang": True} else 30
     clock.until_waiting(seconds, count=8)
     assert _is_free(pool)
-    with arming:  # and nobody who wakes needs it
+    with arming_lock:  # and nobody who wakes needs it
         handle_of_another = arm("db.other*", latency=1, registry=_with_point(still, "db.others"))
     handle_of_another.disarm()
     handle.disarm()
@@ -89,7 +89,7 @@ def test_law_04_no_lock_is_held_across_a_foreign_callback(
     point.hit()
     still.flush()
     disarm(registry=still)
-    env = Terms("db.query", "one", (_Builds(),), Schedule(1), expires_after=5)
+    env = CompiledRule("db.query", "one", (_Builds(),), Schedule(1), expires_after=5)
     still.replace([env], source="env")
     still.replace([env, env], source="env")
     still.replace([env], source="env")
@@ -101,7 +101,7 @@ def test_law_04_no_lock_is_held_across_a_foreign_callback(
     still.board.expire()
     assert http.rules[0].why == "replaced"
     told = {name for name, _ in nosy.told}
-    assert told == {"Injection", "Reached", "RuleArmed", "RuleDisarmed", "Standing", "Switched"}
+    assert told == {"Injection", "Reached", "RuleArmed", "RuleDisarmed", "StateChanged", "Switched"}
     assert [name for name, free in nosy.told if not free] == []
 
 
@@ -132,7 +132,7 @@ def test_law_04_no_lock_is_held_while_a_class_is_looked_up_or_built(
         return (_Builds(build),)
 
     point = registry.point("db.query")
-    terms = Terms("db.query", "one", (_Builds(),), Schedule(1), resolve=resolve)
+    terms = CompiledRule("db.query", "one", (_Builds(),), Schedule(1), resolve=resolve)
     registry.install([terms], source="env")
     with pytest.raises(Boom):
         point.hit()

@@ -12,7 +12,7 @@ from helpers import PLACES, Boom, Witness, afinish, finish, place, places, run
 
 from chaospoint import Injection, Point, Registry, arm
 from chaospoint._kernel.chance import Draws, Schedule
-from chaospoint._kernel.compiled_rule import Terms
+from chaospoint._kernel.compiled_rule import CompiledRule
 from chaospoint._kernel.effects import Effect, Raise, Sleep
 from chaospoint.arming import install_plan
 from chaospoint.errors import InvalidPlan
@@ -46,8 +46,8 @@ class Builds:
         return (Raise(_cannot_be_built, "Boom"),)
 
 
-def _terms(fault: Any, **keys: Any) -> Terms:
-    return Terms("bank.charge", "one", (fault,), Schedule(1), **keys)
+def _terms(fault: Any, **keys: Any) -> CompiledRule:
+    return CompiledRule("bank.charge", "one", (fault,), Schedule(1), **keys)
 
 
 def _in_a_fault(registry: Registry) -> None:
@@ -65,7 +65,7 @@ class _Unspeakable:
 
 def _in_a_schedule(registry: Registry) -> None:
     schedule = Schedule(seed=_Unspeakable(), probability=0.5)  # type: ignore[arg-type]
-    registry.install([Terms("bank.charge", "one", (Breaks(),), schedule)], source="code")
+    registry.install([CompiledRule("bank.charge", "one", (Breaks(),), schedule)], source="code")
 
 
 def _in_looking_up(registry: Registry) -> None:

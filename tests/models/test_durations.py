@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from chaospoint.models.durations import MAX_SECONDS, seconds
+from chaospoint.models.durations import MAX_SECONDS, parse_duration
 from chaospoint.models.refusal import Refusal
 
 
@@ -31,8 +31,8 @@ from chaospoint.models.refusal import Refusal
     ],
 )
 def test_a_duration_is_read_as_seconds(given: object, expected: float) -> None:
-    assert seconds(given) == expected
-    assert type(seconds(given)) is float
+    assert parse_duration(given) == expected
+    assert type(parse_duration(given)) is float
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_a_duration_is_read_as_seconds(given: object, expected: float) -> None:
 )
 def test_nonsense_is_refused_with_the_cure(given: object, problem: str) -> None:
     with pytest.raises(Refusal) as caught:
-        seconds(given)
+        parse_duration(given)
     assert problem in caught.value.problem
     assert caught.value.value is given
     assert caught.value.cure

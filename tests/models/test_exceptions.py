@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from chaospoint._kernel.chance import Draws
-from chaospoint._kernel.compiled_rule import Terms
+from chaospoint._kernel.compiled_rule import CompiledRule
 from chaospoint._kernel.effects import Raise
 from chaospoint.errors import InvalidPlan
 from chaospoint.faults.lookup import Trust
@@ -47,12 +47,12 @@ class NoException(Exception):
         return 3
 
 
-def compiled(exception: object, trust: Trust) -> Terms:
+def compiled(exception: object, trust: Trust) -> CompiledRule:
     (terms,) = compile_plan(Plan(rules=[{"point": "a", "exception": exception}]), trust=trust)
     return terms
 
 
-def raised(terms: Terms) -> BaseException:
+def raised(terms: CompiledRule) -> BaseException:
     faults = terms.resolve() if terms.resolve else terms.faults
     (effect,) = faults[0].effects(Draws(1, 1))
     assert isinstance(effect, Raise)

@@ -16,7 +16,7 @@ from schemathesis.core.failures import Failure
 from schemathesis.engine import Status, events, from_schema
 
 from chaospoint._registry.registry import Registry
-from chaospoint.control.access import Door
+from chaospoint.control.access import AccessPolicy
 from chaospoint.control.server.admin import AdminServer
 from chaospoint.control.service import Service
 from chaospoint.control.throttle import Guesses
@@ -88,7 +88,7 @@ def serving(registry: Registry, **tokens: str) -> Iterator[str]:
     """Serve the registry on a free port; give the URL."""
     settings = Settings(enabled=True, **tokens)
     # Each wrong token counts as the first, so that no refusal is held back for long.
-    door = replace(Door.of(settings), guesses=Guesses(count(0.0, 100.0).__next__))
+    door = replace(AccessPolicy.of(settings), guesses=Guesses(count(0.0, 100.0).__next__))
     server = AdminServer(Service(registry, door), "127.0.0.1", 0, token=bool(tokens))
     assert server.open()
     try:

@@ -125,7 +125,7 @@ def test_what_env_and_file_said(ask: Ask, registry: Registry, tmp_path: Path) ->
 def test_workers_that_did_not_follow(
     ask: Ask, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(acknowledging, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(acknowledging, "ACK_TIMEOUT_SECONDS", 0.0)
     ask("GET", "/v1/workers")
     store = reconciler_of(registry).store
     silent = Worker("f00", 7, refusal="it is another", started_at=1.0, seconds_silent=0.5)

@@ -12,7 +12,7 @@ from openapi_run import ACCEPTED, REFUSED, functions, run, serving
 
 from chaospoint._registry.registry import Registry
 from chaospoint.control import service as service_module
-from chaospoint.control.access import Door
+from chaospoint.control.access import AccessPolicy
 from chaospoint.control.http import Request, Response
 from chaospoint.control.pages import Page
 from chaospoint.control.problem import Problem
@@ -224,7 +224,7 @@ def test_a_planted_bug_is_found(
 
 
 def test_a_planted_open_door_is_found(monkeypatch: pytest.MonkeyPatch, registry: Registry) -> None:
-    monkeypatch.setattr(Door, "check", Door.caller)
+    monkeypatch.setattr(AccessPolicy, "check", AccessPolicy.caller)
     with serving(registry, admin_token="control-token") as url:
         done = run(url, registry, only=["status"], examples=1, token="control-token")
     assert "ignored_auth" in done.failed

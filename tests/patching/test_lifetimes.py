@@ -28,7 +28,7 @@ every_state = pytest.mark.parametrize("name", STATES)
 
 def sites(registry: Registry) -> int:
     """Return how many sites the points of a registry have, those of the dead left out."""
-    with site.arming:
+    with site.arming_lock:
         site.sweep()
     return sum(len(point.core.sites) for point in registry.points())
 

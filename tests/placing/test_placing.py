@@ -17,7 +17,7 @@ from helpers import Boom, Threads
 from placing_kit import SHOP, Modules, Time, fails, warnings
 
 from chaospoint import Registry, arm, config
-from chaospoint._kernel.context import inside
+from chaospoint._kernel.context import in_chaospoint
 from chaospoint._registry.explain import states
 from chaospoint.arming import install_plan
 from chaospoint.errors import InvalidPlan
@@ -301,13 +301,15 @@ def test_points_are_transparent_while_points_are_placed(
     modules: Modules, placements: Placements, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[bool] = []
-    monkeypatch.setattr("chaospoint.placements.placing._put", lambda *_: seen.append(inside.get()))
+    monkeypatch.setattr(
+        "chaospoint.placements.placing._put", lambda *_: seen.append(in_chaospoint.get())
+    )
     name = modules.write("def charge(): pass\ndef refund(): pass")
     placements.put({f"{name}:charge": "a"})
     importlib.import_module(name)
     placements.put({f"{name}:charge": "a", f"{name}:refund": "b"})
     assert seen == [True, True]
-    assert not inside.get()
+    assert not in_chaospoint.get()
 
 
 def test_a_module_that_is_being_imported_gets_its_points_when_it_is_there(

@@ -42,9 +42,9 @@ from typing import Any
 import chaospoint
 from chaospoint import arming
 from chaospoint._kernel import fork as _fork
-from chaospoint._kernel.context import inside
+from chaospoint._kernel.context import in_chaospoint
 from chaospoint._kernel.ending import ending
-from chaospoint._kernel.lock import arming as lock
+from chaospoint._kernel.lock import arming_lock as lock
 from chaospoint._kernel.reporting import bugs
 from chaospoint._kernel.threads import BeginningCall
 from chaospoint.errors import NotPermitted
@@ -405,7 +405,7 @@ def looked(what: str) -> Counter[str]:
     found["the lock is held"] += lock.owned
     found["the turn to fork is held"] += _fork._forking.owned
     found["the keeper is locked"] += board.keeper._lock.owned
-    found["points are transparent"] += inside.get()
+    found["points are transparent"] += in_chaospoint.get()
     if what in ("arm", "reload", "switch"):
         chaospoint.enable()
         put(PLANS[-1])

@@ -21,8 +21,8 @@ import time
 from collections.abc import Callable
 
 import chaospoint
-from chaospoint._kernel.context import inside
-from chaospoint._kernel.lock import arming
+from chaospoint._kernel.context import in_chaospoint
+from chaospoint._kernel.lock import arming_lock
 from chaospoint._kernel.reporting import bugs
 from chaospoint.errors import NotPermitted
 
@@ -180,8 +180,8 @@ assert not any(thread.is_alive() for thread in threads)
 assert done, "nothing was finalized"
 assert not wrong, wrong[:3]
 assert not bugs, bugs
-assert not arming.owned
-assert not inside.get()
+assert not arming_lock.owned
+assert not in_chaospoint.get()
 chaospoint.disarm()
 chaospoint.disarm(registry=changed)
 changed.enable()

@@ -113,7 +113,7 @@ def uses(store: DirectoryStore) -> list[Callable[[], Any]]:
     return [
         store.read,
         lambda: store.update(enable),
-        lambda: store.update(enable, whatever=True),
+        lambda: store.update(enable, ignore_unreadable=True),
         lambda: store.report(ONE),
         store.workers,
     ]
@@ -200,7 +200,7 @@ def test_a_spoilt_document_is_refused(store: DirectoryStore, written: Path, how:
     assert os.path.samestat(document.lstat(), before)
     assert not [name for name in names(written) if name.endswith(".new")]
 
-    made = store.update(disable, whatever=True)
+    made = store.update(disable, ignore_unreadable=True)
     assert made.generation == 9, "later than what any worker runs"
     assert not made.enabled
     assert store.read() == made
@@ -222,7 +222,7 @@ def test_an_update_that_takes_whatever_is_there_keeps_what_can_be_read(
     store: DirectoryStore, written: Path
 ) -> None:
     store.update(arm)
-    made = store.update(enable, whatever=True)
+    made = store.update(enable, ignore_unreadable=True)
     assert made.generation == 3
     assert made.entries
 
@@ -338,7 +338,7 @@ def test_a_directory_of_another_user_is_refused(public: Path) -> None:
 def test_a_document_of_another_user_is_refused(store: DirectoryStore, written: Path) -> None:
     os.chown(written / "desired.json", NOBODY, NOBODY)
     refused(store.read, f"{written}/desired.json", f"user {NOBODY}")
-    assert not store.update(disable, whatever=True).enabled
+    assert not store.update(disable, ignore_unreadable=True).enabled
     assert not store.read().enabled
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from chaospoint.errors import StoreBusy, StoreError
 from chaospoint.plan import Rule
-from chaospoint.stores.acknowledging import waited_for
+from chaospoint.stores.acknowledging import run_blocking
 from chaospoint.stores.desired import Desired
 from chaospoint.stores.directory import DirectoryStore
 from chaospoint.stores.files import lock, opened
@@ -26,7 +26,7 @@ def store(tmp_path: Path) -> DirectoryStore:
 
 
 def off(tmp_path: Path, reason: str = "") -> int:
-    return waited_for(switched_off(str(tmp_path / "store"), by="cli me", now=9.5, reason=reason))
+    return run_blocking(switched_off(str(tmp_path / "store"), by="cli me", now=9.5, reason=reason))
 
 
 def put(one: Desired) -> Desired:

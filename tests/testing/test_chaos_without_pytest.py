@@ -137,7 +137,7 @@ def test_an_earlier_error_is_left_for_whom_it_belongs_to(
     try:
         raise RuntimeError("earlier")
     except RuntimeError:
-        reporting.report("something")
+        reporting.report_bug("something")
     with Chaos(registry=registry):
         pass
     assert [str(error) for error in reporting.bugs] == ["earlier"]

@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from chaospoint._kernel.clock import Clock
-    from chaospoint._kernel.compiled_rule import Terms
+    from chaospoint._kernel.compiled_rule import CompiledRule
     from chaospoint._kernel.effects import Fault
     from chaospoint._kernel.injection import Injection
     from chaospoint._kernel.placement import Kind, Placed
     from chaospoint._kernel.tally import Tally
 
-__all__ = ["ArmedRule", "Ending", "Pause", "Runtime", "Source", "end_late", "looked_up"]
+__all__ = ["ArmedRule", "EndReason", "Pause", "Runtime", "Source", "end_late", "looked_up"]
 
 
 _SHOWN = 240
 
 Source = Literal["code", "test", "http", "store", "env", "file"]
-Ending = Literal["disarmed", "expired", "disabled", "replaced", "failed"]
+EndReason = Literal["disarmed", "expired", "disabled", "replaced", "failed"]
 
 
 class Runtime(Protocol):
@@ -112,7 +112,7 @@ class ArmedRule:
 
     def __init__(
         self,
-        terms: Terms,
+        terms: CompiledRule,
         source: Source,
         rank: tuple[int, int, int],
         home: Runtime,
@@ -131,7 +131,7 @@ class ArmedRule:
         self._match = matcher(terms.pattern)
         self.excluded = terms.excluded  # names and globs taken out of a glob
         self.expressible: dict[str, tuple[int, ...]] = {}  # by the kind of placement
-        self.why: Ending | None = None
+        self.why: EndReason | None = None
         self.reason = ""  # why it failed, in words
         self.sleepers: set[Callable[[], None]] = set()
         self.watchers: set[Callable[[], None]] = set()
@@ -304,7 +304,7 @@ class ArmedRule:
         """Whether it has ended and its counts are kept."""
         return self.why is not None and self._overflow is not None
 
-    def end(self, why: Ending, reason: str = "") -> None:
+    def end(self, why: EndReason, reason: str = "") -> None:
         """Act no more, and keep the counts of reaches and overflow.
 
         A call under way, or a trampoline of ours that somebody patched over, may still take

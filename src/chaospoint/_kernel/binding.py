@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from chaospoint._kernel import context
 from chaospoint._kernel.chance import Draws, RecordingDraws
 from chaospoint._kernel.effects import Hold, Raise, Return, Run, Sleep
-from chaospoint._kernel.matching import tester
-from chaospoint._kernel.placement import STATEMENTS, _refused, refusal
-from chaospoint._kernel.reporting import say
+from chaospoint._kernel.matching import predicate_for
+from chaospoint._kernel.placement import STATEMENTS, _why_not_expressible, why_not_expressible
+from chaospoint._kernel.reporting import log
 from chaospoint._kernel.takes import NO_ARGUMENTS, Given
 
 if TYPE_CHECKING:
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from chaospoint._kernel.takes import Shape
 
 __all__ = [
-    "Aim",
+    "Binding",
     "Hands",
-    "aims_at",
     "asks_arguments",
+    "bind",
     "expressible",
     "returned_function",
     "say_left_out",
@@ -42,7 +42,7 @@ Hands = Callable[[Any], Given]
 """How a placement gets them from what its search is given."""
 
 
-class Aim:
+class Binding:
     """One rule as it acts at one kind of placement of one point.
 
     Faults that the placement cannot express are left out.  What draws nothing is worked out at
@@ -87,10 +87,14 @@ class Aim:
         asks = asks_arguments(rule)
         if asks and shape is not None:
             after, faults = rule.terms.after, rule.terms.faults
-            fit = (n for n in self._faults if refusal(faults[n], kind, after, shape) is None)
+            fit = (
+                n
+                for n in self._faults
+                if why_not_expressible(faults[n], kind, after, shape) is None
+            )
             self._faults = tuple(fit)
         self.hands = hands if asks else None
-        self.constant: Act | Literal[False] | None = None  # False: it differs by the firing
+        self.constant: Action | Literal[False] | None = None  # False: it differs by the firing
         self.raised: type | None = None  # of which type the latest exception was
         self.shown = self.note = ""
 
@@ -99,7 +103,7 @@ class Aim:
         """Whether nothing of the rule is left at this placement."""
         return not self._faults
 
-    def act(self, ordinal: int) -> Act:
+    def act(self, ordinal: int) -> Action:
         """Return what this firing does; ``constant``, once it is known, is the answer for all."""
         rule = self.rule
         if self.constant:
@@ -115,11 +119,11 @@ class Aim:
             return act
         return self._work_out(Draws(rule.seed, ordinal))
 
-    def act_without_waits(self, ordinal: int) -> Act:
+    def act_without_waits(self, ordinal: int) -> Action:
         """Return what this firing does where nothing can wait: faults that would are left out."""
         return self._work_out(Draws(self.rule.seed, ordinal), can_wait=False)
 
-    def _work_out(self, draws: Draws, *, can_wait: bool = True) -> Act:
+    def _work_out(self, draws: Draws, *, can_wait: bool = True) -> Action:
         kinds: list[str] = []
         steps: list[Step] = []
         latency: float | None = None
@@ -134,20 +138,20 @@ class Aim:
                 if isinstance(effect, Raise | Return):
                     # An outcome: what stands behind it never acts.
                     raised = effect.name if isinstance(effect, Raise) else None
-                    return Act("+".join(kinds), latency, raised, tuple(steps), effect)
+                    return Action("+".join(kinds), latency, raised, tuple(steps), effect)
                 if isinstance(effect, Sleep):
                     latency = (latency or 0.0) + effect.seconds
                 elif not isinstance(effect, Hold | Run):
                     raise TypeError(f"{effect!r} is no effect")
                 steps.append(effect)
-        return Act("+".join(kinds), latency, None, tuple(steps), None)
+        return Action("+".join(kinds), latency, None, tuple(steps), None)
 
     def _can(self, fault: Fault, effect: Effect) -> bool:
         # Faults whose effects differ by the draw show only here what a placement cannot express.
-        why = _refused(effect, self.kind, self.rule.terms.after, self.shape)
+        why = _why_not_expressible(effect, self.kind, self.rule.terms.after, self.shape)
         if why is not None and fault.kind not in self._said:
             self._said |= {fault.kind}
-            say(logging.WARNING, _LEFT_OUT, fault.kind, self.point, why, self.rule.shown)
+            log(logging.WARNING, _LEFT_OUT, fault.kind, self.point, why, self.rule.shown)
         return why is None
 
 
@@ -156,7 +160,7 @@ def waits(effect: Effect) -> bool:
     return isinstance(effect, Hold) or (isinstance(effect, Sleep) and not effect.busy)
 
 
-class Act(NamedTuple):
+class Action(NamedTuple):
     """What one firing does: ``fault`` is its label, empty where nothing acts."""
 
     fault: str
@@ -173,7 +177,7 @@ def asks_arguments(rule: ArmedRule) -> bool:
     return rule.asks
 
 
-def aims_at(
+def bind(
     rules: Sequence[ArmedRule],
     point: Placed,
     kind: Kind,
@@ -182,7 +186,7 @@ def aims_at(
     reads: Reads = itemgetter,
     hands: Hands = lambda _: NO_ARGUMENTS,
     shape: Shape | None = None,
-) -> tuple[Aim, ...]:
+) -> tuple[Binding, ...]:
     """Return the rules that act before, or after, the calls at one placement of a point.
 
     ``reads``: how labels and arguments are read there; ``hands``: how all arguments are handed
@@ -195,21 +199,21 @@ def aims_at(
             continue
         test: Test | None = None
         if rule.terms.where is not None:
-            test = tester(rule.terms.where, reads)
+            test = predicate_for(rule.terms.where, reads)
             if test is None:
                 continue
         if rule.terms.scoped:
             test = _in_scope(rule, test)
         if after:
             test = _in_force(rule, point.name, test)
-        aim = Aim(rule, point, kind, test, hands, shape)
+        aim = Binding(rule, point, kind, test, hands, shape)
         if not aim.empty:
             aims.append(aim)
     return tuple(aims)
 
 
 def _in_scope(rule: ArmedRule, test: Test | None) -> Test:
-    here = context.here.get
+    here = context.scoped_rules.get
     if test is None:
         return lambda _: rule in here()
     return lambda values: rule in here() and test(values)
@@ -237,7 +241,9 @@ def expressible(rule: ArmedRule, kind: Kind) -> tuple[int, ...]:
         faults, after = rule.terms.faults, rule.terms.after
         found = rule.expressible.get("block", ())
         if kind in STATEMENTS or len(found) < len(faults):
-            found = tuple(n for n, one in enumerate(faults) if refusal(one, kind, after) is None)
+            found = tuple(
+                n for n, one in enumerate(faults) if why_not_expressible(one, kind, after) is None
+            )
         # Else a block can express all of it, and so can every decorated function.
         rule.expressible[kind] = found
     return found
@@ -249,8 +255,8 @@ def say_left_out(
     """Say which faults a placement cannot express that was not there when they were armed."""
     for rule in rules:
         for fault in rule.faults:
-            if why := refusal(fault, kind, rule.terms.after, shape):
-                say(logging.WARNING, _LEFT_OUT, fault.kind, point, why, rule.shown)
+            if why := why_not_expressible(fault, kind, rule.terms.after, shape):
+                log(logging.WARNING, _LEFT_OUT, fault.kind, point, why, rule.shown)
 
 
 _LEFT_OUT = "%r is left out at %r: %s (%s)"

@@ -8,10 +8,10 @@ from typing import NamedTuple
 from chaospoint._kernel.chance import Schedule
 from chaospoint._kernel.effects import Fault
 
-__all__ = ["Terms"]
+__all__ = ["CompiledRule"]
 
 
-class Terms(NamedTuple):
+class CompiledRule(NamedTuple):
     """One rule, compiled.
 
     ``pattern``: a point's name or a glob. ``written``: the rule's canonical text without its seed,

@@ -41,10 +41,10 @@ if TYPE_CHECKING:
 __all__ = [
     "atransparently",
     "enter",
-    "here",
-    "inside",
+    "in_chaospoint",
     "own",
     "passes",
+    "scoped_rules",
     "set_safely",
     "transparently",
 ]
@@ -54,9 +54,9 @@ __tracebackhide__ = True  # pytest shows the line of the host's that was hit, an
 
 _T = TypeVar("_T")
 
-inside: ContextVar[bool] = ContextVar("chaospoint_inside", default=False)
+in_chaospoint: ContextVar[bool] = ContextVar("chaospoint_inside", default=False)
 
-_set = partial(inside.set, True)
+_set = partial(in_chaospoint.set, True)
 _COLLECTS_WITHIN_CALLS = sys.version_info < (3, 12)
 
 if _COLLECTS_WITHIN_CALLS:
@@ -146,11 +146,11 @@ def passes(error: BaseException) -> bool:
     return own.tells_observers is None and not isinstance(error, Exception)
 
 
-here: ContextVar[frozenset[Scoped]] = ContextVar("chaospoint_scope", default=frozenset())
+scoped_rules: ContextVar[frozenset[Scoped]] = ContextVar("chaospoint_scope", default=frozenset())
 
 
 def enter(rules: Iterable[Scoped]) -> None:
     """Have these rules act in this context; it forgets those that ended."""
     if fresh := list(rules):
-        rest = [rule for rule in here.get() if rule.why is None]
-        set_safely(here, frozenset([*fresh, *rest]))
+        rest = [rule for rule in scoped_rules.get() if rule.why is None]
+        set_safely(scoped_rules, frozenset([*fresh, *rest]))

@@ -20,18 +20,18 @@ from chaospoint._kernel.allowance import Allowance
 from chaospoint._kernel.armed_rule import Pause, end_late, looked_up
 from chaospoint._kernel.bell import Bell, TaskBell
 from chaospoint._kernel.binding import waits
-from chaospoint._kernel.context import atransparently, context_copied, inside, transparently
+from chaospoint._kernel.context import atransparently, context_copied, in_chaospoint, transparently
 from chaospoint._kernel.effects import Hold, Raise, Return, Run, Sleep
 from chaospoint._kernel.ending import ending, executor_of_a_loop
 from chaospoint._kernel.injection import Injection, mark
-from chaospoint._kernel.reporting import say
+from chaospoint._kernel.reporting import log
 from chaospoint._kernel.takes import NO_ARGUMENTS
 from chaospoint._kernel.tally import OPEN, Slot
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-    from chaospoint._kernel.binding import Act, Aim
+    from chaospoint._kernel.binding import Action, Binding
     from chaospoint._kernel.effects import Step
     from chaospoint._kernel.takes import Arguments, Given
 
@@ -44,7 +44,7 @@ Answer = tuple[object]
 
 
 def drive(
-    aim: Aim,
+    aim: Binding,
     ordinal: int,
     slot: Slot | None = None,
     given: Given | None = None,
@@ -83,7 +83,7 @@ def drive(
 
 
 async def adrive(
-    aim: Aim,
+    aim: Binding,
     ordinal: int,
     slot: Slot | None = None,
     given: Given | None = None,
@@ -116,7 +116,9 @@ async def adrive(
             slot.release()
 
 
-def _allowance(aim: Aim, spent: list[float] | None, *, in_task: bool = False) -> Allowance | None:
+def _allowance(
+    aim: Binding, spent: list[float] | None, *, in_task: bool = False
+) -> Allowance | None:
     """Return what the limits leave to a firing that begins now, or None where there are none."""
     bounds = aim.rule.terms.bounds
     if bounds is None:
@@ -133,7 +135,7 @@ _NO_INJECTION = Injection("", "", "", 0, "", None, None)
 
 
 def _prepare(
-    aim: Aim, ordinal: int, slot: Slot | None, given: Given | None, in_task: bool = False
+    aim: Binding, ordinal: int, slot: Slot | None, given: Given | None, in_task: bool = False
 ) -> _Prepared:
     """Make the outcome, count the injection, tell the observers; what is left is to act.
 
@@ -143,7 +145,7 @@ def _prepare(
     be said in a line or two.
     """
     rule, point = aim.rule, aim.point
-    inside.set(True)
+    in_chaospoint.set(True)
     try:
         if slot is None:
             if not process.known[0] and process.made_anew():
@@ -172,7 +174,7 @@ def _prepare(
                 else:
                     answer = _answer(effect)
             except Exception:
-                reporting.report(
+                reporting.report_bug(
                     f"making what {point!r} is to raise or return", _UNMADE, foreign=True
                 )
                 return _nothing(slot)
@@ -196,7 +198,7 @@ def _prepare(
                     observe(injection)
                 break
             except Exception:  # the loop goes on behind the one that raised
-                reporting.report(f"an observer at {point!r}", _UNTOLD, foreign=True)
+                reporting.report_bug(f"an observer at {point!r}", _UNTOLD, foreign=True)
         if rule.watchers:
             rule.watched()
         return injection, slot, steps, error, answer
@@ -205,7 +207,7 @@ def _prepare(
             slot.release()
         if not isinstance(failure, Exception):
             raise  # Ctrl-C
-        reporting.report(f"injecting at {point!r}")
+        reporting.report_bug(f"injecting at {point!r}")
         return _nothing(slot)
 
 
@@ -221,7 +223,7 @@ _UNTOLD = "the injection happens all the same: mend the observer"
 _CONTROL_FLOW = (StopIteration, StopAsyncIteration, GeneratorExit)
 
 
-def _name(made: object, effect: Raise, aim: Aim) -> str:
+def _name(made: object, effect: Raise, aim: Binding) -> str:
     """Return the name of an exception's type, if it can be injected."""
     if not isinstance(made, BaseException) or isinstance(made, _CONTROL_FLOW):
         raise TypeError(f"{made!r} is no exception that can be injected")
@@ -248,7 +250,7 @@ def _answer(effect: Return) -> Answer | Return:
     return (deepcopy(effect.value) if effect.copy else effect.value,)
 
 
-def _asked(aim: Aim, effect: Return, given: Given | None) -> Answer:
+def _asked(aim: Binding, effect: Return, given: Given | None) -> Answer:
     """Ask the rule's own function for the answer.
 
     Points are transparent in it: what it asks the patched function itself is the real answer.
@@ -256,11 +258,11 @@ def _asked(aim: Aim, effect: Return, given: Given | None) -> Answer:
     return transparently(_answered, aim, effect, given)
 
 
-def _answered(aim: Aim, effect: Return, given: Given | None) -> Answer:
+def _answered(aim: Binding, effect: Return, given: Given | None) -> Answer:
     return _fitting(aim, _ask(effect, given))
 
 
-async def _aasked(aim: Aim, effect: Return, given: Given | None) -> Answer:
+async def _aasked(aim: Binding, effect: Return, given: Given | None) -> Answer:
     return transparently(_fitting, aim, await atransparently(_ask, effect, given))
 
 
@@ -270,7 +272,7 @@ def _ask(effect: Return, given: Given | None) -> object:
     return effect.make(*args, **kwargs)
 
 
-def _fitting(aim: Aim, answer: object) -> Answer:
+def _fitting(aim: Binding, answer: object) -> Answer:
     needed = _ITERABLE.get(aim.kind, ())
     if needed and not any(hasattr(type(answer), name) for name in needed):
         raise TypeError(
@@ -295,7 +297,7 @@ async def _arun(step: Run, injection: Injection, given: Given | None) -> None:
         await cast("Awaitable[object]", ran)
 
 
-def _rest(aim: Aim, step: Sleep | Hold) -> bool:
+def _rest(aim: Binding, step: Sleep | Hold) -> bool:
     """Sleep on this thread; return False if the rule was disarmed here before the end."""
     bell = Bell()
     stay = _Stay(aim, step, bell, None)
@@ -316,7 +318,7 @@ def _rest(aim: Aim, step: Sleep | Hold) -> bool:
     return stay.completed
 
 
-async def _arest(aim: Aim, step: Sleep | Hold) -> bool:
+async def _arest(aim: Binding, step: Sleep | Hold) -> bool:
     """Sleep in this task; return False if the rule was disarmed here before the end."""
     if type(step) is Sleep and step.busy:
         return _rest(aim, step)
@@ -361,7 +363,11 @@ class _Stay:
     )
 
     def __init__(
-        self, aim: Aim, step: Sleep | Hold, bell: Bell | TaskBell, loop: AbstractEventLoop | None
+        self,
+        aim: Binding,
+        step: Sleep | Hold,
+        bell: Bell | TaskBell,
+        loop: AbstractEventLoop | None,
     ) -> None:
         self._aim = aim
         self._step = step
@@ -381,7 +387,7 @@ class _Stay:
         try:
             return transparently(self._look)
         except Exception:
-            reporting.report(f"waiting at {self._aim.point!r}")
+            reporting.report_bug(f"waiting at {self._aim.point!r}")
             return False
 
     def end(self) -> None:
@@ -461,12 +467,12 @@ def _can_wait(steps: tuple[Step, ...]) -> bool:
     return asyncio._get_running_loop() is not None or not any(map(waits, steps))
 
 
-def _without_waits(aim: Aim, ordinal: int) -> Act:
+def _without_waits(aim: Binding, ordinal: int) -> Action:
     """Return what of a firing can act in a coroutine that asyncio does not run; say what cannot."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        reporting.report(f"waiting at {aim.point!r}", _NO_LOOP)
+        reporting.report_bug(f"waiting at {aim.point!r}", _NO_LOOP)
     return aim.act_without_waits(ordinal)
 
 
@@ -481,4 +487,4 @@ _said: set[tuple[str, str]] = set()
 def _say_once(point: str, message: str) -> None:
     if (point, message) not in _said:
         _said.add((point, message))
-        say(logging.WARNING, message, point)
+        log(logging.WARNING, message, point)

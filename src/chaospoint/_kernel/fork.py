@@ -20,7 +20,7 @@ from operator import methodcaller
 from typing import Protocol
 from weakref import WeakSet
 
-from chaospoint._kernel.lock import Lock, arming
+from chaospoint._kernel.lock import Lock, arming_lock
 
 __all__ = ["Guard", "begin_anew", "boards", "guards"]
 
@@ -69,7 +69,7 @@ class Guard(Protocol):
 boards: WeakSet[Forked] = WeakSet()
 """What is looked after over a fork."""
 
-guards: list[Guard] = [arming]
+guards: list[Guard] = [arming_lock]
 """The locks to hold, in the order in which they are taken."""
 
 _forking = Lock()  # a second thread that forks would find the threads running again
@@ -148,7 +148,7 @@ def _end_turn() -> None:
 
 
 def _all_boards() -> list[Forked]:
-    with arming:
+    with arming_lock:
         return list(boards)
 
 

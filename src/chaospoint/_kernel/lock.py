@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from chaospoint._kernel.context import transparently
 from chaospoint.errors import NotPermitted
 
-__all__ = ["Lease", "Lock", "Once", "arming"]
+__all__ = ["Lease", "Lock", "Once", "arming_lock"]
 
 _T = TypeVar("_T")
 _iter = iter  # which may become a point
@@ -136,7 +136,7 @@ class _Arming(Lock):
         else:
             call()
 
-    def later(self, call: Callable[[], object]) -> None:
+    def after_release(self, call: Callable[[], object]) -> None:
         """Call ``call`` now, or after this thread releases the lock if it holds it.
 
         Logging goes through here, because handlers are foreign code.
@@ -195,7 +195,7 @@ class _Arming(Lock):
         self._carrying_out.clear()
 
 
-arming = _Arming()
+arming_lock = _Arming()
 
 
 class Once:
@@ -214,7 +214,7 @@ class Once:
 
     def __call__(self) -> None:
         """Make the change unless it was made, and do what is left to do after it."""
-        arming.change(self._make)
+        arming_lock.change(self._make)
         while self._after:
             try:
                 call = self._after.popleft()

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
-from chaospoint._kernel.context import context_copied, inside
+from chaospoint._kernel.context import context_copied, in_chaospoint
 from chaospoint._kernel.names import is_glob, matcher
 
-__all__ = ["Reads", "Test", "compares_alone", "may_accept", "tester"]
+__all__ = ["Reads", "Test", "compares_alone", "may_accept", "predicate_for"]
 
 Test = Callable[[Any], bool]
 """Whether a reach with these labels or arguments matches."""
@@ -25,7 +25,7 @@ Reads = Callable[[str], Callable[[Any], object] | None]
 _COMPARES_ALONE = (bool, int, float, str, bytes, type(None))
 
 
-def tester(where: Mapping[str, object], reads: Reads) -> Test | None:
+def predicate_for(where: Mapping[str, object], reads: Reads) -> Test | None:
     """Return the test of one placement, or None if nothing there can ever match."""
     pairs = [(reads(name), _check(wanted)) for name, wanted in where.items()]
     known = tuple((read, check) for read, check in pairs if read is not None)
@@ -113,5 +113,5 @@ def _equal(found: object, wanted: object) -> bool:
 
 
 def _are_equal(found: object, wanted: object) -> bool:
-    inside.set(True)  # foreign code, which may reach points
+    in_chaospoint.set(True)  # foreign code, which may reach points
     return bool(found == wanted)

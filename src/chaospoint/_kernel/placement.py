@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from chaospoint._kernel.effects import Effect, Fault
     from chaospoint._kernel.takes import Shape
 
-__all__ = ["STATEMENTS", "Kind", "Placed", "refusal"]
+__all__ = ["STATEMENTS", "Kind", "Placed", "why_not_expressible"]
 
 
 Kind = Literal[
@@ -43,7 +43,7 @@ class Placed(Protocol):
         """What this placement really raises."""
 
 
-def refusal(
+def why_not_expressible(
     fault: Fault, kind: Kind, after: bool = False, shape: Shape | None = None
 ) -> str | None:
     """Say why a placement of this kind cannot express ``fault``, or None if it can.
@@ -58,10 +58,14 @@ def refusal(
         effects = fault.effects(RecordingDraws(0, 0))
     except Exception:
         return None  # it waits for the first reach to look up what it raises, or is wrong then
-    return next((why for one in effects if (why := _refused(one, kind, after, shape))), None)
+    return next(
+        (why for one in effects if (why := _why_not_expressible(one, kind, after, shape))), None
+    )
 
 
-def _refused(effect: Effect, kind: Kind, after: bool, shape: Shape | None) -> str | None:
+def _why_not_expressible(
+    effect: Effect, kind: Kind, after: bool, shape: Shape | None
+) -> str | None:
     if isinstance(effect, Run | Return) and effect.needs_await and kind not in _AWAITS:
         return "a coroutine function can be awaited at asynchronous placements only"
     if isinstance(effect, Run | Raise) and effect.needs_arguments and kind in STATEMENTS:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from chaospoint._kernel.search import Searches
     from chaospoint._kernel.takes import Shape
 
-__all__ = ["ArmedPoint", "Core", "Home", "LabelledPoint", "Point", "Site"]
+__all__ = ["ArmedPoint", "Home", "LabelledPoint", "Point", "PointState", "Site"]
 
 _F = TypeVar("_F")
 
@@ -69,8 +69,8 @@ class Home(Protocol):
         """Return what there is at a point, and why its rules fire or do not."""
 
 
-class Core:
-    """What all Point objects of one name share; changed under the `arming` lock only."""
+class PointState:
+    """What all Point objects of one name share; changed under the arming lock only."""
 
     __slots__ = (
         "after",
@@ -110,7 +110,7 @@ class Point:
 
     _labels: Mapping[str, object] = MappingProxyType({})
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: PointState) -> None:
         self.core = core
 
     def __repr__(self) -> str:
@@ -244,7 +244,7 @@ class LabelledPoint(ArmedPoint):
 
     def __init__(
         self,
-        core: Core,
+        core: PointState,
         labels: Mapping[str, object],
         raises: tuple[type[BaseException], ...],
     ) -> None:

@@ -77,7 +77,7 @@ def made_anew() -> bool:
             try:
                 begin()
             except Exception:
-                reporting.report("beginning anew in a forked process")
+                reporting.report_bug("beginning anew in a forked process")
         return True
     finally:
         _first.clear()

@@ -20,18 +20,18 @@ from functools import partial
 from types import FrameType
 
 from chaospoint._kernel.context import passes, set_safely, transparently
-from chaospoint._kernel.lock import arming
+from chaospoint._kernel.lock import arming_lock
 from chaospoint.errors import ChaosWarning
 
-__all__ = ["bugs", "located", "remark", "report", "say"]
+__all__ = ["bugs", "located", "log", "report_bug", "warn"]
 
 
 _log = logging.getLogger("chaospoint")
 
 
-def say(level: int, message: str, *values: object, error: BaseException | None = None) -> None:
+def log(level: int, message: str, *values: object, error: BaseException | None = None) -> None:
     """Log a line, with a traceback if there is an ``error``; what a handler raises is dropped."""
-    arming.later(partial(_write, level, message, values, error))
+    arming_lock.after_release(partial(_write, level, message, values, error))
 
 
 def _write(
@@ -58,7 +58,7 @@ _STACK = "the stack of the program is at its end, and the call goes on as it can
 _OURS = "the call goes through without chaos; this is a bug in chaospoint: please report it"
 
 
-def report(where: str, cure: str = _OURS, *, foreign: bool = False) -> None:
+def report_bug(where: str, cure: str = _OURS, *, foreign: bool = False) -> None:
     """Log the exception being handled, at ERROR and once for each place and type.
 
     A time limit of the host that came in the middle of our code is raised again.  ``foreign``:
@@ -82,7 +82,7 @@ def report(where: str, cure: str = _OURS, *, foreign: bool = False) -> None:
         _said.add((where, type(error)))
         kind = type(error).__name__
         try:
-            say(logging.ERROR, "%s failed (%s: %s); %s", where, kind, error, cure, error=error)
+            log(logging.ERROR, "%s failed (%s: %s); %s", where, kind, error, cure, error=error)
         except RecursionError:
             pass
 
@@ -111,7 +111,7 @@ def located(filename: str, line: int) -> Iterator[None]:
         set_safely(_place, before)
 
 
-def remark(text: str, source: str) -> None:
+def warn(text: str, source: str) -> None:
     """Say ``text`` to whoever armed from ``source``."""
     transparently(_say, text, source)  # handlers, and what shows warnings, are foreign code
 

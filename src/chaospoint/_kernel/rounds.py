@@ -99,7 +99,7 @@ class Rounds:
 
 def _report(name: str) -> None:
     try:
-        reporting.report(f"a round of {name}", "it is made again", foreign=True)
+        reporting.report_bug(f"a round of {name}", "it is made again", foreign=True)
     except BaseException:  # what a handler of the log raises ends nothing, either
         return
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from chaospoint._kernel import process, reporting
 from chaospoint._kernel.armed_rule import end_late, looked_up
-from chaospoint._kernel.binding import Aim, aims_at, say_left_out
-from chaospoint._kernel.context import inside, transparently
+from chaospoint._kernel.binding import Binding, bind, say_left_out
+from chaospoint._kernel.context import in_chaospoint, transparently
 from chaospoint._kernel.drive import adrive, drive
 from chaospoint._kernel.placement import Kind
 from chaospoint._kernel.takes import Given
@@ -24,23 +24,32 @@ if TYPE_CHECKING:
     from chaospoint._kernel.placement import Placed
     from chaospoint._kernel.tally import Slot, Tally
 
-    _Tried = tuple["Aim", Tally, Test | None, int]
+    _Tried = tuple["Binding", Tally, Test | None, int]
 
-__all__ = ["Firing", "GoOn", "Search", "Searches", "search", "search_later", "share_limits", "take"]
+__all__ = [
+    "Continuation",
+    "Firing",
+    "Search",
+    "Searches",
+    "search",
+    "search_later",
+    "share_limits",
+    "take",
+]
 
 
 Firing = (
-    tuple[Aim, int, "Slot"]
-    | tuple[Aim, int, "Slot", Given]
-    | tuple[Aim, int, "Slot", Given | None, list[float]]
+    tuple[Binding, int, "Slot"]
+    | tuple[Binding, int, "Slot", Given]
+    | tuple[Binding, int, "Slot", Given | None, list[float]]
 )
 Search = Callable[[Any], Firing | None]
 """One reach, given the labels or arguments of the call where the rules ask for them."""
-GoOn = Callable[[Firing | None, Callable[[], Any], Callable[[], Firing | None] | None], Any]
+Continuation = Callable[[Firing | None, Callable[[], Any], Callable[[], Firing | None] | None], Any]
 """How a call goes on: takes what fires before it, the call, and the search after it, if any."""
 
 
-def search(aims: tuple[Aim, ...]) -> Search:
+def search(aims: tuple[Binding, ...]) -> Search:
     """Return a function that makes one reach: tries ``aims`` in order, the first that fires acts.
 
     It raises nothing: a bug of ours lets the call through.
@@ -50,7 +59,7 @@ def search(aims: tuple[Aim, ...]) -> Search:
     return _search(aims)
 
 
-def search_later(make: Callable[[], tuple[Aim, ...]], *, hands: bool) -> Search:
+def search_later(make: Callable[[], tuple[Binding, ...]], *, hands: bool) -> Search:
     """Return the search through the aims that ``make`` returns, which the first reach calls.
 
     Where many rules meet at many points, most are disarmed before a call comes.  ``hands``: a
@@ -72,7 +81,7 @@ def _handing(reach: Search) -> Search:
     return reach_and_hand
 
 
-def _search(aims: tuple[Aim, ...]) -> Search:
+def _search(aims: tuple[Binding, ...]) -> Search:
     if len(aims) == 1 and aims[0].test is None:
         return _search_one(aims[0])
     return _search_all(lambda: aims, now=True)
@@ -90,8 +99,8 @@ class _Begin:
         return iter(self._begin())
 
 
-def _search_all(make: Callable[[], tuple[Aim, ...]], *, now: bool = False) -> Search:
-    aims: tuple[Aim, ...] = ()
+def _search_all(make: Callable[[], tuple[Binding, ...]], *, now: bool = False) -> Search:
+    aims: tuple[Binding, ...] = ()
     tried: Iterable[_Tried] = ()
 
     def begin() -> Iterable[_Tried]:
@@ -99,14 +108,14 @@ def _search_all(make: Callable[[], tuple[Aim, ...]], *, now: bool = False) -> Se
         try:
             aims = transparently(make)  # kinds are asked what they do, and may be foreign
         except Exception:
-            reporting.report("making a point ready")
+            reporting.report_bug("making a point ready")
         tried = tuple((aim, aim.tally, aim.test, place) for place, aim in enumerate(aims, 1))
         return tried
 
     tried = begin() if now else _Begin(begin)
 
     def reach(values: Any = None) -> Firing | None:
-        if inside.get():
+        if in_chaospoint.get():
             return None
         for aim, tally, test, place in tried:
             if test is not None and not test(values):
@@ -126,12 +135,12 @@ def _search_all(make: Callable[[], tuple[Aim, ...]], *, now: bool = False) -> Se
     return reach
 
 
-def _search_one(aim: Aim) -> Search:
+def _search_one(aim: Binding) -> Search:
     tally = aim.tally
     ordinals = tally.ordinals
 
     def reach(_: Any = None) -> Firing | None:
-        if inside.get():
+        if in_chaospoint.get():
             return None
         for ordinal in ordinals:  # noqa: B007
             break
@@ -140,7 +149,7 @@ def _search_one(aim: Aim) -> Search:
     return reach
 
 
-def take(aim: Aim, ordinal: int) -> Firing | None:
+def take(aim: Binding, ordinal: int) -> Firing | None:
     """Return the firing that this reach is due, if any; raises nothing."""
     rule = aim.rule
     try:
@@ -154,7 +163,7 @@ def take(aim: Aim, ordinal: int) -> Firing | None:
             return None
         slot = rule.tally.take(ordinal)
     except Exception:
-        reporting.report(f"deciding at {aim.point!r}")
+        reporting.report_bug(f"deciding at {aim.point!r}")
         return None
     return None if slot is None else (aim, ordinal, slot)
 
@@ -177,12 +186,12 @@ class Searches(dict[Kind, Search]):
 
     def __missing__(self, kind: Kind) -> Search:
         try:
-            aims = aims_at(self._rules, self._point, kind, after=self._after)
+            aims = bind(self._rules, self._point, kind, after=self._after)
             self[kind] = made = search(aims)
             if not self._after:
                 say_left_out(self._rules, self._point.name, kind)
         except Exception:
-            reporting.report(f"making {self._point.name!r} ready")
+            reporting.report_bug(f"making {self._point.name!r} ready")
             return search(())
         return made
 

@@ -13,7 +13,7 @@ from itertools import count, dropwhile, islice
 from weakref import ref
 
 from chaospoint._kernel.chance import NEVER, Schedule, decide
-from chaospoint._kernel.context import inside, transparently
+from chaospoint._kernel.context import in_chaospoint, transparently
 from chaospoint._kernel.lock import Lock
 
 __all__ = ["BoundedTally", "Slot", "Tally", "counted", "counter"]
@@ -180,7 +180,7 @@ class BoundedTally(Tally):
         """Return a slot if ``ordinal`` fires and one is free; once only."""
         if super().take(ordinal) is None:
             return None
-        return self._take_place() if inside.get() else transparently(self._take_place)
+        return self._take_place() if in_chaospoint.get() else transparently(self._take_place)
 
     def _take_place(self) -> Slot | None:
         with self._lock:

@@ -13,7 +13,7 @@ from functools import partial
 from threading import Thread
 
 from chaospoint._kernel.bell import Bell
-from chaospoint._kernel.context import inside
+from chaospoint._kernel.context import in_chaospoint
 
 __all__ = ["BeginningCall", "OwnThread", "Start", "start", "tended"]
 
@@ -32,12 +32,12 @@ class OwnThread(Thread):
         self._body = body
 
     def _bootstrap(self) -> None:
-        inside.set(True)
+        in_chaospoint.set(True)
         super()._bootstrap()  # type: ignore[misc]  # what `start` has the new thread call
 
     def run(self) -> None:
         """Do what the thread is for."""
-        inside.set(True)  # the context of a thread may be another one here
+        in_chaospoint.set(True)  # the context of a thread may be another one here
         self._body()
 
 
@@ -81,7 +81,7 @@ class Start:
 
     def _start(self) -> None:
         try:
-            inside.set(True)  # the context of a new thread is its own
+            in_chaospoint.set(True)  # the context of a new thread is its own
             self.thread.start()
         except RuntimeError as error:
             self.error = error

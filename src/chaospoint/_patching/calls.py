@@ -24,10 +24,10 @@ from typing import Any, cast
 
 from chaospoint._kernel.drive import adrive, drive
 from chaospoint._kernel.placement import Kind
-from chaospoint._kernel.search import Firing, GoOn
+from chaospoint._kernel.search import Continuation, Firing
 from chaospoint._kernel.tally import OPEN
 
-__all__ = ["GO_ON", "sharing", "way_on"]
+__all__ = ["CONTINUATIONS", "continuation_for", "sharing"]
 
 __tracebackhide__ = True  # pytest shows the line of the host's that was hit, and not ours
 
@@ -121,7 +121,7 @@ def _own(items: AsyncGenerator[object, object]) -> Awaitable[object]:
         sys.set_asyncgen_hooks(*hooks)
 
 
-_WAYS: dict[Kind, GoOn] = {
+_WAYS: dict[Kind, Continuation] = {
     "function": _function,
     "coroutine": _coroutine,
     "generator": _generator,
@@ -129,9 +129,9 @@ _WAYS: dict[Kind, GoOn] = {
 }
 
 
-def way_on(
+def continuation_for(
     kind: Kind, function: FunctionType, *, bounded: bool = True, shares: bool = False
-) -> GoOn:
+) -> Continuation:
     """Return how calls of ``function`` go on; what they return has the function's names.
 
     ``bounded``: a firing may have a slot of its own. ``shares``: see `sharing`.
@@ -144,7 +144,7 @@ def way_on(
     return sharing(go_on) if shares else go_on
 
 
-def _noting(way: GoOn) -> GoOn:
+def _noting(way: Continuation) -> Continuation:
     """Have the slot of a firing know the coroutine or generator that is to act.
 
     It may be closed before it begins, and then none of its code runs that gives the slot back.
@@ -161,7 +161,7 @@ def _noting(way: GoOn) -> GoOn:
     return go_on
 
 
-def sharing(way: GoOn) -> GoOn:
+def sharing(way: Continuation) -> Continuation:
     """Have what fires before a call and what fires after it share one limit."""
 
     def go_on(
@@ -179,7 +179,7 @@ def _spending(firing: Firing | None, spent: list[float]) -> Firing | None:
     return firing and (*firing[:3], firing[3] if len(firing) > 3 else None, spent)
 
 
-GO_ON: dict[Kind, GoOn] = {
+CONTINUATIONS: dict[Kind, Continuation] = {
     kind: way if kind == "function" else _noting(way) for kind, way in _WAYS.items()
 }
 """How calls go on whose names do not matter."""

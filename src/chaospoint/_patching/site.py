@@ -16,7 +16,7 @@ What somebody else put on the function is not ours to remove.  The original is t
 as it is then.  When rebuilding finds code that is neither ours nor the original, it leaves all as
 it is and says so; our trampolines under it pass calls through once their rules are disarmed.
 
-Everything here is done under the `arming` lock, but for the callback of a dying function: it can
+Everything here is done under the arming lock, but for the callback of a dying function: it can
 come at any moment, also in the middle of the sections below, so it only notes the death down.
 """
 
@@ -33,9 +33,9 @@ from typing import TYPE_CHECKING, Any, cast
 from weakref import ref
 
 from chaospoint._kernel import reporting
-from chaospoint._kernel.context import inside, transparently
-from chaospoint._kernel.lock import arming
-from chaospoint._kernel.reporting import say
+from chaospoint._kernel.context import in_chaospoint, transparently
+from chaospoint._kernel.lock import arming_lock
+from chaospoint._kernel.reporting import log
 from chaospoint._kernel.signature import Signature, argument_names, signature_of
 from chaospoint._kernel.takes import Shape
 from chaospoint._patching.trampoline import (
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from chaospoint._kernel.matching import Reads
     from chaospoint._kernel.placement import Kind
     from chaospoint._kernel.point import Point
-    from chaospoint._kernel.search import GoOn
+    from chaospoint._kernel.search import Continuation
 
 __all__ = ["Site", "can_patch", "kind_of", "place", "sweep"]
 
@@ -207,16 +207,16 @@ class Site:
     def _settle(self, clone: FunctionType) -> Callable[..., object]:
         """Patch the function, for its kind is known at its first call; return what to call."""
         function = self._function()
-        if inside.get() or function is None:
+        if in_chaospoint.get() or function is None:
             return clone
         transparently(self._settle_now)
-        arming.carry_out()
-        with arming:
+        arming_lock.carry_out()
+        with arming_lock:
             # Nobody calls a function that leads back here: one that something else patched.
             return clone if self._estranged or _calls(function, clone) else function
 
     def _settle_now(self) -> None:
-        with arming:
+        with arming_lock:
             if not self._settled:
                 self._settled = True
                 self._patch_now()
@@ -229,7 +229,7 @@ class Site:
             for point in self.points:
                 say_left_out(point.core.rules, point.name, self.kind, self.shape)
         except Exception:
-            reporting.report(f"patching {self}")
+            reporting.report_bug(f"patching {self}")
 
     def _patched(
         self, function: FunctionType, code: CodeType, point: Point, kind: Kind
@@ -272,7 +272,7 @@ class Site:
             self._original = self._trampoline = None
         if not self._estranged:
             self._estranged = True
-            say(logging.WARNING, _ESTRANGED, self)
+            log(logging.WARNING, _ESTRANGED, self)
 
 
 class _Tools:
@@ -284,16 +284,18 @@ class _Tools:
         from chaospoint._kernel import search as _search
         from chaospoint._patching import calls
 
-        self.aims_at, self.asks_arguments = binding.aims_at, binding.asks_arguments
+        self.aims_at, self.asks_arguments = binding.bind, binding.asks_arguments
         self.search, self.search_later, self.take = (
             _search.search,
             _search.search_later,
             _search.take,
         )
         self.drive, self.share_limits = _drive.drive, _search.share_limits
-        self._way_on = calls.way_on
+        self._way_on = calls.continuation_for
 
-    def way_on(self, kind: Kind, function: FunctionType, rules: Sequence[ArmedRule]) -> GoOn:
+    def way_on(
+        self, kind: Kind, function: FunctionType, rules: Sequence[ArmedRule]
+    ) -> Continuation:
         """Return how calls of a kind that acts later go on."""
         bounded = any(rule.terms.max_active is not None for rule in rules)
         return self._way_on(kind, function, bounded=bounded, shares=self.share_limits(rules))
@@ -340,7 +342,7 @@ _dead: deque[ref[FunctionType]] = deque()
 def place(point: Point, function: FunctionType) -> None:
     """Put ``point`` on ``function``; what is armed on it acts there from now on."""
     shown = signature_of(function)
-    arming.soon(partial(arming.change, _place, point, function, shown))
+    arming_lock.soon(partial(arming_lock.change, _place, point, function, shown))
 
 
 def _place(point: Point, function: FunctionType, shown: Signature | None) -> None:
@@ -363,7 +365,7 @@ def _place(point: Point, function: FunctionType, shown: Signature | None) -> Non
             if not fresh or site.kind != "function":
                 say_left_out(point.core.rules, point.name, site.kind, site.shape)
         except Exception:
-            reporting.report(f"patching {site}")
+            reporting.report_bug(f"patching {site}")
 
 
 def sweep() -> None:

@@ -67,14 +67,14 @@ from functools import lru_cache, partial
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
-from chaospoint._kernel.context import here, inside
+from chaospoint._kernel.context import in_chaospoint, scoped_rules
 from chaospoint._kernel.signature import _VARARGS, _VARKEYWORDS, _count
 from chaospoint._kernel.takes import Given
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from chaospoint._kernel.binding import Aim
+    from chaospoint._kernel.binding import Binding
     from chaospoint._kernel.signature import Signature
 
 __all__ = [
@@ -175,7 +175,7 @@ _GOES_ON_AFTER = """
 def single(
     code: CodeType,
     clone: FunctionType,
-    aim: Aim,
+    aim: Binding,
     fire: Callable[[int], object],
     act: Callable[..., object],
     *,
@@ -188,9 +188,14 @@ def single(
     ``later``: what is called acts later, as a coroutine does; unset, its flags tell.
     """
     rule, tally = aim.rule, aim.tally
-    hooks = {"<inside>": inside.get, "<ordinals>": tally.ordinals, "<tally>": tally, "<fire>": fire}
+    hooks = {
+        "<inside>": in_chaospoint.get,
+        "<ordinals>": tally.ordinals,
+        "<tally>": tally,
+        "<fire>": fire,
+    }
     if rule.terms.scoped:
-        hooks |= {"<here>": here.get, "<rule>": rule, "<misses>": rule.misses}
+        hooks |= {"<here>": scoped_rules.get, "<rule>": rule, "<misses>": rule.misses}
     body = _SCOPED if rule.terms.scoped else _SINGLE
     end = _GOES_ON if _acts_later(code, later) else _ANSWERED
     return _make(body + end + _CALLS, code, clone, {**hooks, "<act>": act})

@@ -27,8 +27,8 @@ import wrapt
 
 from chaospoint._kernel import reporting
 from chaospoint._kernel.context import transparently
-from chaospoint._kernel.lock import arming
-from chaospoint._kernel.reporting import say
+from chaospoint._kernel.lock import arming_lock
+from chaospoint._kernel.reporting import log
 from chaospoint._kernel.signature import shown_by
 from chaospoint._kernel.takes import Given, Shape
 from chaospoint._patching.discarded import discarded
@@ -37,7 +37,7 @@ from chaospoint._patching.unwrap import is_awaitable_marked
 if TYPE_CHECKING:
     from chaospoint._kernel.placement import Kind
     from chaospoint._kernel.point import Point
-    from chaospoint._kernel.search import GoOn, Search
+    from chaospoint._kernel.search import Continuation, Search
 
     _FunctionWrapper = wrapt.FunctionWrapper[..., Any]
 else:
@@ -78,7 +78,7 @@ class Wrapper:
 
     def __init__(self, point: Point, target: Callable[..., Any]) -> None:
         # The searches before and after, and whether they ask for labels and arguments.
-        self._live: list[tuple[Search, Search | None, bool, GoOn]] = []
+        self._live: list[tuple[Search, Search | None, bool, Continuation]] = []
         self._proxy: Callable[[], Any] = lambda: None  # a weak reference
         self._settled = True  # its kind can be told
         self.gone = False
@@ -107,16 +107,16 @@ class Wrapper:
         if not point.core.rules:
             self._live.clear()
             return
-        from chaospoint._kernel.binding import aims_at
+        from chaospoint._kernel.binding import bind
         from chaospoint._kernel.search import search, share_limits
-        from chaospoint._patching.calls import GO_ON, sharing
+        from chaospoint._patching.calls import CONTINUATIONS, sharing
 
         rules, kind = point.core.rules, self.kind
         hands, shape = attrgetter("given"), self.shape
-        before = aims_at(rules, point, kind, hands=hands, shape=shape)
-        after = aims_at(rules, point, kind, after=True, hands=hands, shape=shape)
+        before = bind(rules, point, kind, hands=hands, shape=shape)
+        after = bind(rules, point, kind, after=True, hands=hands, shape=shape)
         asks = any(aim.rule.terms.where is not None or aim.hands for aim in (*before, *after))
-        go_on = sharing(GO_ON[kind]) if share_limits(rules) else GO_ON[kind]
+        go_on = sharing(CONTINUATIONS[kind]) if share_limits(rules) else CONTINUATIONS[kind]
         live = (search(before), search(after) if after else None, asks, go_on)
         self._live[:] = [live] if before or after or not self._settled else []
 
@@ -131,10 +131,10 @@ class Wrapper:
     def _settle(self) -> None:
         """Act by the kind that is known at the first call."""
         transparently(self._settle_now)
-        arming.carry_out()
+        arming_lock.carry_out()
 
     def _settle_now(self) -> None:
-        with arming:
+        with arming_lock:
             self._settled = True
             self._arm()
 
@@ -147,7 +147,7 @@ class Wrapper:
             if self._settled:
                 say_left_out(point.core.rules, point.name, self.kind, self.shape)
         except Exception:
-            reporting.report(f"arming {self}")
+            reporting.report_bug(f"arming {self}")
 
     def proxy(self, target: Callable[..., Any]) -> Any:
         """Return the callable that stands in for ``target``."""
@@ -181,7 +181,7 @@ def wrap(point: Point, target: Callable[..., Any]) -> Any:
     """Return ``target`` wrapped as a placement of ``point``; it holds the wrapper, we do not."""
     wrapper = Wrapper(point, target)
     proxy = wrapper.proxy(target)
-    arming.soon(partial(arming.change, _place, point, wrapper, proxy))
+    arming_lock.soon(partial(arming_lock.change, _place, point, wrapper, proxy))
     return proxy
 
 
@@ -204,7 +204,7 @@ def _bury(point: Point, wrapper: Wrapper, made: _Spot | None, _: object) -> None
     if made is not None and frame is not None and made.throws_away(frame):
         point.core.discarded = wrapper._name
         if point.core.rules:  # in the middle of nothing: between two statements of the program
-            say(logging.WARNING, "%s", discarded(point))
+            log(logging.WARNING, "%s", discarded(point))
 
 
 class _Spot(NamedTuple):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from chaospoint._kernel.binding import expressible, returned_function
 from chaospoint._kernel.names import is_glob, matches, nearest
-from chaospoint._kernel.placement import STATEMENTS, refusal
+from chaospoint._kernel.placement import STATEMENTS, why_not_expressible
 from chaospoint._patching.discarded import discarded
 from chaospoint._registry.fits import other_value
 from chaospoint.errors import UnknownPoint, UnsupportedFault
@@ -109,7 +109,9 @@ def _covers(other: ArmedRule, rule: ArmedRule) -> bool:
         and (other.deadline is None or (rule.deadline or inf) <= other.deadline)
         and not other.excluded
         and matches(other.pattern, rule.pattern)
-        and all(refusal(one, "block", other.terms.after) is None for one in other.faults)
+        and all(
+            why_not_expressible(one, "block", other.terms.after) is None for one in other.faults
+        )
     )
 
 
@@ -150,9 +152,12 @@ def _left_out(rule: ArmedRule, points: Sequence[Point]) -> list[str]:
             if point.core.sites and not live:
                 continue  # what was decorated is gone; nothing is known of what will be
             asks = getattr(fault, "with_arguments", False)
-            whys = [refusal(fault, site.kind, after, site.shape if asks else None) for site in live]
+            whys = [
+                why_not_expressible(fault, site.kind, after, site.shape if asks else None)
+                for site in live
+            ]
             if not live:
-                whys = [refusal(fault, kind, after) for kind in STATEMENTS]
+                whys = [why_not_expressible(fault, kind, after) for kind in STATEMENTS]
             said = [
                 f"{fault.kind!r} is left out at {point.name!r}: {why}"
                 for why in dict.fromkeys(whys)

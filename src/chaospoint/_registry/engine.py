@@ -2,7 +2,7 @@
 
 A change first works out the new `Table` and what has to be done at which points.  Then it swaps one
 reference, and from there on the change is made.  Bringing rules and points into line with the table
-may be repeated, so it is finished after an interruption.  It happens under the `arming` lock;
+may be repeated, so it is finished after an interruption.  It happens under the arming lock;
 sleepers are woken and observers told after the lock is released.  Only points whose rules differ
 are touched.
 
@@ -23,18 +23,18 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from chaospoint._kernel import context, reporting
-from chaospoint._kernel.armed_rule import ArmedRule, Ending, Source
+from chaospoint._kernel.armed_rule import ArmedRule, EndReason, Source
 from chaospoint._kernel.context import own, passes, transparently
 from chaospoint._kernel.fork import boards
-from chaospoint._kernel.lock import Once, arming
+from chaospoint._kernel.lock import Once, arming_lock
 from chaospoint._kernel.names import is_glob, matches, nearest
 from chaospoint._kernel.placement import STATEMENTS
 from chaospoint._kernel.point import ArmedPoint, Point
-from chaospoint._kernel.reporting import remark, say
+from chaospoint._kernel.reporting import log, warn
 from chaospoint._kernel.search import Searches
 from chaospoint._registry.checks import HINTS, LOOKED_THROUGH, check
 from chaospoint._registry.handle import Armed
-from chaospoint._registry.housekeeping import NO_THREAD, Keeper
+from chaospoint._registry.housekeeping import NO_THREAD, Housekeeper
 from chaospoint._registry.index import Index
 from chaospoint._registry.notices import (
     Notice,
@@ -42,7 +42,7 @@ from chaospoint._registry.notices import (
     Reached,
     RuleArmed,
     RuleDisarmed,
-    Standing,
+    StateChanged,
     Switched,
 )
 from chaospoint._registry.table import Change, Table
@@ -51,11 +51,11 @@ from chaospoint.errors import ChaosError, NotPermitted
 
 if TYPE_CHECKING:
     from chaospoint._kernel.clock import Clock
-    from chaospoint._kernel.compiled_rule import Terms
+    from chaospoint._kernel.compiled_rule import CompiledRule
     from chaospoint._kernel.injection import Injection, Observer
     from chaospoint._kernel.placement import Kind
 
-__all__ = ["Board"]
+__all__ = ["Engine"]
 
 # What is scoped to a context stands at 0, before all of these.
 _TIER: dict[Source, int] = {"code": 1, "test": 1, "http": 2, "store": 2, "env": 3, "file": 4}
@@ -69,7 +69,7 @@ _RANK = attrgetter("rank")
 _Rules = tuple[ArmedRule, ...]
 
 
-class Board:
+class Engine:
     """The armed rules of one registry, their order, and the master switch."""
 
     def __init__(self, points: dict[str, Point], clock: Clock) -> None:
@@ -91,7 +91,7 @@ class Board:
         self._change: Change | None = None  # what is left to do of the latest change
         self._at: dict[str, _Rules] = {}  # the rules of each point that has any
         self._expired: dict[ArmedRule, None] = {}  # of which observers have to hear
-        self.keeper = Keeper(self)  # the threads that expire and flush
+        self.keeper = Housekeeper(self)  # the threads that expire and flush
         boards.add(self)
 
     @property
@@ -115,14 +115,14 @@ class Board:
 
     def add_observer(self, *observers: Observer, defaults: bool = False) -> None:
         """Tell ``observers`` of what happens from now on; these may be the ``defaults``."""
-        with arming:
+        with arming_lock:
             self._observe((*self.observers, *observers), self.has_defaults or defaults)
             standing = self._stand()
-        arming.later(partial(self.say, standing))
+        arming_lock.after_release(partial(self.say, standing))
 
     def remove_observer(self, observer: Observer) -> None:
         """Tell ``observer`` no more."""
-        with arming:
+        with arming_lock:
             rest = tuple(other for other in self.observers if other is not observer)
             self._observe(rest, self.has_defaults)
 
@@ -163,13 +163,13 @@ class Board:
                     if passes(error):
                         raise  # Ctrl-C
                     kind = type(notice).__name__
-                    reporting.report(
+                    reporting.report_bug(
                         f"telling an observer of {kind}", "mend the observer", foreign=True
                     )
 
-    def _stand(self) -> Standing:
+    def _stand(self) -> StateChanged:
         table = self._table
-        return Standing(next(self._changes), table.off is None, dict(table.counts))
+        return StateChanged(next(self._changes), table.off is None, dict(table.counts))
 
     # -- making changes -------------------------------------------------------------------
 
@@ -185,7 +185,7 @@ class Board:
         # First, because from the swap on there is something to do. Each change asks for its own
         # rules: what another thread wakes for an earlier change may not have ended yet.
         to_wake = (*(rule for rule, _, _ in change.ended), *to_wake)
-        arming.request(partial(transparently, self._attend, to_wake, fresh))
+        arming_lock.request(partial(transparently, self._attend, to_wake, fresh))
         if point is not None:
             name = point.name
             self._points[name] = point
@@ -219,7 +219,7 @@ class Board:
 
     def _attend(self, to_wake: Sequence[ArmedRule], fresh: Sequence[ArmedRule]) -> None:
         """Finish the latest change, and do what has to wait for the lock to be released."""
-        with arming:  # the change that asked for this may go on in another thread
+        with arming_lock:  # the change that asked for this may go on in another thread
             pass
         self._catch_up()
         for rule in to_wake:
@@ -228,14 +228,14 @@ class Board:
         if fresh:
             deadlines = [rule.deadline for rule in fresh if rule.deadline is not None]
             if not self.keeper.start(min(deadlines, default=inf)):
-                say(logging.ERROR, "no thread could be started to look after rules: %s", _UNKEPT)
+                log(logging.ERROR, "no thread could be started to look after rules: %s", _UNKEPT)
                 self.disarm_unkept()
 
     def _catch_up(self) -> None:
         """Finish a change that was interrupted, or wait for the one that another thread makes."""
-        if self._change is not None and not arming.owned:
-            arming.change(self._finish)
-        arming.carry_out()
+        if self._change is not None and not arming_lock.owned:
+            arming_lock.change(self._finish)
+        arming_lock.carry_out()
 
     def _merged(
         self,
@@ -321,7 +321,7 @@ class Board:
                 try:
                     site.rebuild()  # what a signal handler raised does not come again
                 except Exception:
-                    reporting.report(f"patching {site}")
+                    reporting.report_bug(f"patching {site}")
                 else:
                     raise interruption from None
 
@@ -329,7 +329,7 @@ class Board:
 
     def install(
         self,
-        terms: Sequence[Terms],
+        terms: Sequence[CompiledRule],
         source: Source,
         *,
         by: str = "",
@@ -344,20 +344,25 @@ class Board:
         rules: list[ArmedRule] = []
         undo = partial(self._remove_now, rules, "disarmed", "", "")
         try:
-            remarks, standing = arming.change(self._install, rules, terms, source, by, strict)
+            remarks, standing = arming_lock.change(self._install, rules, terms, source, by, strict)
             context.enter(rule for rule in rules if rule.terms.scoped)
             self.say(*map(RuleArmed, rules), standing)
             return self._handle(rules, remarks, source)
         except BaseException:
             if rules:  # the caller gets no handle
                 # Not `arming.request`: a handler may run before a call's first instruction.
-                arming.requests[undo] = 0
-                arming.carry_out()
+                arming_lock.requests[undo] = 0
+                arming_lock.carry_out()
             raise
 
     def _install(
-        self, rules: list[ArmedRule], terms: Sequence[Terms], source: Source, by: str, strict: bool
-    ) -> tuple[list[str], Standing]:
+        self,
+        rules: list[ArmedRule],
+        terms: Sequence[CompiledRule],
+        source: Source,
+        by: str,
+        strict: bool,
+    ) -> tuple[list[str], StateChanged]:
         self._finish()
         made, remarks = self._tried(terms, source, by, strict)
         rules += made
@@ -368,16 +373,16 @@ class Board:
         self._commit(Change(table.plus(rules), self._merged(rules)), fresh=rules)
 
     def tried(
-        self, terms: Sequence[Terms], source: Source, *, by: str = "", strict: bool = False
+        self, terms: Sequence[CompiledRule], source: Source, *, by: str = "", strict: bool = False
     ) -> tuple[list[ArmedRule], list[str]]:
         """Return the rules that `install` would arm, and what is to be said of them; arm nothing.
 
         Raises what `install` raises.
         """
-        return arming.change(self._tried, terms, source, by, strict)
+        return arming_lock.change(self._tried, terms, source, by, strict)
 
     def _tried(
-        self, terms: Sequence[Terms], source: Source, by: str, strict: bool
+        self, terms: Sequence[CompiledRule], source: Source, by: str, strict: bool
     ) -> tuple[list[ArmedRule], list[str]]:
         if not self.enabled:
             raise NotPermitted(
@@ -396,18 +401,18 @@ class Board:
             strict=strict,
         )
 
-    def reload(self, terms: Sequence[Terms], source: Source, *, by: str = "") -> Armed:
+    def reload(self, terms: Sequence[CompiledRule], source: Source, *, by: str = "") -> Armed:
         """Make ``terms`` all that ``source`` has armed; what did not change goes on as it stood.
 
         Raises `NotPermitted` where no thread can be started to end the rules.
         """
         self._start_threads([one.expires_after for one in terms], "arm it again")
-        plan, told, remarks = arming.change(self._reload, terms, source, by)
+        plan, told, remarks = arming_lock.change(self._reload, terms, source, by)
         told()
         return self._handle(plan, remarks, source)
 
     def _reload(
-        self, terms: Sequence[Terms], source: Source, by: str
+        self, terms: Sequence[CompiledRule], source: Source, by: str
     ) -> tuple[list[ArmedRule], Callable[[], None], list[str]]:
         self._finish()
         known: dict[tuple[object, ...], list[ArmedRule]] = {}
@@ -453,20 +458,20 @@ class Board:
         none = not self.keeper.start()
         outside = (rule for rule in self.rules() if rule.source in _READ_AGAIN)
         if unkept := [rule for rule in outside if none or rule.deadline is not None]:
-            say(logging.ERROR, _OUTSIDE, len(unkept), NO_THREAD)
+            log(logging.ERROR, _OUTSIDE, len(unkept), NO_THREAD)
             self.remove(unkept, "failed", reason=NO_THREAD)
 
     def _handle(self, rules: list[ArmedRule], remarks: list[str], source: Source) -> Armed:
         handle = Armed(self, rules)
         try:
             for text in remarks:
-                remark(text, source)
+                warn(text, source)
         except BaseException:
             handle.disarm()  # the warning is an error here, and the caller gets no handle
             raise
         return handle
 
-    def _make(self, terms: Sequence[Terms], source: Source, by: str) -> list[ArmedRule]:
+    def _make(self, terms: Sequence[CompiledRule], source: Source, by: str) -> list[ArmedRule]:
         batch = next(self._batches)
         return [
             ArmedRule(one, source, (0 if one.scoped else _TIER[source], -batch, place), self, by)
@@ -476,17 +481,17 @@ class Board:
     # -- disarming ------------------------------------------------------------------------
 
     def remove(
-        self, rules: Iterable[ArmedRule], why: Ending, by: str = "", reason: str = ""
+        self, rules: Iterable[ArmedRule], why: EndReason, by: str = "", reason: str = ""
     ) -> None:
         """Disarm these rules, wherever they are armed; wakes all that sleep on them."""
-        arming.soon(partial(self._remove_now, tuple(rules), why, by, reason))
+        arming_lock.soon(partial(self._remove_now, tuple(rules), why, by, reason))
 
-    def _remove_now(self, rules: Sequence[ArmedRule], why: Ending, by: str, reason: str) -> None:
-        told = arming.change(self._remove, rules, why, by, reason)
+    def _remove_now(self, rules: Sequence[ArmedRule], why: EndReason, by: str, reason: str) -> None:
+        told = arming_lock.change(self._remove, rules, why, by, reason)
         told()
 
     def _remove(
-        self, rules: Sequence[ArmedRule], why: Ending, by: str, reason: str
+        self, rules: Sequence[ArmedRule], why: EndReason, by: str, reason: str
     ) -> Callable[[], None]:
         self._finish()
         armed = [rule for rule in rules if self._table.has(rule)]
@@ -494,7 +499,7 @@ class Board:
         return partial(self._told, ended, self._stand())
 
     def _disarm(
-        self, rules: Sequence[ArmedRule], table: Table, why: Ending, by: str, reason: str = ""
+        self, rules: Sequence[ArmedRule], table: Table, why: EndReason, by: str, reason: str = ""
     ) -> list[RuleDisarmed]:
         ended = self._endings(rules, why, by, reason)
         table = table.minus(rules)
@@ -505,7 +510,7 @@ class Board:
         return ended
 
     def _endings(
-        self, rules: Iterable[ArmedRule], why: Ending, by: str, reason: str = ""
+        self, rules: Iterable[ArmedRule], why: EndReason, by: str, reason: str = ""
     ) -> list[RuleDisarmed]:
         told: list[RuleDisarmed] = []
 
@@ -523,10 +528,10 @@ class Board:
 
     def disarm(self, pattern: str, by: str = "", sources: Sequence[Source] = tuple(_TIER)) -> int:
         """Disarm what matches ``pattern``; return how many rules that touched."""
-        if arming.nested:
-            arming.request(Once(lambda: self._disarm_matching(pattern, by, sources)[1]))
+        if arming_lock.nested:
+            arming_lock.request(Once(lambda: self._disarm_matching(pattern, by, sources)[1]))
             return self._touched(*self._matched(pattern, sources), self.names(pattern))
-        touched, told = arming.change(self._disarm_matching, pattern, by, sources)
+        touched, told = arming_lock.change(self._disarm_matching, pattern, by, sources)
         told()
         return touched
 
@@ -585,7 +590,7 @@ class Board:
                 remarks = [str(error)]
             hints = max(0, hints - len(remarks))
             for text in remarks:
-                say(logging.WARNING, "%s (armed by %s)", text, rule.source)
+                log(logging.WARNING, "%s (armed by %s)", text, rule.source)
 
     def renew(self, source: Source, key: str, seconds: float) -> bool:
         """Have the rule of a source that has this key expire after so many seconds from now.
@@ -593,7 +598,7 @@ class Board:
         Its counts stay. Return False if its old deadline came first.
         """
         deadline = self.clock.monotonic() + seconds
-        with arming:
+        with arming_lock:
             if not self._renew(source, key, deadline):
                 return False
         if not self.keeper.start(deadline):
@@ -621,7 +626,7 @@ class Board:
         for one in mine:
             one.rule.reason = one.reason
         if mine:
-            with arming:
+            with arming_lock:
                 standing = self._stand()
             self._told(mine, standing)
 
@@ -633,8 +638,8 @@ class Board:
         for rule in due:
             rule.wake()  # first: the lock may be held for long
         if due or self._change is not None:
-            with arming:
-                due = arming.change(self._end_due)
+            with arming_lock:
+                due = arming_lock.change(self._end_due)
             for rule in due:
                 rule.wake()
                 rule.watched()
@@ -645,7 +650,7 @@ class Board:
         if due := [rule for rule in self._table.rules() if rule.overdue]:
             self._expired.update(dict.fromkeys(due))
             stay = (rule for rule in due if rule.source not in _STAYS)
-            ended: list[tuple[ArmedRule, Ending, str]] = [(rule, "expired", "") for rule in due]
+            ended: list[tuple[ArmedRule, EndReason, str]] = [(rule, "expired", "") for rule in due]
             table = self._table.minus(due).remembering(stay)
             self._commit(Change(table, self._merged(gone=due), ended))
         return due
@@ -653,7 +658,7 @@ class Board:
     def expire_soon(self) -> None:
         """Have what is overdue end, which a call has noticed, if need be here."""
         if not self.keeper.start(-inf):
-            arming.soon(self.expire)
+            arming_lock.soon(self.expire)
 
     def release(self, pattern: str) -> int:
         """Let go of the calls that are paused at the matching points; return how many."""
@@ -667,7 +672,7 @@ class Board:
 
     def disable(self, by: str = "") -> None:
         """Stop every effect now, disarm everything, and refuse to arm until enabled."""
-        arming.soon(Once(partial(self._disable, by)))
+        arming_lock.soon(Once(partial(self._disable, by)))
 
     def _disable(self, by: str) -> Callable[[], None]:
         self._finish()
@@ -682,8 +687,8 @@ class Board:
         """
         back = [rule.deadline for rule in self.ended() if rule.why == "disabled"]
         self._start_threads(back, "enable it again")
-        arming.soon(Once(partial(self._enable, by)))
-        arming.soon(self.expire)
+        arming_lock.soon(Once(partial(self._enable, by)))
+        arming_lock.soon(self.expire)
 
     def _enable(self, by: str) -> Callable[[], None]:
         self._finish()
@@ -730,14 +735,14 @@ class Board:
         self.say(*missed, *self._due(self.rules()))
 
     def _due(self, rules: Iterable[ArmedRule]) -> list[Notice]:
-        with arming:
+        with arming_lock:
             return _flushed(rules)
 
     # -- points ---------------------------------------------------------------------------
 
     def watch(self, *watches: ArmedRule) -> None:
         """Have these, and no others, reached first at every point; they never fire."""
-        arming.soon(Once(partial(self._watch, watches)))
+        arming_lock.soon(Once(partial(self._watch, watches)))
 
     def _watch(self, watches: _Rules) -> None:
         self._finish()
@@ -746,11 +751,11 @@ class Board:
 
     def appear(self, point: Point) -> Point:
         """Add a point, and put on it what was armed before; return the one of its name."""
-        if arming.nested:
+        if arming_lock.nested:
             found = self._points.setdefault(point.name, point)
-            arming.request(partial(arming.change, self._look_at, point.name))
+            arming_lock.request(partial(arming_lock.change, self._look_at, point.name))
             return found
-        return arming.change(self._appear, point)
+        return arming_lock.change(self._appear, point)
 
     def _appear(self, point: Point) -> Point:
         self._finish()
@@ -797,7 +802,7 @@ class Board:
         """Begin anew in a forked child; what was to be told, the parent tells."""
         self._untold.clear()
         self._expired.clear()
-        arming.soon(partial(arming.change, self._restart))
+        arming_lock.soon(partial(arming_lock.change, self._restart))
         self.say(replace(self._stand(), forked=True))
 
     def _restart(self) -> None:
@@ -806,7 +811,7 @@ class Board:
         self._commit(Change(self._table, dict(self._at), restarted=begun))
 
 
-def _ends(told: Iterable[RuleDisarmed]) -> list[tuple[ArmedRule, Ending, str]]:
+def _ends(told: Iterable[RuleDisarmed]) -> list[tuple[ArmedRule, EndReason, str]]:
     return [(one.rule, one.why, _in_words(one)) for one in told]
 
 

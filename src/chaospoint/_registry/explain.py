@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from chaospoint._kernel.armed_rule import ArmedRule
     from chaospoint._kernel.placement import Kind
     from chaospoint._kernel.point import Point
-    from chaospoint._registry.engine import Board
+    from chaospoint._registry.engine import Engine
 
 __all__ = ["explain", "gone_from", "states"]
 
 
-def explain(board: Board, point: Point, near: tuple[str, ...]) -> Explanation:
+def explain(board: Engine, point: Point, near: tuple[str, ...]) -> Explanation:
     """Return what there is at a point: its rules in the order in which they are tried, then those
     that ended and that nobody disarmed. ``near``: names like this one."""
     name = point.name
@@ -37,7 +37,7 @@ def explain(board: Board, point: Point, near: tuple[str, ...]) -> Explanation:
     return Explanation(name, board.enabled, off, point.placements, near, told)
 
 
-def gone_from(board: Board, name: str) -> list[ArmedRule]:
+def gone_from(board: Engine, name: str) -> list[ArmedRule]:
     """Return the rules that would act at a point if they had not ended, or lost that point."""
     lost = (rule for rule in board.rules() if not rule.acts_at(name))
     return [rule for rule in (*lost, *board.ended()) if matches(rule.pattern, name)]
@@ -53,7 +53,7 @@ class _Group(NamedTuple):
 class _Alike(dict[str, int]):
     """Which group the point of each name is in, so that what is alike is looked at once."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Engine) -> None:
         super().__init__()
         self._board = board
         self._groups: list[_Group] = []
@@ -81,7 +81,7 @@ class _Alike(dict[str, int]):
 
 
 def states(
-    board: Board, rules: Iterable[ArmedRule], point: Point | None = None
+    board: Engine, rules: Iterable[ArmedRule], point: Point | None = None
 ) -> tuple[RuleState, ...]:
     """Return how rules stand, at one point or at all of theirs; safe from any thread."""
 
@@ -98,7 +98,7 @@ def states(
 
 
 def _state(
-    board: Board, rule: ArmedRule, point: Point | None, alike: _Alike, near: Near
+    board: Engine, rule: ArmedRule, point: Point | None, alike: _Alike, near: Near
 ) -> RuleState:
     state, why = rule.state, rule.reason
     if point is not None and rule.why is None and not rule.acts_at(point.name):
@@ -136,7 +136,7 @@ def _state(
     )
 
 
-def _obstacle(board: Board, rule: ArmedRule, names: Collection[str], near: Near) -> str:
+def _obstacle(board: Engine, rule: ArmedRule, names: Collection[str], near: Near) -> str:
     """Say what keeps an armed rule from firing, or has kept it until now, if anything does."""
     if rule.terms.schedule.probability <= 0.0:
         return "its probability is 0"

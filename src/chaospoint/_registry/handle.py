@@ -10,7 +10,7 @@ from chaospoint._kernel.bell import Bell, TaskBell
 from chaospoint._kernel.context import transparently
 
 if TYPE_CHECKING:
-    from chaospoint._kernel.armed_rule import ArmedRule, Ending
+    from chaospoint._kernel.armed_rule import ArmedRule, EndReason
     from chaospoint._kernel.clock import Clock
 
 __all__ = ["Armed"]
@@ -26,7 +26,7 @@ class Disarming(Protocol):
         """The clock."""
 
     def remove(
-        self, rules: Iterable[ArmedRule], why: Ending, by: str = "", reason: str = ""
+        self, rules: Iterable[ArmedRule], why: EndReason, by: str = "", reason: str = ""
     ) -> None:
         """Disarm these rules, wherever they are armed."""
 

@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING, Protocol
 from chaospoint._kernel import reporting
 from chaospoint._kernel.bell import Bell
 from chaospoint._kernel.context import own
-from chaospoint._kernel.lock import Lock, arming
-from chaospoint._kernel.reporting import say
+from chaospoint._kernel.lock import Lock, arming_lock
+from chaospoint._kernel.reporting import log
 from chaospoint._kernel.threads import OwnThread, Start, tended
 
 if TYPE_CHECKING:
     from chaospoint._kernel.clock import Clock
 
-__all__ = ["NO_THREAD", "Keeper"]
+__all__ = ["NO_THREAD", "Housekeeper"]
 
 
 _SECONDS_BETWEEN_LOOKS = 1.0
@@ -53,7 +53,7 @@ class Household(Protocol):
         """The clock by which the threads wait."""
 
     @property
-    def keeper(self) -> Keeper:
+    def keeper(self) -> Housekeeper:
         """The threads."""
 
     def deadlines(self, every: bool) -> list[float]:
@@ -114,7 +114,7 @@ class _Thread:
         with self._lock:
             died, start = self._called(deadline)
         if died:
-            say(logging.ERROR, _DIED, self.name)
+            log(logging.ERROR, _DIED, self.name)
         return start
 
     def _called(self, deadline: float) -> tuple[bool, Start | None]:
@@ -187,7 +187,7 @@ class _Thread:
                 try:
                     duty()
                 except BaseException:  # an observer may raise SystemExit
-                    reporting.report("looking after armed rules")
+                    reporting.report_bug("looking after armed rules")
         until = self._due_at()
         with self._lock:
             if self._stopping or (until is None and not self._fresh):
@@ -220,14 +220,14 @@ class _Expiry(_Thread):
 
     def _end_due(self) -> None:
         keeper, ended = self._board.keeper, self._board.end_due()
-        with arming:  # so that another thread writes what is to be said in the log
+        with arming_lock:  # so that another thread writes what is to be said in the log
             if ended:
                 keeper.begin(-inf)
             else:
                 keeper.tend()
 
 
-class Keeper(_Thread):
+class Housekeeper(_Thread):
     """Looks after one board: tells what has happened, and has rules expire on another thread."""
 
     name, every, late = "chaospoint-keeper", True, 0.25
@@ -260,4 +260,4 @@ class Keeper(_Thread):
     def _duties(self) -> tuple[Callable[[], object], ...]:
         board = self._board
         tend = (self._expiry.tend, *tended)
-        return (board.expire, *tend, arming.carry_out, board.remind, board.flush)
+        return (board.expire, *tend, arming_lock.carry_out, board.remind, board.flush)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from chaospoint._kernel.armed_rule import ArmedRule, Ending, Source
+    from chaospoint._kernel.armed_rule import ArmedRule, EndReason, Source
 
 __all__ = [
     "Notice",
@@ -16,7 +16,7 @@ __all__ = [
     "Reloaded",
     "RuleArmed",
     "RuleDisarmed",
-    "Standing",
+    "StateChanged",
     "Switched",
 ]
 
@@ -33,7 +33,7 @@ class RuleDisarmed:
     """A rule came to its end; ``reason`` says more where it failed or had no reach."""
 
     rule: ArmedRule
-    why: Ending
+    why: EndReason
     by: str = ""
     reason: str = ""
 
@@ -72,7 +72,7 @@ class Overflowed:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class StateChanged:
     """How things stand after a change: the switch, and how many rules each source has armed.
 
     ``number`` rises with every change, for these may arrive in another order. ``forked``: told
@@ -85,5 +85,5 @@ class Standing:
     forked: bool = False
 
 
-Notice = RuleArmed | RuleDisarmed | Switched | Reloaded | Reached | Overflowed | Standing
+Notice = RuleArmed | RuleDisarmed | Switched | Reloaded | Reached | Overflowed | StateChanged
 """An observer that has a method ``notice(notice)`` is told of these too, never under a lock."""

@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, TypeVar
 from chaospoint._kernel import reporting
 from chaospoint._kernel.bell import Bell
 from chaospoint._kernel.clock import SystemClock  # early: somebody may freeze or patch `time` later
-from chaospoint._kernel.context import inside, transparently
-from chaospoint._kernel.lock import arming
+from chaospoint._kernel.context import in_chaospoint, transparently
+from chaospoint._kernel.lock import arming_lock
 from chaospoint._kernel.names import check_name, nearest
-from chaospoint._kernel.point import Core, LabelledPoint, Point
+from chaospoint._kernel.point import LabelledPoint, Point, PointState
 from chaospoint.errors import InvalidPoint
 
 if TYPE_CHECKING:
     from chaospoint._kernel.armed_rule import ArmedRule, Source
     from chaospoint._kernel.clock import Clock
-    from chaospoint._kernel.compiled_rule import Terms
+    from chaospoint._kernel.compiled_rule import CompiledRule
     from chaospoint._kernel.explanation import Explanation
     from chaospoint._kernel.injection import Observer
-    from chaospoint._registry.engine import Board
+    from chaospoint._registry.engine import Engine
     from chaospoint._registry.handle import Armed
     from chaospoint._registry.notices import Notice
 
@@ -46,7 +46,7 @@ class Registry:
     def __init__(self, *, clock: Clock | None = None) -> None:
         self._points: dict[str, Point] = {}
         self._clock = clock
-        self._made: Board | None = None
+        self._made: Engine | None = None
 
     def __repr__(self) -> str:
         return f"<Registry of {len(self._points)} points>"
@@ -96,7 +96,7 @@ class Registry:
             self._describe(found.core, description)
         if own or types:
             if fresh := [one for one in types if one not in found.core.raises]:
-                with arming:
+                with arming_lock:
                     found.core.raises = (*found.core.raises, *fresh)
             return LabelledPoint(found.core, own or {}, types)
         return found
@@ -104,19 +104,19 @@ class Registry:
     def _make(self, name: str) -> Point:
         if self is _default:
             _start()
-        point = Point(Core(name, self))
-        with arming:
+        point = Point(PointState(name, self))
+        with arming_lock:
             if self._made is None:
                 return self._points.setdefault(name, point)
         return self._made.appear(point)
 
-    def _describe(self, core: Core, description: str) -> None:
-        with arming:
+    def _describe(self, core: PointState, description: str) -> None:
+        with arming_lock:
             core.description = core.description or description
         if core.description != description:
-            from chaospoint._kernel.reporting import remark
+            from chaospoint._kernel.reporting import warn
 
-            remark(
+            warn(
                 f"point {core.name!r} is described as {core.description!r} already; "
                 f"{description!r} is not kept: describe it in one place",
                 "code",
@@ -151,14 +151,14 @@ class Registry:
     # -- what is armed --------------------------------------------------------------------
 
     @property
-    def board(self) -> Board:
+    def board(self) -> Engine:
         """What is armed; made when first asked for."""
         if self._made is None:
-            from chaospoint._registry.engine import Board
+            from chaospoint._registry.engine import Engine
 
-            with arming:
+            with arming_lock:
                 if self._made is None:
-                    self._made = Board(self._points, self._clock or SystemClock())
+                    self._made = Engine(self._points, self._clock or SystemClock())
         return self._made
 
     @property
@@ -171,7 +171,7 @@ class Registry:
         return () if self._made is None else tuple(self._made.rules(point))
 
     def install(
-        self, terms: Sequence[Terms], *, source: Source, by: str = "", strict: bool = False
+        self, terms: Sequence[CompiledRule], *, source: Source, by: str = "", strict: bool = False
     ) -> Armed:
         """Arm compiled rules, before all that this kind of source armed earlier.
 
@@ -180,7 +180,7 @@ class Registry:
         """
         return self.board.install(terms, source, by=by, strict=strict)
 
-    def replace(self, terms: Sequence[Terms], *, source: Source, by: str = "") -> Armed:
+    def replace(self, terms: Sequence[CompiledRule], *, source: Source, by: str = "") -> Armed:
         """Arm compiled rules in place of all that ``source`` armed.
 
         Rules that did not change keep tally and deadline; while disabled the new ones are kept for
@@ -294,7 +294,7 @@ def before_first_point(call: Callable[[], None]) -> None:
 def _start() -> None:
     """Start what waits for the first point; another thread's points wait for that, but not for
     ever: what starts may be waiting for this thread."""
-    if _started.is_set() or inside.get():
+    if _started.is_set() or in_chaospoint.get():
         return
     try:
         call = _before_first_point.pop()
@@ -305,6 +305,6 @@ def _start() -> None:
     try:
         transparently(call)
     except Exception:
-        reporting.report("starting", "the program goes on without what is armed from outside")
+        reporting.report_bug("starting", "the program goes on without what is armed from outside")
     finally:
         _started.set()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from chaospoint._kernel.names import is_glob
 
 if TYPE_CHECKING:
-    from chaospoint._kernel.armed_rule import ArmedRule, Ending, Source
+    from chaospoint._kernel.armed_rule import ArmedRule, EndReason, Source
 
 __all__ = ["Change", "Table"]
 
@@ -111,7 +111,7 @@ class Change(NamedTuple):
 
     table: Table
     at: dict[str, tuple[ArmedRule, ...]]
-    ended: Sequence[tuple[ArmedRule, Ending, str]] = ()
+    ended: Sequence[tuple[ArmedRule, EndReason, str]] = ()
     struck: Sequence[ArmedRule] = ()
     ranks: Mapping[ArmedRule, Rank] = {}
     excluded: Mapping[ArmedRule, tuple[str, ...]] = {}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from chaospoint._kernel.names import matches
-from chaospoint._kernel.placement import refusal
+from chaospoint._kernel.placement import why_not_expressible
 from chaospoint._registry.checks import LOOKED_THROUGH, unplaced, waiting
 from chaospoint._registry.fits import other_value
 
@@ -71,7 +71,7 @@ def obstacle(points: Points, rule: ArmedRule, names: Collection[str], near: Near
 
 def acts(rule: ArmedRule, kind: Kind) -> bool:
     """Whether a kind of placement can express any fault of the rule."""
-    return any(refusal(fault, kind, rule.terms.after) is None for fault in rule.faults)
+    return any(why_not_expressible(fault, kind, rule.terms.after) is None for fault in rule.faults)
 
 
 def came_by(rule: ArmedRule) -> str:

@@ -12,7 +12,7 @@ from chaospoint.cli.store_target import store_target
 from chaospoint.cli.target import Target
 from chaospoint.errors import StoreError
 
-__all__ = ["DEFAULT_URL", "choose"]
+__all__ = ["DEFAULT_URL", "select_target"]
 
 DEFAULT_URL = "http://127.0.0.1:8475"
 
@@ -20,7 +20,7 @@ _URL, _STORE = "CHAOSPOINT_URL", "CHAOSPOINT_STORE"
 _TOKENS = ("CHAOSPOINT_ADMIN_TOKEN", "CHAOSPOINT_ADMIN_READ_TOKEN")  # the latter to look only
 
 
-def choose(url: str | None, store: str | None) -> Target:
+def select_target(url: str | None, store: str | None) -> Target:
     """Return the target; raises `Failure` where no such store is, `BadParameter` for no address."""
     if url is not None and store is not None:
         raise typer.BadParameter("--url and --store are two places: give one of them")

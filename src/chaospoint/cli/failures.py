@@ -18,8 +18,8 @@ __all__ = [
     "by_store",
     "foreign",
     "no_endpoint",
-    "nobody",
     "refused",
+    "unreachable",
 ]
 
 _HINTS = {
@@ -66,7 +66,7 @@ def refused(error: ChaosError, hint: str = "") -> Failure:
     return Failure(ExitCode.REFUSED, {**document, "detail": str(error)}, hint)
 
 
-def nobody(detail: str, cure: str) -> Failure:
+def unreachable(detail: str, cure: str) -> Failure:
     """Return the failure to reach anybody."""
     document = {
         "type": "urn:chaospoint:problem:nobody-there",
@@ -84,7 +84,7 @@ def answered(status: int, document: Mapping[str, Any]) -> Failure:
 
 def no_endpoint(where: str, reason: str) -> Failure:
     """Return the failure to reach a service."""
-    return nobody(
+    return unreachable(
         f"no chaospoint admin endpoint at {where} ({reason})",
         "is the service running with CHAOSPOINT_ENABLED=true and CHAOSPOINT_ADMIN=true? "
         f"give its --url, or {by_store()}",
@@ -93,7 +93,7 @@ def no_endpoint(where: str, reason: str) -> Failure:
 
 def foreign(where: str, answer: str) -> Failure:
     """Return the failure that another program answers."""
-    return nobody(
+    return unreachable(
         f"what answers at {where} is not a chaospoint admin endpoint: it said {answer}",
         "correct --url; where an application mounts the endpoint, give its path, too",
     )

@@ -13,7 +13,7 @@ import httpx
 
 from chaospoint._kernel.names import is_glob
 from chaospoint.cli.acknowledgement import is_acknowledgement
-from chaospoint.cli.failures import answered, by_store, foreign, no_endpoint, nobody
+from chaospoint.cli.failures import answered, by_store, foreign, no_endpoint, unreachable
 from chaospoint.cli.target import HeldPlan, Json
 from chaospoint.cli.user import user
 from chaospoint.control.http import OPERATOR
@@ -171,7 +171,7 @@ class HttpTarget:
             late = f"no answer from {self.where} within {seconds:g} s"
             if method != "GET":
                 late += ", and nobody knows what became of the change"
-            raise nobody(late, f"see `chaospoint status`, or {by_store()}") from None
+            raise unreachable(late, f"see `chaospoint status`, or {by_store()}") from None
         except httpx.HTTPError as error:
             reason = str(error) or type(error).__name__
             raise no_endpoint(self.where, reason) from None

@@ -11,7 +11,7 @@ import typer
 from rich.console import RenderableType
 
 from chaospoint.cli.acknowledgement import unfollowed
-from chaospoint.cli.choose import choose
+from chaospoint.cli.choose import select_target
 from chaospoint.cli.failures import ExitCode, Failure, refused
 from chaospoint.cli.output import Output
 from chaospoint.cli.store_target import StoreTarget
@@ -62,7 +62,7 @@ class Session:
     def target(self) -> Target:
         """What is talked to; chosen at the first look."""
         if self._target is None:
-            self._target = choose(self._common.url, self._common.store)
+            self._target = select_target(self._common.url, self._common.store)
         return self._target
 
     @property

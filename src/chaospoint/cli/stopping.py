@@ -155,7 +155,7 @@ def _in_store(asked: Asked) -> Document | None:
     from chaospoint.control.audit import Audit
     from chaospoint.control.reason import one_line
     from chaospoint.stores import directory_of
-    from chaospoint.stores.acknowledging import acknowledged, waited_for
+    from chaospoint.stores.acknowledging import acknowledged, run_blocking
     from chaospoint.stores.switching_off import WorkersOf, switched_off
 
     path = unquote(urlsplit(asked.store).path, errors="surrogateescape")
@@ -163,11 +163,11 @@ def _in_store(asked: Asked) -> Document | None:
     if odd or path != directory_of(asked.store) or not os.path.isdir(path):
         return None
     by, reason = f"cli {user()}".strip(), one_line(asked.reason)
-    generation = waited_for(switched_off(path, by=by, now=time.time(), reason=reason))
+    generation = run_blocking(switched_off(path, by=by, now=time.time(), reason=reason))
     Audit.of_store(path).record(
         "disable", 200, who=by, client="shell", generation=generation, reason=reason
     )
-    return waited_for(acknowledged(WorkersOf(path), generation)).as_data()
+    return run_blocking(acknowledged(WorkersOf(path), generation)).as_data()
 
 
 def say(message: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from chaospoint._kernel.names import matches, nearest
-from chaospoint.cli.failures import ExitCode, Failure, nobody, refused
+from chaospoint.cli.failures import ExitCode, Failure, refused, unreachable
 from chaospoint.cli.store_views import live, point_of, points_of, rules_of, status_of
 from chaospoint.cli.target import HeldPlan, Json
 from chaospoint.cli.user import user
@@ -28,7 +28,7 @@ from chaospoint.plan.plan import Plan, parse_rules
 from chaospoint.plan.rule import Rule
 from chaospoint.sources.settings import Settings
 from chaospoint.stores import open_store
-from chaospoint.stores.acknowledging import acknowledged, disabled, updated, waited_for
+from chaospoint.stores.acknowledging import acknowledged, disabled, run_blocking, updated
 from chaospoint.stores.desired import Desired
 from chaospoint.stores.moments import moment
 from chaospoint.stores.store import Edit, Store
@@ -42,7 +42,7 @@ def store_target(url: str, named: str) -> StoreTarget:
     store = open_store(url)
     parts = urlsplit(store.url)
     if parts.scheme == "file" and not Path(unquote(parts.path, errors="surrogateescape")).is_dir():
-        raise nobody(
+        raise unreachable(
             f"no store of chaospoint at {url}: there is no such directory",
             f"is a service running with CHAOSPOINT_STORE={url}? or correct {named}",
         )
@@ -209,12 +209,12 @@ class StoreTarget:
             self._audit.record, what, rules=rules, who=_by(), client="shell", reason=reason
         )
         try:
-            desired = waited_for(steps)
+            desired = run_blocking(steps)
         except ChaosError as error:
             record(status=problem_of(error).status, detail=str(error))
             raise
         record(status=200, generation=desired.generation)
-        told = waited_for(acknowledged(self._store, desired.generation))
+        told = run_blocking(acknowledged(self._store, desired.generation))
         return desired, told.as_data()
 
     def _status(self, desired: Desired) -> Json:

@@ -26,8 +26,8 @@ __all__ = [
     "DISABLE",
     "OPEN_ENVIRONMENTS",
     "READS",
+    "AccessPolicy",
     "Caller",
-    "Door",
     "is_loopback",
     "is_order_to_disable",
 ]
@@ -82,7 +82,7 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class AccessPolicy:
     """The conditions of entry; ``hosts`` are names besides those of loopback.
 
     ``token`` controls, and ``read_token`` reads; without both the door stays shut while there are
@@ -98,7 +98,7 @@ class Door:
     guesses: Guesses = field(default_factory=Guesses, repr=False, compare=False)
 
     @classmethod
-    def of(cls, settings: Settings) -> Door:
+    def of(cls, settings: Settings) -> AccessPolicy:
         """Return the door that these settings describe."""
         bound = {split_address(settings.admin)[0]} if settings.admin else set()
         return cls(

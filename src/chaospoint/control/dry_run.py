@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from chaospoint._kernel.binding import expressible
 from chaospoint._kernel.placement import STATEMENTS
-from chaospoint._registry.engine import Board
+from chaospoint._registry.engine import Engine
 from chaospoint._registry.fits import fits, fits_at
 from chaospoint.control.pages import USUAL
 from chaospoint.observers.journal import LONGEST
@@ -22,7 +22,7 @@ __all__ = ["preview"]
 
 
 def preview(
-    board: Board, plan: Sequence[Rule], rules: Sequence[ArmedRule]
+    board: Engine, plan: Sequence[Rule], rules: Sequence[ArmedRule]
 ) -> list[dict[str, object]]:
     """Return which points and placements each rule would reach, and what it would do there.
 

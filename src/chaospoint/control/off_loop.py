@@ -13,12 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 
-from chaospoint._kernel.context import inside
+from chaospoint._kernel.context import in_chaospoint
 from chaospoint._kernel.process import after_fork_in_c
 from chaospoint.control.http import Response
 from chaospoint.control.problem import Problem
 from chaospoint.control.service import Steps
-from chaospoint.stores.acknowledging import waited_for
+from chaospoint.stores.acknowledging import run_blocking
 
 __all__ = ["MOST", "answered", "answered_on_loop"]
 
@@ -39,7 +39,7 @@ async def answered(steps: Steps) -> Response:
     Where the task is cancelled, the steps are closed. A loop that is not asyncio's is held up.
     """
     if asyncio._get_running_loop() is None:
-        return waited_for(steps)
+        return run_blocking(steps)
     if len(_under_way) >= MOST:
         steps.close()
         return _TOO_MANY.response()
@@ -59,7 +59,7 @@ async def answered(steps: Steps) -> Response:
 async def answered_on_loop(steps: Steps) -> Response:
     """Return the answer that ``steps`` come to, worked out between other tasks of the loop."""
     if asyncio._get_running_loop() is None:
-        return waited_for(steps)
+        return run_blocking(steps)
     with closing(steps):
         while not isinstance(said := _take(steps), Response):
             await asyncio.sleep(said)
@@ -100,7 +100,7 @@ def _thread() -> ThreadPoolExecutor:
     """Return the thread, once it runs; raises `RuntimeError` if it cannot start."""
     if not _threads:
         # No point acts on it. It starts here, so that no later step is both refused and queued.
-        thread = ThreadPoolExecutor(1, "chaospoint-request", partial(inside.set, True))
+        thread = ThreadPoolExecutor(1, "chaospoint-request", partial(in_chaospoint.set, True))
         thread.submit(int)
         _threads.append(thread)
     return _threads[0]

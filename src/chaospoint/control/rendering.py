@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from chaospoint._kernel.armed_rule import ArmedRule
 from chaospoint._kernel.injection import Injection
 from chaospoint._kernel.point import Point
-from chaospoint._registry.engine import Board
+from chaospoint._registry.engine import Engine
 from chaospoint._registry.explain import states
 from chaospoint._registry.fits import fits
 from chaospoint.plan.compiling import unseeded
@@ -49,7 +49,7 @@ def state_of_point(
 
 
 def state_of_rules(
-    board: Board, rules: Iterable[ArmedRule], point: Point | None = None
+    board: Engine, rules: Iterable[ArmedRule], point: Point | None = None
 ) -> list[dict[str, object]]:
     """Return what rules are, how far they have come, and why they do not fire."""
     told = [asdict(state) for state in states(board, rules, point)]

@@ -15,7 +15,7 @@ from functools import partial
 from chaospoint._kernel.context import transparently
 from chaospoint._kernel.names import MAX_NAME
 from chaospoint._registry.registry import Registry, default_registry
-from chaospoint.control.access import DISABLE, READS, Door, is_order_to_disable
+from chaospoint.control.access import DISABLE, READS, AccessPolicy, is_order_to_disable
 from chaospoint.control.audit import Audit
 from chaospoint.control.changes import Changes, Written
 from chaospoint.control.dry_run import preview
@@ -44,7 +44,7 @@ from chaospoint.plan.limits import NO_LIMITS, Limits
 from chaospoint.plan.plan import Plan, parse_plan, parse_rules
 from chaospoint.plan.rule import Rule
 from chaospoint.sources.settings import Settings
-from chaospoint.stores.acknowledging import waited_for
+from chaospoint.stores.acknowledging import run_blocking
 from chaospoint.stores.desired import Desired, Entry
 from chaospoint.stores.moments import moment
 from chaospoint.stores.reconciler import reconciler_of
@@ -128,7 +128,7 @@ class Service:
     def __init__(
         self,
         registry: Registry,
-        door: Door,
+        door: AccessPolicy,
         *,
         seed: int | None = None,
         limits: Limits = NO_LIMITS,
@@ -168,7 +168,7 @@ class Service:
         home = default_registry() if registry is None else registry
         return cls(
             home,
-            Door.of(settings),
+            AccessPolicy.of(settings),
             seed=settings.seed,
             limits=settings.limits,
             audit=Audit.of(settings),
@@ -194,7 +194,7 @@ class Service:
 
     def answer(self, request: Request) -> Response:
         """Return the answer to ``request``; waits on this thread for the other workers."""
-        response: Response = transparently(waited_for, self.steps(request))
+        response: Response = transparently(run_blocking, self.steps(request))
         return response
 
     def steps(self, request: Request) -> Steps:

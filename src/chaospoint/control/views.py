@@ -16,7 +16,7 @@ from chaospoint._registry.explain import gone_from
 from chaospoint._registry.fits import fits
 from chaospoint._registry.registry import Registry
 from chaospoint._version import __version__
-from chaospoint.control.access import Door
+from chaospoint.control.access import AccessPolicy
 from chaospoint.control.pages import USUAL, Page
 from chaospoint.control.rendering import (
     instant,
@@ -49,7 +49,7 @@ class Views:
     def __init__(
         self,
         registry: Registry,
-        door: Door,
+        door: AccessPolicy,
         reconciler: Callable[[], Reconciler],
         limits: Limits = NO_LIMITS,
     ) -> None:

@@ -8,7 +8,7 @@ from pydantic import ConfigDict
 
 from chaospoint.faults.lookup import Trust
 from chaospoint.models.model import Model
-from chaospoint.models.plain_data import quoted
+from chaospoint.models.plain_data import json_line
 from chaospoint.models.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class FaultModel(Model):
         As it stands it writes what the default of `from_text` reads.
         """
         fields = self.model_dump(mode="json", exclude={"kind"})
-        return f"{self.kind}({quoted(fields)})" if fields else self.kind
+        return f"{self.kind}({json_line(fields)})" if fields else self.kind
 
     def effects(self, draws: Draws) -> tuple[Effect, ...]:
         """Say what to do at one firing: pure, with all chance from ``draws``."""

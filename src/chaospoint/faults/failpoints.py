@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 from pydantic import BeforeValidator
 
 from chaospoint._kernel import effects as _effects
-from chaospoint._kernel.reporting import say
+from chaospoint._kernel.reporting import log
 from chaospoint.faults.base import FaultModel
-from chaospoint.models.durations import Duration, milliseconds, written
-from chaospoint.models.plain_data import is_plain, quoted
+from chaospoint.models.durations import Duration, format_duration, milliseconds
+from chaospoint.models.plain_data import is_plain, json_line
 from chaospoint.models.refusal import Refusal, one_line
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Print(FaultModel):
 
     def to_text(self) -> str | None:
         """Write the message in quotes."""
-        return f"print({quoted(self.message)})" if self.message else "print"
+        return f"print({json_line(self.message)})" if self.message else "print"
 
     def effects(self, draws: Draws) -> tuple[_effects.Effect, ...]:
         """Log."""
@@ -92,7 +92,7 @@ class Print(FaultModel):
 
 
 def _print(message: str, injection: Injection) -> None:
-    say(logging.WARNING, "%s", one_line(message) or f"{injection.point} was reached")
+    log(logging.WARNING, "%s", one_line(message) or f"{injection.point} was reached")
 
 
 class Burn(FaultModel):
@@ -113,7 +113,7 @@ class Burn(FaultModel):
 
     def to_text(self) -> str | None:
         """Write the duration."""
-        return f"delay({written(self.seconds)})"
+        return f"delay({format_duration(self.seconds)})"
 
     def effects(self, draws: Draws) -> tuple[_effects.Effect, ...]:
         """Sleep, busily."""

@@ -19,7 +19,7 @@ from chaospoint.faults.base import FaultModel
 from chaospoint.faults.exception_choice import CHOICE_SCHEMA, ExceptionChoice
 from chaospoint.faults.exception_spec import ExceptionSpec
 from chaospoint.faults.lookup import Trust, can_exist
-from chaospoint.models.plain_data import quoted
+from chaospoint.models.plain_data import json_line
 from chaospoint.models.quantities import share
 from chaospoint.models.refusal import Refusal
 
@@ -98,8 +98,8 @@ class Failure(FaultModel):
         if isinstance(spec, str):
             return "raise" if spec == "InjectedFault" else f"raise({spec})"
         if isinstance(spec, dict) and spec.keys() == {"type", "args"}:
-            return f"raise({','.join([spec['type'], *map(quoted, spec['args'])])})"
-        return f"raise({quoted(spec)})"
+            return f"raise({','.join([spec['type'], *map(json_line, spec['args'])])})"
+        return f"raise({json_line(spec)})"
 
     def effects(self, draws: Draws) -> tuple[_effects.Effect, ...]:
         """Raise `InvalidPlan`: its class was not looked up; what `resolve` returns can be asked."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from chaospoint._kernel import effects as _effects
 from chaospoint._kernel.chance import Draws
 from chaospoint.faults.base import FaultModel
-from chaospoint.models.durations import OptionalDuration, seconds, written
+from chaospoint.models.durations import OptionalDuration, format_duration, parse_duration
 from chaospoint.models.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -32,17 +32,17 @@ class Hang(FaultModel):
         """Read ``true`` or a duration."""
         if value is False:
             raise Refusal("says nothing", "leave the key out, or write true", value=value)
-        return cls() if value is True else cls.checked({"seconds": seconds(value)})
+        return cls() if value is True else cls.checked({"seconds": parse_duration(value)})
 
     @classmethod
     def from_text(cls, arguments: Arguments) -> Self:
         """Read ``hang`` or ``hang(30s)``."""
         parts = arguments.most(1, "hang, or hang(30s)")
-        return cls(seconds=parts[0].read(seconds) if parts else None)
+        return cls(seconds=parts[0].read(parse_duration) if parts else None)
 
     def to_text(self) -> str | None:
         """Write the bound, if there is one."""
-        return "hang" if self.seconds is None else f"hang({written(self.seconds)})"
+        return "hang" if self.seconds is None else f"hang({format_duration(self.seconds)})"
 
     def effects(self, draws: Draws) -> tuple[_effects.Effect, ...]:
         """Hold, and after a bounded hang raise."""

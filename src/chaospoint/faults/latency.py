@@ -15,7 +15,7 @@ from pydantic import (
 from chaospoint._kernel import effects as _effects
 from chaospoint._kernel.chance import Draws
 from chaospoint.faults.base import FaultModel
-from chaospoint.models.durations import MAX_SECONDS, Duration, seconds, written
+from chaospoint.models.durations import MAX_SECONDS, Duration, format_duration, parse_duration
 from chaospoint.models.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -66,26 +66,28 @@ class Latency(FaultModel):
     @classmethod
     def from_key(cls, value: Any) -> Self:
         """Read a duration, or ``{seconds, jitter, distribution}``."""
-        return cls.checked(value if isinstance(value, Mapping) else {"seconds": seconds(value)})
+        return cls.checked(
+            value if isinstance(value, Mapping) else {"seconds": parse_duration(value)}
+        )
 
     @classmethod
     def from_text(cls, arguments: Arguments) -> Self:
         """Read ``latency(200ms)``, or ``latency(200ms, jitter=50ms, distribution=normal)``."""
         takes = "latency(200ms, jitter=50ms)" if len(arguments.parts) > 1 else "latency(200ms)"
         bare, named = arguments.keywords(("jitter", "distribution"), takes)
-        keys: dict[str, object] = {"seconds": bare.only(takes).read(seconds)}
+        keys: dict[str, object] = {"seconds": bare.only(takes).read(parse_duration)}
         if "jitter" in named:
-            keys["jitter"] = named["jitter"].read(seconds)
+            keys["jitter"] = named["jitter"].read(parse_duration)
         if "distribution" in named:
             keys["distribution"] = named["distribution"].read(str)
         return cls.checked(keys)
 
     def to_text(self) -> str | None:
         """Write the duration, and how it is spread if it is."""
-        spread = f", jitter={written(self.jitter)}" if self.jitter else ""
+        spread = f", jitter={format_duration(self.jitter)}" if self.jitter else ""
         if self.distribution != "uniform":
             spread += f", distribution={self.distribution}"
-        return f"latency({written(self.seconds)}{spread})"
+        return f"latency({format_duration(self.seconds)}{spread})"
 
     def effects(self, draws: Draws) -> tuple[_effects.Effect, ...]:
         """Sleep."""

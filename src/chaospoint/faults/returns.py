@@ -21,7 +21,7 @@ from chaospoint.faults.base import FaultModel
 from chaospoint.faults.lookup import Trust
 from chaospoint.faults.settled import _NO_DRAWS, _Settled
 from chaospoint.faults.signatures import awaits, taken_by, takes_arguments
-from chaospoint.models.plain_data import CODE_ONLY, check_plain, check_written, is_plain, quoted
+from chaospoint.models.plain_data import CODE_ONLY, check_plain, check_written, is_plain, json_line
 from chaospoint.models.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def _returned(value: object) -> object:
 def _one_value(whole: str) -> str:
     if '"' in whole or len(whole) > 60:
         return "one value: a list as return([1, 2]), text that holds commas in quotes"
-    return f"return({quoted(whole)})"
+    return f"return({json_line(whole)})"
 
 
 def _made_from(value: object) -> object:
@@ -101,7 +101,7 @@ class Return(FaultModel):
         """Write plain data; only code has functions."""
         if self.value_from is not None or not is_plain(self.value):
             return f"return({CODE_ONLY})"
-        return "return" if self.value is None else f"return({quoted(self.value)})"
+        return "return" if self.value is None else f"return({json_line(self.value)})"
 
     def effects(self, draws: Draws) -> tuple[_effects.Effect, ...]:
         """Return."""

@@ -16,10 +16,10 @@ __all__ = [
     "Duration",
     "Lifetime",
     "OptionalDuration",
+    "format_duration",
     "lifetime",
     "milliseconds",
-    "seconds",
-    "written",
+    "parse_duration",
     "written_lifetime",
 ]
 
@@ -31,7 +31,7 @@ _TEXT = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*(us|ms|s|m|h|d|)")
 _CURE = "write a number of seconds or a number with a unit: 200ms, 1.5s, 2m, 1h"
 
 
-def seconds(value: object) -> float:
+def parse_duration(value: object) -> float:
     """Return the duration in seconds, 0 to ten years; `Refusal` for anything else."""
     if isinstance(value, str):
         text = value.strip()
@@ -63,17 +63,17 @@ def seconds(value: object) -> float:
 def milliseconds(text: str) -> float:
     """Return the duration in seconds, where a bare number is milliseconds as in fail-rs."""
     try:
-        return seconds(f"{text}ms" if text[-1:] in "0123456789." else text)
+        return parse_duration(f"{text}ms" if text[-1:] in "0123456789." else text)
     except Refusal as refusal:
         cure = "write a number of milliseconds or a number with a unit: 100, 200ms, 1.5s"
         raise Refusal(refusal.problem, cure, value=text) from None
 
 
-def written(amount: float) -> str:
+def format_duration(amount: float) -> str:
     """Return the duration as text that reads back equal: ``200ms``, ``1.5s``."""
     for unit, digits in (("ms", f"{amount * 1000:.12g}"), ("s", repr(amount))):
         text = f"{digits.removesuffix('.0')}{unit}"
-        if (unit == "s" or amount < 1) and _TEXT.fullmatch(text) and seconds(text) == amount:
+        if (unit == "s" or amount < 1) and _TEXT.fullmatch(text) and parse_duration(text) == amount:
             return text
     return f"{Decimal(repr(amount)):f}s"
 
@@ -84,18 +84,18 @@ def written_lifetime(amount: float) -> str:
         number, rest = divmod(amount, _UNITS[unit])
         if number and not rest:
             return f"{number:.0f}{unit}"
-    return written(amount)
+    return format_duration(amount)
 
 
 def _optional(value: object) -> float | None:
-    return None if value is None else seconds(value)
+    return None if value is None else parse_duration(value)
 
 
 def lifetime(value: object) -> float | None:
     """Return the duration in seconds, or None; `Refusal` for 0, too."""
     if value is None:
         return None
-    amount = seconds(value)
+    amount = parse_duration(value)
     if amount == 0:
         raise Refusal("over at once", "write more than 0, such as 10m", value=value)
     return amount
@@ -109,7 +109,9 @@ _PATTERN = r"^{s}([0-9]+(\.[0-9]*)?|\.[0-9]+){s}(us|ms|s|m|h|d)?{s}$".format(
 _UNIT = {"type": "string", "pattern": _PATTERN, "examples": ["200ms", "1.5s", "10m"]}
 _NULL = {"type": "null"}
 
-Duration = Annotated[float, BeforeValidator(seconds), WithJsonSchema({"anyOf": [_NUMBER, _UNIT]})]
+Duration = Annotated[
+    float, BeforeValidator(parse_duration), WithJsonSchema({"anyOf": [_NUMBER, _UNIT]})
+]
 OptionalDuration = Annotated[
     float | None, BeforeValidator(_optional), WithJsonSchema({"anyOf": [_NUMBER, _UNIT, _NULL]})
 ]

@@ -10,7 +10,7 @@ from typing import Final
 from chaospoint.models.nesting import VALUE_DEPTH
 from chaospoint.models.refusal import Refusal
 
-__all__ = ["CODE_ONLY", "HALF", "check_plain", "check_written", "is_plain", "quoted"]
+__all__ = ["CODE_ONLY", "HALF", "check_plain", "check_written", "is_plain", "json_line"]
 
 CODE_ONLY: Final = "<code only>"
 """Stands in a dump for what only code can say; refused when read back."""
@@ -66,6 +66,6 @@ def check_written(value: object) -> None:
         raise Refusal("stands for a value that was not written down", cure, value=value)
 
 
-def quoted(value: object) -> str:
+def json_line(value: object) -> str:
     """Return plain data as one line of JSON, the same for equal data."""
     return json.dumps(value, sort_keys=True)

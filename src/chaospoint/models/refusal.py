@@ -40,7 +40,7 @@ class _Unsaid:
         return "<unsaid>"
 
 
-UNSAID: Final = _Unsaid()
+MISSING: Final = _Unsaid()
 
 
 class _Hidden:
@@ -67,7 +67,7 @@ class Refusal(ValueError):
         cure: str,
         *,
         field: str | None = None,
-        value: object = UNSAID,
+        value: object = MISSING,
         line: int | None = None,
     ) -> None:
         super().__init__(problem)
@@ -81,13 +81,13 @@ class Refusal(ValueError):
         self.picture = ""  # of the text, with a mark below the column, where there is one
         self.unquoted_cure: str | None = None  # where the cure, and the field, quote the text
 
-    def within(self, field: str, value: object = UNSAID) -> Refusal:
+    def within(self, field: str, value: object = MISSING) -> Refusal:
         """Say that this is about ``field``, whose value is used if none was given, or inside it."""
         if self.field is not None:
             self.field = f"{field}.{self.field}".replace(".[", "[")
             return self
         self.field = field
-        if self.value is UNSAID:
+        if self.value is MISSING:
             self.value = value
         return self
 
@@ -100,7 +100,7 @@ class Refusal(ValueError):
     def statement(self) -> str:
         """What is wrong, with the field and its value where they are known."""
         what = self.field
-        if what and self.value is not UNSAID:
+        if what and self.value is not MISSING:
             what = f"{what}={show(self.value)}"
         return f"{what}: {self.problem}" if what else self.problem
 
@@ -126,7 +126,7 @@ class Refusal(ValueError):
             unquoted=place + self._unquoted,
             rule=self.rule,
             field=self.field,
-            value=None if self.value is UNSAID else self.value,
+            value=None if self.value is MISSING else self.value,
             cure=self.cure,
         )
 

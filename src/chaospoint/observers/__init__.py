@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chaospoint._kernel.lock import arming
+from chaospoint._kernel.lock import arming_lock
 
 if TYPE_CHECKING:
     from chaospoint._registry.registry import Registry
@@ -24,6 +24,6 @@ def add_defaults(registry: Registry) -> None:
     from chaospoint.observers.otel import OpenTelemetry
     from chaospoint.observers.prometheus import Prometheus
 
-    with arming:
+    with arming_lock:
         if not board.has_defaults:
             board.add_observer(Prometheus(), OpenTelemetry(), Log(), defaults=True)

@@ -11,8 +11,8 @@ from typing import Final
 from weakref import WeakKeyDictionary
 
 from chaospoint._kernel.injection import Injection
-from chaospoint._kernel.lock import arming
-from chaospoint._registry.notices import Notice, Standing
+from chaospoint._kernel.lock import arming_lock
+from chaospoint._registry.notices import Notice, StateChanged
 from chaospoint._registry.registry import Registry
 
 __all__ = ["LONGEST", "Journal", "journal_of"]
@@ -23,7 +23,7 @@ _journals: WeakKeyDictionary[Registry, Journal] = WeakKeyDictionary()
 
 def journal_of(registry: Registry) -> Journal:
     """Return the journal of ``registry``, which remembers from the first time it is asked for."""
-    with arming:
+    with arming_lock:
         journal = _journals.get(registry)
         if journal is None:
             journal = _journals[registry] = Journal()
@@ -44,7 +44,7 @@ class Journal:
 
     def notice(self, notice: Notice) -> None:
         """Forget all in a forked child."""
-        if isinstance(notice, Standing) and notice.forked:
+        if isinstance(notice, StateChanged) and notice.forked:
             self._kept.clear()
 
     def latest(self) -> Iterator[tuple[float, Injection]]:

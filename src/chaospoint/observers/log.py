@@ -16,7 +16,7 @@ from chaospoint._registry.notices import (
     Reloaded,
     RuleArmed,
     RuleDisarmed,
-    Standing,
+    StateChanged,
     Switched,
 )
 
@@ -61,7 +61,7 @@ class Log:
                 LOGGER.info("chaospoint %s by %s", "enabled" if enabled else "disabled", by)
             case Reloaded(source, True):
                 LOGGER.info("read the plan of source %s", source)
-            case Reloaded() | Reached() | Overflowed() | Standing():
+            case Reloaded() | Reached() | Overflowed() | StateChanged():
                 pass  # a refusal is logged by who refused, with the cure
 
 

@@ -28,9 +28,9 @@ from prometheus_client.registry import Collector
 from chaospoint._kernel.context import transparently
 from chaospoint._kernel.fork import boards, guards
 from chaospoint._kernel.injection import Injection
-from chaospoint._kernel.lock import Lock, arming
+from chaospoint._kernel.lock import Lock, arming_lock
 from chaospoint._kernel.names import is_glob
-from chaospoint._kernel.reporting import say
+from chaospoint._kernel.reporting import log
 from chaospoint._kernel.tally import counted, counter
 from chaospoint._registry.notices import (
     Notice,
@@ -39,7 +39,7 @@ from chaospoint._registry.notices import (
     Reloaded,
     RuleArmed,
     RuleDisarmed,
-    Standing,
+    StateChanged,
     Switched,
 )
 
@@ -192,7 +192,7 @@ class _Metrics:
 
     def hand_over(self) -> None:
         """Give prometheus_client what was counted so far."""
-        with arming:
+        with arming_lock:
             found = list(boards)
         for board in found:
             board.flush()
@@ -249,13 +249,13 @@ def _register(registry: CollectorRegistry, *metrics: Collector) -> None:
             taken.append(str(error))
     setattr(registry, _OURS, metrics)
     if earlier:
-        say(
+        log(
             logging.WARNING,
             "chaospoint was imported a second time in this process: its metrics begin again, and "
             "count what is armed through the second copy",
         )
     for why in taken:
-        say(
+        log(
             logging.WARNING,
             "a metric of chaospoint is not exported, because another one has its name (%s): "
             "rename the other one",
@@ -324,7 +324,7 @@ class Prometheus:
                 self._reaches(metrics.point(pattern, known=True)).inc(reaches)
             case Overflowed(pattern, count):
                 _child(metrics.overflow, metrics.point(pattern, known=True)).inc(count)
-            case Standing():
+            case StateChanged():
                 self._stand(notice)
             case RuleDisarmed(rule, "expired"):
                 known = bool(rule.home.names(rule.pattern))
@@ -334,7 +334,7 @@ class Prometheus:
                 if ok:
                     metrics.reloaded.set(time())
 
-    def _stand(self, standing: Standing) -> None:
+    def _stand(self, standing: StateChanged) -> None:
         if standing.number <= self._number:
             return
         self._number = standing.number

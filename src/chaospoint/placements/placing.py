@@ -3,7 +3,7 @@
 What is imported already gets its points at once, the rest right behind its import; a look now and
 then finds what came in another way: a module that was reloaded, or a script that runs as
 ``__main__``.  What cannot be placed is said, once, and refuses nothing else.  All of it is done
-under the `arming` lock, where every point is transparent, and runs no code of the program.
+under the arming lock, where every point is transparent, and runs no code of the program.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from weakref import ref
 
 from chaospoint._kernel import reporting
 from chaospoint._kernel.context import transparently
-from chaospoint._kernel.lock import arming
-from chaospoint._kernel.reporting import say
+from chaospoint._kernel.lock import arming_lock
+from chaospoint._kernel.reporting import log
 from chaospoint._kernel.static import dictionary, is_initializing
 from chaospoint._patching.site import can_patch
 from chaospoint._patching.wrapper import Wrapper, _Proxy, wrap
@@ -79,7 +79,7 @@ class Placements:
         transparently(self._put, wanted)
 
     def _put(self, wanted: Mapping[str, str]) -> None:
-        with arming:
+        with arming_lock:
             fresh = self._wanted(wanted)
         modules = dict.fromkeys(target.partition(":")[0] for target, _ in fresh)
         for name in modules:
@@ -91,7 +91,7 @@ class Placements:
         for key in [key for key in self._all if key not in wanted.items()]:
             one = self._all.pop(key)
             if one.placed() is not None:
-                say(logging.INFO, "%s was taken back: it stays, and costs nothing", one.text)
+                log(logging.INFO, "%s was taken back: it stays, and costs nothing", one.text)
         fresh = [key for key in wanted.items() if key not in self._all]
         self._registry.board.placing = {point: target for target, point in wanted.items()}
         for target, point in fresh:
@@ -100,17 +100,17 @@ class Placements:
 
     def look(self) -> None:
         """Place what can be placed by now, and say what is overdue; raises nothing."""
-        with arming:
+        with arming_lock:
             transparently(self._try_all, tuple(self._all.values()), False)
-        arming.carry_out()
+        arming_lock.carry_out()
 
     def end(self) -> None:
         """Place nothing any more; points stay where they are."""
-        with arming:
+        with arming_lock:
             transparently(self._say_what_is_left)
             self._all.clear()
             self._registry.board.placing = {}
-        arming.carry_out()
+        arming_lock.carry_out()
 
     def _say_what_is_left(self) -> None:
         for one in tuple(self._all.values()):
@@ -127,13 +127,13 @@ class Placements:
         try:
             after_import(name, partial(_imported, ref(self), name))
         except Exception:
-            reporting.report(f"waiting for the import of {name}", _WHOLE)
+            reporting.report_bug(f"waiting for the import of {name}", _WHOLE)
 
     def imported(self, name: str) -> None:
         """Place what is wanted in this module, which was imported just now."""
-        with arming:
+        with arming_lock:
             transparently(self._try_all, self._of(name), True)
-        arming.carry_out()
+        arming_lock.carry_out()
 
     def _of(self, module: str) -> list[_Placement]:
         return [one for one in self._all.values() if one.module == module]
@@ -147,7 +147,7 @@ class Placements:
         try:
             self._place(one, whole)
         except Exception:
-            reporting.report(f"{one.text}: placing", _WHOLE)
+            reporting.report_bug(f"{one.text}: placing", _WHOLE)
 
     def _place(self, one: _Placement, whole: bool) -> None:
         overdue = self._now() - one.asked_at >= PATIENCE_SECONDS
@@ -182,9 +182,9 @@ class Placements:
         one.placed = _weakly(held.function)
         if one.missed:
             words = "%s was placed while the %s ran, so calls before now passed by; %s"
-            say(logging.WARNING, words, one.text, *_of_what_came_late(one, held))
+            log(logging.WARNING, words, one.text, *_of_what_came_late(one, held))
         else:
-            say(logging.INFO, "%s is in place", one.text)
+            log(logging.INFO, "%s is in place", one.text)
         one.missed = False
 
 
@@ -194,7 +194,7 @@ def _imported(placements: ref[Placements], name: str, _: object) -> None:
         if (found := placements()) is not None:
             found.imported(name)
     except Exception:
-        reporting.report(f"placing points in {name}", _WHOLE)
+        reporting.report_bug(f"placing points in {name}", _WHOLE)
 
 
 def _find(one: _Placement) -> Found | Refused:
@@ -270,7 +270,7 @@ def _say_waiting(one: _Placement) -> None:
     else:
         cure = near or "correct the name, unless the module is imported later"
     # Where nothing is near it is another process's, as that of a server which imports no program.
-    say(
+    log(
         logging.WARNING if near or top in sys.modules else logging.INFO,
         "%s waits: in %g s no module %r was imported; %s",
         one.text,
@@ -315,7 +315,7 @@ def _say_missed(one: _Placement) -> None:
     found = _find(one)
     if isinstance(found, Found):
         words = "%s came to nothing: the %s had ended before it was seen; %s"
-        say(logging.WARNING, words, one.text, *_of_what_came_late(one, found))
+        log(logging.WARNING, words, one.text, *_of_what_came_late(one, found))
     elif one.module not in _SCRIPTS and not one.said:
         _say_not(one, found.reason)
 
@@ -323,7 +323,7 @@ def _say_missed(one: _Placement) -> None:
 def _say_not(one: _Placement, why: str) -> None:
     if not one.said:
         one.said = True
-        say(logging.WARNING, "%s cannot be made: %s", one.text, why)
+        log(logging.WARNING, "%s cannot be made: %s", one.text, why)
 
 
 def _of_what_came_late(one: _Placement, found: Found) -> tuple[str, str]:

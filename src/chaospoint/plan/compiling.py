@@ -6,11 +6,11 @@ from collections.abc import Callable
 from functools import partial
 
 from chaospoint._kernel.chance import Draws, Schedule, derive, draw_seed
-from chaospoint._kernel.compiled_rule import Terms
+from chaospoint._kernel.compiled_rule import CompiledRule
 from chaospoint._kernel.context import transparently
 from chaospoint._kernel.effects import Effect, Fault
 from chaospoint.faults.lookup import Trust
-from chaospoint.models.plain_data import quoted
+from chaospoint.models.plain_data import json_line
 from chaospoint.models.refusal import Refusal, name_rule
 from chaospoint.plan.limits import NO_LIMITS, Limits
 from chaospoint.plan.plan import Plan
@@ -45,7 +45,7 @@ def compile_plan(
     seed: int | None = None,
     expires_after: float | None = None,
     limits: Limits = NO_LIMITS,
-) -> tuple[Terms, ...]:
+) -> tuple[CompiledRule, ...]:
     """Return what the kernel runs, in the order of the plan.
 
     ``seed``: for rules when neither they nor the plan have one; else each draws its own.
@@ -66,7 +66,7 @@ def compile_plan(
         stays = expires_after if rule.expires_after is None else rule.expires_after
         own = draw_seed() if known is None else known
         terms.append(
-            Terms(
+            CompiledRule(
                 pattern=rule.point,
                 written=_text_of(rule),
                 faults=faults,
@@ -146,7 +146,7 @@ def _seed_key(rule: Rule) -> str:
     """Return what the rule's seed is derived from: not its text, whose form may change, and nothing
     that does not concern when and how it fires."""
     parts = {"point", "faults", "probability", "skip", "every", "times"}
-    return quoted(rule.model_dump(mode="json", include=parts))
+    return json_line(rule.model_dump(mode="json", include=parts))
 
 
 def _resolve(

@@ -20,7 +20,7 @@ from chaospoint.faults.failure import Failure
 from chaospoint.faults.hang import Hang
 from chaospoint.faults.latency import Latency
 from chaospoint.faults.returns import Return
-from chaospoint.models.durations import written
+from chaospoint.models.durations import format_duration
 from chaospoint.models.refusal import show
 from chaospoint.plan.secret_names import looks_secret
 
@@ -107,7 +107,7 @@ class Limits:
     def check_lifetime(self, seconds: float | None, name: str) -> None:
         """Raise `LimitExceeded` for a rule that stays armed for too long."""
         if seconds is not None and _passes(seconds, self.max_expires_after):
-            what = f"expires_after={written(seconds)}"
+            what = f"expires_after={format_duration(seconds)}"
             raise LimitExceeded(_beyond(name, what, "MAX_EXPIRES_AFTER", self.max_expires_after))
 
     def _check_spans(self, rule: Rule, name: str) -> None:
@@ -115,13 +115,13 @@ class Limits:
         spans = [_stated(fault) for fault in rule.faults]
         delay = _sum(delay for delay, _ in spans)
         if _passes(delay, self.max_latency):
-            what = f"a latency of up to {written(delay)}"
+            what = f"a latency of up to {format_duration(delay)}"
             raise LimitExceeded(_beyond(name, what, "MAX_LATENCY", self.max_latency))
         # A pause may last as long as anything may, so nothing else of its rule can hold a call.
         pauses = sum(isinstance(fault, Pause) for fault in rule.faults)
         hang = _sum(hang for _, hang in spans) + pauses * (self.max_hang or 0.0)
         if _passes(hang, self.max_hang):
-            what = "a hang without end" if hang == inf else f"a hang of {written(hang)}"
+            what = "a hang without end" if hang == inf else f"a hang of {format_duration(hang)}"
             if pauses:
                 what += ", in which a pause counts as the limit,"
             raise LimitExceeded(_beyond(name, what, "MAX_HANG", self.max_hang))
@@ -243,6 +243,6 @@ def _at_most(seconds: float, limit: float) -> float:
 
 def _beyond(name: str, what: str, variable: str, limit: float | None) -> str:
     return (
-        f"{name}: {what} is beyond CHAOSPOINT_{variable}={written(limit or 0.0)}; write no more "
-        "than that, or raise it where the service is started"
+        f"{name}: {what} is beyond CHAOSPOINT_{variable}={format_duration(limit or 0.0)}; write "
+        "no more than that, or raise it where the service is started"
     )

@@ -1,6 +1,6 @@
 """A plan: an ordered list of rules with a seed, read whole or refused whole.
 
-What comes in is a model, data or a file; what goes out is `Terms`, which the kernel runs.
+What comes in is a model, data or a file; what goes out is `CompiledRule`, which the kernel runs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field
 
 from chaospoint.models.model import Model
 from chaospoint.models.nesting import FEWER_RULES, MAX_FILE_RULES, MAX_RULES
-from chaospoint.models.plain_data import quoted
+from chaospoint.models.plain_data import json_line
 from chaospoint.models.quantities import Seed
 from chaospoint.models.refusal import Refusal, name_rule
 from chaospoint.plan.document import parse_text, read_text, rule_cure, rule_line
@@ -130,7 +130,7 @@ class Plan(Model):
         """Return the canonical text, which `parse` reads back: one line."""
         if self.seed is None and not self.placements and self.rules:
             return "; ".join(map(str, self.rules))
-        return quoted(self.model_dump(mode="json"))
+        return json_line(self.model_dump(mode="json"))
 
     @classmethod
     def _called(cls, keys: Mapping[str, object]) -> str:

@@ -13,7 +13,7 @@ from chaospoint.faults.failure import Failure
 from chaospoint.faults.kinds import is_kind
 from chaospoint.models.durations import Lifetime, written_lifetime
 from chaospoint.models.model import Model, fields_of
-from chaospoint.models.plain_data import quoted
+from chaospoint.models.plain_data import json_line
 from chaospoint.models.point_pattern import PointPattern
 from chaospoint.models.quantities import (
     Count,
@@ -38,7 +38,7 @@ __all__ = ["Keys", "Rule", "RuleKeys", "write_rule", "write_tail"]
 
 
 # What other libraries call these keys.
-_MEANT = {
+_SYNONYMS = {
     **dict.fromkeys(("error", "errors", "raises", "raise", "side_effect"), "exception"),
     **dict.fromkeys(("return", "return_value", "value"), "returns"),
     **dict.fromkeys(("count", "max_times", "limit"), "times"),
@@ -126,8 +126,8 @@ class Rule(Model):
             if key == "rule":
                 cure = "in code, arm(Rule.parse('point=...')) takes the text of a rule"
                 raise Refusal("text stands here in files and over HTTP", cure, field=key)
-            if key in _MEANT:
-                cure = f"did you mean {_MEANT[key]!r}?"
+            if key in _SYNONYMS:
+                cure = f"did you mean {_SYNONYMS[key]!r}?"
                 raise Refusal("unknown key", cure, field=key, value=keys[key])
             if is_kind(key):
                 cure = f"write faults: [{{kind: {key}}}]"
@@ -179,7 +179,7 @@ def _check_data(keys: Mapping[str, object]) -> None:
         if key in _CODE_KEYS:
             cure = "arm it in code, and leave it out here"
             raise Refusal("a function comes from code only", cure, field=key, value=value)
-        if key in _DATA_KEYS or key in _MEANT or is_kind(key):
+        if key in _DATA_KEYS or key in _SYNONYMS or is_kind(key):
             continue
         near = isinstance(key, str) and close_to(key, _DATA_KEYS)
         if isinstance(key, str) and isinstance(value, str) and "point" not in keys and not near:
@@ -258,4 +258,4 @@ def _write_json(rule: Rule, *, with_seed: bool, with_values: bool) -> str:
     data = rule.model_dump(mode="json", exclude=None if with_seed else {"seed"})
     if rule.where is not None and not with_values:
         data["where"] = dict.fromkeys(rule.where, "…")
-    return quoted(data)
+    return json_line(data)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from chaospoint.models import strict_json
 from chaospoint.models.cursor import is_word
 from chaospoint.models.durations import lifetime
-from chaospoint.models.plain_data import CODE_ONLY, is_plain, quoted
+from chaospoint.models.plain_data import CODE_ONLY, is_plain, json_line
 from chaospoint.models.quantities import count, optional_count, seed, share, skip
 from chaospoint.models.refusal import Refusal, show
 from chaospoint.plan.fields import scope, when, where_value
@@ -170,7 +170,7 @@ def share_text(share: float) -> str:
 
 def _write_name(name: str) -> str:
     if _BARE.fullmatch(name) is None:
-        return quoted(name)
+        return json_line(name)
     return f"{_WHERE}{name}" if name in _KNOWN or name.startswith(_WHERE) or _near(name) else name
 
 
@@ -183,4 +183,4 @@ def _write_value(value: object) -> str:
 
 
 def _write_one(value: object) -> str:
-    return value if isinstance(value, str) and is_word(value) else quoted(value)
+    return value if isinstance(value, str) and is_word(value) else json_line(value)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from chaospoint.stores.desired import Desired
 
 __all__ = [
+    "ACK_TIMEOUT_SECONDS",
     "LANE_SECONDS",
-    "PATIENCE_SECONDS",
     "QUEUE_SECONDS",
     "STEP_SECONDS",
     "Acknowledged",
@@ -26,13 +26,13 @@ __all__ = [
     "Queue",
     "acknowledged",
     "disabled",
+    "run_blocking",
     "updated",
-    "waited_for",
 ]
 
 T = TypeVar("T")
 
-PATIENCE_SECONDS = 2.0
+ACK_TIMEOUT_SECONDS = 2.0
 """For how long workers are waited for, and a store that somebody else writes."""
 
 STEP_SECONDS = 0.02
@@ -88,7 +88,7 @@ class HasWorkers(Protocol):
         """Return the workers that are there."""
 
 
-def waited_for(steps: Generator[float, None, T]) -> T:
+def run_blocking(steps: Generator[float, None, T]) -> T:
     """Return what the steps come to; sleep on this thread for as long as they say."""
     with closing(steps):
         try:
@@ -104,7 +104,7 @@ def updated(
     edit: Edit,
     *,
     at_least: int = 0,
-    whatever: bool = False,
+    ignore_unreadable: bool = False,
     now: Callable[[], float] = monotonic,
 ) -> Generator[float, None, Desired]:
     """Update the store, and try again while it is busy; raises what `Store.update` raises.
@@ -115,7 +115,7 @@ def updated(
     queue = Queue(lambda: store.read().generation, now)
     while True:
         try:
-            return store.update(edit, at_least=at_least, whatever=whatever)
+            return store.update(edit, at_least=at_least, ignore_unreadable=ignore_unreadable)
         except StoreBusy:
             if queue.is_over():
                 raise
@@ -138,7 +138,7 @@ def disabled(
             return store.update(
                 lambda desired: desired.disable(by=by, now=wall(), reason=reason),
                 at_least=at_least,
-                whatever=True,
+                ignore_unreadable=True,
             )
         except StoreBusy:
             if now() >= until:
@@ -153,7 +153,7 @@ class Queue:
         self._generation = generation
         self._now = now
         self._began = now()
-        self._until = self._began + PATIENCE_SECONDS
+        self._until = self._began + ACK_TIMEOUT_SECONDS
         self._seen: int | None = None
 
     def is_over(self) -> bool:
@@ -167,7 +167,7 @@ class Queue:
         except StoreError:
             return self._now() >= self._until
         last = self._began + QUEUE_SECONDS
-        self._until = min(self._now() + PATIENCE_SECONDS, last)
+        self._until = min(self._now() + ACK_TIMEOUT_SECONDS, last)
         return self._seen == before or self._now() >= last
 
 
@@ -178,7 +178,7 @@ def acknowledged(
 
     Raises nothing: what is written is written, also where the workers cannot be read.
     """
-    began, until = now(), now() + PATIENCE_SECONDS
+    began, until = now(), now() + ACK_TIMEOUT_SECONDS
     while True:
         try:
             workers = store.workers()

@@ -61,14 +61,14 @@ class DirectoryStore:
         except Missing:
             return Desired()
 
-    def update(self, edit: Edit, *, at_least: int = 0, whatever: bool = False) -> Desired:
+    def update(self, edit: Edit, *, at_least: int = 0, ignore_unreadable: bool = False) -> Desired:
         """Replace the document by what ``edit`` makes of it."""
         with opened(self._path, make=True) as directory, self._alone(directory):
             orders = halts(directory)
             try:
                 current = self._halted(directory, orders)
             except StoreError as error:
-                if not (whatever or isinstance(error, Missing)):
+                if not (ignore_unreadable or isinstance(error, Missing)):
                     raise
                 # Its generation is lost, and no worker may take the next one for an old one.
                 current = Desired().no_older_than(self._latest_known())

@@ -30,8 +30,8 @@ __all__ = [
     "close_inherited",
     "lock",
     "opened",
+    "os_errors_as_store_errors",
     "read",
-    "told",
     "unlock",
     "unlocked",
 ]
@@ -52,7 +52,7 @@ class NoRoom(StoreError):
 
 
 @contextmanager
-def told(path: str) -> Iterator[None]:
+def os_errors_as_store_errors(path: str) -> Iterator[None]:
     """Raise a `StoreError` about ``path`` in place of an `OSError`."""
     try:
         yield
@@ -73,7 +73,7 @@ def told(path: str) -> Iterator[None]:
 
 def lock(fd: int, path: str) -> None:
     """Lock an open file or directory against all others; `StoreBusy` if somebody has it."""
-    with told(path):
+    with os_errors_as_store_errors(path):
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -110,7 +110,7 @@ def unlocked(fd: int) -> bool:
 
 def read(fd: int, path: str, most: int) -> bytes:
     """Return what is in an open file; refuse more than ``most`` bytes."""
-    with told(path), open(fd, "rb", closefd=False) as file:
+    with os_errors_as_store_errors(path), open(fd, "rb", closefd=False) as file:
         data = file.read(most + 1)
     if len(data) > most:
         raise StoreError(f"{path} has more than {most} bytes: remove it")
@@ -143,20 +143,20 @@ class Directory:
 
     def find(self, name: str) -> os.stat_result | None:
         """Return what there is of that name, if anything is."""
-        with told(self.path_of(name)), suppress(FileNotFoundError):
+        with os_errors_as_store_errors(self.path_of(name)), suppress(FileNotFoundError):
             return os.stat(name, dir_fd=self.fd, follow_symlinks=False)
         return None
 
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""
-        with told(self.path_of(name)), suppress(FileNotFoundError):
+        with os_errors_as_store_errors(self.path_of(name)), suppress(FileNotFoundError):
             os.unlink(name, dir_fd=self.fd)
 
     def set_aside(self, name: str) -> None:
         """Rename a directory that stands where a file belongs."""
         found = self.find(name)
         if found is not None and stat.S_ISDIR(found.st_mode):
-            with told(self.path_of(name)):
+            with os_errors_as_store_errors(self.path_of(name)):
                 aside = f"{name}.{token_hex(4)}.aside"
                 os.rename(name, aside, src_dir_fd=self.fd, dst_dir_fd=self.fd)
 
@@ -164,7 +164,7 @@ class Directory:
     def file(self, name: str, flags: int = 0) -> Iterator[int]:
         """Open a file, and close it afterwards."""
         path = self.path_of(name)
-        with told(path):
+        with os_errors_as_store_errors(path):
             # Not blocking: whoever opens a pipe waits for its other end.
             flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             fd = os.open(name, flags, dir_fd=self.fd)
@@ -191,13 +191,13 @@ class Directory:
         """
         temporary = name + NEW
         self.remove(temporary)  # its writer was killed
-        with told(self.path_of(temporary)):
+        with os_errors_as_store_errors(self.path_of(temporary)):
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             fd = os.open(temporary, flags, 0o600, dir_fd=self.fd)
         _being_made.add(fd)
         try:
             lock(fd, self.path_of(temporary))
-            with told(self.path_of(temporary)):
+            with os_errors_as_store_errors(self.path_of(temporary)):
                 self.own(fd, 0o600)
                 self._settle(fd, temporary, name, data, sync=sync, after=after)
         except BaseException:
@@ -211,7 +211,7 @@ class Directory:
 
     def reuse(self, reserve: str, name: str, data: bytes, *, after: int = 0) -> None:
         """Put the file ``reserve``, written over, in place of ``name``: it has its room already."""
-        with self.file(reserve, os.O_RDWR) as fd, told(self.path_of(reserve)):
+        with self.file(reserve, os.O_RDWR) as fd, os_errors_as_store_errors(self.path_of(reserve)):
             self._settle(fd, reserve, name, data, sync=True, after=after)
 
     def _settle(
@@ -243,7 +243,7 @@ def opened(path: str, *, make: bool = False) -> Iterator[Directory]:
     if fcntl is None:
         raise StoreError(f"{path}: a store in a directory needs a POSIX system, and this is none")
     if make and not os.path.isdir(path):
-        with told(path):
+        with os_errors_as_store_errors(path):
             _make(os.path.dirname(path))
     with _opened(path, path, None, make=make) as found:
         yield found
@@ -264,14 +264,14 @@ def _make(path: str) -> None:
 @contextmanager
 def _opened(path: str, name: str, inside: Directory | None, *, make: bool) -> Iterator[Directory]:
     at, made = inside.fd if inside else None, False
-    with told(path):
+    with os_errors_as_store_errors(path):
         if make:
             with suppress(FileExistsError):
                 os.mkdir(name, 0o700, dir_fd=at)
                 made = True
         fd = os.open(name, os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
     try:
-        with told(path):
+        with os_errors_as_store_errors(path):
             if made and inside:
                 inside.own(fd, 0o700)
             elif made:

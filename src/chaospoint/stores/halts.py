@@ -18,7 +18,7 @@ from chaospoint.errors import StoreError
 from chaospoint.models import strict_json
 from chaospoint.stores.bounds import MOST_TEXT, kept
 from chaospoint.stores.document import DOCUMENT, MOST
-from chaospoint.stores.files import Directory, read, told
+from chaospoint.stores.files import Directory, os_errors_as_store_errors, read
 
 __all__ = ["Halt", "halts", "remove", "write_halt"]
 
@@ -43,7 +43,7 @@ class Halt:
 
 def halts(directory: Directory) -> tuple[Halt, ...]:
     """Return the orders that are there, the oldest first."""
-    with told(directory.path):
+    with os_errors_as_store_errors(directory.path):
         names = os.listdir(directory.fd)
     found = [_halt(directory, name, kept[1]) for name in names if (kept := _NAME.fullmatch(name))]
     return tuple(sorted(found, key=lambda one: (one.generation, one.at, one.id)))

@@ -27,9 +27,9 @@ class MemoryStore:
         """Return the document."""
         return self._desired
 
-    def update(self, edit: Edit, *, at_least: int = 0, whatever: bool = False) -> Desired:
+    def update(self, edit: Edit, *, at_least: int = 0, ignore_unreadable: bool = False) -> Desired:
         """Replace the document by what ``edit`` makes of it."""
-        del whatever  # it can always be read
+        del ignore_unreadable  # it can always be read
         with self._guard:
             self._desired = made = edit(self._desired.no_older_than(at_least))
         return made

@@ -22,7 +22,7 @@ from time import monotonic, time
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary, ref
 
-from chaospoint._kernel.compiled_rule import Terms
+from chaospoint._kernel.compiled_rule import CompiledRule
 from chaospoint._kernel.context import transparently
 from chaospoint._kernel.lock import Lock
 from chaospoint._kernel.process import after_fork_in_c
@@ -124,7 +124,7 @@ class Reconciler:
         self._refused = ""  # as far as that is for what the store says
         self._seen: Desired | None = None
         self._changed_at = monotonic()
-        self._in_force: dict[str, Terms] = {}  # which entries are, by their ids
+        self._in_force: dict[str, CompiledRule] = {}  # which entries are, by their ids
         self._lifetimes: dict[str, tuple[float, float]] = {}  # theirs
         self._tried_at = self._changed_at  # when that was to be changed last
         self._touched: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED)
@@ -190,7 +190,7 @@ class Reconciler:
                 self._round.release()
         return mine
 
-    def heed_switch(self) -> None:
+    def apply_master_switch(self) -> None:
         """Disable this process if the store says so, before anything else is armed in it."""
         try:
             desired = self.store.read()
@@ -229,7 +229,7 @@ class Reconciler:
         known = self._generation
         self._changed_at = monotonic()
         if known and desired.generation == 0:
-            self._keep_off()
+            self._restore_disabled()
             return f"the store {self.store.url} has lost its document{_STAYS}"
         why = ""
         if known is None:
@@ -241,7 +241,7 @@ class Reconciler:
         self._generation = desired.generation
         return refusal
 
-    def _keep_off(self) -> None:
+    def _restore_disabled(self) -> None:
         """Write the switch into a store that has lost it, for those that start from now on."""
         last = self.seen
         if last.enabled:
@@ -302,7 +302,7 @@ class Reconciler:
         registry, self._tried_at = self._registry, monotonic()
         add_defaults(registry)
         now = desired.time(moment())
-        standing: dict[str, Terms] = {}
+        standing: dict[str, CompiledRule] = {}
         whys: list[str] = []
         for change, entries in groupby(desired.entries, attrgetter("change")):
             try:
@@ -331,7 +331,7 @@ class Reconciler:
             _log.error("%s", why, exc_info=error)
         return why
 
-    def _terms(self, entries: list[Entry], now: float) -> dict[str, Terms]:
+    def _terms(self, entries: list[Entry], now: float) -> dict[str, CompiledRule]:
         """Return what the entries of one change are to the kernel; raises `ChaosError` if one of
         them cannot be armed here."""
         # What is in force has its deadline on the clock of this process.
@@ -345,7 +345,7 @@ class Reconciler:
             self._registry.board.tried(fresh, self.source)
         return made
 
-    def _kept(self, entry: Entry, now: float) -> Terms | None:
+    def _kept(self, entry: Entry, now: float) -> CompiledRule | None:
         """Return what the entry is in force as; None if it is not, or no longer.
 
         A renewed entry has its deadline moved. Where the old deadline came first, it is armed anew.
@@ -360,7 +360,7 @@ class Reconciler:
         most = self._limits.lifetime(entry.expires_after) or entry.expires_after
         return entry.seconds_left(now) - (entry.expires_after - most)
 
-    def _compile(self, entry: Entry, now: float) -> Terms:
+    def _compile(self, entry: Entry, now: float) -> CompiledRule:
         plan = Plan(rules=[entry.rule])
         (terms,) = compile_plan(plan, trust="loaded", seed=self._seed, limits=self._limits)
         if entry.seed is not None:

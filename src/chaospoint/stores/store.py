@@ -61,7 +61,7 @@ class Store(Protocol):
         """Return the document; that of generation 0 if none was ever written. Cheap if nothing
         has changed since it was read last."""
 
-    def update(self, edit: Edit, *, at_least: int = 0, whatever: bool = False) -> Desired:
+    def update(self, edit: Edit, *, at_least: int = 0, ignore_unreadable: bool = False) -> Desired:
         """Replace the document by what ``edit`` makes of it, at once and whole; return that.
 
         Two updates never overlap. ``at_least``: the generation of the new document is higher than

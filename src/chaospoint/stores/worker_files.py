@@ -17,7 +17,15 @@ from typing import Any
 from chaospoint._kernel.lock import Lock
 from chaospoint.errors import StoreError
 from chaospoint.models import strict_json
-from chaospoint.stores.files import NEW, Directory, NoRoom, close_inherited, read, told, unlocked
+from chaospoint.stores.files import (
+    NEW,
+    Directory,
+    NoRoom,
+    close_inherited,
+    os_errors_as_store_errors,
+    read,
+    unlocked,
+)
 from chaospoint.stores.store import Worker
 
 __all__ = ["WorkerFiles", "all_workers"]
@@ -76,7 +84,7 @@ class WorkerFiles:
         with self._guard:
             held = self._held.get(worker.id)
             if held and held.data == data and held.is_at(folder.find(name)):
-                with told(folder.path_of(name)):
+                with os_errors_as_store_errors(folder.path_of(name)):
                     os.utime(held.fd)
                 return
             try:
@@ -84,7 +92,7 @@ class WorkerFiles:
             except NoRoom:
                 if not held or not held.is_at(folder.find(name)):
                     raise
-                with told(folder.path_of(name)):
+                with os_errors_as_store_errors(folder.path_of(name)):
                     held.write_over(data)  # its room is there already
                 self._held[worker.id] = replace(held, data=data)
                 return
@@ -118,7 +126,7 @@ class WorkerFiles:
 
 def all_workers(folder: Directory) -> tuple[Worker, ...]:
     """Return the workers whose processes live, in the order of their start."""
-    with told(folder.path):
+    with os_errors_as_store_errors(folder.path):
         names = os.listdir(folder.fd)
     found = [worker for name in names if (worker := _worker(folder, name))]
     return tuple(sorted(found, key=lambda one: (one.started_at, one.id)))

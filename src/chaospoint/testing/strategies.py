@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from chaospoint._kernel.names import is_glob, matches, nearest
-from chaospoint._kernel.placement import refusal
+from chaospoint._kernel.placement import why_not_expressible
 from chaospoint._registry.registry import Registry
 from chaospoint.errors import ChaosError, InjectedFault, InvalidPlan
 from chaospoint.faults.base import FaultModel
@@ -20,7 +20,7 @@ from chaospoint.faults.failure import Failure
 from chaospoint.faults.hang import Hang
 from chaospoint.faults.latency import Latency
 from chaospoint.faults.returns import Return
-from chaospoint.models.durations import seconds
+from chaospoint.models.durations import parse_duration
 from chaospoint.models.refusal import Refusal
 from chaospoint.plan.compiling import compile_plan
 from chaospoint.plan.plan import Plan
@@ -146,7 +146,7 @@ class _Drawn:
         self._returns = tuple(returns)
         self._kinds = _checked(kinds, exceptions, self._returns)
         try:
-            self._most = seconds(max_latency)
+            self._most = parse_duration(max_latency)
         except Refusal as refused:
             raise refused.within("max_latency").of_rule("rules").invalid_plan() from None
         times = st.integers(1, _STEPS).map(self._seconds)
@@ -235,7 +235,7 @@ class _Drawn:
         if self._registry.find(name) is None:
             return True
         kinds = self._registry.board.kinds(name)
-        return all(refusal(fault, kind, after) is None for kind in kinds)
+        return all(why_not_expressible(fault, kind, after) is None for kind in kinds)
 
     def _names(self) -> list[str]:
         """Return the points that something can be drawn for, in order."""

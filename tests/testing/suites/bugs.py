@@ -24,7 +24,7 @@ def break_it() -> None:
     try:
         raise RuntimeError("bad driver")
     except RuntimeError:
-        reporting.report("driving")
+        reporting.report_bug("driving")
 
 
 @pytest.fixture

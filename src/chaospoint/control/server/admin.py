@@ -15,7 +15,7 @@ from chaospoint._kernel.lock import Lock
 from chaospoint.control.access import is_loopback
 from chaospoint.control.server.listener import Listener
 from chaospoint.control.service import Service
-from chaospoint.stores.acknowledging import PATIENCE_SECONDS
+from chaospoint.stores.acknowledging import ACK_TIMEOUT_SECONDS
 
 __all__ = ["AdminServer"]
 
@@ -176,7 +176,7 @@ def _end(listener: Listener) -> None:
     """End it for good; who calls from now on is refused, or finds the next one at this port."""
     listener.halt()
     listener.server_close()
-    listener.answers.wait(PATIENCE_SECONDS + 1.0)
+    listener.answers.wait(ACK_TIMEOUT_SECONDS + 1.0)
     listener.drop()
 
 

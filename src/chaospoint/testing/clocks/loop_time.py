@@ -150,7 +150,7 @@ class _Look:
         try:
             again = self._look(loop)
         except Exception:
-            reporting.report(
+            reporting.report_bug(
                 "looking at an event loop", "its timers are not seen when time is skipped"
             )
         finally:

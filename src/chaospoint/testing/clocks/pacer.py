@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Protocol
 from chaospoint._kernel import reporting
 from chaospoint._kernel.bell import Bell
 from chaospoint._kernel.fork import guards
-from chaospoint._kernel.lock import Lock, arming
+from chaospoint._kernel.lock import Lock, arming_lock
 from chaospoint._kernel.threads import OwnThread, start
 from chaospoint.testing.clocks.loop_time import loop_time
 from chaospoint.testing.clocks.patience import Patience
 
 if TYPE_CHECKING:
-    from chaospoint._registry.engine import Board
+    from chaospoint._registry.engine import Engine
 
 __all__ = ["GRAIN", "Paced", "Pacer", "pacer"]
 
@@ -33,7 +33,7 @@ class Paced(Protocol):
     """One clock, as the pacer sees it."""
 
     @property
-    def board(self) -> Board:
+    def board(self) -> Engine:
         """Whose faults and deadlines go by the clock."""
 
     def makes_wait(self) -> bool:
@@ -69,7 +69,7 @@ class Pacer:
         """The seconds that were ever skipped in this process."""
         return loop_time.skipped
 
-    def paces(self, board: Board) -> bool:
+    def paces(self, board: Engine) -> bool:
         """Return whether a clock of this board is in use."""
         return any(clock.board is board for clock in self._clocks)
 
@@ -92,7 +92,7 @@ class Pacer:
             skipped = loop_time.skipped
         if thread is not None:
             # An observer that it tells something may take its time, or be about to arm.
-            arming.later(partial(_join, thread))
+            arming_lock.after_release(partial(_join, thread))
         return skipped
 
     def changed(self) -> None:
@@ -148,7 +148,7 @@ class Pacer:
                     self.skip(max(left, 0.0) + GRAIN, thread=me)
                     patience.begin()
         except Exception:
-            reporting.report("skipping time", "what waits goes on waiting in real time")
+            reporting.report_bug("skipping time", "what waits goes on waiting in real time")
 
     def _blocked(self) -> set[object]:
         return {what for clock in self._clocks for what in clock.blocked()}

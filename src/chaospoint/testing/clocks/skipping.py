@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
     from chaospoint._kernel.bell import Bell, TaskBell
-    from chaospoint._registry.engine import Board
+    from chaospoint._registry.engine import Engine
     from chaospoint._registry.registry import Registry
 
 __all__ = ["SkippingClock", "skipping"]
@@ -44,7 +44,7 @@ _SYSTEM = SystemClock()
 class SkippingClock:
     """The machine's time and what was skipped; `skipping` makes one. Safe from any thread."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Engine) -> None:
         self._waits = Waits(board)
 
     def __repr__(self) -> str:

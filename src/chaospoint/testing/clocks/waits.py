@@ -12,13 +12,13 @@ from threading import Thread, current_thread, local
 from typing import TYPE_CHECKING
 
 from chaospoint._kernel.bell import Bell, TaskBell
-from chaospoint._kernel.lock import arming
+from chaospoint._kernel.lock import arming_lock
 from chaospoint.errors import ChaosError
 from chaospoint.testing.clocks.pacer import GRAIN, pacer
 
 if TYPE_CHECKING:
     from chaospoint._kernel.clock import Clock
-    from chaospoint._registry.engine import Board
+    from chaospoint._registry.engine import Engine
 
 __all__ = ["DIGITS", "Waits"]
 
@@ -57,7 +57,7 @@ class Waits:
     Its collections are changed in single steps, so without a lock.
     """
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Engine) -> None:
         self.board = board
         self.base = board.clock
         self.asked: list[float | None] = []
@@ -75,7 +75,7 @@ class Waits:
 
         Call `leave` after it in any case.
         """
-        with arming:
+        with arming_lock:
             if pacer.paces(self.board):
                 raise ChaosError(
                     "a skipping clock is in use in this registry already: use that one, or put "
@@ -90,7 +90,7 @@ class Waits:
         """Give the board its clock back, and end the waits that have an end."""
         if not self.entered:
             return
-        with arming:
+        with arming_lock:
             self.board.clock = self.base
             self._kept, self.entered = pacer.leave(self) - self._before, False
             self._put_back_deadlines()

@@ -38,12 +38,12 @@ if TYPE_CHECKING:
     from chaospoint.testing.exploring.cases import Case
 
 __all__ = [
+    "CaseRun",
     "ControlRun",
-    "Learnt",
-    "Strike",
+    "Recording",
     "cannot_be_seen",
-    "learning",
     "none_reached",
+    "recording",
     "result_of",
 ]
 
@@ -52,7 +52,7 @@ _TIMES = 20.0
 _SHOWN = 5
 
 
-class Learnt:
+class Recording:
     """What one run without faults reached, in order, and how long it took (real seconds)."""
 
     def __init__(self) -> None:
@@ -72,9 +72,9 @@ class Learnt:
 
 
 @contextmanager
-def learning(registry: Registry) -> Iterator[Learnt]:
+def recording(registry: Registry) -> Iterator[Recording]:
     """Record the reaches and the clean ends of what runs in the block, in all its threads."""
-    learnt = Learnt()
+    learnt = Recording()
     begun: list[tuple[Placed, Kind]] = []
     ended: list[tuple[Placed, Kind]] = []
 
@@ -101,14 +101,14 @@ def _reach(registry: Registry, placed: Placed, kind: Kind) -> Reach:
 class ControlRun:
     """One more run without faults: only what comes out alike twice says something under a fault.
 
-    ``with control, control.limit: ...`` as for a `Strike`.
+    ``with control, control.limit: ...`` as for a `CaseRun`.
     """
 
-    def __init__(self, registry: Registry, learnt: Learnt) -> None:
+    def __init__(self, registry: Registry, learnt: Recording) -> None:
         self.limit = TimeLimit(learnt.limit, "a second run without faults")
         self._first = learnt
-        self._second = Learnt()
-        self._learning = learning(registry)
+        self._second = Recording()
+        self._learning = recording(registry)
 
     def __enter__(self) -> ControlRun:
         self._second = self._learning.__enter__()
@@ -141,7 +141,7 @@ class ControlRun:
         return said
 
 
-class Strike:
+class CaseRun:
     """The fault of one case, in force from `__enter__` to `close`; then what became of it.
 
     ``with strike, strike.limit: ...``: the limit is apart, so that an alarm that comes while it is
@@ -153,7 +153,7 @@ class Strike:
     """
 
     def __init__(
-        self, registry: Registry, case: Case, learnt: Learnt, seconds: float | None = None
+        self, registry: Registry, case: Case, learnt: Recording, seconds: float | None = None
     ) -> None:
         self.case = case
         self.learnt = learnt
@@ -177,7 +177,7 @@ class Strike:
         """Whether the run had to be ended."""
         return self.limit.struck
 
-    def __enter__(self) -> Strike:
+    def __enter__(self) -> CaseRun:
         """Arm the case; raises `ChaosError` or a warning if that cannot be done."""
         try:
             self._around.enter_context(_quiet())
@@ -271,7 +271,7 @@ def _rounded(skipped: float) -> float:
     return round(skipped, 1 if skipped < 10.0 else 0)
 
 
-def result_of(strike: Strike, escaped: BaseException | None, where: str = "") -> Result:
+def result_of(strike: CaseRun, escaped: BaseException | None, where: str = "") -> Result:
     """Return what became of a case, given what came out of its run."""
     case = strike.case
     if escaped is None and strike.unhandled.found:
@@ -328,7 +328,7 @@ def _first_line(escaped: BaseException | None) -> str:
     return f"{name}: {line}" if line else name
 
 
-def none_reached(registry: Registry, points: str, learnt: Learnt) -> list[str]:
+def none_reached(registry: Registry, points: str, learnt: Recording) -> list[str]:
     """Say that no point was reached that ``points`` matches, and which look like it."""
     match = matcher(points)
     if any(match(point) for point in learnt.points):

@@ -11,11 +11,11 @@ from chaospoint._registry.registry import default_registry
 from chaospoint.errors import ChaosError, InvalidPlan
 from chaospoint.plan.rule import Rule
 from chaospoint.testing.exploring.case_runs import (
+    CaseRun,
     ControlRun,
-    Strike,
     cannot_be_seen,
-    learning,
     none_reached,
+    recording,
     result_of,
 )
 from chaospoint.testing.exploring.cases import Faults, cases_of
@@ -70,7 +70,7 @@ def explore(
     home = default_registry() if registry is None else registry
     name = getattr(fn, "__qualname__", repr(fn))
     try:
-        with learning(home) as learnt:
+        with recording(home) as learnt:
             _run(fn)
     except KeyboardInterrupt:
         raise  # it is the user's
@@ -89,7 +89,7 @@ def explore(
     if why_not := control.why_not(*_run_again(fn, control)):
         return Exploration.of(name, (), [why_not])
     left_out += control.left_out()
-    results = [_try(fn, Strike(home, one, learnt, limit_seconds)) for one in cases]
+    results = [_try(fn, CaseRun(home, one, learnt, limit_seconds)) for one in cases]
     if case is not None:
         left_out.append(f"all cases but {case}")
     return Exploration.of(name, results, left_out)
@@ -118,7 +118,7 @@ def _run_again(fn: Callable[[], object], control: ControlRun) -> tuple[bool, Bas
     return False, None
 
 
-def _try(fn: Callable[[], object], strike: Strike) -> Result:
+def _try(fn: Callable[[], object], strike: CaseRun) -> Result:
     escaped: BaseException | None = None
     with strike.unhandled:
         try:

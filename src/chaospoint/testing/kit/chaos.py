@@ -14,7 +14,7 @@ from weakref import WeakSet
 from chaospoint import _environ
 from chaospoint._kernel.chance import draw_seed
 from chaospoint._kernel.names import is_glob, matches
-from chaospoint._kernel.reporting import remark
+from chaospoint._kernel.reporting import warn
 from chaospoint._registry.handle import Armed
 from chaospoint._registry.registry import Registry, default_registry
 from chaospoint.arming import arm_from, plan_of
@@ -24,7 +24,7 @@ from chaospoint.testing.clocks.skipping import SkippingClock, skipping
 from chaospoint.testing.kit.block import Block
 from chaospoint.testing.kit.held_until import HeldUntil
 from chaospoint.testing.kit.leftovers import Leftovers
-from chaospoint.testing.kit.limit import Limit, check_seconds
+from chaospoint.testing.kit.limit import PauseLimit, check_seconds
 from chaospoint.testing.kit.verdict import by_chance, fired, held, nearest_of, reached, unfired
 from chaospoint.testing.kit.watch import Watch
 
@@ -78,7 +78,7 @@ class Chaos:
         self._drawn = given is None
         self._must_fire = must_fire
         self._armed: list[_Told] = []
-        self._pauses: list[Limit] = []
+        self._pauses: list[PauseLimit] = []
         self._orders: list[HeldUntil] = []
         self._blocks: list[Block[Any]] = []
         self._end = ExitStack()
@@ -214,7 +214,7 @@ class Chaos:
                 " went on then; call release(), or pause(..., timeout=...) for longer"
             )
 
-        self._pauses.append(limit := Limit(handle, timeout, said))
+        self._pauses.append(limit := PauseLimit(handle, timeout, said))
         self._end.callback(limit.stop)
         return handle
 
@@ -270,7 +270,7 @@ class Chaos:
         check_seconds(timeout)
         if self.registry.find(until) is None:
             near = nearest_of(self.registry.nearest(until))
-            remark(f"no point is named {until!r} so far: {point} waits for one{near}", "test")
+            warn(f"no point is named {until!r} so far: {point} waits for one{near}", "test")
 
         def pause() -> Armed:
             return self.arm(point, faults=[{"kind": "pause"}], must_fire=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from chaospoint.testing.kit.limit import Limit
+from chaospoint.testing.kit.limit import PauseLimit
 from chaospoint.testing.kit.watch import Watch
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class HeldUntil:
         except BaseException:
             self._watch.stop()
             raise
-        self._limit = Limit(self._handle, seconds, self._said)
+        self._limit = PauseLimit(self._handle, seconds, self._said)
         if self._ended:
             self._handle.disarm()
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from chaospoint._kernel.armed_rule import Pause
     from chaospoint._registry.handle import Armed
 
-__all__ = ["Limit", "check_seconds"]
+__all__ = ["PauseLimit", "check_seconds"]
 
 
 def check_seconds(timeout: float) -> None:
@@ -27,7 +27,7 @@ def check_seconds(timeout: float) -> None:
         raise ChaosError(f"timeout={timeout!r}: give real seconds above 0, such as timeout=10.0")
 
 
-class Limit:
+class PauseLimit:
     """How long each call may be paused by the rules of ``handle``; then all of them are let go.
 
     ``said``: makes a sentence of the points where calls were held, which is the `problem` then.

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from chaospoint._kernel import reporting
 from chaospoint._kernel.armed_rule import ArmedRule
 from chaospoint._kernel.chance import NEVER, Schedule
-from chaospoint._kernel.compiled_rule import Terms
+from chaospoint._kernel.compiled_rule import CompiledRule
 from chaospoint._kernel.context import transparently
-from chaospoint._kernel.lock import arming
+from chaospoint._kernel.lock import arming_lock
 from chaospoint._kernel.names import matcher
 from chaospoint._kernel.tally import Tally, counted, counter
 from chaospoint.faults.failpoints import Off
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Watch"]
 
-_EVERYWHERE = Terms("*", "watch", (Off(),), Schedule(seed=0, probability=0.0))
+_EVERYWHERE = CompiledRule("*", "watch", (Off(),), Schedule(seed=0, probability=0.0))
 
 Told = Callable[["Placed", "Kind"], None]
 
@@ -49,13 +49,13 @@ class Watch:
 
     def start(self) -> None:
         """Begin to count, at every point that there is and will be."""
-        with arming:
+        with arming_lock:
             board = self._registry.board
             board.watch(*board.watches, self._rule)
 
     def stop(self) -> None:
         """Count no more; what was counted stays. No error if it was stopped before."""
-        with arming:
+        with arming_lock:
             board = self._registry.board
             board.watch(*(one for one in board.watches if one is not self._rule))
 
@@ -85,7 +85,7 @@ class _Watching(ArmedRule):
 
     __slots__ = ("_places", "_told")
 
-    def __init__(self, registry: Registry, terms: Terms, told: Told | None) -> None:
+    def __init__(self, registry: Registry, terms: CompiledRule, told: Told | None) -> None:
         super().__init__(terms, "test", (0, 0, 0), registry.board)
         self.faults = ()  # where a placement has no clean end, nothing is left out
         self._told = told
@@ -126,5 +126,5 @@ class _Place(Tally):
             if self._told is not None:
                 transparently(self._told, self.point, self._kind)
         except Exception:
-            reporting.report(f"watching {self.point.name!r}")
+            reporting.report_bug(f"watching {self.point.name!r}")
         return next(self._taken)

@@ -11,7 +11,7 @@ from typing import Self
 import pytest
 
 from chaospoint.faults.exception_spec import ExceptionSpec
-from chaospoint.models.durations import seconds
+from chaospoint.models.durations import parse_duration
 from chaospoint.models.point_pattern import point_pattern
 from chaospoint.models.refusal import Refusal
 from chaospoint.testing.exploring.cases import Faults
@@ -125,7 +125,7 @@ def _limit(given: str | None) -> float | None:
 
 def _duration(option: str, given: str, more: str = "") -> float:
     try:
-        return seconds(given)
+        return parse_duration(given)
     except Refusal as refusal:
         said = f"{option}={given}: {refusal.problem}; {refusal.cure}{more}"
         raise pytest.UsageError(said) from None

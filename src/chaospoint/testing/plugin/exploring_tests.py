@@ -21,11 +21,11 @@ from chaospoint._registry.notices import RuleArmed
 from chaospoint._registry.registry import default_registry
 from chaospoint.errors import ChaosError
 from chaospoint.testing.exploring.case_runs import (
+    CaseRun,
     ControlRun,
-    Learnt,
-    Strike,
-    learning,
+    Recording,
     none_reached,
+    recording,
     result_of,
 )
 from chaospoint.testing.exploring.cases import Case, Cases, Faults, cases_of
@@ -111,7 +111,7 @@ class Exploring:
         given: float | None = self._asked.limit
         return given
 
-    def cases(self, learnt: Learnt) -> Cases:
+    def cases(self, learnt: Recording) -> Cases:
         """Return the cases that a run has, by what was asked for."""
         asked = self._asked
         most = None if asked.case is not None else asked.most
@@ -121,7 +121,7 @@ class Exploring:
             return found
         return Cases((found.only(asked.case),), (f"all cases but {asked.case}",))
 
-    def none_reached(self, learnt: Learnt) -> list[str]:
+    def none_reached(self, learnt: Recording) -> list[str]:
         """Say so if no point was reached that was asked for."""
         return none_reached(default_registry(), self._asked.points, learnt)
 
@@ -160,7 +160,7 @@ class _Exploration:
         self._todo: list[Case] = []
         self._none_reached: list[str] = []
         self._left_out: list[str] = []
-        self._learnt = Learnt()
+        self._learnt = Recording()
         self._arms = _Arms()
 
     def run(self) -> None:
@@ -197,7 +197,7 @@ class _Exploration:
         self._arms.look(registry.rules())
         registry.add_observer(self._arms)
         try:
-            with learning(registry) as self._learnt:
+            with recording(registry) as self._learnt:
                 yield
         finally:
             registry.remove_observer(self._arms)
@@ -261,7 +261,7 @@ class _Exploration:
         return ""
 
     def _try(self, case: Case) -> None:
-        strike = Strike(default_registry(), case, self._learnt, self._home.limit)
+        strike = CaseRun(default_registry(), case, self._learnt, self._home.limit)
         strike.limit.before_end = self._home.uncaptured
         phases = self._home.phases
         try:
@@ -283,7 +283,7 @@ class _Exploration:
 
 def _report(
     done: list[Phase],
-    strike: Strike,
+    strike: CaseRun,
     test: str,
     repeat: Callable[[str, str], str],
     subtests: list[BaseException],

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from _pytest.runner import call_and_report
 
-from chaospoint.testing.exploring.case_runs import ControlRun, Strike
+from chaospoint.testing.exploring.case_runs import CaseRun, ControlRun
 from chaospoint.testing.exploring.time_limit import TimeLimit
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Phases:
 
     def __init__(self) -> None:
         self._around: AbstractContextManager[object] | None = None  # the call phase under way
-        self._bounded: Strike | ControlRun | None = None  # the run under way, if it has a bound
+        self._bounded: CaseRun | ControlRun | None = None  # the run under way, if it has a bound
         self._calls = False
         self.subtests: list[BaseException] = []
         """What failed in subtests of the last run."""
@@ -59,7 +59,7 @@ class Phases:
         if item.cls is not None and vars(item).pop("_instance", None) is not None:
             vars(item).pop("_obj", None)  # each run has an instance of its own
         self.subtests = []
-        self._bounded = around if isinstance(around, Strike | ControlRun) else None
+        self._bounded = around if isinstance(around, CaseRun | ControlRun) else None
         if not item._request:
             item._initrequest()
         try:
