@@ -33,11 +33,11 @@ def _nothing_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(reporting, "_said", set())
     monkeypatch.setattr(drive, "_said", set())
     reporting.bugs.clear()
-    boards = WeakSet(fork.boards)
+    engines = WeakSet(fork.engines)
     yield
-    for board in set(fork.boards) - set(boards):
-        fork.boards.discard(board)  # a fork in a later test would start its thread again
-        board.keeper.stop()
+    for engine in set(fork.engines) - set(engines):
+        fork.engines.discard(engine)  # a fork in a later test would start its thread again
+        engine.housekeeper.stop()
     registry = default_registry()
     armed = [rule.text for rule in registry.rules()]
     enabled, bugs = registry.enabled, list(reporting.bugs)
@@ -107,4 +107,4 @@ def still(pool: Threads, clock: FakeClock) -> Iterator[Registry]:
 def _fresh(registry: Registry) -> Iterator[Registry]:
     yield registry
     registry.disarm()
-    registry.board.keeper.stop()
+    registry.engine.housekeeper.stop()

@@ -62,10 +62,10 @@ class Standing:
     def put(self, terms: Iterable[CompiledRule], name: str) -> Armed:
         """Put rules in place of those on exactly ``name``; raises as arming does."""
         fresh = [one._replace(key=str(next(self._keys))) for one in terms]
-        self._registry.board.tried(fresh, "http")
+        self._registry.engine.dry_run(fresh, "http")
         self._terms = [*fresh, *(one for one in self._terms if one.pattern != name)]
         armed = self._registry.replace(self._terms, source="http")
-        return Armed(self._registry.board, armed.rules[: len(fresh)])
+        return Armed(self._registry.engine, armed.rules[: len(fresh)])
 
 
 class Witness:

@@ -77,16 +77,16 @@ class Turns:
     """Lets the processes of one run take turns: many tests side by side, or one by itself."""
 
     def __init__(self, folder: Path) -> None:
-        self._door = folder.joinpath("door").open("w")
+        self._policy = folder.joinpath("door").open("w")
         self._room = folder.joinpath("room").open("w")
 
     def enter(self, alone: bool) -> None:
         """Wait for the turn of a test; while one waits to be alone, no other test begins."""
-        fcntl.flock(self._door, fcntl.LOCK_EX)
+        fcntl.flock(self._policy, fcntl.LOCK_EX)
         try:
             fcntl.flock(self._room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         finally:
-            fcntl.flock(self._door, fcntl.LOCK_UN)
+            fcntl.flock(self._policy, fcntl.LOCK_UN)
 
     def leave(self) -> None:
         """End the turn, for children that the test forked and that still run as well."""

@@ -741,7 +741,7 @@ def test_a_rule_from_outside_that_expires_is_in_the_audit_log_with_its_counts(
     arm("db.query", returns=3, skip=9, expires_after=30, registry=registry)
     assert [query(), query()] == [2, 2]
     clock.advance(61.0)
-    registry.board.expire()
+    registry.engine.expire()
     (line,) = map(json.loads, log.read_text().splitlines())
     assert line | {"at": "", "pid": 0} == {
         "at": "",

@@ -276,9 +276,9 @@ def test_forking_while_others_arm_disarm_and_call() -> None:
         assert not wrong and not bugs, (wrong, bugs)
         assert registry.rules() == ()
         assert charge() == 7
-        keeper = registry.board.keeper._thread
-        if keeper is not None:
-            keeper.join(10)
+        housekeeper = registry.engine.housekeeper._thread
+        if housekeeper is not None:
+            housekeeper.join(10)
         assert ours() == []
         assert not any(before_forks), before_forks
     """)

@@ -238,6 +238,6 @@ def test_a_chaos_run_that_was_killed_left_the_fault_armed(
     clock.advance(598)
     assert call() == 8
     clock.advance(2)
-    still.board.expire()
+    still.engine.expire()
     assert rule.state == "expired"
     assert call() == 7

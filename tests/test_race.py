@@ -56,7 +56,7 @@ def test_a_race_over_one_name_loses_no_exception(rounds: int, pool: Any) -> None
     stop.set()
     assert sum(one.result(PATIENCE) for one in calling_ones) == fired == 3 * rounds
     assert code_of(call) is own
-    registry.board.keeper.stop()
+    registry.engine.housekeeper.stop()
 
 
 def test_a_rule_that_is_armed_as_the_keeper_ends_expires_all_the_same() -> None:
@@ -68,7 +68,7 @@ def test_a_rule_that_is_armed_as_the_keeper_ends_expires_all_the_same() -> None:
         with pytest.raises(TimeoutError, match="expired"):
             handle.wait_for(timeout=PATIENCE)
     ended = time.monotonic() + PATIENCE
-    while registry.board.keeper._thread is not None:
+    while registry.engine.housekeeper._thread is not None:
         assert time.monotonic() < ended
 
 
@@ -77,10 +77,10 @@ def test_a_rule_that_is_armed_in_the_keepers_last_look_finds_a_keeper(
 ) -> None:
     """The keeper found nothing armed and is about to end, and the next rule comes just then."""
     registry = Registry()
-    board, keeper = registry.board, registry.board.keeper
+    engine, housekeeper = registry.engine, registry.engine.housekeeper
     registry.point("db.query")
     looked, armed_meanwhile = threading.Event(), threading.Event()
-    deadlines = board.deadlines
+    deadlines = engine.deadlines
 
     def looking(every: bool) -> list[float]:
         found = deadlines(every)
@@ -96,16 +96,16 @@ def test_a_rule_that_is_armed_in_the_keepers_last_look_finds_a_keeper(
                 thread.join(0.2)  # ends now if it is going to
             super().set()
 
-    monkeypatch.setattr(keeper, "_look", Nudge())
+    monkeypatch.setattr(housekeeper, "_look", Nudge())
     thread: threading.Thread | None = None
     first = arm("db.query", latency=0, registry=registry)
-    thread = keeper._thread
+    thread = housekeeper._thread
     assert thread is not None
-    monkeypatch.setattr(board, "deadlines", looking)
+    monkeypatch.setattr(engine, "deadlines", looking)
     first.disarm()
-    keeper._look.set()
+    housekeeper._look.set()
     assert looked.wait(PATIENCE)
     handle = arm("db.query", latency=0, expires_after=0.001, registry=registry)
     with pytest.raises(TimeoutError, match="expired"):
         handle.wait_for(timeout=PATIENCE)
-    keeper.stop()
+    housekeeper.stop()

@@ -101,7 +101,7 @@ def _soak(calms: tuple[float, ...], forks: tuple[float, ...]) -> None:
     print(f"RACE_SEED={seed}")
     warm = Registry()
     arm("race.none*", latency=0, registry=warm).disarm()  # the metrics are there from now on
-    warm.board.keeper.stop()
+    warm.engine.housekeeper.stop()
     gc.unfreeze()  # what is counted now is counted in the end
     left = Left.now()
     gc.collect()
@@ -195,7 +195,7 @@ class Soak:
         assert _gauges() == left.gauges
         assert _swept() == sites
         alive = [one for one in _epoch() if id(one) not in left.epoch]
-        rules = {id(rule) for registry in scene.registries() for rule in registry.board.ended()}
+        rules = {id(rule) for registry in scene.registries() for rule in registry.engine.ended()}
         kinds = Counter(type(one) for one in alive)
         unknown = [one for one in alive if type(one) is ArmedRule and id(one) not in rules]
         assert not unknown, (kinds, len(rules), [_held_by(one) for one in unknown[:3]])
@@ -359,10 +359,10 @@ class Left:
     sites: tuple[int, int]
     epoch: set[int]
     threads: list[threading.Thread]
-    boards: int
+    engines: int
     gauges: list[float]
 
     @classmethod
     def now(cls) -> Left:
         sites, epoch = _swept(), {id(one) for one in _epoch()}
-        return cls(sites, epoch, threading.enumerate(), len(fork.boards), _gauges())
+        return cls(sites, epoch, threading.enumerate(), len(fork.engines), _gauges())

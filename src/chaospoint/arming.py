@@ -135,7 +135,7 @@ class _Lease(ref[armed]):
     def end(self) -> None:
         """Disarm it; doing so twice does no harm."""
         reason = "" if self() is not None else _LEFT
-        self.handle._board.remove(self.handle.rules, "disarmed", reason=reason)
+        self.handle._engine.remove(self.handle.rules, "disarmed", reason=reason)
         _leases.pop(id(self), None)
 
 

@@ -213,7 +213,7 @@ class _Running:
     def _leave_to_workers(self) -> None:
         """End the threads here and stop being a worker: a fork in C must find nothing under way."""
         self._reconciler.store.leave(self._reconciler.id)
-        self.registry.board.keeper.stop()
+        self.registry.engine.housekeeper.stop()
 
     def wait_until_started(self) -> None:
         """Wait for the thread that is in `start`, unless it is this one; not for ever."""

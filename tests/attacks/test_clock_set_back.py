@@ -113,7 +113,7 @@ def test_a_service_that_is_restarted_with_its_clock_an_hour_back_arms_nothing(
             given = dict(default_seconds=seconds, by="ops")
             store.update(lambda one: one.put(rules, now=moment(), **given))
             expired.wait(2 * seconds + 2)
-            return sum(rule.why == "expired" for rule in registry.board.ended())
+            return sum(rule.why == "expired" for rule in registry.engine.ended())
 
         print(next(filter(None, map(expire, (0.4, 0.8, 1.6, 3.2, 6.4)))))
     """

@@ -19,7 +19,7 @@ import asyncio, ctypes, logging, os, subprocess, sys, threading, time
 import chaospoint
 
 registry = chaospoint.Registry.default()
-keeper = registry.board.keeper
+housekeeper = registry.engine.housekeeper
 
 @chaospoint.point("bank.hold")
 def hold():
@@ -84,7 +84,7 @@ def lateness():
     deadline = time.monotonic() + 0.5
     for rule in (*held.rules, *fails.rules):
         rule.deadline = deadline
-    keeper.start(deadline)
+    housekeeper.start(deadline)
     BETWEEN()
     while (began := time.monotonic()) < deadline + 0.005 or charge.__code__ is not plain:
         assert began < deadline + 30
@@ -214,7 +214,7 @@ STOP = "import os, time; os.kill({0}, 19); time.sleep(3); os.kill({0}, 18)"
 def late(clock: FakeClock) -> Registry:
     """A registry whose threads end nothing."""
     registry = Registry(clock=clock)
-    registry.board.keeper.stop()
+    registry.engine.housekeeper.stop()
     return registry
 
 
@@ -279,7 +279,7 @@ def test_a_firing_goes_by_the_clock_that_the_registry_has_now(
     """A test may give it another one in the middle, as a skipping clock does."""
     call = place(late.point("bank.charge"), "function")
     arm("bank.charge", exception=Boom, expires_after=10, registry=late)
-    late.board.clock = other = FakeClock()
+    late.engine.clock = other = FakeClock()
     clock.advance(10)
     with pytest.raises(Boom):
         call()
@@ -292,7 +292,7 @@ ENDS: dict[str, Callable[[Registry, Any], object]] = {
     "its name": lambda registry, _: disarm("bank.charge", registry=registry),
     "the switch": lambda registry, _: disable(registry=registry),
     "another plan": lambda registry, _: registry.replace((), source="file"),
-    "the clock": lambda registry, _: registry.board.expire(),
+    "the clock": lambda registry, _: registry.engine.expire(),
 }
 
 
@@ -319,10 +319,10 @@ def test_the_first_call_past_the_deadline_replaces_dead_threads(
 ) -> None:
     clock = FakeClock()
     registry = Registry(clock=clock)
-    point, keeper = registry.point("bank.charge"), registry.board.keeper
+    point, housekeeper = registry.point("bank.charge"), registry.engine.housekeeper
     registry.add_observer(witness := _Told())
     arm("bank.charge", exception=Boom, expires_after=10, registry=registry)
-    for watch in (keeper._expiry, keeper):
+    for watch in (housekeeper._expiry, housekeeper):
         thread, watch._round = watch._thread, lambda: False  # type: ignore[method-assign]
         assert thread is not None
         watch._look.set()
@@ -332,8 +332,8 @@ def test_the_first_call_past_the_deadline_replaces_dead_threads(
     point.hit()
     assert witness.told.wait(PATIENCE)
     assert not registry.rules()
-    keeper.stop()
-    for watch in (keeper._expiry, keeper):  # one of them leaves its line to others
+    housekeeper.stop()
+    for watch in (housekeeper._expiry, housekeeper):  # one of them leaves its line to others
         for start in watch._starts:
             start.join(PATIENCE)
     arming_lock.carry_out()

@@ -90,7 +90,7 @@ def test_a_child_forked_in_c_begins_anew_whatever_its_parent_held() -> None:
         held, may_end = threading.Event(), threading.Event()
 
         def hold():
-            with arming_lock, registry.board.keeper._lock, handle.rules[0].tally._lock:
+            with arming_lock, registry.engine.housekeeper._lock, handle.rules[0].tally._lock:
                 held.set()
                 may_end.wait(60)
 

@@ -76,13 +76,13 @@ def test_names_of_points_keep_a_series_each(registry: Registry, metrics: Collect
 def test_rules_that_expire_unreached_share_one_too(
     registry: Registry, metrics: CollectorRegistry
 ) -> None:
-    clock = registry.board.clock = FakeClock()
+    clock = registry.engine.clock = FakeClock()
     registry.point(POINT)
     names = [f"no.such{n}" for n in range(MOST_VALUES)]
     for name in [*names, *GLOBS, POINT]:
         arm(name, latency=0, expires_after=1, registry=registry)
     clock.advance(2)
-    registry.board.expire()
+    registry.engine.expire()
     assert not registry.rules()
     found = series(metrics, "expired")
     assert found[POINT] == 1

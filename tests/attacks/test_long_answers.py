@@ -162,7 +162,7 @@ def test_what_ended_comes_after_what_is_armed(small: Registry) -> None:
     service = Service.of(Settings(enabled=True), small)
     for n in range(3):
         arm("svc1.*", latency=n + 1, registry=small)
-        small.board.remove(small.rules(), "failed")
+        small.engine.remove(small.rules(), "failed")
     arm("svc1.*", latency=9, registry=small)
     texts = [one["text"] for page in pages(service, "/v1/status", 1) for one in page["rules"]]
     assert texts[0] == "svc1.*=latency(9s)"

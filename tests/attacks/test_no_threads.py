@@ -86,9 +86,9 @@ def test_what_comes_later_is_refused_with_the_cure(tmp_path: Path) -> None:
         BEGIN.replace("LEFT", "1000")
         + f"""
 chaospoint.start(Settings(enabled=True, config="{plan}"))
-keeper = chaospoint.Registry.default().board.keeper
-if keeper._thread is not None:
-    keeper._thread.join(30)
+housekeeper = chaospoint.Registry.default().engine.housekeeper
+if housekeeper._thread is not None:
+    housekeeper._thread.join(30)
 before, left[0] = left[0], 0
 open("{plan}", "w").write("rules: [{{point: bank.charge, returns: 3}}]")
 poller = chaospoint.config._running._sources.poller
@@ -138,8 +138,8 @@ def _from_file(registry: Registry, expires: float | None) -> None:
     install_plan(plan, source="file", trust="loaded", registry=registry, replace=True)
 
 
-def _end_threads(keeper: Housekeeper) -> None:
-    for one in (keeper._expiry, keeper):
+def _end_threads(housekeeper: Housekeeper) -> None:
+    for one in (housekeeper._expiry, housekeeper):
         if (thread := one._thread) is not None:
             one._look.set()
             thread.join(PATIENCE)
@@ -166,7 +166,7 @@ def test_enabling_puts_nothing_back_that_no_thread_could_end(
     charge = _charge(registry)
     _from_file(registry, expires)
     chaospoint.disable(registry=registry)
-    _end_threads(registry.board.keeper)
+    _end_threads(registry.engine.housekeeper)
     with monkeypatch.context() as patch:
         patch.setattr("threading.Thread.start", _no_more)
         with pytest.raises(NotPermitted, match="no thread can be started") as refused:
@@ -197,7 +197,7 @@ def test_a_process_without_threads_does_the_other_orders_of_a_store_that_enables
     _from_file(registry, None)
     store.update(lambda desired: desired.disable(by="ops", now=1.0))
     reconciler.reconcile()
-    _end_threads(registry.board.keeper)
+    _end_threads(registry.engine.housekeeper)
     with monkeypatch.context() as patch:
         patch.setattr("threading.Thread.start", _no_more)
         store.update(lambda desired: desired.enable(by="ops", now=2.0))
@@ -218,18 +218,18 @@ def test_what_loses_its_thread_while_it_is_armed_is_disarmed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The thread that the change began may have ended before the rules were in their places."""
-    charge, board, merged = _charge(registry), registry.board, registry.board._merged
+    charge, engine, merged = _charge(registry), registry.engine, registry.engine._merged
 
     def merged_late(*args: Any, **keys: Any) -> Any:
-        monkeypatch.setattr(board, "_merged", merged)
-        _end_threads(board.keeper)
+        monkeypatch.setattr(engine, "_merged", merged)
+        _end_threads(engine.housekeeper)
         monkeypatch.setattr("threading.Thread.start", _no_more)
         return merged(*args, **keys)
 
-    monkeypatch.setattr(board, "_merged", merged_late)
+    monkeypatch.setattr(engine, "_merged", merged_late)
     _from_file(registry, expires)
     assert charge() == "paid"
-    [rule] = board.ended()
+    [rule] = engine.ended()
     assert (rule.why, rule.reason.partition(":")[0]) == ("failed", NO_THREAD.partition(":")[0])
     assert "rules from outside are disarmed, 1 in all: no thread can be started" in caplog.text
 

@@ -181,12 +181,12 @@ lines = []
 Handler.emit = lambda _, record: lines.append(record.getMessage())
 url = "file://{tmp_path}/store"
 chaospoint.start(Settings(enabled=True, store=url, config="{plan}"))
-running, keeper = config._running, chaospoint.Registry.default().board.keeper
+running, housekeeper = config._running, chaospoint.Registry.default().engine.housekeeper
 owner = {{
     "store": running._reconciler.rounds,
     "poller": running._sources.poller.rounds,
-    "keeper": keeper,
-    "expiry": keeper._expiry,
+    "keeper": housekeeper,
+    "expiry": housekeeper._expiry,
 }}["{name}"]
 once(lambda: threads("{name}"))
 (thread,) = threads("{name}")

@@ -57,7 +57,7 @@ class Slow(logging.Handler):
 @pytest.fixture
 def clock(registry: Registry) -> Iterator[Crowded]:
     made = Crowded()
-    registry.board.clock = made
+    registry.engine.clock = made
     yield made
     registry.disarm()
 
@@ -301,7 +301,7 @@ def test_what_a_rule_has_spent_before_it_ended_is_spent(
     registry: Registry, kind: str, end: str, fault: str
 ) -> None:
     """The rule that acts after the call has only the rest, here 0.1 s."""
-    registry.board.clock = clock = Halting()
+    registry.engine.clock = clock = Halting()
     call = placed(registry, kind, clock)
     rule = {"point": "a", "faults": [{"kind": fault, "seconds": 0.5}], "expires_after": 60}
     before, after = (
@@ -314,7 +314,7 @@ def test_what_a_rule_has_spent_before_it_ended_is_spent(
         )
         for more in ({"expires_after": 0.4} if end == "expired" else {}, {"when": "after"})
     )
-    clock.then = before.disarm if end == "disarmed" else registry.board.expire
+    clock.then = before.disarm if end == "disarmed" else registry.engine.expire
     with suppress(TimeoutError):  # of the second hang
         call()
     assert before.rules[0].state == end

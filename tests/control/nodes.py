@@ -132,5 +132,5 @@ class Nodes:
             node.reconciler.rounds.stop()
             node.reconciler.leave()
             node.registry.disarm()
-            node.registry.board.keeper.stop()
+            node.registry.engine.housekeeper.stop()
             forget(node.registry, node.reconciler)

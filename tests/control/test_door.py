@@ -204,25 +204,25 @@ def test_both_tokens_are_compared_whichever_is_shown(monkeypatch: pytest.MonkeyP
         return given == token
 
     monkeypatch.setattr(hmac, "compare_digest", compare)
-    door = AccessPolicy.of(Settings(**BOTH))  # type: ignore[arg-type]
+    policy = AccessPolicy.of(Settings(**BOTH))  # type: ignore[arg-type]
     for sent in (SENT, READ, "x"):
         compared.clear()
-        door.caller(Request("GET", "/", {"authorization": f"Bearer {sent}"}))
+        policy.caller(Request("GET", "/", {"authorization": f"Bearer {sent}"}))
         assert compared == [TOKEN.encode(), READ.encode()]
 
 
 def test_only_the_refusal_of_a_wrong_token_is_held_back() -> None:
     now = [0.0]
-    door = replace(AccessPolicy.of(Settings(**BOTH)), guesses=Guesses(lambda: now[0]))  # type: ignore[arg-type]
+    policy = replace(AccessPolicy.of(Settings(**BOTH)), guesses=Guesses(lambda: now[0]))  # type: ignore[arg-type]
 
     def delay(method: str = "GET", **headers: str) -> float:
         with pytest.raises(Problem) as refused:
-            door.check(Request(method, "/", headers, client=AWAY))
+            policy.check(Request(method, "/", headers, client=AWAY))
         assert "delay" not in refused.value.response().body.decode()
         return refused.value.delay_seconds
 
     assert [delay(authorization="Bearer x") for _ in range(3)] == [0.1, 0.2, 0.4]
-    door.check(Request("PUT", "/", {"authorization": f"Bearer {SENT}"}))
+    policy.check(Request("PUT", "/", {"authorization": f"Bearer {SENT}"}))
     assert delay("PUT", authorization=f"Bearer {READ}") == 0.0, "a valid one, though refused"
     assert delay() == delay(authorization="Bearer") == 0.0, "who sends none guesses nothing"
     assert delay(authorization=f"Bearer {SENT}", origin="http://evil") == 0.0
@@ -305,9 +305,9 @@ def test_a_bad_limit_is_why_nothing_may_be_written(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_door_never_shows_its_tokens() -> None:
-    door = AccessPolicy("local", Permission(True, ""), b"s3cret", read_token=b"to look at")
-    assert "s3cret" not in repr(door)
-    assert "look" not in repr(door)
+    policy = AccessPolicy("local", Permission(True, ""), b"s3cret", read_token=b"to look at")
+    assert "s3cret" not in repr(policy)
+    assert "look" not in repr(policy)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.255.0.1", "::1", "::ffff:127.0.0.1"])
@@ -333,20 +333,20 @@ def test_disabling_is_allowed_also_where_nothing_may_arm(said: dict[str, Any], p
     assert with_token.check(Request("POST", path, sent, client=away)).name == "control token"
     with_both = AccessPolicy.of(Settings(**said, admin_token=TOKEN, admin_read_token=READ))
     reads = {"authorization": f"Bearer {READ}"}
-    for door, headers, kind in (
+    for policy, headers, kind in (
         (with_token, {}, "token-needed"),
         (with_both, reads, "read-token"),
         (AccessPolicy.of(Settings(**said)), {**HOST, "via": "1.1 edge"}, "forwarded"),
     ):
         with pytest.raises(Problem) as refused:
-            door.check(Request("POST", path, headers, client=HERE))
+            policy.check(Request("POST", path, headers, client=HERE))
         assert refused.value.kind == kind
     open_here = AccessPolicy.of(Settings(**said))
     assert open_here.check(Request("POST", path, HOST, client=HERE)).name == "no token"
     with pytest.raises(Problem) as refused:
         open_here.check(Request("POST", path, HOST, client=away))
     assert refused.value.kind == "not-this-machine"
-    for door, headers, client in ((with_token, sent, away), (open_here, HOST, HERE)):
+    for policy, headers, client in ((with_token, sent, away), (open_here, HOST, HERE)):
         with pytest.raises(Problem, match="CHAOSPOINT_EN") as refused:
-            door.check(Request("POST", "/v1/enable", headers, client=client))
+            policy.check(Request("POST", "/v1/enable", headers, client=client))
         assert refused.value.kind == "not-allowed"

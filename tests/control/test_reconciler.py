@@ -606,11 +606,11 @@ def test_deadlines_are_kept_with_the_store_gone(on_disk: Nodes) -> None:
     _a_file_instead(on_disk)
     node.follow()
     clock.advance(29.0)
-    node.registry.board.expire()
+    node.registry.engine.expire()
     with pytest.raises(KeyError):
         charge()
     clock.advance(2.0)
-    node.registry.board.expire()
+    node.registry.engine.expire()
     assert charge() == "done"
 
 
@@ -632,7 +632,7 @@ def test_a_wall_clock_that_jumps_moves_no_deadline(
     assert node.registry.rules() == (rule,), "what is in force stays until its own deadline"
     assert rule.deadline == deadline
     clock.advance(31.0)
-    node.registry.board.expire()
+    node.registry.engine.expire()
     node.store.update(lambda one: one.release("x.y", by="ops", now=wall()))
     node.follow()
     assert charge() == "done", "what expired stays so"
@@ -810,7 +810,7 @@ def test_a_bug_in_arming_is_logged_once_and_what_is_armed_stays(
 ) -> None:
     first, second = two
     first.done("PUT", CHARGE, FAULT)
-    broken, whole = second.registry.board, Engine.reload
+    broken, whole = second.registry.engine, Engine.reload
 
     def reload(self: Engine, *args: Any, **kwargs: Any) -> Any:
         if self is broken:

@@ -61,7 +61,7 @@ def test_the_deadline_moves_and_the_counts_stay(
     assert (told["renewed"], told["workers"], told["acknowledged"]) == (1, 2, 2)
     assert told["rules"][0]["seconds_left"] == pytest.approx(left, abs=0.01)
     for node in (first, second):
-        node.registry.board.expire()
+        node.registry.engine.expire()
         found = state(node)
         assert found["seconds_left"] == pytest.approx(left, abs=0.01)
         assert (found["reaches"], found["injections"]) == (1, 1)
@@ -69,7 +69,7 @@ def test_the_deadline_moves_and_the_counts_stay(
     assert raised(call)
     wall.advance(2.0)
     for node, function in ((first, call), (second, other)):
-        node.registry.board.expire()
+        node.registry.engine.expire()
         assert not raised(function)
 
 
@@ -93,7 +93,7 @@ def test_a_deadline_may_be_moved_nearer(nodes: Nodes, wall: FakeClock) -> None:
     node.done("PUT", CHARGE, {**FAULT, "expires_after": "10m"})
     node.done("POST", RENEW, {"expires_after": 1})
     wall.advance(1.1)
-    node.registry.board.expire()
+    node.registry.engine.expire()
     assert not raised(call)
 
 
@@ -107,7 +107,7 @@ def test_a_worker_whose_clock_is_ahead_arms_anew_what_it_has_let_expire(
     first.done("PUT", CHARGE, {**FAULT, "expires_after": "1m"})
     hasty.follow()
     ahead.advance(61.0)
-    hasty.registry.board.expire()
+    hasty.registry.engine.expire()
     assert not raised(call)
     wall.advance(30.0)
     first.done("POST", RENEW)
@@ -148,7 +148,7 @@ def test_what_has_expired_or_was_never_put_is_404(nodes: Nodes, wall: FakeClock)
     assert node.refused(404, "nothing-to-renew", "POST", RENEW)["name"] == "payment.charge"
     node.done("PUT", CHARGE, {**FAULT, "expires_after": "1m"})
     wall.advance(61.0)
-    node.registry.board.expire()
+    node.registry.engine.expire()
     node.refused(404, "nothing-to-renew", "POST", RENEW)
     node.refused(404, "unknown-point", "POST", "/v1/points/payment.chrage/renew")
     assert node.store.read().generation == 1, "nothing was written"

@@ -455,7 +455,7 @@ def paused(service: Service, registry: Registry, pool: Threads) -> Callable[[str
     def begin(name: str) -> Future[object]:
         job = pool.submit(registry.point(name).hit)
         calls.append(job)
-        Armed(registry.board, registry.rules()).wait_until_paused(len(calls))
+        Armed(registry.engine, registry.rules()).wait_until_paused(len(calls))
         return job
 
     calls: list[Future[object]] = []
@@ -560,7 +560,7 @@ def test_expired_waiting_and_failed() -> None:
     path = "/v1/points/payment.charge"
     ask(service, "PUT", path, {"latency": 1, "times": 9, "expires_after": "5s"})
     clock.advance(5)
-    registry.board.expire()
+    registry.engine.expire()
     assert stands(service, "payment.charge") == [("expired", "expired")]
     [rule] = content(ask(service, "GET", path))["rules"]
     assert (rule["next_ordinal"], rule["seconds_left"]) == (None, 0.0)
@@ -580,7 +580,7 @@ def test_expired_waiting_and_failed() -> None:
     assert {rule["state"] for rule in state["rules"]} == {"failed", "expired"}
     [failed] = [rule for rule in state["rules"] if rule["state"] == "failed"]
     assert "NoSuchError" in failed["why"]
-    registry.board.keeper.stop()
+    registry.engine.housekeeper.stop()
 
 
 # Rules as text

@@ -497,7 +497,7 @@ def test_two_registries_on_one_function(registry: Registry) -> None:
     assert function() == "second"
     handle.disarm()
     assert function() == "first"
-    other.board.keeper.stop()
+    other.engine.housekeeper.stop()
 
 
 def test_recursion_is_reached_at_each_end(registry: Registry) -> None:

@@ -225,7 +225,7 @@ def test_what_ended_stays_so_until_its_text_changes(
         registry.disarm("p")
     else:
         clock.advance(100)
-        registry.board.expire()
+        registry.engine.expire()
     for _ in range(2):
         (again,) = replace(registry, terms).rules
         assert again is one
@@ -434,14 +434,14 @@ def test_what_is_told_of_a_reload_does_not_depend_on_a_switch_turned_meanwhile(
     """Another thread turns the switch as soon as the lock is free: gauges stay right."""
     if switch == "enable":
         registry.disable()
-    real = registry.board._told
+    real = registry.engine._announce
 
     def late(ended: Any, *more: Any) -> None:
         monkeypatch.undo()
         real(ended, *more)
         getattr(registry, switch)()
 
-    monkeypatch.setattr(registry.board, "_told", late)
+    monkeypatch.setattr(registry.engine, "_announce", late)
     replace(registry, rule("p", PASS))
     armed, disarmed = len(witness.of(RuleArmed)), len(witness.of(RuleDisarmed))
     assert (armed, disarmed) == ((1, 1) if switch == "disable" else (1, 0))
@@ -454,14 +454,14 @@ def test_a_deadline_goes_on_while_disabled(registry: Registry, clock: FakeClock)
     clock.advance(100)
     registry.enable()
     assert registry.rules() == ()
-    assert [one.state for one in registry.board.ended()] == ["expired"]
+    assert [one.state for one in registry.engine.ended()] == ["expired"]
 
 
 def test_a_rule_that_is_past_its_deadline_cannot_be_renewed(
     registry: Registry, clock: FakeClock
 ) -> None:
-    board = registry.board
-    board.keeper.stop()  # which is late
+    board = registry.engine
+    board.housekeeper.stop()  # which is late
     replace(registry, rule("p", PASS, expires_after=100), source="http")
     (due,) = board.rules()
     clock.advance(99)
@@ -478,7 +478,7 @@ def test_a_rule_that_is_past_its_deadline_cannot_be_renewed(
 def test_reaches_are_told_once_over_disable_and_enable(
     registry: Registry, witness: Witness
 ) -> None:
-    registry.board.keeper.stop()  # it would flush in between
+    registry.engine.housekeeper.stop()  # it would flush in between
     replace(registry, rule("p", PASS))
     for _ in range(3):
         registry.point("p").hit()
@@ -494,17 +494,17 @@ def test_reaches_are_told_once_when_enabling_comes_before_disabling_is_through(
     registry: Registry, monkeypatch: pytest.MonkeyPatch, witness: Witness
 ) -> None:
     """Another thread enables as soon as the lock is free, before the counts are told."""
-    registry.board.keeper.stop()  # it would flush in between
+    registry.engine.housekeeper.stop()  # it would flush in between
     replace(registry, rule("p", PASS))
     registry.point("p").hit()
-    real = registry.board._told
+    real = registry.engine._announce
 
     def late(ended: Any, *more: Any) -> None:
         monkeypatch.undo()
         registry.enable()
         real(ended, *more)
 
-    monkeypatch.setattr(registry.board, "_told", late)
+    monkeypatch.setattr(registry.engine, "_announce", late)
     registry.disable()
     registry.flush()
     assert [one.reaches for one in witness.of(Reached)] == [1]
@@ -568,7 +568,7 @@ class Nosy:
 
 
 def test_nobody_is_told_under_the_lock(registry: Registry, pool: ThreadPoolExecutor) -> None:
-    registry.board.keeper.stop()  # it would tell in our place
+    registry.engine.housekeeper.stop()  # it would tell in our place
     nosy = Nosy(registry, pool)
     registry.add_observer(nosy)
     replace(registry, rule("p", raises()))
@@ -676,7 +676,7 @@ def test_restarting_for_a_forked_child_keeps_what_is_armed(registry: Registry) -
     with pytest.raises(Boom):
         function()
     assert function() == "own"
-    registry.board.restart()
+    registry.engine.restart()
     assert (handle.reaches, handle.injections) == (0, 0)
     with pytest.raises(Boom):  # the trampoline counts in the new tally
         function()

@@ -48,9 +48,9 @@ def aimed(monkeypatch: pytest.MonkeyPatch) -> list[Binding]:
     found: list[Binding] = []
     begin = Binding.__init__
 
-    def counting(aim: Binding, *args: object, **keys: object) -> None:
-        found.append(aim)
-        begin(aim, *args, **keys)  # type: ignore[arg-type]
+    def counting(binding: Binding, *args: object, **keys: object) -> None:
+        found.append(binding)
+        begin(binding, *args, **keys)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Binding, "__init__", counting)
     return found
@@ -110,7 +110,7 @@ def test_rules_of_many_globs_are_made_ready_where_a_call_comes(
     assert not aimed
     assert calls[0]() == 7
     assert calls[0]() == 7
-    assert {aim.point for aim in aimed} == {"svc0.op0"}
+    assert {binding.point for binding in aimed} == {"svc0.op0"}
     assert len(aimed) == len(registry.point("svc0.op0").core.rules)
 
 
@@ -127,18 +127,18 @@ def test_states_look_at_points_that_are_alike_once(
     registry: Registry, calls: list[Callable[[], int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked: list[str] = []
-    kinds = type(registry.board).kinds
+    kinds = type(registry.engine).kinds
 
-    def counting(board: Engine, name: str) -> Sequence[Kind]:
+    def counting(engine: Engine, name: str) -> Sequence[Kind]:
         looked.append(name)
-        return kinds(board, name)
+        return kinds(engine, name)
 
     for _ in range(30):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ChaosWarning)  # each hides those before it
             chaospoint.arm("*", latency=0, registry=registry)
     chaospoint.arm("svc1.*", latency=0, probability=0.5, registry=registry)
-    monkeypatch.setattr(type(registry.board), "kinds", counting)
-    told = states(registry.board, registry.rules())
+    monkeypatch.setattr(type(registry.engine), "kinds", counting)
+    told = states(registry.engine, registry.rules())
     assert len(looked) <= 2 * len(calls)
     assert [one.state for one in told] == ["armed", "armed", *["shadowed"] * 29]

@@ -369,12 +369,12 @@ def test_a_bug_of_ours_lets_the_call_through(
 ) -> None:
     with monkeypatch.context() as patch:
         if where == "tests.clock":
-            patch.setattr(registry.board, "_clock", None)
+            patch.setattr(registry.engine, "_clock", None)
             terms = rule("p", sleeps(30))
         else:
             terms = rule("p", sleeps(0), raises()) if "mark" in where else rule("p", sleeps(0))
         with patch.context() as quiet:
-            quiet.setattr(registry.board.keeper, "start", lambda *_: None)
+            quiet.setattr(registry.engine.housekeeper, "start", lambda *_: None)
             arm(registry, terms)
         if where != "tests.clock":
             patch.setattr(where, _broken)
@@ -556,7 +556,7 @@ def test_ctrl_c_in_a_sleep_passes_and_leaves_nothing_behind(
     clock: FakeClock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    registry.board.keeper.stop()  # it waits on the same clock
+    registry.engine.housekeeper.stop()  # it waits on the same clock
     handle = arm(registry, rule("p", sleeps(30), raises()))
 
     def pressed(*_: object) -> None:

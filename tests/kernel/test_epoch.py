@@ -34,7 +34,7 @@ def armed(registry: Registry, terms: CompiledRule) -> ArmedRule:
 
 def lone(registry: Registry, terms: CompiledRule) -> ArmedRule:
     """Return a rule that is armed on nothing."""
-    return ArmedRule(terms, "test", (1, 0, 0), registry.board)
+    return ArmedRule(terms, "test", (1, 0, 0), registry.engine)
 
 
 @pytest.fixture(autouse=True)
@@ -66,10 +66,10 @@ def test_a_fault_that_draws_nothing_is_asked_once(registry: Registry) -> None:
         return (Sleep(1.0),)
 
     one = armed(registry, rule("p", Asks("latency", ask)))
-    aim = Binding(one, P, "function")
-    aim.act(1)
+    binding = Binding(one, P, "function")
+    binding.act(1)
     asked.clear()
-    assert [aim.act(n).steps for n in (2, 3)] == [(Sleep(1.0),)] * 2
+    assert [binding.act(n).steps for n in (2, 3)] == [(Sleep(1.0),)] * 2
     assert asked == []
 
 
@@ -77,17 +77,17 @@ def test_a_fault_that_draws_is_asked_anew_with_seed_and_ordinal(registry: Regist
     def ask(draws: Draws) -> tuple[Effect, ...]:
         return (Sleep(draws.uniform("jitter")),)
 
-    aim = Binding(armed(registry, rule("p", Asks("latency", ask), seed=5)), P, "function")
+    binding = Binding(armed(registry, rule("p", Asks("latency", ask), seed=5)), P, "function")
     for ordinal in (1, 2, 3):
         expected = Draws(5, ordinal).uniform("jitter")
-        act = aim.act(ordinal)
+        act = binding.act(ordinal)
         assert act.steps == (Sleep(expected),)
         assert act.latency == expected
 
 
 def test_a_firing_in_which_nothing_acts_is_no_injection(registry: Registry) -> None:
-    aim = Binding(armed(registry, rule("p", Does("off", ()))), P, "function")
-    assert [aim.act(n) for n in (1, 2)] == [("", None, None, (), None)] * 2
+    binding = Binding(armed(registry, rule("p", Does("off", ()))), P, "function")
+    assert [binding.act(n) for n in (1, 2)] == [("", None, None, (), None)] * 2
 
 
 @pytest.mark.parametrize(
@@ -130,8 +130,8 @@ def test_faults_that_a_placement_cannot_express_are_left_out_there(registry: Reg
 def test_a_rule_with_nothing_left_is_not_tried(registry: Registry) -> None:
     first = lone(registry, rule("p", answers(2)))
     second = armed(registry, rule("p", raises()))
-    assert [aim.rule for aim in bind((first, second), P, "block")] == [second]
-    assert [aim.rule for aim in bind((first, second), P, "function")] == [first, second]
+    assert [binding.rule for binding in bind((first, second), P, "block")] == [second]
+    assert [binding.rule for binding in bind((first, second), P, "function")] == [first, second]
 
 
 def test_the_first_that_fires_acts_alone_and_shades_the_rest(registry: Registry) -> None:
@@ -270,7 +270,7 @@ def test_a_bug_while_disarming_a_failed_rule_lets_the_call_through(
         raise InvalidPlan("no such class")
 
     armed(registry, rule("p", raises(), resolve=resolve))
-    monkeypatch.setattr(registry.board, "remove", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(registry.engine, "remove", lambda *_, **__: 1 / 0)
     registry.point("p").hit()
     monkeypatch.undo()
     assert [type(bug) for bug in bugs] == [ZeroDivisionError]

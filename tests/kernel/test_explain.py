@@ -83,7 +83,7 @@ def test_expired_and_failed_stay_to_be_seen_and_disarmed_do_not(
     assert states(registry) == ["waiting for an import", "shadowed"]
     quiet(function)
     clock.advance(60)
-    registry.board.expire()
+    registry.engine.expire()
     arm(registry, rule("p", raises())).disarm()
     told = registry.point("p").explain().rules
     assert [(one.text, one.state, one.next_ordinal) for one in told] == [
@@ -105,7 +105,7 @@ def test_masked_by_off_and_shadowed_by_another(
     assert told[1].why == "mask, armed by code, fires at every reach before it"
     assert function() == "own"
     assert [one.shadowed for one in registry.point("p").explain().rules] == [0, 1, 1]
-    registry.rules()[0].home.remove([registry.rules()[0]], "disarmed")
+    registry.rules()[0].runtime.remove([registry.rules()[0]], "disarmed")
     assert states(registry) == ["armed", "shadowed"]
 
 
@@ -147,7 +147,7 @@ def test_a_rule_of_several_points_is_hidden_where_it_is_and_as_a_whole_if_everyw
     from chaospoint._registry.explain import states as of_all
 
     def whole() -> list[str]:
-        return [one.state for one in of_all(registry.board, registry.rules("a.two"))]
+        return [one.state for one in of_all(registry.engine, registry.rules("a.two"))]
 
     assert whole() == ["armed"]
     arm(registry, rule("a.two", off()))
@@ -202,7 +202,7 @@ def test_what_keeps_a_rule_from_firing(registry: Registry) -> None:
     from chaospoint._registry.explain import states as of_all
 
     arm(registry, rule("later", raises()))
-    (one,) = of_all(registry.board, [r for r in registry.rules() if r.pattern == "later"])
+    (one,) = of_all(registry.engine, [r for r in registry.rules() if r.pattern == "later"])
     assert (one.state, one.why) == (
         "armed",
         "no point is named 'later' so far: the rule waits for one",
@@ -216,9 +216,9 @@ def test_the_numbers_and_who_armed_it(
     registry: Registry, function: Callable[[], str], clock: FakeClock, pool: Threads
 ) -> None:
     terms = rule("p", pauses(), seed=7, max_active=1, expires_after=60, text="the rule")
-    registry.board.install([terms], "http", by="http 127.0.0.1")
+    registry.engine.install([terms], "http", by="http 127.0.0.1")
     job = pool.submit(function)
-    Armed(registry.board, registry.rules()).wait_until_paused()
+    Armed(registry.engine, registry.rules()).wait_until_paused()
     function()
     clock.advance(10)
     (one,) = registry.point("p").explain().rules
@@ -438,7 +438,7 @@ def test_what_expires_after_others_took_its_calls_says_so(
     arm(still, rule("p", raises(), text="high", times=1))
     quiet(point.hit)
     clock.advance(6)
-    still.board.expire()
+    still.engine.expire()
     (line,) = (line for line in log.messages if line.startswith("expired"))
     assert line.endswith("; 1 call came, and each time a rule before it fired")
     low = next(one for one in point.explain().rules if one.text == "low")

@@ -47,7 +47,7 @@ def keepers() -> set[threading.Thread | None]:
 
 
 def thread_of(registry: Registry) -> threading.Thread | None:
-    return registry.board.keeper._thread
+    return registry.engine.housekeeper._thread
 
 
 def test_there_is_no_thread_until_something_is_armed(registry: Registry) -> None:
@@ -127,7 +127,7 @@ def test_arming_wakes_it_only_for_a_nearer_deadline(registry: Registry, clock: F
 
     point, ears, look = registry.point("p"), Ears(RuleDisarmed), Look()
     registry.add_observer(ears)
-    registry.board.keeper._expiry._look = look
+    registry.engine.housekeeper._expiry._look = look
     registry.install([rule("p", PASS, expires_after=60)], source="test")
     clock.until_waiting(1.0, count=2)
     for seconds in (None, 60, 1):
@@ -153,8 +153,8 @@ def test_what_is_armed_between_its_look_and_its_end_is_looked_after(
     seconds: float | None,
 ) -> None:
     registry.point("p")
-    board, late = registry.board, rule("p", PASS, text="late", expires_after=seconds)
-    deadlines, armed = board.deadlines, threading.Event()
+    engine, late = registry.engine, rule("p", PASS, text="late", expires_after=seconds)
+    deadlines, armed = engine.deadlines, threading.Event()
 
     def looked(every: bool) -> list[float]:
         found = deadlines(every)
@@ -164,7 +164,7 @@ def test_what_is_armed_between_its_look_and_its_end_is_looked_after(
             armed.set()
         return found
 
-    monkeypatch.setattr(board, "deadlines", looked)
+    monkeypatch.setattr(engine, "deadlines", looked)
     handle = registry.install([rule("p", PASS)], source="test")
     thread = thread_of(registry)
     clock.until_waiting(1.0)
@@ -192,7 +192,7 @@ def test_it_survives_a_bug(
         raise OSError("a bug of ours")
 
     with monkeypatch.context() as patch:
-        patch.setattr(registry.board, "expire", broken)
+        patch.setattr(registry.engine, "expire", broken)
         clock.advance(1.0)
         assert reported.wait(PATIENCE)
         clock.until_waiting(1.0)
@@ -219,17 +219,17 @@ def test_a_thread_that_ends_before_its_first_step_is_replaced(
 
 def test_stop_ends_it_and_resume_starts_it_if_anything_is_armed(registry: Registry) -> None:
     registry.point("p")
-    keeper = registry.board.keeper
-    keeper.stop()
+    housekeeper = registry.engine.housekeeper
+    housekeeper.stop()
     registry.install([rule("p", PASS)], source="test")
     assert thread_of(registry) is None  # not while it is stopped
-    keeper.resume()
+    housekeeper.resume()
     thread = thread_of(registry)
     assert thread is not None
-    keeper.stop()
+    housekeeper.stop()
     assert not thread.is_alive()
     registry.disarm()
-    keeper.resume()
+    housekeeper.resume()
     assert thread_of(registry) is None
 
 
@@ -261,7 +261,7 @@ def test_without_a_thread_the_rule_is_armed_and_the_log_says_what_is_missing(
     assert handle.rules[0].state == "armed"
     assert "no thread could be started to look after rules: a rule ends at its deadline" in log.text
     registry.install([rule("p", PASS, skip=1)], source="test")
-    assert registry.board.keeper._thread is not None
+    assert registry.engine.housekeeper._thread is not None
 
 
 def test_a_fake_wait_counts_from_what_its_thread_read(pool: Threads) -> None:
@@ -307,24 +307,24 @@ def test_an_observer_that_blocks_the_thread_holds_up_one_fork_for_a_moment(
 
     monkeypatch.setattr(Start, "join", join)
     registry.add_observer(Blocks())
-    point, keeper = registry.point("p"), registry.board.keeper
+    point, housekeeper = registry.point("p"), registry.engine.housekeeper
     registry.install([rule("p", PASS)], source="test")
     point.hit()
-    keeper.start()
-    keeper._look.set()
+    housekeeper.start()
+    housekeeper._look.set()
     assert entered.wait(PATIENCE)
     for _ in range(3):
-        keeper.stop()
-        keeper.resume()
+        housekeeper.stop()
+        housekeeper.resume()
     assert waits == [0.5, 0.0, 0.0]
     thread = thread_of(registry)
     assert thread is not None
     lets_go.set()
     waits.clear()
-    keeper._stopping = True  # it ends its round, and then itself
-    keeper._look.set()
+    housekeeper._stopping = True  # it ends its round, and then itself
+    housekeeper._look.set()
     thread.join(PATIENCE)
-    keeper.resume()
-    keeper.stop()
+    housekeeper.resume()
+    housekeeper.stop()
     assert waits[-1] == 0.5
     assert thread_of(registry) is None

@@ -117,7 +117,7 @@ def test_ordinals_go_on_and_the_draws_are_those_of_an_unbounded_rule() -> None:
     assert len(fired) == 9
     assert tally.overflow == free.overflow == 0
     assert tally.spent
-    assert tally.upcoming is None
+    assert tally.next_ordinal is None
 
 
 def test_a_call_in_a_call_is_one_more(registry: Registry) -> None:
@@ -226,7 +226,7 @@ def test_after_disabling_and_enabling(
     assert job.result(PATIENCE) == "own"
     registry.enable()
     (heir,) = registry.rules()
-    heirs = Armed(registry.board, [heir])
+    heirs = Armed(registry.engine, [heir])
     job = pool.submit(function)
     heirs.wait_until_paused()
     assert (heirs.release(), heirs.overflow) == (1, 0)
@@ -385,13 +385,13 @@ def test_overflow_is_told_once_when_enabling_comes_before_disabling_is_through(
     witness: Witness,
 ) -> None:
     """Another thread enables as soon as the lock is free, before the counts are told."""
-    registry.board.keeper.stop()  # it would flush in between
+    registry.engine.housekeeper.stop()  # it would flush in between
     handle = registry.replace([bounded(pauses())], source="env")
     job = pool.submit(function)
     handle.wait_until_paused()
     for _ in range(3):
         function()
-    real = registry.board._told
+    real = registry.engine._announce
 
     def late(ended: Any, *more: Any) -> None:
         monkeypatch.undo()
@@ -400,7 +400,7 @@ def test_overflow_is_told_once_when_enabling_comes_before_disabling_is_through(
             function()
         real(ended, *more)
 
-    monkeypatch.setattr(registry.board, "_told", late)
+    monkeypatch.setattr(registry.engine, "_announce", late)
     registry.disable()
     job.result(PATIENCE)
     registry.flush()

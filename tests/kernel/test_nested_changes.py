@@ -48,7 +48,7 @@ def _nothing_is_left(registry: Registry) -> None:
     registry.enable()
     registry.disarm()
     assert registry.rules() == ()
-    assert set(registry.board._table.counts.values()) <= {0}
+    assert set(registry.engine._table.counts.values()) <= {0}
     assert not registry.point("p").armed
     with_one = registry.install([rule("p", OFF)], source="test")
     assert registry.point("p").armed

@@ -31,7 +31,7 @@ from .kit import Boom, Does, hangs, raises, rule, sleeps
 
 @pytest.fixture(autouse=True)
 def point(registry: Registry) -> Any:
-    registry.board.keeper.stop()  # nothing is flushed but by the tests
+    registry.engine.housekeeper.stop()  # nothing is flushed but by the tests
     return registry.point("p")
 
 
@@ -147,8 +147,8 @@ def test_no_value_of_a_metric_keeps_a_lock_that_a_signal_handler_can_leave_held(
     handle = arm(registry, rule("p", sleeps(0), raises()))
     hit(registry)
     handle.rules[0].deadline = 0.0
-    registry.board.expire()
-    registry.board.say(Reloaded("file", True), Overflowed("p", 1))
+    registry.engine.expire()
+    registry.engine.say(Reloaded("file", True), Overflowed("p", 1))
     registry.flush()
     exposed(metrics)  # the injections are handed over now
     locks: dict[str, set[type]] = {}
@@ -360,7 +360,7 @@ def test_registries_that_share_a_collector_registry_add_up(
 ) -> None:
     other = Registry()
     other.add_observer(Prometheus(metrics))
-    other.board.keeper.stop()
+    other.engine.housekeeper.stop()
     other.point("p")
     for one in (registry, other):
         arm(one, rule("p", raises()))
@@ -440,7 +440,7 @@ def test_expiry_is_counted(
 ) -> None:
     arm(registry, rule("p*", raises(), expires_after=5), rule("p", raises()))
     clock.advance(5)
-    registry.board.expire()
+    registry.engine.expire()
     registry.disarm()
     assert value(metrics, "chaospoint_expired_total", point="p*") == 1
     assert value(metrics, "chaospoint_expired_total", point="p") is None
@@ -461,7 +461,7 @@ def test_two_sinks_may_share_a_collector_registry(metrics: CollectorRegistry) ->
     other = Registry()
     other.add_observer(Prometheus(metrics))
     other.point("q")
-    other.board.keeper.stop()
+    other.engine.housekeeper.stop()
     arm(other, rule("q", raises()))
     hit(other, "q")
     other.disarm()
@@ -642,7 +642,7 @@ def test_a_rule_that_was_never_reached_is_a_warning(
     arm(registry, rule("p", raises(), text="one", expires_after=5))
     if how == "expired":
         clock.advance(5)
-        registry.board.expire()
+        registry.engine.expire()
     else:
         registry.disarm("p")
     level, said = lines()[-1]

@@ -278,7 +278,7 @@ def test_disarming_lets_the_call_through_without_the_rest(
         "handle": handle.disarm,
         "pattern": lambda: registry.disarm("a.*"),
         "disable": registry.disable,
-        "expiry": lambda: (clock.advance(60), registry.board.expire()),
+        "expiry": lambda: (clock.advance(60), registry.engine.expire()),
         "part": lambda: registry.disarm("a.p"),
         "replaced": lambda: registry.replace([], source="file"),
     }[end]()
@@ -481,7 +481,7 @@ def test_ctrl_c_in_a_pause_passes_and_leaves_nothing_behind(
     clock: FakeClock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    registry.board.keeper.stop()  # it waits on the same clock
+    registry.engine.housekeeper.stop()  # it waits on the same clock
     handle = arm(registry, rule("p", pauses(), raises()))
 
     def pressed(*_: object) -> None:

@@ -57,26 +57,26 @@ def test_a_call_wakes_though_another_thread_attends_to_an_earlier_change(
     registry: Registry, pool: Threads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody may take the waking of a change that has not ended its rules yet for done."""
-    board, point = registry.board, registry.point("p")
+    engine, point = registry.engine, registry.point("p")
     registry.point("q")
     handle = registry.install([rule("p", hangs(), expires_after=3600.0)], source="code")
     call = pool.submit(point.hit)
     handle.wait_for(injections=1)
     attending, changing, attended = Event(), Event(), Event()
 
-    def catch_up(catch_up: Callable[[], None] = board._catch_up) -> None:
+    def catch_up(catch_up: Callable[[], None] = engine._catch_up) -> None:
         catch_up()
         if arming_lock._carrying_out and not attending.is_set():  # of the change that arms "q"
             attending.set()
             assert changing.wait(PATIENCE)
 
-    def finish(finish: Callable[[], None] = board._finish) -> None:
-        if board._change is not None and board._change.ended:
+    def finish(finish: Callable[[], None] = engine._finish) -> None:
+        if engine._change is not None and engine._change.ended:
             changing.set()
             assert attended.wait(PATIENCE)
         finish()
 
-    def start(deadline: float, start: Callable[[float], bool] = board.keeper.start) -> bool:
+    def start(deadline: float, start: Callable[[float], bool] = engine.housekeeper.start) -> bool:
         attended.set()
         return start(deadline)
 
@@ -87,9 +87,9 @@ def test_a_call_wakes_though_another_thread_attends_to_an_earlier_change(
         wake(one)
 
     monkeypatch.setattr(ArmedRule, "wake", wake)
-    monkeypatch.setattr(board, "_catch_up", catch_up)
-    monkeypatch.setattr(board, "_finish", finish)
-    monkeypatch.setattr(board.keeper, "start", start)
+    monkeypatch.setattr(engine, "_catch_up", catch_up)
+    monkeypatch.setattr(engine, "_finish", finish)
+    monkeypatch.setattr(engine.housekeeper, "start", start)
     armed = pool.submit(registry.install, [rule("q", off())], source="code")
     assert attending.wait(PATIENCE)
     disarmed = pool.submit(handle.disarm)
@@ -182,11 +182,11 @@ def test_rules_armed_before_any_point_are_remarked_on_when_none_appears(
         assert caplog.records == []
         registry.point("db.query")
         registry.point("db.save")
-        registry.board.remind()
+        registry.engine.remind()
         assert caplog.records == []
         clock.advance(31)
-        registry.board.remind()
-        registry.board.remind()
+        registry.engine.remind()
+        registry.engine.remind()
     (said,) = caplog.records
     assert "no point is named 'db.qurey' so far" in said.getMessage()
     assert "db.query" in said.getMessage()
@@ -313,11 +313,11 @@ def test_a_request_that_another_thread_has_finished_is_not_made_again(
 
     def asks() -> None:
         if deed == "disarm":
-            registry.board.disarm("*")
+            registry.engine.disarm("*")
         elif deed == "disable":
-            registry.board.disable()
+            registry.engine.disable()
         else:
-            registry.board.watch()
+            registry.engine.watch()
 
     if turn == "before":
         arming_lock.request(wait)
@@ -328,12 +328,12 @@ def test_a_request_that_another_thread_has_finished_is_not_made_again(
     late.start()
     assert begun.wait(PATIENCE)
     arming_lock.carry_out()
-    registry.board.enable()
-    watch = ArmedRule(rule("*", off()), "code", (0, 0, 0), registry.board, "")
-    registry.board.watch(watch)
+    registry.engine.enable()
+    watch = ArmedRule(rule("*", off()), "code", (0, 0, 0), registry.engine, "")
+    registry.engine.watch(watch)
     handle = registry.install([rule("p", sleeps(0))], source="code")
     finished.set()
     late.join(PATIENCE)
     assert not late.is_alive()
     assert handle.rules[0].why is None
-    assert registry.board.watches == (watch,)
+    assert registry.engine.watches == (watch,)

@@ -30,8 +30,8 @@ def test_a_registry_has_no_board_until_something_is_armed() -> None:
 def test_many_threads_make_one_board(pool: ThreadPoolExecutor) -> None:
     for _ in range(20):
         made = Registry()
-        boards = list(pool.map(lambda _, made=made: made.board, range(16)))
-        assert len(set(map(id, boards))) == 1
+        engines = list(pool.map(lambda _, made=made: made.engine, range(16)))
+        assert len(set(map(id, engines))) == 1
 
 
 def test_registries_are_apart(registry: Registry, clock: FakeClock) -> None:

@@ -312,10 +312,10 @@ def test_print_writes_a_line_and_the_call_is_made(
 def test_yield_gives_up_the_turn_once_on_a_thread(
     registry: Registry, function: Callable[[], str], clock: FakeClock, witness: Witness
 ) -> None:
-    registry.board.keeper.stop()  # it waits on the same clock
+    registry.engine.housekeeper.stop()  # it waits on the same clock
     before = len(clock.waits)
     handle = arm(registry, rule("p", yields(), answers("other")))
-    registry.board.keeper.stop()
+    registry.engine.housekeeper.stop()
     before = len(clock.waits)
     assert function() == "other"
     assert clock.waits[before:] == (0.0,)

@@ -358,7 +358,7 @@ def test_points_of_two_registries_on_one_function(registry: Registry, clock: Fak
         two.disarm()
         assert function.__code__ is code
     finally:
-        other.board.keeper.stop()
+        other.engine.housekeeper.stop()
 
 
 def test_a_rule_armed_on_top_and_taken_away_again(registry: Registry) -> None:

@@ -98,7 +98,7 @@ def test_law_04_no_lock_is_held_across_a_foreign_callback(
     http = still.replace([env], source="http")
     still.replace([env._replace(key="again")], source="http")
     clock.advance(5)
-    still.board.expire()
+    still.engine.expire()
     assert http.rules[0].why == "replaced"
     told = {name for name, _ in nosy.told}
     assert told == {"Injection", "Reached", "RuleArmed", "RuleDisarmed", "StateChanged", "Switched"}

@@ -47,7 +47,7 @@ def _injections(keys: dict[str, Any], pool: Threads, threads: int) -> list[Injec
     for one in [pool.submit(some) for _ in range(threads)]:
         one.result(60)
     handle.disarm()
-    registry.board.keeper.stop()
+    registry.engine.housekeeper.stop()
     assert handle.reaches == CALLS
     return sorted(witness.injections, key=lambda injection: injection.ordinal)
 

@@ -73,9 +73,9 @@ def _in_looking_up(registry: Registry) -> None:
 
 
 def _in_the_clock(registry: Registry) -> None:
-    clock = registry.board.clock
+    clock = registry.engine.clock
     arm("bank.charge", latency=30, registry=registry)
-    registry.board.keeper.stop()
+    registry.engine.housekeeper.stop()
     clock.monotonic = clock.time_in = _cannot_be_built  # type: ignore[method-assign, assignment]
 
 
@@ -152,7 +152,7 @@ def test_law_09_ctrl_c_passes_through(still: Registry, clock: FakeClock) -> None
     """An interrupt that comes during a sleep is the caller's, not ours."""
     call = place(still.point("bank.charge"), "function")
     handle = arm("bank.charge", latency=30, registry=still)
-    still.board.keeper.stop()
+    still.engine.housekeeper.stop()
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt

@@ -74,8 +74,8 @@ class RealRegistry:
     def __init__(self) -> None:
         self.clock = Clock()
         self.registry = Registry(clock=self.clock)
-        self.registry.board.keeper.stop()
-        self.clock.look = self.registry.board.expire
+        self.registry.engine.housekeeper.stop()
+        self.clock.look = self.registry.engine.expire
         self.witness = Witness()
         self.registry.add_observer(self.witness)
         self.standing = Standing(self.registry)
@@ -103,7 +103,7 @@ class RealRegistry:
 
     def advance(self, seconds: int) -> None:
         self.clock.advance(seconds)
-        self.registry.board.expire()
+        self.registry.engine.expire()
 
     def disable(self) -> None:
         self.registry.disable()
@@ -206,7 +206,7 @@ def _look_at_real(real: RealRegistry) -> dict[str, object]:
         "enabled": registry.enabled,
         "armed": [row(rule) for rule in registry.rules()],
         "armed at": {name: [row(rule) for rule in registry.rules(name)] for name in POINTS},
-        "ended": [row(rule) for rule in registry.board.ended() if rule.source in READ_AGAIN],
+        "ended": [row(rule) for rule in registry.engine.ended() if rule.source in READ_AGAIN],
         "handles": [
             (one.reaches, one.injections, one.interrupted, [row(rule) for rule in one.rules])
             for one in real.handles

@@ -187,7 +187,7 @@ class Play:
 
     def advance(self, said: str) -> None:
         self.clock.advance(_seconds(said))
-        self.registry.board.expire()  # as its own thread does, sooner or later
+        self.registry.engine.expire()  # as its own thread does, sooner or later
 
     # -- arming ---------------------------------------------------------------------------
 

@@ -88,8 +88,8 @@ def serving(registry: Registry, **tokens: str) -> Iterator[str]:
     """Serve the registry on a free port; give the URL."""
     settings = Settings(enabled=True, **tokens)
     # Each wrong token counts as the first, so that no refusal is held back for long.
-    door = replace(AccessPolicy.of(settings), guesses=Guesses(count(0.0, 100.0).__next__))
-    server = AdminServer(Service(registry, door), "127.0.0.1", 0, token=bool(tokens))
+    policy = replace(AccessPolicy.of(settings), guesses=Guesses(count(0.0, 100.0).__next__))
+    server = AdminServer(Service(registry, policy), "127.0.0.1", 0, token=bool(tokens))
     assert server.open()
     try:
         yield str(server.url)

@@ -67,7 +67,7 @@ def working() -> Iterator[tuple[Registry, Celery]]:
     root.handlers[:] = handlers
     root.setLevel(level)
     registry.disarm()
-    registry.board.keeper.stop()
+    registry.engine.housekeeper.stop()
 
 
 @every_state

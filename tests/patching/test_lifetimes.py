@@ -283,7 +283,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
 
     yield load
     shop = sys.modules.pop("reloaded_shop")
-    shop.REGISTRY.board.keeper.stop()
+    shop.REGISTRY.engine.housekeeper.stop()
 
 
 @pytest.mark.parametrize("name", ARMED)

@@ -669,14 +669,14 @@ def test_a_rule_for_a_point_to_come_is_not_said_to_have_none(
     service.write({f"{there}:plain": "shop.there", f"{later}:plain": "shop.later"}, **rules)
     service.start(points="shop.latr=off")
     assert warnings(caplog) == []  # nor of the points of the program, none of which is there yet
-    why = {one.point: one.why for one in states(still.board, still.rules())}
+    why = {one.point: one.why for one in states(still.engine, still.rules())}
     assert (
         why["shop.later"]
         == why["shop.l*"]
         == (f"point 'shop.later' is not placed so far: the plan puts it on '{later}:plain'")
     )
     clock.advance(10)
-    still.board.remind()
+    still.engine.remind()
     assert sorted(warnings(caplog)) == [
         "no point is named 'own.point' so far: the rule waits for one (armed by file)",
         "no point is named 'shop.latr' so far: the rule waits for one; the nearest: shop.later, "

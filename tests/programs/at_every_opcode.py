@@ -282,8 +282,8 @@ def glob() -> None:
 
 def start() -> None:
     """Arm where the threads have ended, so that they have to start."""
-    registry.board.keeper.stop()
-    registry.board.keeper.resume()
+    registry.engine.housekeeper.stop()
+    registry.engine.housekeeper.resume()
     with chaospoint.armed("a.b", returns="chaos"):
         pass
 
@@ -342,7 +342,7 @@ def fork() -> None:
 
 def begin_anew() -> None:
     """Do what a child does that was forked in C, which has no thread but this."""
-    registry.board.keeper.stop()
+    registry.engine.housekeeper.stop()
     _fork.begin_anew()
 
 
@@ -401,10 +401,10 @@ def looked(what: str) -> Counter[str]:
     """Return what the deed has left behind."""
     found = Counter[str]()
     stays = DEEDS[what][1]
-    board = registry.board
+    engine = registry.engine
     found["the lock is held"] += lock.owned
     found["the turn to fork is held"] += _fork._forking.owned
-    found["the keeper is locked"] += board.keeper._lock.owned
+    found["the keeper is locked"] += engine.housekeeper._lock.owned
     found["points are transparent"] += in_chaospoint.get()
     if what in ("arm", "reload", "switch"):
         chaospoint.enable()
@@ -420,9 +420,9 @@ def looked(what: str) -> Counter[str]:
             found["a place is taken"] += len(tally._taken)
         found["somebody sleeps"] += len(rule.sleepers) + len(rule.paused) + len(rule.watchers)
     found["somebody waits for the end"] += len(ending._waiting)
-    found["counts disagree"] += sum(board._table.counts.values()) != len(rules)
-    found["points disagree"] += bool(board._at) != bool(stays)
-    found["a change is left"] += board._change is not None or bool(lock.requests)
+    found["counts disagree"] += sum(engine._table.counts.values()) != len(rules)
+    found["points disagree"] += bool(engine._at) != bool(stays)
+    found["a change is left"] += engine._change is not None or bool(lock.requests)
     found["the code is another"] += not stays and function.__code__ is not plain
     found["no thread can start"] += threading._active_limbo_lock._is_owned()
     return +found
@@ -434,7 +434,7 @@ def looked_again(what: str, nth: int) -> Counter[str]:
     handle = chaospoint.arm("a.b", returns="afresh")
     found["what is armed does not act"] += function() != "afresh"
     handle.disarm()
-    for each in (registry.board.keeper, registry.board.keeper._expiry):
+    for each in (registry.engine.housekeeper, registry.engine.housekeeper._expiry):
         found["a thread never starts"] += not all(one.over or one._wait(10) for one in each._starts)
     if nth % 100 == 0:
         thread = threading.Thread(target=chaospoint.disarm, args=("c.d",), daemon=True)
@@ -609,7 +609,7 @@ def main(how: str, tries: str = "0", *whats: str) -> int:
     global raising
     signal.signal(signal.SIGALRM, once)
     raising = how in (*RAISED, "SetAsyncExc", "signals")
-    registry.board.clock = Instant()
+    registry.engine.clock = Instant()
     signal.signal(signal.SIGINT, handler(how if how != "signals" else "BaseException"))
     failed = False
     whats = whats or (tuple(DEEDS) if how == "signals" else OPCODES)

@@ -185,9 +185,9 @@ assert not in_chaospoint.get()
 chaospoint.disarm()
 chaospoint.disarm(registry=changed)
 changed.enable()
-for board in (registry.board, changed.board):
-    assert not board.rules()
-    assert set(board._table.counts.values()) <= {0}, board._table.counts
+for engine in (registry.engine, changed.engine):
+    assert not engine.rules()
+    assert set(engine._table.counts.values()) <= {0}, engine._table.counts
 assert (query(), other()) == ("row", "row")
 with chaospoint.armed("db.query", returns="chaos"):
     assert query() == "chaos"

@@ -70,10 +70,10 @@ class Scene:
     def end_keepers(self) -> None:
         """Wait until the threads have ended, as they do where nothing is armed."""
         for registry in self.registries():
-            for keeper in (registry.board.keeper, registry.board.keeper._expiry):
-                if (thread := keeper._thread) is not None:
+            for housekeeper in (registry.engine.housekeeper, registry.engine.housekeeper._expiry):
+                if (thread := housekeeper._thread) is not None:
                     thread.join(PATIENCE)
-                assert keeper._thread is None
+                assert housekeeper._thread is None
 
     def forget(self) -> None:
         """Empty the books, and the sources that remember what ended."""

@@ -274,7 +274,7 @@ class Stormer:
             # What ended and was put back counts its injections together with its heir.
             assert counts[0] <= counts[1] or rule.why is not None
             assert rule.state
-            assert rule.upcoming != 0
+            assert rule.next_ordinal != 0
         for point in registry.points():
             assert "gone" not in repr((point, point.placements))
         assert str(self._chance.choice(registry.points()).explain())

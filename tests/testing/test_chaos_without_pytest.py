@@ -34,7 +34,7 @@ def test_everything_is_disarmed_at_the_end(registry: Registry) -> None:
             point.hit()
     point.hit()
     assert not registry.rules()
-    assert not registry.board.watches
+    assert not registry.engine.watches
     assert chaos not in registry.observers
     assert (chaos.injections("a.b"), chaos.reaches("a.b")) == (1, 1)
     assert [one.ordinal for one in chaos.history] == [1]
@@ -48,7 +48,7 @@ def test_each_problem_is_a_line(registry: Registry) -> None:
             chaos.arm("a.b", exception=TimeoutError)
             chaos.arm("a.b", exception=OSError)
             chaospoint.arm("a.b", latency=0, registry=registry)
-            registry.board.disable("code")
+            registry.engine.disable("code")
 
     with pytest.raises(AssertionError) as failure:
         work()
@@ -176,7 +176,7 @@ def test_one_is_for_one_test(registry: Registry) -> None:
             late()
     with pytest.raises(ChaosError, match="make another"):
         chaos.start()
-    assert not registry.board.watches
+    assert not registry.engine.watches
 
 
 def test_the_seed_is_given_or_of_the_environment_or_drawn(
@@ -281,7 +281,7 @@ def test_hold_in_threads(registry: Registry, pool: Threads) -> None:
             for call in [pool.submit(one) for one in (reads, reads, writes)]:
                 call.result()
         assert order == ["write", "read", "read"]
-    assert not registry.board.watches
+    assert not registry.engine.watches
 
 
 def test_a_wait_that_ends_otherwise_is_said(registry: Registry) -> None:
@@ -417,7 +417,7 @@ def test_ctrl_c_at_the_end_leaves_nothing(
     with pytest.raises(KeyboardInterrupt):
         chaos.finish()
     assert registry.rules() == ()
-    assert registry.board.watches == ()
+    assert registry.engine.watches == ()
 
 
 def test_the_seed_of_what_came_by_chance_is_said(

@@ -94,7 +94,7 @@ def test_after_the_block_nothing_changes_any_more(registry: Registry) -> None:
         point.hit()
     registry.point("later")
     assert coverage.to_json() == before
-    assert registry.board.watches == ()
+    assert registry.engine.watches == ()
     assert coverage not in registry.observers
 
 
@@ -152,7 +152,7 @@ def test_processes_add_up_through_json(registry: Registry) -> None:
             chaospoint.arm("a", registry=each, **keys)  # type: ignore[arg-type]
             with suppress(TimeoutError):
                 point.hit()
-        each.board.keeper.stop()
+        each.engine.housekeeper.stop()
         total.merge(json.loads(coverage.to_json()))
     assert total.as_data()["points"] == {
         "a": {"reaches": 2, "fired": {"exception": 1, "latency": 1}},

@@ -327,7 +327,7 @@ def test_a_function_that_fails_by_itself_is_refused(registry: Registry) -> None:
 
     with pytest.raises(ChaosError, match=r"pay fails without any fault, with KeyError: 'order'"):
         explore(pay, registry=registry)
-    assert not registry.board.watches
+    assert not registry.engine.watches
 
 
 def test_points_that_nothing_reaches_are_said(registry: Registry) -> None:

@@ -662,7 +662,7 @@ def test_a_call_that_the_test_holds_lets_no_time_pass(shop: Shop, within: Any) -
             held = asyncio.ensure_future(shop.acharge())
             await paused.await_until_paused()
             await tick(0.02)
-            assert cast("SkippingClock", shop.registry.board.clock).skipped == 0.0
+            assert cast("SkippingClock", shop.registry.engine.clock).skipped == 0.0
             limit.reschedule(None)
             assert await shop.aship() == "shipped"
             assert not held.done()
@@ -805,17 +805,17 @@ def test_everything_is_as_before_however_the_block_ends(
     shop: Shop, within: Any, error: type[BaseException]
 ) -> None:
     shop.arm("charge", latency="30s")
-    before = shop.registry.board.clock
+    before = shop.registry.engine.clock
 
     def block() -> None:
         with skipping(shop.registry) as clock:
-            assert shop.registry.board.clock is clock
+            assert shop.registry.engine.clock is clock
             within(shop.charge)
             raise error
 
     with pytest.raises(error):
         block()
-    assert shop.registry.board.clock is before
+    assert shop.registry.engine.clock is before
 
 
 @pytest.mark.parametrize("early", [False, True])
@@ -835,8 +835,8 @@ def test_a_rule_that_is_brought_back_after_the_block_has_its_time_too(shop: Shop
     with skipping(shop.registry) as clock:
         install_plan(plan, source="file", trust="code", registry=shop.registry, replace=True)
         clock.advance(40)
-        shop.registry.board.disable()
-    shop.registry.board.enable()
+        shop.registry.engine.disable()
+    shop.registry.engine.enable()
     (rule,) = shop.registry.rules()
     assert rule.seconds_left == pytest.approx(60, abs=QUICK)
 
@@ -878,7 +878,7 @@ def test_what_is_skipped_for_one_registry_passes_for_all_with_a_clock(
     within(lambda: asyncio.run(main()))
     assert ended == ["five", "ten"]
     other.registry.disarm()
-    other.registry.board.keeper.stop()
+    other.registry.engine.housekeeper.stop()
 
 
 def test_a_registry_without_a_clock_waits_in_real_time(shop: Shop, within: Any) -> None:
@@ -893,7 +893,7 @@ def test_a_registry_without_a_clock_waits_in_real_time(shop: Shop, within: Any) 
 
     within(lambda: around_run(main, shop.registry))
     other.registry.disarm()
-    other.registry.board.keeper.stop()
+    other.registry.engine.housekeeper.stop()
 
 
 def test_the_time_of_a_loop_never_goes_back(shop: Shop, within: Any) -> None:
@@ -1000,7 +1000,7 @@ def test_a_clock_that_stands_still_can_be_skipped_too(still: Registry, clock: Fa
     with skipping(still) as skipped:
         assert shop.charge() == "charged"
         assert skipped.monotonic() == pytest.approx(30, abs=0.01)
-    assert still.board.clock is clock
+    assert still.engine.clock is clock
 
 
 def test_a_forked_child_skips_as_well() -> None:

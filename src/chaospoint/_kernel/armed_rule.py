@@ -92,14 +92,14 @@ class ArmedRule:
         "faults",
         "flushed",
         "flushed_overflow",
-        "home",
         "interruptions",
-        "latest",
+        "latest_ordinal",
         "misses",
         "paused",
         "rank",
         "reason",
         "resolve",
+        "runtime",
         "seed",
         "shades",
         "sleepers",
@@ -115,7 +115,7 @@ class ArmedRule:
         terms: CompiledRule,
         source: Source,
         rank: tuple[int, int, int],
-        home: Runtime,
+        runtime: Runtime,
         by: str = "",
     ) -> None:
         self.terms = terms
@@ -127,7 +127,7 @@ class ArmedRule:
         self.faults: tuple[Fault, ...] = terms.faults
         self.resolve = terms.resolve
         self.asks: bool | None = None  # for the arguments of calls; None: not looked at
-        self.home = home
+        self.runtime = runtime
         self._match = matcher(terms.pattern)
         self.excluded = terms.excluded  # names and globs taken out of a glob
         self.expressible: dict[str, tuple[int, ...]] = {}  # by the kind of placement
@@ -139,7 +139,7 @@ class ArmedRule:
         self.flushed = self.flushed_overflow = 0  # what observers were told of
         self.deadline: float | None = None
         if terms.expires_after is not None:
-            self.deadline = home.clock.monotonic() + terms.expires_after
+            self.deadline = runtime.clock.monotonic() + terms.expires_after
         self._renew()
 
     def _renew(self) -> None:
@@ -150,7 +150,7 @@ class ArmedRule:
         self._reaches: int | None = None  # how many there were at its end
         self._overflow: int | None = None  # likewise
         self.interruptions: Iterator[int] = counter()
-        self.latest: int | None = None  # the ordinal of the latest injection
+        self.latest_ordinal: int | None = None  # the ordinal of the latest injection
         self.shades: Iterator[int] = counter()
         self.misses: Iterator[int] = counter()  # calls that `where` or the scope did not match
 
@@ -236,9 +236,9 @@ class ArmedRule:
         return self.tally.overflow if self._overflow is None else self._overflow
 
     @property
-    def upcoming(self) -> int | None:
+    def next_ordinal(self) -> int | None:
         """The ordinal that fires next, or None if none does."""
-        return None if self.why is not None else self.tally.upcoming
+        return None if self.why is not None else self.tally.next_ordinal
 
     @property
     def always(self) -> bool:
@@ -262,12 +262,12 @@ class ArmedRule:
         """Seconds until it expires, or None if it does not."""
         if self.deadline is None:
             return None
-        return max(0.0, self.deadline - self.home.clock.monotonic())
+        return max(0.0, self.deadline - self.runtime.clock.monotonic())
 
     @property
     def overdue(self) -> bool:
         """Whether its deadline has come, though it may not have been ended yet."""
-        return self.deadline is not None and self.deadline <= self.home.now()
+        return self.deadline is not None and self.deadline <= self.runtime.now()
 
     # -- what happens to it ---------------------------------------------------------------
 
@@ -354,7 +354,7 @@ def _call_all(wakers: set[Callable[[], None]]) -> None:
 
 def end_late(rule: ArmedRule) -> bool:
     """Have a rule ended whose deadline has passed; return True."""
-    transparently(rule.home.expire_soon)
+    transparently(rule.runtime.expire_soon)
     return True
 
 
@@ -367,6 +367,6 @@ def _look_up(rule: ArmedRule) -> bool:
     try:
         rule.look_up()
     except ChaosError as error:
-        rule.home.fail(rule, error)
+        rule.runtime.fail(rule, error)
         return False
     return True

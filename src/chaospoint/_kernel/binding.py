@@ -193,7 +193,7 @@ def bind(
     on, and ``shape`` which these are.  What the placement cannot express, and what can never match
     there, is left out.
     """
-    aims = []
+    bindings = []
     for rule in rules:
         if rule.terms.after is not after:
             continue
@@ -206,10 +206,10 @@ def bind(
             test = _in_scope(rule, test)
         if after:
             test = _in_force(rule, point.name, test)
-        aim = Binding(rule, point, kind, test, hands, shape)
-        if not aim.empty:
-            aims.append(aim)
-    return tuple(aims)
+        binding = Binding(rule, point, kind, test, hands, shape)
+        if not binding.empty:
+            bindings.append(binding)
+    return tuple(bindings)
 
 
 def _in_scope(rule: ArmedRule, test: Test | None) -> Test:

@@ -44,7 +44,7 @@ Answer = tuple[object]
 
 
 def drive(
-    aim: Binding,
+    binding: Binding,
     ordinal: int,
     slot: Slot | None = None,
     given: Given | None = None,
@@ -58,21 +58,21 @@ def drive(
     """
     try:
         injection, slot, steps, error, answer = context_copied().run(
-            _prepare, aim, ordinal, slot, given
+            _prepare, binding, ordinal, slot, given
         )
         if steps:
-            allowance = _allowance(aim, spent)
+            allowance = _allowance(binding, spent)
             try:
                 for step in allowance.cut_all(steps) if allowance else steps:
                     if type(step) is Run:
                         _run(step, injection, given)
-                    elif not _rest(aim, step):
+                    elif not _rest(binding, step):
                         return None
             finally:
                 if allowance:
                     allowance.cut(None)
         if error is None:
-            return _asked(aim, answer, given) if type(answer) is Return else answer
+            return _asked(binding, answer, given) if type(answer) is Return else answer
         try:
             raise error
         finally:
@@ -83,7 +83,7 @@ def drive(
 
 
 async def adrive(
-    aim: Binding,
+    binding: Binding,
     ordinal: int,
     slot: Slot | None = None,
     given: Given | None = None,
@@ -92,21 +92,21 @@ async def adrive(
     """Act on a firing in this task; else as `drive`."""
     try:
         injection, slot, steps, error, answer = context_copied().run(
-            _prepare, aim, ordinal, slot, given, in_task=True
+            _prepare, binding, ordinal, slot, given, in_task=True
         )
         if steps:
-            allowance = _allowance(aim, spent, in_task=True)
+            allowance = _allowance(binding, spent, in_task=True)
             try:
                 for step in allowance.cut_all(steps) if allowance else steps:
                     if type(step) is Run:
                         await _arun(step, injection, given)
-                    elif not await _arest(aim, step):
+                    elif not await _arest(binding, step):
                         return None
             finally:
                 if allowance:
                     allowance.cut(None)
         if error is None:
-            return await _aasked(aim, answer, given) if type(answer) is Return else answer
+            return await _aasked(binding, answer, given) if type(answer) is Return else answer
         try:
             raise error
         finally:
@@ -117,13 +117,13 @@ async def adrive(
 
 
 def _allowance(
-    aim: Binding, spent: list[float] | None, *, in_task: bool = False
+    binding: Binding, spent: list[float] | None, *, in_task: bool = False
 ) -> Allowance | None:
     """Return what the limits leave to a firing that begins now, or None where there are none."""
-    bounds = aim.rule.terms.bounds
+    bounds = binding.rule.terms.bounds
     if bounds is None:
         return None
-    clock = aim.rule.home.clock
+    clock = binding.rule.runtime.clock
     now = clock.monotonic
     if in_task and (loop := asyncio._get_running_loop()) is not None:
         now = partial(clock.time_in, loop)
@@ -135,7 +135,7 @@ _NO_INJECTION = Injection("", "", "", 0, "", None, None)
 
 
 def _prepare(
-    aim: Binding, ordinal: int, slot: Slot | None, given: Given | None, in_task: bool = False
+    binding: Binding, ordinal: int, slot: Slot | None, given: Given | None, in_task: bool = False
 ) -> _Prepared:
     """Make the outcome, count the injection, tell the observers; what is left is to act.
 
@@ -144,23 +144,23 @@ def _prepare(
     transparent.  Most firings raise a constant exception: they call nothing on their way that can
     be said in a line or two.
     """
-    rule, point = aim.rule, aim.point
+    rule, point = binding.rule, binding.point
     in_chaospoint.set(True)
     try:
         if slot is None:
             if not process.known[0] and process.made_anew():
                 ordinal = next(rule.tally.ordinals)
             if rule.why is not None or (
-                (at := rule.deadline) is not None and rule.home.now() >= at and end_late(rule)
+                (at := rule.deadline) is not None and rule.runtime.now() >= at and end_late(rule)
             ):
                 return _nothing(slot)
             if rule.resolve is not None and not looked_up(rule):
                 return _nothing(slot)
             if (slot := rule.tally.take(ordinal)) is None:
                 return _nothing(slot)
-        fault, latency, exception, steps, effect = aim.constant or aim.act(ordinal)
+        fault, latency, exception, steps, effect = binding.constant or binding.act(ordinal)
         if steps and in_task and not _can_wait(steps):
-            fault, latency, exception, steps, effect = _without_waits(aim, ordinal)
+            fault, latency, exception, steps, effect = _without_waits(binding, ordinal)
         if not fault:
             return _nothing(slot)
         error: BaseException | None = None
@@ -169,8 +169,8 @@ def _prepare(
             try:
                 if type(effect) is Raise:
                     error = effect.build() if given is None else _built(effect, given)
-                    if type(error) is not aim.raised:
-                        exception = _name(error, effect, aim)
+                    if type(error) is not binding.raised:
+                        exception = _name(error, effect, binding)
                 else:
                     answer = _answer(effect)
             except Exception:
@@ -179,19 +179,19 @@ def _prepare(
                 )
                 return _nothing(slot)
         if rule.why is not None or (
-            (rule.excluded or (rule.deadline is not None and aim.kind != "function"))
+            (rule.excluded or (rule.deadline is not None and binding.kind != "function"))
             and not rule.acts_at(point)
         ):
             return _nothing(slot)  # disarmed since, as where a coroutine was made before
         injection = _new(
-            Injection, (point, fault, aim.shown, ordinal, rule.source, latency, exception)
+            Injection, (point, fault, binding.shown, ordinal, rule.source, latency, exception)
         )
         if error is not None:
-            mark(error, injection, aim.note)
-        rule.latest = ordinal
+            mark(error, injection, binding.note)
+        rule.latest_ordinal = ordinal
         for nth in rule.tally.fired:  # noqa: B007 - takes one, cheaper than next()
             break
-        told = iter(rule.home.observe if nth > 1 else rule.home.observe_first)
+        told = iter(rule.runtime.observe if nth > 1 else rule.runtime.observe_first)
         while True:
             try:
                 for observe in told:
@@ -223,13 +223,13 @@ _UNTOLD = "the injection happens all the same: mend the observer"
 _CONTROL_FLOW = (StopIteration, StopAsyncIteration, GeneratorExit)
 
 
-def _name(made: object, effect: Raise, aim: Binding) -> str:
+def _name(made: object, effect: Raise, binding: Binding) -> str:
     """Return the name of an exception's type, if it can be injected."""
     if not isinstance(made, BaseException) or isinstance(made, _CONTROL_FLOW):
         raise TypeError(f"{made!r} is no exception that can be injected")
     kind = type(made)
-    if aim.constant and kind.__name__ == effect.name:
-        aim.raised = kind  # what it was asked for, so the next needs no look
+    if binding.constant and kind.__name__ == effect.name:
+        binding.raised = kind  # what it was asked for, so the next needs no look
     return kind.__name__
 
 
@@ -250,20 +250,20 @@ def _answer(effect: Return) -> Answer | Return:
     return (deepcopy(effect.value) if effect.copy else effect.value,)
 
 
-def _asked(aim: Binding, effect: Return, given: Given | None) -> Answer:
+def _asked(binding: Binding, effect: Return, given: Given | None) -> Answer:
     """Ask the rule's own function for the answer.
 
     Points are transparent in it: what it asks the patched function itself is the real answer.
     """
-    return transparently(_answered, aim, effect, given)
+    return transparently(_answered, binding, effect, given)
 
 
-def _answered(aim: Binding, effect: Return, given: Given | None) -> Answer:
-    return _fitting(aim, _ask(effect, given))
+def _answered(binding: Binding, effect: Return, given: Given | None) -> Answer:
+    return _fitting(binding, _ask(effect, given))
 
 
-async def _aasked(aim: Binding, effect: Return, given: Given | None) -> Answer:
-    return transparently(_fitting, aim, await atransparently(_ask, effect, given))
+async def _aasked(binding: Binding, effect: Return, given: Given | None) -> Answer:
+    return transparently(_fitting, binding, await atransparently(_ask, effect, given))
 
 
 def _ask(effect: Return, given: Given | None) -> object:
@@ -272,12 +272,12 @@ def _ask(effect: Return, given: Given | None) -> object:
     return effect.make(*args, **kwargs)
 
 
-def _fitting(aim: Binding, answer: object) -> Answer:
-    needed = _ITERABLE.get(aim.kind, ())
+def _fitting(binding: Binding, answer: object) -> Answer:
+    needed = _ITERABLE.get(binding.kind, ())
     if needed and not any(hasattr(type(answer), name) for name in needed):
         raise TypeError(
-            f"the function of {aim.shown} returned {answer!r}, and {aim.point!r} is at a "
-            f"{aim.kind}: return an iterable, whose items are yielded"
+            f"the function of {binding.shown} returned {answer!r}, and {binding.point!r} is at a "
+            f"{binding.kind}: return an iterable, whose items are yielded"
         )
     return (answer,)
 
@@ -297,10 +297,10 @@ async def _arun(step: Run, injection: Injection, given: Given | None) -> None:
         await cast("Awaitable[object]", ran)
 
 
-def _rest(aim: Binding, step: Sleep | Hold) -> bool:
+def _rest(binding: Binding, step: Sleep | Hold) -> bool:
     """Sleep on this thread; return False if the rule was disarmed here before the end."""
     bell = Bell()
-    stay = _Stay(aim, step, bell, None)
+    stay = _Stay(binding, step, bell, None)
     busy, clock = type(step) is Sleep and step.busy, stay.clock
     try:
         while stay.goes_on():
@@ -318,13 +318,13 @@ def _rest(aim: Binding, step: Sleep | Hold) -> bool:
     return stay.completed
 
 
-async def _arest(aim: Binding, step: Sleep | Hold) -> bool:
+async def _arest(binding: Binding, step: Sleep | Hold) -> bool:
     """Sleep in this task; return False if the rule was disarmed here before the end."""
     if type(step) is Sleep and step.busy:
-        return _rest(aim, step)
+        return _rest(binding, step)
     loop = asyncio.get_running_loop()
     bell = TaskBell(loop)
-    stay = _Stay(aim, step, bell, loop)
+    stay = _Stay(binding, step, bell, loop)
     clock = stay.clock
     try:
         while stay.goes_on():
@@ -348,9 +348,9 @@ class _Stay:
     """
 
     __slots__ = (
-        "_aim",
         "_begun",
         "_bell",
+        "_binding",
         "_deadline",
         "_executor",
         "_late",
@@ -364,15 +364,15 @@ class _Stay:
 
     def __init__(
         self,
-        aim: Binding,
+        binding: Binding,
         step: Sleep | Hold,
         bell: Bell | TaskBell,
         loop: AbstractEventLoop | None,
     ) -> None:
-        self._aim = aim
+        self._binding = binding
         self._step = step
         self._bell = bell
-        self.clock = aim.rule.home.clock  # the board's may change in the middle
+        self.clock = binding.rule.runtime.clock  # the engine's may change in the middle
         self._loop = loop
         self._pause: Pause | None = None
         self._deadline: float | None = None
@@ -387,18 +387,18 @@ class _Stay:
         try:
             return transparently(self._look)
         except Exception:
-            reporting.report_bug(f"waiting at {self._aim.point!r}")
+            reporting.report_bug(f"waiting at {self._binding.point!r}")
             return False
 
     def end(self) -> None:
         """Need no waking any more."""
-        self._aim.rule.sleepers.discard(self._bell.set)
+        self._binding.rule.sleepers.discard(self._bell.set)
         ending.discard(self._bell.set)
         if self._pause is not None:
-            self._aim.rule.paused.discard(self._pause)
+            self._binding.rule.paused.discard(self._pause)
 
     def _look(self) -> bool:
-        rule, point, step = self._aim.rule, self._aim.point, self._step
+        rule, point, step = self._binding.rule, self._binding.point, self._step
         if self._begun:
             self._bell.clear()
         turn = not self._begun and self._begin()
@@ -422,13 +422,13 @@ class _Stay:
 
     def _begin(self) -> bool:
         """Note down when it ends; return whether it only gives up the turn once."""
-        aim, step = self._aim, self._step
+        binding, step = self._binding, self._step
         ending.add(self._bell.set)
         self._executor = self._loop is None and executor_of_a_loop()
         if type(step) is Hold and step.releasable:
-            self._pause = Pause(aim.point, self._bell.set)
-            aim.rule.paused.add(self._pause)
-            aim.rule.watched()
+            self._pause = Pause(binding.point, self._bell.set)
+            binding.rule.paused.add(self._pause)
+            binding.rule.watched()
         if type(step) is Hold and step.seconds == 0.0:
             return True
         if step.seconds is not None:
@@ -439,7 +439,7 @@ class _Stay:
             and asyncio._get_running_loop() is not None
         ):
             _say_once(
-                aim.point,
+                binding.point,
                 "%r delays a thread that runs an event loop, and so every task of it: "
                 "decorate a coroutine, or use 'async with' or 'ahit'",
             )
@@ -455,7 +455,7 @@ class _Stay:
         if not ending.has_begun or type(self._step) is Sleep:
             return False
         _say_once(
-            self._aim.point,
+            self._binding.point,
             "%r holds no call any more: the main thread has ended, and the process ends when its "
             "other threads do",
         )
@@ -467,13 +467,13 @@ def _can_wait(steps: tuple[Step, ...]) -> bool:
     return asyncio._get_running_loop() is not None or not any(map(waits, steps))
 
 
-def _without_waits(aim: Binding, ordinal: int) -> Action:
+def _without_waits(binding: Binding, ordinal: int) -> Action:
     """Return what of a firing can act in a coroutine that asyncio does not run; say what cannot."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        reporting.report_bug(f"waiting at {aim.point!r}", _NO_LOOP)
-    return aim.act_without_waits(ordinal)
+        reporting.report_bug(f"waiting at {binding.point!r}", _NO_LOOP)
+    return binding.act_without_waits(ordinal)
 
 
 _NO_LOOP = (

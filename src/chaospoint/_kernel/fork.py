@@ -22,7 +22,7 @@ from weakref import WeakSet
 
 from chaospoint._kernel.lock import Lock, arming_lock
 
-__all__ = ["Guard", "begin_anew", "boards", "guards"]
+__all__ = ["Guard", "begin_anew", "engines", "guards"]
 
 
 class Threads(Protocol):
@@ -42,7 +42,7 @@ class Forked(Protocol):
     """What has threads to end, and rules that start anew in a child."""
 
     @property
-    def keeper(self) -> Threads:
+    def housekeeper(self) -> Threads:
         """The threads."""
 
     def restart(self) -> None:
@@ -66,7 +66,7 @@ class Guard(Protocol):
         """Start with a fresh lock."""
 
 
-boards: WeakSet[Forked] = WeakSet()
+engines: WeakSet[Forked] = WeakSet()
 """What is looked after over a fork."""
 
 guards: list[Guard] = [arming_lock]
@@ -118,8 +118,8 @@ def _take_turn() -> None:
 
 
 def _stop() -> None:
-    for board in _all_boards():
-        board.keeper.stop()
+    for engine in _all_engines():
+        engine.housekeeper.stop()
 
 
 def _hold_all() -> None:
@@ -138,8 +138,8 @@ def _release_all() -> None:
 
 
 def _resume() -> None:
-    for board in _all_boards():
-        board.keeper.resume()
+    for engine in _all_engines():
+        engine.housekeeper.resume()
 
 
 def _end_turn() -> None:
@@ -147,9 +147,9 @@ def _end_turn() -> None:
         _forking.release()
 
 
-def _all_boards() -> list[Forked]:
+def _all_engines() -> list[Forked]:
     with arming_lock:
-        return list(boards)
+        return list(engines)
 
 
 def _before() -> None:
@@ -165,7 +165,7 @@ def _in_parent() -> None:
 def _in_child() -> None:
     # A lock that is still held is held by this thread: a signal handler forked in the middle of
     # one of its changes, and that goes on in the child.
-    _surely(_release_all, partial(_renew_locks, keep_own=True), _renew_boards)
+    _surely(_release_all, partial(_renew_locks, keep_own=True), _renew_engines)
 
 
 def _in_child_again() -> None:
@@ -181,19 +181,19 @@ def _renew_locks(*, keep_own: bool) -> None:
             guard.renew()
 
 
-def _renew_boards() -> None:
+def _renew_engines() -> None:
     global _made_anew
-    for board in list(boards):
-        board.keeper.renew()
-        board.restart()
-        board.keeper.resume()
+    for engine in list(engines):
+        engine.housekeeper.renew()
+        engine.restart()
+        engine.housekeeper.resume()
     _made_anew = True
 
 
 def begin_anew() -> None:
     """Make everything anew in a child that was forked without the hooks; call it under no lock."""
     _held.clear()  # of threads that do not exist here
-    _surely(partial(_renew_locks, keep_own=False), _renew_boards)
+    _surely(partial(_renew_locks, keep_own=False), _renew_engines)
 
 
 # Once, because a module is imported once; and each hook twice, because the signals that came during

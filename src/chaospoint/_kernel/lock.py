@@ -16,7 +16,7 @@ arm and disarm.  Four rules keep that safe:
   which the same thread carries out as soon as it has released the lock.
 * What has to happen after a change is noted as a request *before* the change takes effect.  An
   interrupted change is finished by the first thread that looks: the same one on its way out, the
-  next change, or the keeper.
+  next change, or the housekeeper.
 """
 
 from __future__ import annotations

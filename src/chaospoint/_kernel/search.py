@@ -49,18 +49,18 @@ Continuation = Callable[[Firing | None, Callable[[], Any], Callable[[], Firing |
 """How a call goes on: takes what fires before it, the call, and the search after it, if any."""
 
 
-def search(aims: tuple[Binding, ...]) -> Search:
-    """Return a function that makes one reach: tries ``aims`` in order, the first that fires acts.
+def search(bindings: tuple[Binding, ...]) -> Search:
+    """Return a function that makes one reach: the first of ``bindings`` that fires acts.
 
     It raises nothing: a bug of ours lets the call through.
     """
-    if any(aim.hands for aim in aims):
-        return _handing(_search(aims))
-    return _search(aims)
+    if any(binding.hands for binding in bindings):
+        return _handing(_search(bindings))
+    return _search(bindings)
 
 
 def search_later(make: Callable[[], tuple[Binding, ...]], *, hands: bool) -> Search:
-    """Return the search through the aims that ``make`` returns, which the first reach calls.
+    """Return the search through the bindings that ``make`` returns, which the first reach calls.
 
     Where many rules meet at many points, most are disarmed before a call comes.  ``hands``: a
     function of some rule takes the arguments of the call.
@@ -81,10 +81,10 @@ def _handing(reach: Search) -> Search:
     return reach_and_hand
 
 
-def _search(aims: tuple[Binding, ...]) -> Search:
-    if len(aims) == 1 and aims[0].test is None:
-        return _search_one(aims[0])
-    return _search_all(lambda: aims, now=True)
+def _search(bindings: tuple[Binding, ...]) -> Search:
+    if len(bindings) == 1 and bindings[0].test is None:
+        return _search_one(bindings[0])
+    return _search_all(lambda: bindings, now=True)
 
 
 class _Begin:
@@ -100,16 +100,19 @@ class _Begin:
 
 
 def _search_all(make: Callable[[], tuple[Binding, ...]], *, now: bool = False) -> Search:
-    aims: tuple[Binding, ...] = ()
+    bindings: tuple[Binding, ...] = ()
     tried: Iterable[_Tried] = ()
 
     def begin() -> Iterable[_Tried]:
-        nonlocal aims, tried
+        nonlocal bindings, tried
         try:
-            aims = transparently(make)  # kinds are asked what they do, and may be foreign
+            bindings = transparently(make)  # kinds are asked what they do, and may be foreign
         except Exception:
             reporting.report_bug("making a point ready")
-        tried = tuple((aim, aim.tally, aim.test, place) for place, aim in enumerate(aims, 1))
+        tried = tuple(
+            (binding, binding.tally, binding.test, place)
+            for place, binding in enumerate(bindings, 1)
+        )
         return tried
 
     tried = begin() if now else _Begin(begin)
@@ -117,15 +120,15 @@ def _search_all(make: Callable[[], tuple[Binding, ...]], *, now: bool = False) -
     def reach(values: Any = None) -> Firing | None:
         if in_chaospoint.get():
             return None
-        for aim, tally, test, place in tried:
+        for binding, tally, test, place in tried:
             if test is not None and not test(values):
-                for _ in aim.rule.misses:
+                for _ in binding.rule.misses:
                     break
                 continue
             for ordinal in tally.ordinals:  # noqa: B007 - takes one, cheaper than next()
                 break
-            if ordinal >= tally.due and (firing := take(aim, ordinal)) is not None:
-                for other in aims[place:]:
+            if ordinal >= tally.due and (firing := take(binding, ordinal)) is not None:
+                for other in bindings[place:]:
                     if other.test is None or other.test(values):
                         for _ in other.rule.shades:
                             break
@@ -135,8 +138,8 @@ def _search_all(make: Callable[[], tuple[Binding, ...]], *, now: bool = False) -
     return reach
 
 
-def _search_one(aim: Binding) -> Search:
-    tally = aim.tally
+def _search_one(binding: Binding) -> Search:
+    tally = binding.tally
     ordinals = tally.ordinals
 
     def reach(_: Any = None) -> Firing | None:
@@ -144,28 +147,28 @@ def _search_one(aim: Binding) -> Search:
             return None
         for ordinal in ordinals:  # noqa: B007
             break
-        return take(aim, ordinal) if ordinal >= tally.due else None
+        return take(binding, ordinal) if ordinal >= tally.due else None
 
     return reach
 
 
-def take(aim: Binding, ordinal: int) -> Firing | None:
+def take(binding: Binding, ordinal: int) -> Firing | None:
     """Return the firing that this reach is due, if any; raises nothing."""
-    rule = aim.rule
+    rule = binding.rule
     try:
         if not process.known[0] and process.made_anew():
             ordinal = next(rule.tally.ordinals)
         if rule.why is not None or (
-            (at := rule.deadline) is not None and rule.home.now() >= at and end_late(rule)
+            (at := rule.deadline) is not None and rule.runtime.now() >= at and end_late(rule)
         ):
             return None
         if rule.resolve is not None and not looked_up(rule):
             return None
         slot = rule.tally.take(ordinal)
     except Exception:
-        reporting.report_bug(f"deciding at {aim.point!r}")
+        reporting.report_bug(f"deciding at {binding.point!r}")
         return None
-    return None if slot is None else (aim, ordinal, slot)
+    return None if slot is None else (binding, ordinal, slot)
 
 
 def share_limits(rules: Iterable[ArmedRule]) -> bool:
@@ -186,8 +189,8 @@ class Searches(dict[Kind, Search]):
 
     def __missing__(self, kind: Kind) -> Search:
         try:
-            aims = bind(self._rules, self._point, kind, after=self._after)
-            self[kind] = made = search(aims)
+            bindings = bind(self._rules, self._point, kind, after=self._after)
+            self[kind] = made = search(bindings)
             if not self._after:
                 say_left_out(self._rules, self._point.name, kind)
         except Exception:

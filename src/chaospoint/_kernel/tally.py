@@ -139,7 +139,7 @@ class Tally:
         return 0
 
     @property
-    def upcoming(self) -> int | None:
+    def next_ordinal(self) -> int | None:
         """The ordinal that fires next, or None if none does."""
         if not self._lock.owned:
             self._draw(below=1)
@@ -211,9 +211,9 @@ class BoundedTally(Tally):
         return counted(self._overflow)
 
     @property
-    def upcoming(self) -> int | None:
+    def next_ordinal(self) -> int | None:
         """The ordinal that fires next if a slot is free then, or None if none does."""
-        return None if self._left == 0 else super().upcoming
+        return None if self._left == 0 else super().next_ordinal
 
 
 class _LockedCount:

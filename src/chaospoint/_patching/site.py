@@ -243,28 +243,28 @@ class Site:
         shape = self.shape if handed else None
         late = any(rule.terms.after for rule in rules)
         plain = kind == "function" and not (late and tools.share_limits(rules))
-        aims = partial(tools.aims_at, rules, point, kind, reads=reads, hands=hands, shape=shape)
+        bindings = partial(tools.bind, rules, point, kind, reads=reads, hands=hands, shape=shape)
         if len(rules) > _FEW_RULES:
             clone = make_clone(function, code)
-            act = drive if plain else tools.way_on(kind, function, rules)
-            first = search_later(aims, hands=handed)
+            act = drive if plain else tools.continuation_for(kind, function, rules)
+            first = search_later(bindings, hands=handed)
             if late:
-                last = search_later(partial(aims, after=True), hands=handed)
+                last = search_later(partial(bindings, after=True), hands=handed)
                 return followed(code, clone, act, first, last, later=not plain)
             return searched(code, clone, act, first, asks=asked or handed, later=not plain)
-        before, after = aims(), aims(after=True) if late else ()
+        before, after = bindings(), bindings(after=True) if late else ()
         if not before and not after:
             return code
         clone = make_clone(function, code)
-        act = drive if plain else tools.way_on(kind, function, rules)
+        act = drive if plain else tools.continuation_for(kind, function, rules)
         if after:
             return followed(code, clone, act, search(before), search(after), later=not plain)
-        asks = any(aim.hands or aim.rule.terms.where is not None for aim in before)
+        asks = any(binding.hands or binding.rule.terms.where is not None for binding in before)
         if asks or len(before) > 1:
             return searched(code, clone, act, search(before), asks=asks, later=not plain)
-        (aim,) = before
-        fire = MethodType(drive if plain else tools.take, aim)  # cheaper than a partial
-        return single(code, clone, aim, fire, act, later=not plain)
+        (binding,) = before
+        fire = MethodType(drive if plain else tools.take, binding)  # cheaper than a partial
+        return single(code, clone, binding, fire, act, later=not plain)
 
     def _leave_alone(self) -> None:
         if not self._armed:
@@ -284,21 +284,23 @@ class _Tools:
         from chaospoint._kernel import search as _search
         from chaospoint._patching import calls
 
-        self.aims_at, self.asks_arguments = binding.bind, binding.asks_arguments
+        self.bind, self.asks_arguments = binding.bind, binding.asks_arguments
         self.search, self.search_later, self.take = (
             _search.search,
             _search.search_later,
             _search.take,
         )
         self.drive, self.share_limits = _drive.drive, _search.share_limits
-        self._way_on = calls.continuation_for
+        self._continuation_for = calls.continuation_for
 
-    def way_on(
+    def continuation_for(
         self, kind: Kind, function: FunctionType, rules: Sequence[ArmedRule]
     ) -> Continuation:
         """Return how calls of a kind that acts later go on."""
         bounded = any(rule.terms.max_active is not None for rule in rules)
-        return self._way_on(kind, function, bounded=bounded, shares=self.share_limits(rules))
+        return self._continuation_for(
+            kind, function, bounded=bounded, shares=self.share_limits(rules)
+        )
 
 
 _tools = cache(_Tools)

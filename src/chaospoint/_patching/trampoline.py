@@ -175,7 +175,7 @@ _GOES_ON_AFTER = """
 def single(
     code: CodeType,
     clone: FunctionType,
-    aim: Binding,
+    binding: Binding,
     fire: Callable[[int], object],
     act: Callable[..., object],
     *,
@@ -187,7 +187,7 @@ def single(
     returns an `Answer` or None; for other kinds it returns a `Firing` or None, for ``act``.
     ``later``: what is called acts later, as a coroutine does; unset, its flags tell.
     """
-    rule, tally = aim.rule, aim.tally
+    rule, tally = binding.rule, binding.tally
     hooks = {
         "<inside>": in_chaospoint.get,
         "<ordinals>": tally.ordinals,

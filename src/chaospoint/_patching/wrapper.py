@@ -115,9 +115,11 @@ class Wrapper:
         hands, shape = attrgetter("given"), self.shape
         before = bind(rules, point, kind, hands=hands, shape=shape)
         after = bind(rules, point, kind, after=True, hands=hands, shape=shape)
-        asks = any(aim.rule.terms.where is not None or aim.hands for aim in (*before, *after))
-        go_on = sharing(CONTINUATIONS[kind]) if share_limits(rules) else CONTINUATIONS[kind]
-        live = (search(before), search(after) if after else None, asks, go_on)
+        asks = any(
+            binding.rule.terms.where is not None or binding.hands for binding in (*before, *after)
+        )
+        continuation = sharing(CONTINUATIONS[kind]) if share_limits(rules) else CONTINUATIONS[kind]
+        live = (search(before), search(after) if after else None, asks, continuation)
         self._live[:] = [live] if before or after or not self._settled else []
 
     def stand_in(self, proxy: Any) -> None:
@@ -159,7 +161,7 @@ class Wrapper:
         ) -> Any:
             if not self._settled:
                 self._settle()
-            for search, after, asks, go_on in live:  # none, if it was disarmed just now
+            for search, after, asks, continuation in live:  # none, if it was disarmed just now
                 values = None
                 if asks:
                     shown = own if wrapped is target else _shown_bound(own, wrapped)
@@ -168,7 +170,7 @@ class Wrapper:
                 if firing is None and after is None:
                     break
                 later = None if after is None else partial(after, values)
-                return go_on(firing, partial(wrapped, *args, **kwargs), later)
+                return continuation(firing, partial(wrapped, *args, **kwargs), later)
             return wrapped(*args, **kwargs)
 
         return _Proxy(target, call, enabled=cast(Any, live))

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from chaospoint._kernel import context, reporting
 from chaospoint._kernel.armed_rule import ArmedRule, EndReason, Source
 from chaospoint._kernel.context import own, passes, transparently
-from chaospoint._kernel.fork import boards
+from chaospoint._kernel.fork import engines
 from chaospoint._kernel.lock import Once, arming_lock
 from chaospoint._kernel.names import is_glob, matches, nearest
 from chaospoint._kernel.placement import STATEMENTS
@@ -91,8 +91,8 @@ class Engine:
         self._change: Change | None = None  # what is left to do of the latest change
         self._at: dict[str, _Rules] = {}  # the rules of each point that has any
         self._expired: dict[ArmedRule, None] = {}  # of which observers have to hear
-        self.keeper = Housekeeper(self)  # the threads that expire and flush
-        boards.add(self)
+        self.housekeeper = Housekeeper(self)  # the threads that expire and flush
+        engines.add(self)
 
     @property
     def clock(self) -> Clock:
@@ -138,14 +138,14 @@ class Engine:
     def say(self, *notices: Notice) -> None:
         """Tell the observers that have ``notice``; never under the lock.
 
-        Chaospoint's own threads leave that to the keeper, because an observer may block them.
+        Chaospoint's own threads leave that to the housekeeper, because an observer may block them.
         """
         if not notices:
             return
         left = deque(notices)
         if own.tells_observers is False:
             self._untold += left
-            self.keeper.start(-inf)
+            self.housekeeper.start(-inf)
             return
         try:
             transparently(self._tell, left)
@@ -227,7 +227,7 @@ class Engine:
             rule.watched()
         if fresh:
             deadlines = [rule.deadline for rule in fresh if rule.deadline is not None]
-            if not self.keeper.start(min(deadlines, default=inf)):
+            if not self.housekeeper.start(min(deadlines, default=inf)):
                 log(logging.ERROR, "no thread could be started to look after rules: %s", _UNKEPT)
                 self.disarm_unkept()
 
@@ -364,7 +364,7 @@ class Engine:
         strict: bool,
     ) -> tuple[list[str], StateChanged]:
         self._finish()
-        made, remarks = self._tried(terms, source, by, strict)
+        made, remarks = self._dry_run(terms, source, by, strict)
         rules += made
         self._arm(made, self._table)
         return remarks, self._stand()
@@ -372,16 +372,16 @@ class Engine:
     def _arm(self, rules: Sequence[ArmedRule], table: Table) -> None:
         self._commit(Change(table.plus(rules), self._merged(rules)), fresh=rules)
 
-    def tried(
+    def dry_run(
         self, terms: Sequence[CompiledRule], source: Source, *, by: str = "", strict: bool = False
     ) -> tuple[list[ArmedRule], list[str]]:
         """Return the rules that `install` would arm, and what is to be said of them; arm nothing.
 
         Raises what `install` raises.
         """
-        return arming_lock.change(self._tried, terms, source, by, strict)
+        return arming_lock.change(self._dry_run, terms, source, by, strict)
 
-    def _tried(
+    def _dry_run(
         self, terms: Sequence[CompiledRule], source: Source, by: str, strict: bool
     ) -> tuple[list[ArmedRule], list[str]]:
         if not self.enabled:
@@ -446,16 +446,16 @@ class Engine:
             at, armed = {}, []
         self._commit(Change(table, at, _ends(ended), ranks=ranks), fresh=fresh if armed else ())
         standing = self._stand()
-        return plan, partial(self._told, ended, *armed, standing), remarks
+        return plan, partial(self._announce, ended, *armed, standing), remarks
 
     def _start_threads(self, expiries: Collection[float | None], cure: str) -> None:
         """Raise `NotPermitted` if no thread can be started to end rules, which may expire."""
-        if expiries and not self.keeper.start(inf if set(expiries) == {None} else -inf):
+        if expiries and not self.housekeeper.start(inf if set(expiries) == {None} else -inf):
             raise NotPermitted(f"{NO_THREAD}, and {cure}")
 
     def disarm_unkept(self) -> None:
         """Disarm the rules from outside that no thread can end, and say so."""
-        none = not self.keeper.start()
+        none = not self.housekeeper.start()
         outside = (rule for rule in self.rules() if rule.source in _READ_AGAIN)
         if unkept := [rule for rule in outside if none or rule.deadline is not None]:
             log(logging.ERROR, _OUTSIDE, len(unkept), NO_THREAD)
@@ -496,7 +496,7 @@ class Engine:
         self._finish()
         armed = [rule for rule in rules if self._table.has(rule)]
         ended = self._disarm(armed, self._table, why, by, reason)
-        return partial(self._told, ended, self._stand())
+        return partial(self._announce, ended, self._stand())
 
     def _disarm(
         self, rules: Sequence[ArmedRule], table: Table, why: EndReason, by: str, reason: str = ""
@@ -523,7 +523,7 @@ class Engine:
             told.append(RuleDisarmed(rule, "expired" if rule.overdue else why, by, said))
         return told
 
-    def _told(self, ended: Sequence[RuleDisarmed], *more: Notice) -> None:
+    def _announce(self, ended: Sequence[RuleDisarmed], *more: Notice) -> None:
         self.say(*self._due([one.rule for one in ended]), *ended, *more)
 
     def disarm(self, pattern: str, by: str = "", sources: Sequence[Source] = tuple(_TIER)) -> int:
@@ -552,7 +552,7 @@ class Engine:
         excluded = {rule: rule.without(pattern) for rule in part}
         change = Change(table, at, _ends(ended), struck=struck, excluded=excluded)
         self._commit(change, to_wake=part)
-        return touched, partial(self._told, ended, self._stand())
+        return touched, partial(self._announce, ended, self._stand())
 
     def _matched(
         self, pattern: str, sources: Sequence[Source]
@@ -601,7 +601,7 @@ class Engine:
         with arming_lock:
             if not self._renew(source, key, deadline):
                 return False
-        if not self.keeper.start(deadline):
+        if not self.housekeeper.start(deadline):
             self.disarm_unkept()
         return True
 
@@ -628,7 +628,7 @@ class Engine:
         if mine:
             with arming_lock:
                 standing = self._stand()
-            self._told(mine, standing)
+            self._announce(mine, standing)
 
     def end_due(self) -> bool:
         """Disarm the rules whose time has come, and run no code of the program; return whether
@@ -657,7 +657,7 @@ class Engine:
 
     def expire_soon(self) -> None:
         """Have what is overdue end, which a call has noticed, if need be here."""
-        if not self.keeper.start(-inf):
+        if not self.housekeeper.start(-inf):
             arming_lock.soon(self.expire)
 
     def release(self, pattern: str) -> int:
@@ -678,7 +678,9 @@ class Engine:
         self._finish()
         was = self.enabled
         ended = self._disarm(self.rules(), self._table._replace(off=by), "disabled", by)
-        return partial(self._told, ended, *([Switched(False, by)] if was else []), self._stand())
+        return partial(
+            self._announce, ended, *([Switched(False, by)] if was else []), self._stand()
+        )
 
     def enable(self, by: str = "") -> None:
         """Allow arming again, and put back what env, file and store hold, as it stood.

@@ -21,26 +21,26 @@ if TYPE_CHECKING:
 __all__ = ["explain", "gone_from", "states"]
 
 
-def explain(board: Engine, point: Point, near: tuple[str, ...]) -> Explanation:
+def explain(engine: Engine, point: Point, near: tuple[str, ...]) -> Explanation:
     """Return what there is at a point: its rules in the order in which they are tried, then those
     that ended and that nobody disarmed. ``near``: names like this one."""
     name = point.name
-    rules = [*board.rules(name), *gone_from(board, name)]
-    told = states(board, rules, point)
+    rules = [*engine.rules(name), *gone_from(engine, name)]
+    told = states(engine, rules, point)
     off = (
         f"{_environ.VARIABLE} is false in this process: nothing can be armed"
         if _environ.forbids()
         else ""
-        if board.enabled
-        else f"disabled by {board.off}: nothing can be armed until it is enabled again"
+        if engine.enabled
+        else f"disabled by {engine.off}: nothing can be armed until it is enabled again"
     )
-    return Explanation(name, board.enabled, off, point.placements, near, told)
+    return Explanation(name, engine.enabled, off, point.placements, near, told)
 
 
-def gone_from(board: Engine, name: str) -> list[ArmedRule]:
+def gone_from(engine: Engine, name: str) -> list[ArmedRule]:
     """Return the rules that would act at a point if they had not ended, or lost that point."""
-    lost = (rule for rule in board.rules() if not rule.acts_at(name))
-    return [rule for rule in (*lost, *board.ended()) if matches(rule.pattern, name)]
+    lost = (rule for rule in engine.rules() if not rule.acts_at(name))
+    return [rule for rule in (*lost, *engine.ended()) if matches(rule.pattern, name)]
 
 
 class _Group(NamedTuple):
@@ -53,16 +53,16 @@ class _Group(NamedTuple):
 class _Alike(dict[str, int]):
     """Which group the point of each name is in, so that what is alike is looked at once."""
 
-    def __init__(self, board: Engine) -> None:
+    def __init__(self, engine: Engine) -> None:
         super().__init__()
-        self._board = board
+        self._engine = engine
         self._groups: list[_Group] = []
         self._known: dict[tuple[object, ...], int] = {}
         self._rules: dict[int, tuple[ArmedRule, ...]] = {}  # kept, so that no identity comes again
         self._of: dict[str, list[_Group]] = {}
 
     def __missing__(self, name: str) -> int:
-        rules, kinds = self._board.standing_at(name), self._board.kinds(name)
+        rules, kinds = self._engine.standing_at(name), self._engine.kinds(name)
         self._rules[id(rules)] = rules
         key = (id(rules), *kinds)
         if (nth := self._known.get(key)) is None:
@@ -81,36 +81,36 @@ class _Alike(dict[str, int]):
 
 
 def states(
-    board: Engine, rules: Iterable[ArmedRule], point: Point | None = None
+    engine: Engine, rules: Iterable[ArmedRule], point: Point | None = None
 ) -> tuple[RuleState, ...]:
     """Return how rules stand, at one point or at all of theirs; safe from any thread."""
 
-    alike = _Alike(board)
+    alike = _Alike(engine)
     hints = iter(range(HINTS))
 
     def near(pattern: str) -> Sequence[str]:
-        return () if next(hints, None) is None else board.nearest(pattern)
+        return () if next(hints, None) is None else engine.nearest(pattern)
 
     def look() -> tuple[RuleState, ...]:
-        return tuple(_state(board, rule, point, alike, near) for rule in rules)
+        return tuple(_state(engine, rule, point, alike, near) for rule in rules)
 
     return transparently(look)
 
 
 def _state(
-    board: Engine, rule: ArmedRule, point: Point | None, alike: _Alike, near: Near
+    engine: Engine, rule: ArmedRule, point: Point | None, alike: _Alike, near: Near
 ) -> RuleState:
     state, why = rule.state, rule.reason
     if point is not None and rule.why is None and not rule.acts_at(point.name):
         state, why = "disarmed", "this point was taken out of it"
     elif state in ("armed", "waiting for an import"):
-        names = [point.name] if point else board.names(rule.pattern)
+        names = [point.name] if point else engine.names(rule.pattern)
         if (hidden := _hidden(rule, alike.groups(rule.pattern, names))) is not None:
             masks = all(fault.kind == "off" for fault in hidden.faults)
             state = "masked" if masks else "shadowed"
             why = f"{hidden.shown}, armed by {hidden.source}, fires at every reach before it"
         else:
-            why = _obstacle(board, rule, names, near)
+            why = _obstacle(engine, rule, names, near)
     elif state == "spent":
         why = "its times are used up"
     if state in ("spent", "expired", "disarmed") and rule.source in ("env", "file"):
@@ -124,8 +124,8 @@ def _state(
         text=rule.text,
         seed=rule.seed,
         reaches=rule.reaches,
-        ordinal=rule.latest,
-        next_ordinal=rule.upcoming,
+        ordinal=rule.latest_ordinal,
+        next_ordinal=rule.next_ordinal,
         injections=rule.injections,
         interrupted=rule.interrupted,
         shadowed=rule.shadowed,
@@ -136,11 +136,11 @@ def _state(
     )
 
 
-def _obstacle(board: Engine, rule: ArmedRule, names: Collection[str], near: Near) -> str:
+def _obstacle(engine: Engine, rule: ArmedRule, names: Collection[str], near: Near) -> str:
     """Say what keeps an armed rule from firing, or has kept it until now, if anything does."""
     if rule.terms.schedule.probability <= 0.0:
         return "its probability is 0"
-    return obstacle(board, rule, names, near) or ("" if rule.reaches else came_by(rule))
+    return obstacle(engine, rule, names, near) or ("" if rule.reaches else came_by(rule))
 
 
 def _hidden(rule: ArmedRule, groups: Iterable[_Group]) -> ArmedRule | None:

@@ -38,10 +38,10 @@ class Armed:
     were.
     """
 
-    __slots__ = ("_board", "rules")
+    __slots__ = ("_engine", "rules")
 
-    def __init__(self, board: Disarming, rules: Sequence[ArmedRule]) -> None:
-        self._board = board
+    def __init__(self, engine: Disarming, rules: Sequence[ArmedRule]) -> None:
+        self._engine = engine
         self.rules = tuple(rules)
 
     def __repr__(self) -> str:
@@ -88,7 +88,7 @@ class Armed:
 
     def disarm(self) -> None:
         """Disarm these rules and wake all that they hold; no error if they ended already."""
-        self._board.remove(self.rules, "disarmed")
+        self._engine.remove(self.rules, "disarmed")
 
     def wait_for(self, *, injections: int = 1, timeout: float = 10.0) -> None:
         """Wait until there were that many injections in all.
@@ -118,7 +118,7 @@ class Armed:
         return _Goal(f"{wanted} paused call{'s' * (wanted != 1)}", lambda: self.paused >= wanted)
 
     def _wait(self, goal: _Goal, timeout: float) -> None:
-        clock, changed = self._board.timer, Bell()
+        clock, changed = self._engine.timer, Bell()
         deadline = clock.monotonic() + timeout
         with _Watch(self.rules, changed.set) as watch:
             while not transparently(self._there, goal, deadline, clock.monotonic(), timeout):
@@ -127,7 +127,7 @@ class Armed:
                 watch.renew()
 
     async def _await(self, goal: _Goal, timeout: float) -> None:
-        clock, loop = self._board.timer, asyncio.get_running_loop()
+        clock, loop = self._engine.timer, asyncio.get_running_loop()
         changed = TaskBell(loop)
         deadline = clock.time_in(loop) + timeout
         with _Watch(self.rules, changed.set) as watch:

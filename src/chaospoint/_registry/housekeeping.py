@@ -53,7 +53,7 @@ class Household(Protocol):
         """The clock by which the threads wait."""
 
     @property
-    def keeper(self) -> Housekeeper:
+    def housekeeper(self) -> Housekeeper:
         """The threads."""
 
     def deadlines(self, every: bool) -> list[float]:
@@ -76,7 +76,7 @@ class Household(Protocol):
 
 
 class _Thread:
-    """A thread that looks after a board, again and again, until there is nothing to do.
+    """A thread that looks after an engine, again and again, until there is nothing to do.
 
     ``every``: it looks after rules without a deadline, too.  ``late``: how many seconds after the
     first deadline it looks again.
@@ -86,8 +86,8 @@ class _Thread:
     every: bool
     late: float
 
-    def __init__(self, board: Household) -> None:
-        self._board = board
+    def __init__(self, engine: Household) -> None:
+        self._engine = engine
         self._lock = Lock()
         self._look = Bell()
         self._thread: Thread | None = None
@@ -193,9 +193,9 @@ class _Thread:
             if self._stopping or (until is None and not self._fresh):
                 self._thread = None
                 return False
-            now = self._board.clock.monotonic()
+            now = self._engine.clock.monotonic()
             self._wakes_at = until = now if until is None else until
-        self._board.timer.wait(self._look, max(0.0, until - now))
+        self._engine.timer.wait(self._look, max(0.0, until - now))
         return True
 
     def _duties(self) -> tuple[Callable[[], object], ...]:
@@ -203,10 +203,10 @@ class _Thread:
 
     def _due_at(self) -> float | None:
         """Return when to look again, or None if there is nothing to do."""
-        first = min(self._board.deadlines(self.every), default=None)
+        first = min(self._engine.deadlines(self.every), default=None)
         if first is None:
             return None
-        now = self._board.clock.monotonic()
+        now = self._engine.clock.monotonic()
         return min(now + _SECONDS_BETWEEN_LOOKS, max(now, first) + self.late)
 
 
@@ -219,22 +219,22 @@ class _Expiry(_Thread):
         return (self._end_due,)
 
     def _end_due(self) -> None:
-        keeper, ended = self._board.keeper, self._board.end_due()
+        housekeeper, ended = self._engine.housekeeper, self._engine.end_due()
         with arming_lock:  # so that another thread writes what is to be said in the log
             if ended:
-                keeper.begin(-inf)
+                housekeeper.begin(-inf)
             else:
-                keeper.tend()
+                housekeeper.tend()
 
 
 class Housekeeper(_Thread):
-    """Looks after one board: tells what has happened, and has rules expire on another thread."""
+    """Looks after one engine: tells what has happened, and has rules expire on another thread."""
 
     name, every, late = "chaospoint-keeper", True, 0.25
 
-    def __init__(self, board: Household) -> None:
-        super().__init__(board)
-        self._expiry = _Expiry(board)
+    def __init__(self, engine: Household) -> None:
+        super().__init__(engine)
+        self._expiry = _Expiry(engine)
 
     def start(self, deadline: float = inf) -> bool:
         """Look after what was armed just now, as the base class does."""
@@ -249,7 +249,7 @@ class Housekeeper(_Thread):
         """Allow both threads again; disarm what came from outside if one cannot be started."""
         kept = all([self._expiry.resume(), super().resume()])
         if not kept:
-            self._board.disarm_unkept()
+            self._engine.disarm_unkept()
         return kept
 
     def renew(self) -> None:
@@ -258,6 +258,6 @@ class Housekeeper(_Thread):
         super().renew()
 
     def _duties(self) -> tuple[Callable[[], object], ...]:
-        board = self._board
+        engine = self._engine
         tend = (self._expiry.tend, *tended)
-        return (board.expire, *tend, arming_lock.carry_out, board.remind, board.flush)
+        return (engine.expire, *tend, arming_lock.carry_out, engine.remind, engine.flush)

@@ -1,7 +1,7 @@
 """The points, and the way to what is armed on them.
 
 Everything takes ``registry=``; there is one default.  A registry is light until something is
-armed: the board, and with it all that only arming needs, is made then.
+armed: the engine, and with it all that only arming needs, is made then.
 """
 
 from __future__ import annotations
@@ -146,12 +146,12 @@ class Registry:
 
         name = point.name
         near = () if point.placements else tuple(n for n in self.nearest(name) if n != name)
-        return explain(self.board, point, near)
+        return explain(self.engine, point, near)
 
     # -- what is armed --------------------------------------------------------------------
 
     @property
-    def board(self) -> Engine:
+    def engine(self) -> Engine:
         """What is armed; made when first asked for."""
         if self._made is None:
             from chaospoint._registry.engine import Engine
@@ -178,7 +178,7 @@ class Registry:
         Raises `NotPermitted` while disabled, `UnknownPoint` if ``strict`` and a rule has no point
         yet, `UnsupportedFault` if no placement can express it; nothing is armed then.
         """
-        return self.board.install(terms, source, by=by, strict=strict)
+        return self.engine.install(terms, source, by=by, strict=strict)
 
     def replace(self, terms: Sequence[CompiledRule], *, source: Source, by: str = "") -> Armed:
         """Arm compiled rules in place of all that ``source`` armed.
@@ -186,7 +186,7 @@ class Registry:
         Rules that did not change keep tally and deadline; while disabled the new ones are kept for
         `enable`.
         """
-        return self.board.reload(terms, source, by=by)
+        return self.engine.reload(terms, source, by=by)
 
     def disarm(self, pattern: str = "*", *, by: str = "code") -> int:
         """Disarm all that matches a name or glob, of every source; return how many rules."""
@@ -201,14 +201,14 @@ class Registry:
 
     def disable(self, *, by: str = "code") -> None:
         """Stop every effect now, disarm everything, and refuse to arm until enabled."""
-        self.board.disable(by)
+        self.engine.disable(by)
 
     def enable(self, *, by: str = "code") -> None:
         """Allow arming again; what env, file and store hold comes back as it stood.
 
         Raises `NotPermitted` where no thread can be started to end that; then nothing changes.
         """
-        self.board.enable(by)
+        self.engine.enable(by)
 
     def flush(self) -> None:
         """Tell the observers of the reaches so far."""
@@ -220,7 +220,7 @@ class Registry:
     @property
     def observers(self) -> tuple[Observer, ...]:
         """Who is told of injections, in this order."""
-        return self.board.observers
+        return self.engine.observers
 
     def add_observer(self, observer: Observer) -> None:
         """Tell ``observer`` of every injection, and if it has ``notice`` of all else."""
@@ -228,15 +228,15 @@ class Registry:
             raise TypeError(
                 f"{observer!r} cannot observe: give an object with a method observe(injection)"
             )
-        self.board.add_observer(observer)
+        self.engine.add_observer(observer)
 
     def remove_observer(self, observer: Observer) -> None:
         """Tell ``observer`` no more; no error if it was not told."""
-        self.board.remove_observer(observer)
+        self.engine.remove_observer(observer)
 
     def say(self, notice: Notice) -> None:
         """Tell the observers that listen of ``notice``."""
-        self.board.say(notice)
+        self.engine.say(notice)
 
 
 def _label_names(point: str, labels: object) -> dict[str, object]:

@@ -116,7 +116,7 @@ class Changes:
             expires_after=self._lifetime,
             limits=self._limits,
         )
-        rules, remarks = self._registry.board.tried(terms, self._reconciler.source)
+        rules, remarks = self._registry.engine.dry_run(terms, self._reconciler.source)
         remarks += [
             f"{rule.shown} leaves out {', '.join(rule.excluded)}: CHAOSPOINT_FORBIDDEN_POINTS"
             for rule in rules

@@ -22,7 +22,7 @@ __all__ = ["preview"]
 
 
 def preview(
-    board: Engine, plan: Sequence[Rule], rules: Sequence[ArmedRule]
+    engine: Engine, plan: Sequence[Rule], rules: Sequence[ArmedRule]
 ) -> list[dict[str, object]]:
     """Return which points and placements each rule would reach, and what it would do there.
 
@@ -33,15 +33,15 @@ def preview(
     told: list[dict[str, object]] = []
     room, looks = LONGEST, _LOOKS
     for written, rule in zip(plan, rules, strict=True):
-        names = board.names(rule.pattern)
+        names = engine.names(rule.pattern)
         looked = nsmallest(looks, names) if looks < len(names) else sorted(names)
         points: list[dict[str, object]] = []
         for nth, name in enumerate(looked):
             if len(points) == min(USUAL, room):
                 del looked[nth:]
                 break
-            if rule.covers(name) and fits(rule, board.point(name)):
-                points.append(_at(rule, board.point(name)))
+            if rule.covers(name) and fits(rule, engine.point(name)):
+                points.append(_at(rule, engine.point(name)))
         room -= len(points)
         looks -= len(looked)
         told.append(

@@ -49,10 +49,10 @@ def state_of_point(
 
 
 def state_of_rules(
-    board: Engine, rules: Iterable[ArmedRule], point: Point | None = None
+    engine: Engine, rules: Iterable[ArmedRule], point: Point | None = None
 ) -> list[dict[str, object]]:
     """Return what rules are, how far they have come, and why they do not fire."""
-    told = [asdict(state) for state in states(board, rules, point)]
+    told = [asdict(state) for state in states(engine, rules, point)]
     for rule in told:
         left = rule["seconds_left"]
         rule["seconds_left"] = None if left is None else round(left, 3)

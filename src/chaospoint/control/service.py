@@ -128,17 +128,17 @@ class Service:
     def __init__(
         self,
         registry: Registry,
-        door: AccessPolicy,
+        policy: AccessPolicy,
         *,
         seed: int | None = None,
         limits: Limits = NO_LIMITS,
         audit: Audit | None = None,
     ) -> None:
         self._registry = registry
-        self._door = door
+        self._policy = policy
         self._audit = audit or Audit()
         self._reconciler = partial(reconciler_of, registry, seed=seed, limits=limits)
-        self._views = Views(registry, door, self._reconciler, limits)
+        self._views = Views(registry, policy, self._reconciler, limits)
         self._changes = Changes(registry, self._reconciler, seed=seed, limits=limits)
         dry, paged = frozenset({"dry_run"}), frozenset({"limit", "after"})
         self._routes: Mapping[str, Mapping[str, _Route]] = {
@@ -176,7 +176,7 @@ class Service:
 
     def knows(self, request: Request) -> bool:
         """Say whether the door may let this client in, by its headers and its address alone."""
-        return self._door.knows(request)
+        return self._policy.knows(request)
 
     def stop_first(self, request: Request) -> bool:
         """Disable this process if the request asks for that, before its body is there.
@@ -186,7 +186,7 @@ class Service:
         if not is_order_to_disable(request) or not self.knows(request):
             return False  # `steps` counts a wrong token, once
         try:
-            self._door.check(request)
+            self._policy.check(request)
         except Problem:
             return False  # the answer tells why
         self._registry.disable(by=_by(request))
@@ -219,7 +219,7 @@ class Service:
     def _record(self, request: Request, status: int | None, change: _Change) -> None:
         if request.method in READS:
             return
-        caller = self._door.caller(request)
+        caller = self._policy.caller(request)
         query = f"?{shown(request)}" if request.query else ""
         self._audit.record(
             f"{request.method} {request.path}{query}",
@@ -234,7 +234,7 @@ class Service:
         )
 
     def _answer(self, request: Request, change: _Change) -> Steps:
-        self._door.check(request)
+        self._policy.check(request)
         change.let_in = True
         path, name = DISABLE if is_order_to_disable(request) else request.path, ""
         if path.startswith(_POINTS):
@@ -299,9 +299,9 @@ class Service:
         return reply(200, self._views.injections(call.query.get("point", "*"), limit))
 
     def _openapi(self, _call: _Call) -> Response:
-        door = self._door
+        policy = self._policy
         return reply(
-            200, document(control=door.token is not None, read=door.read_token is not None)
+            200, document(control=policy.token is not None, read=policy.read_token is not None)
         )
 
     def _metrics(self, _call: _Call) -> Response:
@@ -343,7 +343,7 @@ class Service:
             {
                 "dry_run": True,
                 "generation": desired.generation,
-                "rules": preview(self._registry.board, plan.rules, rules),
+                "rules": preview(self._registry.engine, plan.rules, rules),
                 "replaces": [unseeded(rule) for rule in replaced],
                 "takes_away": [state_of_taken(one, call.by) for one in taken],
                 "remarks": remarks,

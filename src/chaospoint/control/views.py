@@ -49,12 +49,12 @@ class Views:
     def __init__(
         self,
         registry: Registry,
-        door: AccessPolicy,
+        policy: AccessPolicy,
         reconciler: Callable[[], Reconciler],
         limits: Limits = NO_LIMITS,
     ) -> None:
         self._registry = registry
-        self._door = door
+        self._policy = policy
         self._find = reconciler
         self._forbidden = limits.forbidden_points
         self._journal = journal_of(registry)
@@ -65,8 +65,8 @@ class Views:
 
     def status(self, page: Page = FIRST) -> dict[str, object]:
         """Return the process, whether anything may arm and why not, the sources, and the rules."""
-        rules, mark = page.of_rules(self._registry.rules(), self._registry.board.ended())
-        registry, permission = self._registry, self._door.permission
+        rules, mark = page.of_rules(self._registry.rules(), self._registry.engine.ended())
+        registry, permission = self._registry, self._policy.permission
         reconciler = self._reconciler
         desired = reconciler.seen
         return {
@@ -74,7 +74,7 @@ class Views:
             "pid": os.getpid(),
             "worker": reconciler.id,
             "enabled": registry.enabled,
-            "environment": self._door.environment,
+            "environment": self._policy.environment,
             "allowed": permission.allowed,
             "may_arm": registry.enabled and permission.allowed and desired.enabled,
             "why": _why(permission, registry, desired),
@@ -104,9 +104,9 @@ class Views:
 
     def points(self, page: Page = FIRST) -> dict[str, object]:
         """Return the points of this process."""
-        board = self._registry.board
+        engine = self._registry.engine
         names, mark = page.of_names(point.name for point in self._registry.points())
-        return {"points": [self._of_point(board.point(name)) for name in names], "next": mark}
+        return {"points": [self._of_point(engine.point(name)) for name in names], "next": mark}
 
     def point(
         self, name: str, points: Sequence[Point] | None = None, page: Page = FIRST
@@ -119,20 +119,22 @@ class Views:
         """
         was_put = points is not None
         points = self.known(name) if points is None else points
-        board = self._registry.board
+        engine = self._registry.engine
         if is_glob(name) or not points:
-            armed = [rule for rule in board.rules() if _stands_at(rule, name, points)]
-            ended = [rule for rule in board.ended() if matches(name, rule.pattern)]
+            armed = [rule for rule in engine.rules() if _stands_at(rule, name, points)]
+            ended = [rule for rule in engine.ended() if matches(name, rule.pattern)]
             own = [rule for rule in armed + ended if rule.pattern == name]
             if was_put:
                 armed, ended = [rule for rule in armed if rule.pattern == name], []
             names, rules, mark = page.of_both((point.name for point in points), armed, ended)
             fitting = [
-                one for one in names if not own or any(fits(rule, board.point(one)) for rule in own)
+                one
+                for one in names
+                if not own or any(fits(rule, engine.point(one)) for rule in own)
             ]
             return {"name": name, "points": fitting, "rules": self._rules(rules), "next": mark}
         (point,) = points
-        _, rules, mark = page.of_both((), board.rules(name), gone_from(board, name))
+        _, rules, mark = page.of_both((), engine.rules(name), gone_from(engine, name))
         return {**self._of_point(point), "rules": self._rules(rules, point), "next": mark}
 
     def renewed(self, pattern: str) -> list[dict[str, object]]:
@@ -175,7 +177,7 @@ class Views:
 
     def something_there(self, pattern: str) -> None:
         """Raise `UnknownPoint` if neither a point nor a rule is meant; it need not be armed."""
-        rules = (*self._registry.rules(), *self._registry.board.ended())
+        rules = (*self._registry.rules(), *self._registry.engine.ended())
         stand = (one.rule.point for one in self._reconciler.seen.entries)
         named = (*(rule.pattern for rule in rules), *stand)
         if pattern != "*" and not any(matches(pattern, one) for one in named):
@@ -191,7 +193,7 @@ class Views:
     def _rules(
         self, rules: Sequence[ArmedRule], point: Point | None = None
     ) -> list[dict[str, object]]:
-        return state_of_rules(self._registry.board, rules, point)
+        return state_of_rules(self._registry.engine, rules, point)
 
 
 def _stands_at(rule: ArmedRule, pattern: str, points: Sequence[Point]) -> bool:
@@ -209,7 +211,7 @@ def _why(permission: Permission, registry: Registry, desired: Desired) -> str:
             f"this process was enabled by its own code, while its store stays disabled by "
             f"{desired.disabled_by}: code may arm here; POST /v1/enable allows the others to"
         )
-    off = switched_off(desired.reason if not desired.enabled else registry.board.off)
+    off = switched_off(desired.reason if not desired.enabled else registry.engine.off)
     if not permission.allowed:
         return f"{permission.why}; and {off}, which chaospoint.enable() in the program ends"
     return f"{off}; POST /v1/enable ends that ({permission.why})"

@@ -17,13 +17,13 @@ __all__ = ["add_defaults"]
 
 def add_defaults(registry: Registry) -> None:
     """Have Prometheus, OpenTelemetry and the log told of what ``registry`` injects; once."""
-    board = registry.board
-    if board.has_defaults:
+    engine = registry.engine
+    if engine.has_defaults:
         return
     from chaospoint.observers.log import Log
     from chaospoint.observers.otel import OpenTelemetry
     from chaospoint.observers.prometheus import Prometheus
 
     with arming_lock:
-        if not board.has_defaults:
-            board.add_observer(Prometheus(), OpenTelemetry(), Log(), defaults=True)
+        if not engine.has_defaults:
+            engine.add_observer(Prometheus(), OpenTelemetry(), Log(), defaults=True)

@@ -26,7 +26,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from chaospoint._kernel.context import transparently
-from chaospoint._kernel.fork import boards, guards
+from chaospoint._kernel.fork import engines, guards
 from chaospoint._kernel.injection import Injection
 from chaospoint._kernel.lock import Lock, arming_lock
 from chaospoint._kernel.names import is_glob
@@ -193,9 +193,9 @@ class _Metrics:
     def hand_over(self) -> None:
         """Give prometheus_client what was counted so far."""
         with arming_lock:
-            found = list(boards)
-        for board in found:
-            board.flush()
+            found = list(engines)
+        for engine in found:
+            engine.flush()
         with _counting.lock:
             transparently(self._hand_over)
 
@@ -327,7 +327,7 @@ class Prometheus:
             case StateChanged():
                 self._stand(notice)
             case RuleDisarmed(rule, "expired"):
-                known = bool(rule.home.names(rule.pattern))
+                known = bool(rule.runtime.names(rule.pattern))
                 _child(metrics.expired, metrics.point(rule.pattern, known=known)).inc()
             case Reloaded(source, ok):
                 _child(metrics.reloads, source, "success" if ok else "failure").inc()

@@ -83,7 +83,7 @@ class Sources:
         if _in_use.get(self._registry) is self:  # the next start may have been quicker
             del _in_use[self._registry]
         rules = [rule for rule in self._registry.rules() if rule.source in ("env", "file")]
-        self._registry.board.remove(rules, "disarmed", by=by)  # which says what was in vain
+        self._registry.engine.remove(rules, "disarmed", by=by)  # which says what was in vain
         self._registry.replace((), source="env")
         self._registry.replace((), source="file")
         if self._placements is not None:

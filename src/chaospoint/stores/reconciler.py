@@ -268,14 +268,14 @@ class Reconciler:
                 again: list[Source] = ["env"]
                 if self._file is None or order.at >= _changed_at(self._file):
                     again.append("file")
-                registry.board.disarm(order.pattern, order.by, again)
+                registry.engine.disarm(order.pattern, order.by, again)
 
     def _catch_up(self, desired: Desired, known: int) -> str:
         """Do once what was ordered since generation ``known``; return why some of it cannot be."""
         registry, why = self._registry, ""
         if known < desired.forgotten:
             # Orders that nobody remembers may have been any: better too much than too little.
-            registry.board.disarm("*", desired.by, ("code", "test", "env", "file"))
+            registry.engine.disarm("*", desired.by, ("code", "test", "env", "file"))
             registry.replace((), source=self.source, by=desired.by)
             self._in_force = {}
         if desired.disabled > known:
@@ -342,7 +342,7 @@ class Reconciler:
         }
         fresh = [terms for key, terms in made.items() if terms is not self._in_force.get(key)]
         if fresh and self._registry.enabled:
-            self._registry.board.tried(fresh, self.source)
+            self._registry.engine.dry_run(fresh, self.source)
         return made
 
     def _kept(self, entry: Entry, now: float) -> CompiledRule | None:
@@ -354,7 +354,7 @@ class Reconciler:
         if terms is None or entry.lifetime == self._lifetimes.get(entry.id):
             return terms
         seconds = self._seconds_left(entry, now)
-        return terms if self._registry.board.renew(self.source, terms.key, seconds) else None
+        return terms if self._registry.engine.renew(self.source, terms.key, seconds) else None
 
     def _seconds_left(self, entry: Entry, now: float) -> float:
         most = self._limits.lifetime(entry.expires_after) or entry.expires_after

@@ -31,7 +31,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         assert default_registry() is registry
         assert not registry.rules(), "the test before left this armed"
         assert registry.enabled, "the test before left chaospoint disabled"
-        assert not registry.board.watches, "the test before is still watching"
+        assert not registry.engine.watches, "the test before is still watching"
 
 
 @pytest.hookimpl(trylast=True)

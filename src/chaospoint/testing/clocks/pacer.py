@@ -33,7 +33,7 @@ class Paced(Protocol):
     """One clock, as the pacer sees it."""
 
     @property
-    def board(self) -> Engine:
+    def engine(self) -> Engine:
         """Whose faults and deadlines go by the clock."""
 
     def makes_wait(self) -> bool:
@@ -69,9 +69,9 @@ class Pacer:
         """The seconds that were ever skipped in this process."""
         return loop_time.skipped
 
-    def paces(self, board: Engine) -> bool:
+    def paces(self, engine: Engine) -> bool:
         """Return whether a clock of this board is in use."""
-        return any(clock.board is board for clock in self._clocks)
+        return any(clock.engine is engine for clock in self._clocks)
 
     def enter(self, clock: Paced) -> float:
         """Let time be skipped for this clock, too; return what was skipped before."""

@@ -44,8 +44,8 @@ _SYSTEM = SystemClock()
 class SkippingClock:
     """The machine's time and what was skipped; `skipping` makes one. Safe from any thread."""
 
-    def __init__(self, board: Engine) -> None:
-        self._waits = Waits(board)
+    def __init__(self, engine: Engine) -> None:
+        self._waits = Waits(engine)
 
     def __repr__(self) -> str:
         return f"<SkippingClock that skipped {self.skipped:g} s in {len(self.waits)} waits>"
@@ -114,7 +114,7 @@ def skipping(registry: Registry) -> Iterator[SkippingClock]:
     armed then have as much time left as they had. Other registries may have a clock at the same
     time: what is skipped for one passes for all. Raises `ChaosError` if this one has.
     """
-    clock = SkippingClock(registry.board)
+    clock = SkippingClock(registry.engine)
     waits = clock._waits
     try:
         waits.enter(clock)

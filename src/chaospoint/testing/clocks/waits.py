@@ -52,14 +52,14 @@ class _Wait:
 
 
 class Waits:
-    """What waits by one clock, which stands before the one that the board has.
+    """What waits by one clock, which stands before the one that the engine has.
 
     Its collections are changed in single steps, so without a lock.
     """
 
-    def __init__(self, board: Engine) -> None:
-        self.board = board
-        self.base = board.clock
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.base = engine.clock
         self.asked: list[float | None] = []
         self.going: dict[_Wait, None] = {}
         self.entered = False
@@ -71,27 +71,27 @@ class Waits:
     # -- in and out -----------------------------------------------------------------------
 
     def enter(self, clock: Clock) -> None:
-        """Have the board go by ``clock``, which asks here; `ChaosError` if it goes by such a one.
+        """Have the engine go by ``clock``, which asks here; `ChaosError` if it goes by such a one.
 
         Call `leave` after it in any case.
         """
         with arming_lock:
-            if pacer.paces(self.board):
+            if pacer.paces(self.engine):
                 raise ChaosError(
                     "a skipping clock is in use in this registry already: use that one, or put "
                     "the second block behind the first"
                 )
             # First, so that `leave` puts right what Ctrl-C leaves half done.
-            self.base, self._before, self.entered = self.board.clock, pacer.skipped, True
+            self.base, self._before, self.entered = self.engine.clock, pacer.skipped, True
             self._before = pacer.enter(self)
-            self.board.clock = clock
+            self.engine.clock = clock
 
     def leave(self) -> None:
-        """Give the board its clock back, and end the waits that have an end."""
+        """Give the engine its clock back, and end the waits that have an end."""
         if not self.entered:
             return
         with arming_lock:
-            self.board.clock = self.base
+            self.engine.clock = self.base
             self._kept, self.entered = pacer.leave(self) - self._before, False
             self._put_back_deadlines()
         last = max((one.until for one in list(self.going) if one.until is not None), default=0.0)
@@ -99,7 +99,7 @@ class Waits:
         self._end_due()
 
     def _put_back_deadlines(self) -> None:
-        for rule in (*self.board.rules(), *self.board.ended()):  # some ended may come back
+        for rule in (*self.engine.rules(), *self.engine.ended()):  # some ended may come back
             if rule.deadline is not None:
                 rule.deadline -= self._kept
 
@@ -177,13 +177,13 @@ class Waits:
     def left(self) -> float:
         """Return the seconds to the next end of a wait or deadline of a rule."""
         ends = [one.until for one in self._waiting() if one.until is not None]
-        ends += [rule.deadline for rule in self.board.rules() if rule.deadline is not None]
+        ends += [rule.deadline for rule in self.engine.rules() if rule.deadline is not None]
         return min(ends, default=inf) - self.now()
 
     def come(self) -> None:
         """Wake what is due, and end the rules that have expired."""
         self._end_due()
-        self.board.expire()
+        self.engine.expire()
 
     def renew(self) -> None:
         """Forget who waited, in a forked child."""
@@ -199,7 +199,7 @@ class Waits:
     def _held(self, woken: Bell | TaskBell) -> bool:
         return any(
             getattr(pause.wake, "__self__", None) is woken
-            for rule in self.board.rules()
+            for rule in self.engine.rules()
             for pause in rule.paused.copy()
         )
 

@@ -271,24 +271,24 @@ def _rounded(skipped: float) -> float:
     return round(skipped, 1 if skipped < 10.0 else 0)
 
 
-def result_of(strike: CaseRun, escaped: BaseException | None, where: str = "") -> Result:
+def result_of(case_run: CaseRun, escaped: BaseException | None, where: str = "") -> Result:
     """Return what became of a case, given what came out of its run."""
-    case = strike.case
-    if escaped is None and strike.unhandled.found:
-        escaped, where = strike.unhandled.found[0]
+    case = case_run.case
+    if escaped is None and case_run.unhandled.found:
+        escaped, where = case_run.unhandled.found[0]
     outcome: Outcome = "handled"
     said = reason = ""
-    if not strike.acted:
+    if not case_run.acted:
         outcome = "left out"
-        reason = strike.refused or "not reached again"
-        if not strike.refused and (escaped is not None or strike.hung):
-            said = "it hung" if strike.hung else _first_line(escaped)
+        reason = case_run.refused or "not reached again"
+        if not case_run.refused and (escaped is not None or case_run.hung):
+            said = "it hung" if case_run.hung else _first_line(escaped)
             reason = f"not reached again: {said} came before"
             said = ""
     elif isinstance(case.fault, Latency) and isinstance(escaped, ChaosError):
         outcome, reason = "left out", f"not on the clock of the test: {escaped}"
-    elif strike.hung:
-        outcome, reason = "hung", f"not back after {strike.limit.seconds:g} s of real time"
+    elif case_run.hung:
+        outcome, reason = "hung", f"not back after {case_run.limit.seconds:g} s of real time"
     elif escaped is not None:
         outcome, said, reason = "failed", _first_line(escaped), where
     return Result(
@@ -302,11 +302,11 @@ def result_of(strike: CaseRun, escaped: BaseException | None, where: str = "") -
         escaped=said,
         injected=outcome == "failed" and _ours(escaped, case),
         late=_rounded(case.fault.seconds) if isinstance(case.fault, Latency) else None,
-        waited=strike.waited,
-        in_thread=strike.waited is not None and strike.in_thread,
+        waited=case_run.waited,
+        in_thread=case_run.waited is not None and case_run.in_thread,
         reason=reason,
-        beyond=strike.beyond,
-        unbounded=strike.limit.lost,
+        beyond=case_run.beyond,
+        unbounded=case_run.limit.lost,
     )
 
 

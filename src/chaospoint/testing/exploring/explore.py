@@ -118,17 +118,17 @@ def _run_again(fn: Callable[[], object], control: ControlRun) -> tuple[bool, Bas
     return False, None
 
 
-def _try(fn: Callable[[], object], strike: CaseRun) -> Result:
+def _try(fn: Callable[[], object], case_run: CaseRun) -> Result:
     escaped: BaseException | None = None
-    with strike.unhandled:
+    with case_run.unhandled:
         try:
-            with strike, strike.limit:
+            with case_run, case_run.limit:
                 _run(fn)
         except KeyboardInterrupt:
             raise  # it is the user's: no case has one
         except BaseException as error:
             escaped = error
-    return result_of(strike, escaped)
+    return result_of(case_run, escaped)
 
 
 def _run(fn: Callable[[], object]) -> None:

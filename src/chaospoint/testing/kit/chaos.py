@@ -172,7 +172,7 @@ class Chaos:
         return 0 if self._watch is None else self._watch.reaches(point)
 
     def _known(self, pattern: str) -> None:
-        if not self.registry.board.names(pattern):
+        if not self.registry.engine.names(pattern):
             raise UnknownPoint(pattern, self.registry.nearest(pattern))
 
     # -- time and order -------------------------------------------------------------------
@@ -242,7 +242,7 @@ class Chaos:
         ]
         if not rules:
             raise ChaosError(f"nothing pauses at {pattern!r}: call pause({pattern!r}) first")
-        return Armed(self.registry.board, rules)
+        return Armed(self.registry.engine, rules)
 
     def release(self, point: str = "*") -> int:
         """Let go of the calls that are paused there now, and return how many.
@@ -327,7 +327,7 @@ class Chaos:
         for handle, must_fire in self._armed:
             for rule in handle.rules if must_fire else ():
                 if not fired(rule):
-                    names = self.registry.board.names(rule.pattern)
+                    names = self.registry.engine.names(rule.pattern)
                     counts = {name: watch.reaches(name) for name in names}
                     yield unfired(rule, counts, self._near(rule.pattern, watch))
 

@@ -66,7 +66,7 @@ def disarm_left(registry: Registry, rules: Iterable[ArmedRule], by: str = "") ->
     armed = frozenset(registry.rules())
     left = [rule for rule in rules if rule in armed and rule.source not in _FROM_OUTSIDE]
     if left:
-        registry.board.remove(left, "disarmed", "test")
+        registry.engine.remove(left, "disarmed", "test")
     return [
         f"{rule.shown}, armed by {by or rule.source}{f' ({rule.by})' if rule.by else ''}, was left"
         " armed: use `with armed(...)`, the fixture `chaos`, or disarm it"

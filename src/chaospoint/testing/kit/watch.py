@@ -50,14 +50,14 @@ class Watch:
     def start(self) -> None:
         """Begin to count, at every point that there is and will be."""
         with arming_lock:
-            board = self._registry.board
-            board.watch(*board.watches, self._rule)
+            engine = self._registry.engine
+            engine.watch(*engine.watches, self._rule)
 
     def stop(self) -> None:
         """Count no more; what was counted stays. No error if it was stopped before."""
         with arming_lock:
-            board = self._registry.board
-            board.watch(*(one for one in board.watches if one is not self._rule))
+            engine = self._registry.engine
+            engine.watch(*(one for one in engine.watches if one is not self._rule))
 
     def __enter__(self) -> Watch:
         self.start()
@@ -86,7 +86,7 @@ class _Watching(ArmedRule):
     __slots__ = ("_places", "_told")
 
     def __init__(self, registry: Registry, terms: CompiledRule, told: Told | None) -> None:
-        super().__init__(terms, "test", (0, 0, 0), registry.board)
+        super().__init__(terms, "test", (0, 0, 0), registry.engine)
         self.faults = ()  # where a placement has no clean end, nothing is left out
         self._told = told
         self._places: dict[tuple[object, ...], _Place] = {}

@@ -261,19 +261,19 @@ class _Exploration:
         return ""
 
     def _try(self, case: Case) -> None:
-        strike = CaseRun(default_registry(), case, self._learnt, self._home.limit)
-        strike.limit.before_end = self._home.uncaptured
+        case_run = CaseRun(default_registry(), case, self._learnt, self._home.limit)
+        case_run.limit.before_end = self._home.uncaptured
         phases = self._home.phases
         try:
-            with strike.unhandled:
-                done = phases.run(self._item, strike, lambda _: self._again)
+            with case_run.unhandled:
+                done = phases.run(self._item, case_run, lambda _: self._again)
         finally:
-            strike.close()
-        report = _report(done, strike, self._test, self._home.repeat, phases.subtests)
+            case_run.close()
+        report = _report(done, case_run, self._test, self._home.repeat, phases.subtests)
         self._log(report)
         if report.failed:
             # What a run left halfway is ended here, and not in the middle of what comes later.
-            del done, strike
+            del done, case_run
             phases.forget()
             gc.collect()
 
@@ -283,7 +283,7 @@ class _Exploration:
 
 def _report(
     done: list[Phase],
-    strike: CaseRun,
+    case_run: CaseRun,
     test: str,
     repeat: Callable[[str, str], str],
     subtests: list[BaseException],
@@ -292,19 +292,19 @@ def _report(
     shown = next((phase for phase in done if not phase.report.passed), done[min(1, len(done) - 1)])
     report = shown.report
     if report.when == "setup":
-        strike.refused = f"its setup failed: {shown.raised!r}"
+        case_run.refused = f"its setup failed: {shown.raised!r}"
     elif report.skipped:
-        strike.refused = f"it was skipped under the fault: {shown.raised}"
-        strike.acted = False
+        case_run.refused = f"it was skipped under the fault: {shown.raised}"
+        case_run.acted = False
     escaped = shown.raised if report.failed else None
     if report.failed and escaped is None:
         escaped = AssertionError(report.longreprtext.strip().rpartition("\n")[2])
     where = "while it was torn down" if report.when == "teardown" else ""
     if escaped is None and subtests:
         escaped, where = subtests[0], "in a subtest"
-    result = result_of(strike, escaped, where)
+    result = result_of(case_run, escaped, where)
     path, line, domain = report.location
-    report.location = (path, line, f"{domain} [{strike.case.id}]")
+    report.location = (path, line, f"{domain} [{case_run.case.id}]")
     report.when = "call"
     if result.finding:
         report.outcome = "failed"
