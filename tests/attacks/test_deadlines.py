@@ -125,16 +125,16 @@ obstruct = sys.exit
 logging.getLogger("chaospoint").addHandler(Handler())
 """,
     "a dead thread": """
-BETWEEN = lambda: kill(keeper._expiry)
+BETWEEN = lambda: kill(housekeeper._expiry)
 """,
     "two dead threads": """
 def BETWEEN():
-    kill(keeper._expiry)
-    kill(keeper)
+    kill(housekeeper._expiry)
+    kill(housekeeper)
 """,
     "SystemExit thrown into our threads": """
 def BETWEEN():
-    for watch in (keeper, keeper._expiry):
+    for watch in (housekeeper, housekeeper._expiry):
         for _ in range(5):
             ctypes.pythonapi.PyThreadState_SetAsyncExc(
                 ctypes.c_ulong(watch._thread.ident), ctypes.py_object(SystemExit))
