@@ -6,7 +6,7 @@ import asyncio
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qs
@@ -431,3 +431,31 @@ def test_a_forked_child_answers_on_threads_of_its_own(fork: str) -> None:
         asyncio.run(answered(quick()))
     """
     assert python(program).stdout.split() == ["chaospoint-request_0"] * 2
+
+
+def test_steps_whose_task_is_cancelled_are_closed_on_the_thread() -> None:
+    """Closing writes to the audit log, which must not hold up the loop."""
+    begun, closed = threading.Event(), threading.Event()
+    threads: list[str] = []
+
+    def take() -> Generator[float, None, Response]:
+        try:
+            begun.set()
+            while True:
+                yield 60.0
+        finally:
+            threads.append(threading.current_thread().name)
+            closed.set()
+
+    steps = take()  # held, so that the collector does not close it
+
+    async def main() -> None:
+        task = asyncio.create_task(off_loop.answered(steps))
+        assert await asyncio.to_thread(begun.wait, PATIENCE)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await asyncio.to_thread(closed.wait, PATIENCE)
+
+    asyncio.run(main())
+    assert threads == ["chaospoint-request_0"]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import pickle
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar, copy_context
 from typing import Any
+from weakref import ref
 from wsgiref.util import setup_testing_defaults
 
 import pytest
@@ -172,27 +174,6 @@ def _pickles_a_refusal() -> None:
     pickle.dumps(refusal)
 
 
-def _serves_wsgi() -> None:
-    environ: dict[str, object] = {}
-    setup_testing_defaults(environ)
-    wsgi.app(Service.of(Settings()))(environ, lambda *_: here.set("within"))  # type: ignore[arg-type, return-value]
-
-
-def _serves_asgi() -> None:
-    async def receive() -> dict[str, str]:
-        here.set("within")
-        return {"type": "lifespan.shutdown"}
-
-    async def send(_: object) -> None:
-        here.set("within")
-
-    async def main() -> None:
-        await asgi.app(Service.of(Settings()))({"type": "lifespan"}, receive, send)
-        assert here.get() == "outside"
-
-    asyncio.run(main())
-
-
 def _begins_with_the_first_point() -> None:
     before_first_point(lambda: here.set("within"))
     default_registry().point("first.of.all.points")
@@ -204,8 +185,6 @@ def _begins_with_the_first_point() -> None:
         _arms_an_instance,
         lambda: _arms(Marks),
         _pickles_a_refusal,
-        _serves_wsgi,
-        _serves_asgi,
         _begins_with_the_first_point,
     ],
 )
@@ -221,3 +200,50 @@ def test_no_variable_is_set_in_the_context_of_who_calls_chaospoint(
         return here.get()
 
     assert copy_context().run(main) == "outside"
+
+
+def test_what_middleware_sets_as_it_sends_an_answer_is_seen_after_it() -> None:
+    service = Service.of(Settings())
+    environ: dict[str, object] = {}
+    setup_testing_defaults(environ)
+
+    def main() -> list[str]:
+        wsgi.app(service)(environ, lambda *_: here.set("sent"))  # type: ignore[arg-type, return-value]
+        return [here.get(), asyncio.run(over_asgi())]
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": b""}
+
+    async def send(_: object) -> None:
+        here.set("sent")
+
+    async def over_asgi() -> str:
+        here.set("before")
+        scope = {"type": "http", "method": "GET", "path": "/v1/status", "headers": []}
+        await asgi.app(service)(scope, receive, send)
+        return here.get()
+
+    assert copy_context().run(main) == ["sent", "sent"]
+
+
+def test_a_cancelled_task_leaves_no_cycle_behind() -> None:
+    class Held:
+        pass
+
+    async def waits(_: Held) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    async def main() -> ref[Held]:
+        held = Held()
+        task = asyncio.create_task(atransparently(waits, held))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return ref(held)
+
+    gc.disable()
+    try:
+        assert asyncio.run(main())() is None
+    finally:
+        gc.enable()

@@ -96,7 +96,7 @@ def transparently(call: Callable[..., _T], *args: object) -> _T:
     return context.run(call, *args)
 
 
-async def atransparently(call: Callable[..., Any], *args: object) -> object:
+async def atransparently(call: Callable[..., Any], *args: object) -> Any:
     """Call ``call``, and await what it returns if that can be awaited, as `transparently`.
 
     The tasks that it starts see no points either; other tasks do, while this one waits.
@@ -115,18 +115,21 @@ async def _awaiting(awaitable: Awaitable[object]) -> object:
 def _steps(made: Any, run: Callable[..., Any]) -> Generator[Any, Any, object]:
     """Await a coroutine as ``yield from`` does, with ``run`` taking each step."""
     step, value = made.send, None
-    while True:
-        try:
-            item = run(step, value)
-        except StopIteration as end:
-            return end.value
-        try:
-            step, value = made.send, (yield item)
-        except GeneratorExit:
-            run(made.close)
-            raise
-        except BaseException as error:
-            step, value = made.throw, error
+    try:
+        while True:
+            try:
+                item = run(step, value)
+            except StopIteration as end:
+                return end.value
+            try:
+                step, value = made.send, (yield item)
+            except GeneratorExit:
+                run(made.close)
+                raise
+            except BaseException as error:
+                step, value = made.throw, error
+    finally:
+        step = value = None  # or an exception and this frame would keep each other alive
 
 
 class _Own(local):

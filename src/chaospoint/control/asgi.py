@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import replace
 from typing import Any
 
-from chaospoint._kernel.context import atransparently
+from chaospoint._kernel.context import in_chaospoint, set_safely
 from chaospoint.config import start
 from chaospoint.control.http import MAX_BODY, STOP_SECONDS, Request, fold
 from chaospoint.control.off_loop import answered, answered_on_loop
@@ -38,7 +38,13 @@ def app(service: Service | None = None) -> App:
     home = service
 
     async def admin(scope: Message, receive: Receive, send: Send) -> None:
-        await atransparently(_served, home, scope, receive, send)
+        # In the caller's own context: middleware around `send` sets variables that are read later.
+        before = in_chaospoint.get()
+        set_safely(in_chaospoint, True)
+        try:
+            await _served(home, scope, receive, send)
+        finally:
+            set_safely(in_chaospoint, before)
 
     return admin
 

@@ -75,7 +75,7 @@ async def _taken(steps: Steps) -> float | Response:
     try:
         return await asyncio.wrap_future(step)
     except BaseException:
-        step.add_done_callback(lambda _: steps.close())  # the thread may be in the middle of it
+        step.add_done_callback(lambda _: _close(steps))  # the thread may be in the middle of it
         raise
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from chaospoint._kernel.context import transparently
 from chaospoint.config import start
-from chaospoint.control.http import MAX_BODY, Request, bytes_to_read, fold
+from chaospoint.control.http import MAX_BODY, Request, Response, bytes_to_read, fold
 from chaospoint.control.service import Service
 from chaospoint.sources.settings import read_settings
 
@@ -34,14 +34,16 @@ def app(service: Service | None = None) -> WSGIApplication:
     home = service
 
     def admin(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        return transparently(_answered, home, environ, start_response)
+        response = transparently(_answered, home, environ)
+        phrase = HTTPStatus(response.status).phrase
+        # In the caller's own context, where middleware around it sets its variables.
+        start_response(f"{response.status} {phrase}", list(response.headers.items()))
+        return [response.body]
 
     return admin
 
 
-def _answered(
-    service: Service, environ: WSGIEnvironment, start_response: StartResponse
-) -> Iterable[bytes]:
+def _answered(service: Service, environ: WSGIEnvironment) -> Response:
     request, size = _request(environ)
     stops = service.stop_first(request)
     try:
@@ -50,10 +52,7 @@ def _answered(
         if not stops:
             raise
         body = b""
-    response = service.answer(replace(request, body=body))
-    phrase = HTTPStatus(response.status).phrase
-    start_response(f"{response.status} {phrase}", list(response.headers.items()))
-    return [response.body]
+    return service.answer(replace(request, body=body))
 
 
 def _request(environ: WSGIEnvironment) -> tuple[Request, int]:
