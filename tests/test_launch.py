@@ -272,10 +272,18 @@ def test_a_function_of_the_script_that_ends_at_once_is_not_missed_in_silence(
 
 
 def test_a_server_that_knows_nothing_answers_with_the_fault(folder: Path) -> None:
-    """Under uvicorn, on a socket of the file system."""
-    (folder / "shop.py").write_text(
+    """Under uvicorn, on a socket of the file system.
+
+    Variable and file name exceptions of a module that is on the path only once uvicorn has begun.
+    """
+    plan = {**PLAN, "rules": ["payment.charge=raise(shop.Declined)"]}
+    (folder / "plan.json").write_text(json.dumps(plan))
+    (folder / "service").mkdir()
+    (folder / "service" / "shop.py").write_text(
         dedent("""
         import calls
+        class Declined(LookupError): pass
+        class Lost(LookupError): pass
         async def app(scope, receive, send):
             await send({"type": "http.response.start", "status": 200, "headers": []})
             await send({"type": "http.response.body", "body": calls.attempt().encode()})
@@ -283,21 +291,28 @@ def test_a_server_that_knows_nothing_answers_with_the_fault(folder: Path) -> Non
     )
     socket = folder / "s"
     words = [sys.executable, "-m", "uvicorn", "shop:app", "--uds", str(socket)]
+    words += ["--app-dir", "service"]
     server = subprocess.Popen(
         command(*words, "--lifespan", "off"),
         cwd=folder,
-        env=environ(folder),
+        env=environ(folder, CHAOSPOINT_POINTS="payment.charge=raise(shop.Lost) [times=1]"),
         stderr=subprocess.PIPE,
         text=True,
     )
     too_late = threading.Timer(60, server.kill)
     too_late.start()
+    said: list[str] = []
     try:
         with server, httpx.Client(transport=httpx.HTTPTransport(uds=str(socket))) as client:
             assert server.stderr is not None
-            next(line for line in server.stderr if "running on" in line)
-            assert client.get("http://shop/").text == "LookupError"
+            for line in server.stderr:
+                said.append(line)
+                if "running on" in line:
+                    break
+            answers = [client.get("http://shop/").text for _ in range(2)]
             server.terminate()
+        assert answers == ["Lost", "Declined"], "".join(said)
+        assert "refused" not in "".join(said)
         assert server.returncode in (0, -signal.SIGTERM)
     finally:
         server.kill()

@@ -157,12 +157,12 @@ def test_what_is_imported_completely_is_checked_early(shop: Path) -> None:
         ("chaos_shop.lazy.Error", "reading 'Error' failed with RuntimeError"),
     ],
 )
-@pytest.mark.parametrize("trust", ["code", "deferred"])
+@pytest.mark.parametrize("trust", ["code", "deferred", "early"])
 def test_a_look_up_that_fails_is_a_typed_error_with_the_cure(
     shop: Path, path: str, problem: str, trust: Trust
 ) -> None:
     look_up: Callable[[], object] | None = partial(compiled, path, trust)
-    if trust == "deferred":
+    if trust != "code":
         look_up = compiled(path, trust).resolve
     assert look_up is not None
     with pytest.raises(InvalidPlan) as caught:
@@ -175,6 +175,13 @@ def test_a_look_up_that_fails_is_a_typed_error_with_the_cure(
 def test_a_package_that_is_not_there_is_refused(trust: Trust) -> None:
     with pytest.raises(InvalidPlan, match="no module is named 'chaos_nowhere'; correct or install"):
         compiled("chaos_nowhere.Error", trust)
+
+
+def test_a_package_that_is_not_there_may_come_before_the_first_reach() -> None:
+    look_up = compiled("chaos_nowhere.Error", "early").resolve
+    assert look_up is not None
+    with pytest.raises(InvalidPlan, match="no module is named 'chaos_nowhere'; correct or install"):
+        look_up()
 
 
 @pytest.mark.parametrize(

@@ -27,9 +27,10 @@ from chaospoint.models.refusal import Refusal, close_to, describe
 
 __all__ = ["Trust", "builtin", "is_exception", "look_up", "path_of"]
 
-Trust = Literal["code", "deferred", "loaded"]
+Trust = Literal["code", "deferred", "early", "loaded"]
 """Where a rule came from: code (imports anything), env and files (imports at the first reach),
-HTTP and stores (never imports)."""
+the same before the program has completed `sys.path` (so any module may still appear), HTTP and
+stores (never imports)."""
 
 _CURE = "write a builtin such as TimeoutError, or a dotted path such as httpx.ConnectTimeout"
 
@@ -66,7 +67,7 @@ def look_up(path: str, trust: Trust, *, reached: bool = False) -> object | None:
 
     ``reached``: the rule's first reach has come. Raises `Refusal` only.
     """
-    if trust == "code" or (trust == "deferred" and reached):
+    if trust == "code" or (reached and trust != "loaded"):
         return fetch(path)
     found = peek(path)
     if trust == "loaded" and found is None:
@@ -75,7 +76,7 @@ def look_up(path: str, trust: Trust, *, reached: bool = False) -> object | None:
             "name a builtin, or a class of a module that the program itself imports",
             value=path,
         )
-    if found is None and not can_exist(path):
+    if found is None and trust != "early" and not can_exist(path):
         top = path.partition(".")[0]
         raise Refusal(f"no module is named {top!r}", "correct or install it", value=path)
     return found

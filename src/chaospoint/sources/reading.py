@@ -1,12 +1,14 @@
 """What env and file say is armed whole or not at all, and a refusal is logged, never raised.
 
-Nothing is imported for their rules (trust ``deferred``), because the program may be in the middle
-of its own imports.
+Nothing is imported for their rules before the first reach, because the program may be in the middle
+of its own imports.  A launched process reads them before the program adds its own directories to
+`sys.path`.  So there a module that cannot be found is refused at the first reach, and not before.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -17,6 +19,7 @@ from chaospoint.arming import install_plan
 from chaospoint.errors import ChaosError
 from chaospoint.models.refusal import unquoted
 from chaospoint.plan.plan import Plan, load_plan
+from chaospoint.sources.launching import launched_with
 from chaospoint.sources.poller import Poller
 from chaospoint.sources.settings import Settings
 
@@ -119,7 +122,7 @@ class Sources:
         install_plan(
             wanted,
             source=source,
-            trust="deferred",
+            trust="deferred" if launched_with(os.environ) is None else "early",
             registry=self._registry,
             seed=self._settings.seed,
             by="CHAOSPOINT_POINTS" if source == "env" else str(self._settings.config),
