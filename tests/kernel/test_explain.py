@@ -406,7 +406,7 @@ def test_disarming_says_that_where_asked_for_what_no_function_has(
     handle = arm(registry, rule("p", raises(), where={"tenent": "acme"}))
     function()
     handle.disarm()
-    said = "never reached: no decorated function here has 'tenent', which `where` asks for"
+    said = "no decorated function here has an argument or label 'tenent', which `where` asks for"
     assert said in log.text
 
 

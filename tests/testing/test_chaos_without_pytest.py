@@ -112,6 +112,32 @@ def test_an_error_is_let_through_with_what_else_was_wrong(registry: Registry) ->
     assert "a.b=latency(0ms) was armed and never fired" in seen(failure.value)
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(
+    ("where", "why"),
+    [
+        ({"ordr": "A"}, "no decorated function here has an argument or label 'ordr'"),
+        ({"tier": "two"}, "the label 'tier' is there, and never has the value"),
+    ],
+)
+def test_a_where_that_no_call_can_match_is_named(
+    registry: Registry, when: Literal["before", "after"], where: dict[str, str], why: str
+) -> None:
+    @registry.point("a.b", labels={"tier": "one"})
+    def charge(order: str) -> str:
+        return order
+
+    def work() -> None:
+        with Chaos(registry=registry) as chaos:
+            with pytest.warns(ChaosWarning, match="`where` of"):
+                chaos.arm("a.b", exception=TimeoutError, where=where, when=when)
+            assert charge("A") == "A"
+
+    with pytest.raises(AssertionError) as failure:
+        work()
+    assert f"'a.b' was reached once in this test, but {why}" in str(failure.value)
+
+
 def test_an_internal_error_fails_the_block_it_happened_in(registry: Registry) -> None:
     class Bad:
         def observe(self, injection: object) -> None:

@@ -63,7 +63,8 @@ def obstacle(points: Points, rule: ArmedRule, names: Collection[str], near: Near
         return ""
     lost = [unplaced(rule, points.point(name)) for name in names]
     if all(lost):
-        return f"no decorated function here has {lost[0][0]!r}, which `where` asks for"
+        name = repr(lost[0][0])
+        return f"no decorated function here has an argument or label {name}, which `where` asks for"
     if not rule.reaches and (label := other_value(rule, map(points.point, names))):
         return f"the label {label!r} is there, and never has the value that `where` asks for"
     return ""

@@ -17,6 +17,7 @@ from chaospoint._kernel.names import is_glob, matches
 from chaospoint._kernel.reporting import warn
 from chaospoint._registry.handle import Armed
 from chaospoint._registry.registry import Registry, default_registry
+from chaospoint._registry.unreached import obstacle
 from chaospoint.arming import arm_from, plan_of
 from chaospoint.errors import ChaosError, UnknownPoint
 from chaospoint.plan.shorthand import SHORT_KEYS
@@ -329,7 +330,8 @@ class Chaos:
                 if not fired(rule):
                     names = self.registry.engine.names(rule.pattern)
                     counts = {name: watch.reaches(name) for name in names}
-                    yield unfired(rule, counts, self._near(rule.pattern, watch))
+                    why = obstacle(self.registry.engine, rule, names, self.registry.nearest)
+                    yield unfired(rule, counts, self._near(rule.pattern, watch), why)
 
     def _near(self, pattern: str, watch: Watch) -> list[str]:
         names = [name for name in self.registry.nearest(pattern) if not matches(pattern, name)]

@@ -40,16 +40,20 @@ def by_chance(rule: ArmedRule) -> bool:
     return draws.drawn or rule.terms.schedule.probability < 1.0
 
 
-def unfired(rule: ArmedRule, calls: Mapping[str, int], near: Sequence[str]) -> str:
+def unfired(
+    rule: ArmedRule, calls: Mapping[str, int], near: Sequence[str], obstacle: str = ""
+) -> str:
     """Say why a rule never fired.
 
     ``calls``: how many arrived at each point of the rule in the test, whether the rule was armed
-    then or not; empty if it has no point. ``near``: the names nearest to the rule's.
+    then or not; empty if it has no point. ``near``: the names nearest to the rule's. ``obstacle``:
+    what keeps the rule from ever being reached at its points.
     """
-    return f"{rule.shown} was armed and never fired: {_why(rule, calls)}{nearest_of(near)}"
+    why = _why(rule, calls, obstacle)
+    return f"{rule.shown} was armed and never fired: {why}{nearest_of(near)}"
 
 
-def _why(rule: ArmedRule, calls: Mapping[str, int]) -> str:
+def _why(rule: ArmedRule, calls: Mapping[str, int], obstacle: str) -> str:
     if not calls:
         return f"no point is named {rule.pattern!r}"
     count = sum(calls.values())
@@ -62,11 +66,14 @@ def _why(rule: ArmedRule, calls: Mapping[str, int]) -> str:
         if _due(rule):
             return f"{said}, and what was called there was never awaited or iterated"
         return f"{said}, too seldom for its skip, every, times or probability"
+    lost = [kind for kind, faults in rule.expressible.items() if not faults]
+    if obstacle and not lost:
+        return f"{said}, but {obstacle}"
     if why := passed(rule):
         return f"{said}, and {why}"
     if rule.terms.after:
         return f"{said}, and no call ended well while the rule, which acts after it, was armed"
-    if lost := [kind for kind, faults in rule.expressible.items() if not faults]:
+    if lost:
         return f"{said}, where it is a {lost[0]}, which cannot express the fault"
     return f"{said}, and never while this rule was armed ({rule.why})"
 
