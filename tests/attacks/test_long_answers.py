@@ -15,6 +15,8 @@ import pytest
 from helpers import PATIENCE, python
 
 from chaospoint import Plan, Registry
+from chaospoint._kernel.armed_rule import ArmedRule
+from chaospoint._kernel.names import matches
 from chaospoint.arming import arm
 from chaospoint.cli.http_target import HttpTarget
 from chaospoint.control import asgi, off_loop
@@ -127,6 +129,33 @@ def test_the_points_and_the_rules_of_a_glob_are_all_found(
     assert len(texts) == rules + 1
     assert max(len(page[key]) for page in found for key in ("points", "rules")) == 10
     assert len(found) == -(-max(points, rules + 1) // 10)
+
+
+def test_the_rules_of_a_glob_are_found_without_comparing_each_with_each_point(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"svc.op{n:02}" for n in range(100)]
+    for name in (*names, *(f"x{n}.op00" for n in range(100))):
+        registry.point(name)
+    texts = [*(f"x{n}.*=off" for n in range(100)), "*.op00=off", "*.op07=off", "svc.op*=off"]
+    arm(Plan.parse(";".join([*texts, "svc.op09=off"])), registry=registry)
+    registry.disarm("svc.op07")
+    stand = [
+        rule.text
+        for rule in registry.rules()
+        if matches("svc.*", rule.pattern) or any(map(rule.covers, names))
+    ]
+    assert [text.partition("=")[0] for text in stand] == ["*.op00", "svc.op*", "svc.op09"]
+    compared, real = [], ArmedRule.covers
+
+    def covers(rule: ArmedRule, name: str) -> bool:
+        compared.append(name)
+        return real(rule, name)
+
+    monkeypatch.setattr(ArmedRule, "covers", covers)
+    told = json.loads(ask(Service.of(Settings(enabled=True), registry), "/v1/points/svc.*").body)
+    assert [rule["text"] for rule in told["rules"]] == stand
+    assert len(compared) <= len(texts)
 
 
 @pytest.mark.filterwarnings("ignore::chaospoint.errors.ChaosWarning")

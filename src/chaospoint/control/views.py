@@ -121,7 +121,8 @@ class Views:
         points = self.known(name) if points is None else points
         engine = self._registry.engine
         if is_glob(name) or not points:
-            armed = [rule for rule in engine.rules() if _stands_at(rule, name, points)]
+            there = self._standing_at(points)
+            armed = [one for one in engine.rules() if one in there or matches(name, one.pattern)]
             ended = [rule for rule in engine.ended() if matches(name, rule.pattern)]
             own = [rule for rule in armed + ended if rule.pattern == name]
             if was_put:
@@ -190,17 +191,15 @@ class Views:
             forbidden=any(matches(pattern, point.name) for pattern in self._forbidden),
         )
 
+    def _standing_at(self, points: Sequence[Point]) -> set[ArmedRule]:
+        """Return the rules of all these points; most points with the same rules share a tuple."""
+        tuples = [self._registry.engine.standing_at(point.name) for point in points]
+        return set[ArmedRule]().union(*{id(rules): rules for rules in tuples}.values())
+
     def _rules(
         self, rules: Sequence[ArmedRule], point: Point | None = None
     ) -> list[dict[str, object]]:
         return state_of_rules(self._registry.engine, rules, point)
-
-
-def _stands_at(rule: ArmedRule, pattern: str, points: Sequence[Point]) -> bool:
-    """Whether a rule is on a name or glob that ``pattern`` matches, or covers one of its points."""
-    if matches(pattern, rule.pattern):
-        return True
-    return is_glob(rule.pattern) and any(rule.covers(point.name) for point in points)
 
 
 def _why(permission: Permission, registry: Registry, desired: Desired) -> str:
