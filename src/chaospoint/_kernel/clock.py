@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from chaospoint._kernel.bell import SLICE, Bell, TaskBell, settle
 from chaospoint._kernel.context import transparently
+from chaospoint._kernel.ending import executor_of_a_loop
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -69,8 +70,13 @@ class SystemClock:
         return monotonic() if _keeps_machine_time(loop) else loop.time()
 
     def wait(self, woken: Bell, seconds: float | None) -> None:
-        """Wait for ``woken``, but not for long; signal handlers that raise interrupt it."""
-        woken.wait(SLICE if seconds is None or seconds > SLICE else seconds or _A_TURN)
+        """Wait for ``woken``; signal handlers that raise interrupt it.
+
+        In the executor of an event loop the wait is short: nothing wakes it when the loop ends.
+        """
+        if (seconds is None or seconds > SLICE) and executor_of_a_loop() is not None:
+            seconds = SLICE
+        woken.wait(_A_TURN if seconds == 0.0 else seconds)
 
     async def await_(self, woken: TaskBell, seconds: float | None) -> None:
         """Wait for ``woken`` and a timer of its own loop."""

@@ -1,0 +1,45 @@
+"""How long the machine's clock waits at a stretch."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from chaospoint._kernel.bell import Bell
+from chaospoint._kernel.clock import SystemClock
+
+
+class Asked(Bell):
+    """A bell that notes down how long it is waited for."""
+
+    __slots__ = ("seconds",)
+
+    def wait(self, seconds: float | None = None) -> bool:
+        self.seconds = seconds
+        return True
+
+
+def asked(seconds: float | None) -> float | None:
+    bell = Asked()
+    SystemClock().wait(bell, seconds)
+    return bell.seconds
+
+
+@pytest.mark.parametrize("seconds", [None, 30.0, 1.0, 0.25])
+def test_a_thread_waits_for_as_long_as_it_asks(seconds: float | None) -> None:
+    """Else the threads of the engine would look more often than once a second."""
+    assert asked(seconds) == seconds
+
+
+@pytest.mark.parametrize("seconds", [None, 30.0, 1.0, 0.25])
+def test_a_thread_of_a_loop_looks_every_half_second_whether_the_loop_ends(
+    seconds: float | None,
+) -> None:
+    assert asyncio.run(asyncio.to_thread(asked, seconds)) == min(seconds or 30.0, 0.5)
+
+
+def test_a_wait_of_no_time_gives_up_the_turn() -> None:
+    given = asked(0.0)
+    assert given is not None
+    assert 0.0 < given < 0.001
