@@ -286,24 +286,27 @@ def test_a_fake_wait_counts_from_what_its_thread_read(pool: Threads) -> None:
     assert not clock.waiting
 
 
+@pytest.mark.parametrize("replaced", [False, True])
 def test_an_observer_that_blocks_the_thread_holds_up_one_fork_for_a_moment(
-    registry: Registry, monkeypatch: pytest.MonkeyPatch
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, replaced: bool
 ) -> None:
-    """And no later one: the thread is waited for again once it has come back."""
-    entered, lets_go = threading.Event(), threading.Event()
+    """And no later one: the thread is waited for again once it, or another one, goes on."""
+    entered, released, again, begun = (threading.Event() for _ in range(4))
     waits: list[float] = []
 
     class Blocks(Witness):
         def notice(self, notice: Notice) -> None:
             super().notice(notice)
             if isinstance(notice, Reached):
-                entered.set()
-                assert lets_go.wait(PATIENCE)
+                (again if entered.is_set() else entered).set()
+                assert released.wait(PATIENCE)
 
     def join(start: Start, seconds: float, join: Callable[..., None] = Start.join) -> None:
         if start.thread.name == "chaospoint-keeper":
             waits.append(seconds)
-        join(start, seconds)
+        if released.is_set():
+            begun.set()
+        join(start, PATIENCE if released.is_set() else 0.0)
 
     monkeypatch.setattr(Start, "join", join)
     registry.add_observer(Blocks())
@@ -317,14 +320,26 @@ def test_an_observer_that_blocks_the_thread_holds_up_one_fork_for_a_moment(
         housekeeper.stop()
         housekeeper.resume()
     assert waits == [0.5, 0.0, 0.0]
-    thread = thread_of(registry)
+    thread, run = thread_of(registry), housekeeper._run
     assert thread is not None
-    lets_go.set()
+
+    def run_late() -> None:
+        assert begun.wait(PATIENCE)
+        run()
+
+    if replaced:
+        monkeypatch.setattr(housekeeper, "_run", run_late)
+        housekeeper._stopping = True  # it ends its round, and then itself
+        released.set()
+        thread.join(PATIENCE)
+        housekeeper.resume()
+    else:
+        point.hit()
+        released.set()
+        housekeeper._look.set()
+        assert again.wait(PATIENCE)
+    assert (thread_of(registry) is thread) is not replaced
     waits.clear()
-    housekeeper._stopping = True  # it ends its round, and then itself
-    housekeeper._look.set()
-    thread.join(PATIENCE)
-    housekeeper.resume()
     housekeeper.stop()
     assert waits[-1] == 0.5
     assert thread_of(registry) is None
