@@ -174,13 +174,26 @@ def enable(*, registry: Registry | None = None) -> None:
             "unset it, or set it to true, and start again"
         )
     found = _seen(registry)
-    for asked in () if found.enabled else disabled_outside:
-        if who := asked(found):
-            raise NotPermitted(
-                f"chaospoint was disabled in all processes by {who}, which enable() in one of them "
-                "does not override: run `chaospoint enable`, or POST /v1/enable"
-            )
+    if found.enabled and not lock.arming_lock.nested:
+        return
+    _refuse(_disabled_outside(found))
     found.enable()
+    # Starting threads takes time, in which the store may be disabled.
+    if who := _disabled_outside(found):
+        found.disable(by=who)
+        _refuse(who)
+
+
+def _disabled_outside(registry: Registry) -> str:
+    return next(filter(None, (asked(registry) for asked in disabled_outside)), "")
+
+
+def _refuse(who: str) -> None:
+    if who:
+        raise NotPermitted(
+            f"chaospoint was disabled in all processes by {who}, which enable() in one of them "
+            "does not override: run `chaospoint enable`, or POST /v1/enable"
+        )
 
 
 def arm_from(

@@ -20,7 +20,8 @@ from nodes import FAULT, Node, Nodes, finished, request
 from chaospoint import Registry
 from chaospoint._kernel.armed_rule import Source
 from chaospoint._registry.engine import Engine
-from chaospoint.arming import arm, install_plan
+from chaospoint._registry.notices import Switched
+from chaospoint.arming import arm, enable, install_plan
 from chaospoint.control.service import Service
 from chaospoint.errors import NotPermitted, StoreError
 from chaospoint.plan import parse_plan
@@ -894,6 +895,50 @@ def test_a_worker_that_its_own_code_disabled_does_not_acknowledge_rules(
     assert missing["id"] == second.reconciler.id
     assert "this process is disabled, and its store is not" in missing["why"]
     assert "missing" not in first.done("DELETE", CHARGE), "there is nothing left to run"
+
+
+def test_enable_does_not_override_a_store_that_is_disabled_while_threads_start(
+    on_disk: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = on_disk()
+    node.follow()
+    node.registry.disable()
+    engine = node.registry.engine
+    start = engine._start_threads
+
+    def start_late(*args: Any) -> None:
+        monkeypatch.setattr(engine, "_start_threads", start)
+        start(*args)
+        node.store.update(lambda desired: desired.disable(by="ops", now=1.0))
+        node.follow()
+
+    monkeypatch.setattr(engine, "_start_threads", start_late)
+    with pytest.raises(NotPermitted, match="disabled in all processes by ops"):
+        enable(registry=node.registry)
+    assert engine.off == "ops"
+
+
+def test_enable_does_not_override_a_store_whose_order_to_disable_is_being_brought_into_force(
+    on_disk: Nodes,
+) -> None:
+    """An observer of the registry hears of it in the middle of the round."""
+    node, refused = on_disk(), []
+    node.follow()
+
+    class Observer:
+        def observe(self, injection: object) -> None: ...
+
+        def notice(self, notice: object) -> None:
+            if isinstance(notice, Switched) and not notice.enabled:
+                with pytest.raises(NotPermitted, match="disabled in all processes by ops"):
+                    enable(registry=node.registry)
+                refused.append(notice)
+
+    node.registry.add_observer(Observer())
+    node.store.update(lambda desired: desired.disable(by="ops", now=1.0))
+    node.follow()
+    assert len(refused) == 1
+    assert not node.registry.enabled
 
 
 def test_who_begins_is_known_before_it_looks_so_that_writes_wait_for_it() -> None:

@@ -82,9 +82,9 @@ def forget(registry: Registry, reconciler: Reconciler) -> None:
 
 def _who_disabled(registry: Registry) -> str:
     found = _in_use.get(registry)
-    if found is None or not found.store.shared or found.seen.enabled:
+    if found is None or not found.store.shared or (coming := found._coming).enabled:
         return ""
-    return found.seen.disabled_by or "somebody"
+    return coming.disabled_by or "somebody"
 
 
 disabled_outside.append(_who_disabled)
@@ -123,6 +123,7 @@ class Reconciler:
         self._refusal = ""  # why this process is not as the store says
         self._refused = ""  # as far as that is for what the store says
         self._seen: Desired | None = None
+        self._coming = Desired()  # the document that is being brought into force, or that was last
         self._changed_at = monotonic()
         self._in_force: dict[str, CompiledRule] = {}  # which entries are, by their ids
         self._lifetimes: dict[str, tuple[float, float]] = {}  # theirs
@@ -218,6 +219,7 @@ class Reconciler:
         except StoreError as error:
             return f"the store {self.store.url} cannot be read: {error}{_STAYS}"
         if desired is not self._seen and desired != self._seen:
+            self._coming = desired  # before it disables: `enable` must not come between
             self._refused = self._bring_into_force(desired)
             self._seen = desired
         elif self._refused and desired.generation and self._tried_at < monotonic() - IDLE_SECONDS:
