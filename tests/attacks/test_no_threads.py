@@ -234,6 +234,24 @@ def test_what_loses_its_thread_while_it_is_armed_is_disarmed(
     assert "rules from outside are disarmed, 1 in all: no thread can be started" in caplog.text
 
 
+def test_only_rules_with_a_deadline_are_disarmed_where_the_other_thread_runs(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("bank.charge", "bank.pay"):
+        registry.point(name)
+    rules = [{"point": "bank.charge", "expires_after": 60}, {"point": "bank.pay"}]
+    plan = parse_plan([{**rule, "latency": 0} for rule in rules])
+    install_plan(plan, source="file", trust="loaded", registry=registry, replace=True)
+    housekeeper = registry.engine.housekeeper
+    housekeeper._expiry.stop()
+    monkeypatch.setattr("threading.Thread.start", _no_more)
+    assert not housekeeper.resume()
+    assert [rule.pattern for rule in registry.rules()] == ["bank.pay"]
+    [rule] = registry.engine.ended()
+    assert (rule.pattern, rule.why) == ("bank.charge", "failed")
+    assert "rules from outside are disarmed, 1 in all: no thread can be started" in caplog.text
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_fork_keeps_no_rules_from_outside_that_no_thread_could_end() -> None:
     """Neither the child nor the parent does; rules of code stay armed in both."""
