@@ -210,6 +210,35 @@ def test_a_process_without_threads_does_the_other_orders_of_a_store_that_enables
     assert charge() == "paid"
 
 
+@pytest.mark.parametrize("disabled_again", [False, True])
+def test_a_process_enables_when_threads_can_be_started_what_its_store_enabled_before(
+    disabled_again: bool, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A later change of the store does not end that; a later call of ``disable`` does."""
+    charge, store = _charge(registry), MemoryStore()
+    reconciler = Reconciler(store, registry)
+    reconciler.reconcile()
+    _from_file(registry, None)
+    store.update(lambda desired: desired.disable(by="ops", now=1.0))
+    reconciler.reconcile()
+    _end_threads(registry.engine.housekeeper)
+    monkeypatch.setattr("chaospoint.stores.reconciler.IDLE_SECONDS", -1.0)
+    with monkeypatch.context() as patch:
+        patch.setattr("threading.Thread.start", _no_more)
+        store.update(lambda desired: desired.enable(by="ops", now=2.0))
+        reconciler.reconcile()
+        store.update(lambda desired: desired.release("bank.*", by="ops", now=3.0))
+        for _ in range(3):
+            reconciler.reconcile()
+            assert not registry.enabled
+            assert reconciler.refusal.startswith("enabling by generation 2 is refused: no thread")
+    if disabled_again:
+        chaospoint.disable(registry=registry)
+    reconciler.reconcile()
+    assert reconciler.refusal == ""
+    assert charge() == ("paid" if disabled_again else 3)
+
+
 @pytest.mark.parametrize("expires", [None, 60])
 def test_what_loses_its_thread_while_it_is_armed_is_disarmed(
     expires: float | None,

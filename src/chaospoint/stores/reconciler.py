@@ -125,6 +125,7 @@ class Reconciler:
         self._seen: Desired | None = None
         self._coming = Desired()  # the document that is being brought into force, or that was last
         self._changed_at = monotonic()
+        self._owed: str | None = None  # who had disabled when the store ordered to enable
         self._in_force: dict[str, CompiledRule] = {}  # which entries are, by their ids
         self._lifetimes: dict[str, tuple[float, float]] = {}  # theirs
         self._tried_at = self._changed_at  # when that was to be changed last
@@ -223,7 +224,8 @@ class Reconciler:
             self._refused = self._bring_into_force(desired)
             self._seen = desired
         elif self._refused and desired.generation and self._tried_at < monotonic() - IDLE_SECONDS:
-            self._refused = self._arm(desired)  # what it named may have been imported since
+            # Threads may be there by now, and what it names may have been imported.
+            self._refused = "; ".join(filter(None, (self._enable(desired), self._arm(desired))))
         return self._refused
 
     def _bring_into_force(self, desired: Desired) -> str:
@@ -274,7 +276,7 @@ class Reconciler:
 
     def _catch_up(self, desired: Desired, known: int) -> str:
         """Do once what was ordered since generation ``known``; return why some of it cannot be."""
-        registry, why = self._registry, ""
+        registry = self._registry
         if known < desired.forgotten:
             # Orders that nobody remembers may have been any: better too much than too little.
             registry.engine.disarm("*", desired.by, ("code", "test", "env", "file"))
@@ -282,11 +284,9 @@ class Reconciler:
             self._in_force = {}
         if desired.disabled > known:
             registry.disable(by=desired.disabled_by)
-        if desired.enabled and desired.switched > known:
-            try:
-                registry.enable(by=desired.by)
-            except ChaosError as error:
-                why = self._why(f"enabling by generation {desired.switched}", error)
+        if desired.switched > known:
+            self._owed = registry.engine.off
+        why = self._enable(desired)
         for order in desired.orders:
             if order.generation > known:
                 if order.what == "release":
@@ -295,6 +295,18 @@ class Reconciler:
                     count = registry.disarm(order.pattern, by=order.by)
                 self._touched.append((order.generation, count))
         return why
+
+    def _enable(self, desired: Desired) -> str:
+        """Enable this process if the store ordered so and nobody has disabled it since; return why
+        that cannot be."""
+        registry = self._registry
+        if desired.enabled and self._owed is not None and self._owed == registry.engine.off:
+            try:
+                registry.enable(by=desired.by)
+            except ChaosError as error:
+                return self._why(f"enabling by generation {desired.switched}", error)
+        self._owed = None
+        return ""
 
     def _arm(self, desired: Desired) -> str:
         """Arm what stands in the store; return what of it cannot be armed, and why.
