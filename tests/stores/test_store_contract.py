@@ -244,3 +244,5 @@ def test_an_order_to_disable_keeps_what_was_said_and_is_never_too_long(
     long = disabled("𝄞" * 500, "鬼" * 500)
     assert (long.by, long.reason) == ("𝄞" * 399 + "…", "鬼" * 399 + "…")
     assert not long.enabled
+    odd = disabled("cli \udcff", "\udcff fire")  # as a name is read that is no UTF-8
+    assert (odd.by, odd.reason) == ("cli ?", "? fire")

@@ -42,7 +42,7 @@ DOCUMENTS = {
 }
 
 
-@pytest.mark.parametrize("reason", ["", "checkout is down: \u20ac", "x" * 401])
+@pytest.mark.parametrize("reason", ["", "checkout is down: \u20ac", "x" * 401, "\udcff"])
 @pytest.mark.parametrize("kind", DOCUMENTS)
 def test_it_writes_what_the_model_makes_of_the_document(
     kind: str, reason: str, store: DirectoryStore, tmp_path: Path

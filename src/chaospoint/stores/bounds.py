@@ -12,5 +12,7 @@ MOST_TEXT: Final = 400
 
 
 def kept(text: str) -> str:
-    """Return the text as an order to disable is written with: never too long to be kept."""
+    """Return the text as an order to disable is written with: never too long to be kept, and
+    without what no file can hold."""
+    text = text.encode("utf-8", "replace").decode()
     return text if len(text) <= MOST_TEXT else f"{text[: MOST_TEXT - 1]}…"

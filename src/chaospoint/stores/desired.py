@@ -313,7 +313,8 @@ class Desired(Model):
     def disable(self, *, by: str, now: float, reason: str = "") -> Self:
         """Turn the switch off, and empty the plan; a reason that is known stays if none is given.
 
-        Nothing about it is refused: a text that is too long is cut.
+        Nothing about it is refused: a text that is too long is cut, and "?" replaces what UTF-8
+        cannot express.
         """
         after = self.generation + 1
         off = {"enabled": False, "switched": after, "disabled": after}
