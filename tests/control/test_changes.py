@@ -23,7 +23,7 @@ from chaospoint._kernel.context import in_chaospoint
 from chaospoint.arming import arm
 from chaospoint.control import asgi, changes
 from chaospoint.control.server.admin import AdminServer
-from chaospoint.errors import StoreBusy, StoreError
+from chaospoint.errors import NotPermitted, StoreBusy, StoreError
 from chaospoint.plan.limits import Limits
 from chaospoint.sources.settings import Settings
 from chaospoint.stores.acknowledging import acknowledged, updated
@@ -254,11 +254,14 @@ def test_a_disable_that_cannot_be_written_disables_this_process_and_says_so(
 ) -> None:
     node.done("PUT", CHARGE, FAULT)
     _unusable(node, monkeypatch)
-    told = node.refused(503, "store-unusable", "POST", "/v1/disable")
+    told = node.refused(503, "store-unusable", "POST", "/v1/disable?reason=checkout")
     assert "this process is disabled, but the others cannot be told" in told["detail"]
     assert "Read-only file system" in told["detail"]
     assert told["cure"]
     assert not node.registry.enabled
+    assert "is off (http 127.0.0.1: checkout)" in node.done("GET", "/v1/status")["why"]
+    with pytest.raises(NotPermitted, match=r"disabled by http 127\.0\.0\.1: checkout, so nothing"):
+        arm("payment.charge", latency=1, registry=node.registry)
     monkeypatch.undo()
     node.follow()
     assert not node.registry.enabled, "the store has not heard of it, and does not undo it"

@@ -186,7 +186,7 @@ class Changes:
 
         Here it is off before anything else is tried.
         """
-        self._registry.disable(by=by)
+        self._registry.disable(by=f"{by}: {reason}" if reason else by)
         if reason:
             LOGGER.info("chaospoint was disabled by %s: %s", by, reason)
         try:
