@@ -12,7 +12,7 @@ import pytest
 from helpers import Threads
 
 from chaospoint import Armed, Registry, _environ
-from chaospoint.errors import ChaosError
+from chaospoint.errors import ChaosError, NotPermitted
 from chaospoint.observers.log import Log
 from chaospoint.testing import FakeClock
 
@@ -290,6 +290,14 @@ def test_an_explicit_false_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "CHAOSPOINT_ENABLED" not in str(Registry().point("p").explain())
     finally:
         _environ.overrides.discard(overridden)
+
+
+def test_disabled_by_nobody_who_gave_a_name_is_said(registry: Registry) -> None:
+    registry.disable(by="")
+    told = str(registry.point("p").explain())
+    assert "disabled by somebody: nothing can be armed until it is enabled again" in told
+    with pytest.raises(NotPermitted, match="was disabled by somebody, so nothing can be armed"):
+        registry.install([rule("p", raises())], source="code")
 
 
 def test_disabled_is_said(registry: Registry) -> None:

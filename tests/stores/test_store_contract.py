@@ -246,3 +246,6 @@ def test_an_order_to_disable_keeps_what_was_said_and_is_never_too_long(
     assert not long.enabled
     odd = disabled("cli \udcff", "\udcff fire")  # as a name is read that is no UTF-8
     assert (odd.by, odd.reason) == ("cli ?", "? fire")
+    assert store.update(enable).enabled
+    assert disabled("").disabled_by == "somebody"
+    assert disabled("", "fire").disabled_by == "somebody: fire"

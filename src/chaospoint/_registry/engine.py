@@ -676,10 +676,10 @@ class Engine:
 
     def _disable(self, by: str) -> Callable[[], None]:
         self._finish()
-        was = self.enabled
-        ended = self._disarm(self.rules(), self._table._replace(off=by), "disabled", by)
+        was, off = self.enabled, by or "somebody"
+        ended = self._disarm(self.rules(), self._table._replace(off=off), "disabled", by)
         return partial(
-            self._announce, ended, *([Switched(False, by)] if was else []), self._stand()
+            self._announce, ended, *([Switched(False, off)] if was else []), self._stand()
         )
 
     def enable(self, by: str = "") -> None:

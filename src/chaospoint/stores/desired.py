@@ -328,7 +328,8 @@ class Desired(Model):
     @property
     def disabled_by(self) -> str:
         """The user who disabled, with the reason."""
-        return f"{self.by}: {self.reason}" if self.reason else self.by
+        by = self.by or "somebody"
+        return f"{by}: {self.reason}" if self.reason else by
 
     def _order(
         self, what: Literal["disarm", "release"], pattern: str, by: str, now: float, **more: Any

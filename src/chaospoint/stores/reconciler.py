@@ -84,7 +84,7 @@ def _who_disabled(registry: Registry) -> str:
     found = _in_use.get(registry)
     if found is None or not found.store.shared or (coming := found._coming).enabled:
         return ""
-    return coming.disabled_by or "somebody"
+    return coming.disabled_by
 
 
 disabled_outside.append(_who_disabled)
