@@ -271,7 +271,6 @@ def test_what_another_thread_raises_here_comes_out_of_the_call(
             handle = armed(registry, fault, after=after)
             job = pool.submit(work)
             once_waiting(handle, lambda: raise_in(threads[-1], Limit)).join(PATIENCE)
-            handle.rules[0].wake()  # the interpreter does not look while a lock is awaited
             with pytest.raises(Limit):
                 job.result(PATIENCE)
             check_nothing_is_left(handle)
