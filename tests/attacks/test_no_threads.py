@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from time import time
 from typing import Any
 
 import pytest
 from helpers import PATIENCE, python
 
 import chaospoint
-from chaospoint import Registry
+from chaospoint import Registry, Rule
 from chaospoint._registry.housekeeping import NO_THREAD, Housekeeper
 from chaospoint.arming import install_plan
 from chaospoint.errors import NotPermitted
@@ -237,6 +238,28 @@ def test_a_process_enables_when_threads_can_be_started_what_its_store_enabled_be
     reconciler.reconcile()
     assert reconciler.refusal == ""
     assert charge() == ("paid" if disabled_again else 3)
+
+
+def test_a_rule_that_no_thread_can_end_is_not_renewed(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store hears why, and the rule is armed when threads can be started."""
+    charge, store = _charge(registry), MemoryStore()
+    reconciler = Reconciler(store, registry)
+    rule = Rule(point="bank.charge", returns=3)
+    store.update(lambda one: one.put([(rule, 1)], by="ops", now=time(), default_seconds=60.0))
+    reconciler.reconcile()
+    assert charge() == 3
+    monkeypatch.setattr("chaospoint.stores.reconciler.IDLE_SECONDS", -1.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(registry.engine.housekeeper, "start", lambda *at: False)
+        store.update(lambda one: one.renew("bank.charge", 600.0, by="ops", now=time()))
+        reconciler.reconcile()
+        assert charge() == "paid"
+        assert "no thread can be started" in reconciler.refusal
+    reconciler.reconcile()
+    assert reconciler.refusal == ""
+    assert charge() == 3
 
 
 @pytest.mark.parametrize("expires", [None, 60])

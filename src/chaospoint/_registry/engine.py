@@ -595,7 +595,7 @@ class Engine:
     def renew(self, source: Source, key: str, seconds: float) -> bool:
         """Have the rule of a source that has this key expire after so many seconds from now.
 
-        Its counts stay. Return False if its old deadline came first.
+        Its counts stay. Return False if its old deadline came first, or no thread can end it.
         """
         deadline = self.clock.monotonic() + seconds
         with arming_lock:
@@ -603,7 +603,8 @@ class Engine:
                 return False
         if not self.housekeeper.start(deadline):
             self.disarm_unkept()
-        return True
+        found = (rule for rule in self._table.plans[source] if rule.terms.key == key)
+        return all(rule.reason != NO_THREAD for rule in found)
 
     def _renew(self, source: Source, key: str, deadline: float) -> bool:
         found = [rule for rule in self._table.plans[source] if rule.terms.key == key]
