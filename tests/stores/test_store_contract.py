@@ -226,7 +226,8 @@ def test_an_update_does_not_wait_for_another(open_one: Open) -> None:
 def test_an_order_to_disable_keeps_what_was_said_and_is_never_too_long(
     open_one: Open, order: str
 ) -> None:
-    """A reason stays until somebody gives another, or enables; a long text is cut."""
+    """A reason stays, with the name of the user who gave it, until somebody gives another or
+    enables; a long text is cut."""
     store = open_one()
 
     def disabled(by: str, reason: str = "") -> Desired:
@@ -237,8 +238,10 @@ def test_an_order_to_disable_keeps_what_was_said_and_is_never_too_long(
         return store.read()
 
     assert disabled("ann", "checkout").reason == "checkout"
-    assert disabled("bob").disabled_by == "bob: checkout"
-    assert disabled("bob", "it is late").reason == "it is late"
+    assert disabled("bob").disabled_by == "ann: checkout"
+    store.update(lambda one: one.disarm("*", by="eve", now=1.0))
+    assert store.read().disabled_by == "ann: checkout"
+    assert disabled("bob", "it is late").disabled_by == "bob: it is late"
     assert store.update(enable).reason == ""
     assert disabled("bob").reason == ""
     long = disabled("𝄞" * 500, "鬼" * 500)

@@ -311,15 +311,18 @@ class Desired(Model):
         return self._order("release", pattern, by, now)
 
     def disable(self, *, by: str, now: float, reason: str = "") -> Self:
-        """Turn the switch off, and empty the plan; a reason that is known stays if none is given.
+        """Turn the switch off, and empty the plan.
+
+        If no reason is given, a known reason stays, with the name of the user who gave it.
 
         Nothing about it is refused: a text that is too long is cut, and "?" replaces what UTF-8
         cannot express.
         """
         after = self.generation + 1
         off = {"enabled": False, "switched": after, "disabled": after}
-        known = "" if self.enabled else self.reason
-        return self._next(kept(by), now, entries=(), reason=kept(reason) or known, **off)
+        if not reason and self.reason and not self.enabled:
+            by, reason = self.by, self.reason
+        return self._next(kept(by), now, entries=(), reason=kept(reason), **off)
 
     def enable(self, *, by: str, now: float) -> Self:
         """Turn the switch on."""
@@ -341,6 +344,8 @@ class Desired(Model):
         lost = kept[: len(kept) + 1 - _MAX_ORDERS] if len(kept) >= _MAX_ORDERS else []
         forgotten = max((one.generation for one in lost), default=self.forgotten)
         orders = (*kept[len(lost) :], order)
+        # While it is disabled, the name stays that of the user who disabled it.
+        by = by if self.enabled else self.by
         return self._next(by, now, orders=orders, forgotten=forgotten, **more)
 
     def _next(self, by: str, now: float, **changes: Any) -> Self:

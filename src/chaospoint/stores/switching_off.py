@@ -103,15 +103,19 @@ def _off(found: Mapping[str, Any], *, by: str, now: float, reason: str) -> dict[
     generation, forgotten = found.get("generation", 0), found.get("forgotten", 0)
     orders = found.get("orders", [])
     known = found.get("reason", "") if found.get("enabled") is False else ""
+    known_by = found.get("by", "")
     usual = (
         "heeded" not in found
         and _is_text(known)
+        and _is_text(known_by)
         and _is_whole(generation)
         and _is_whole(forgotten)
         and isinstance(orders, list)
     )
     if not usual or len(orders) > _MOST_ORDERS or not all(map(_is_order, orders)):
         raise Unusual("it is not as it was written")
+    if known and not reason:
+        by, reason = known_by, known
     after = generation + 1
     made = {
         "version": 1,
@@ -122,7 +126,7 @@ def _off(found: Mapping[str, Any], *, by: str, now: float, reason: str) -> dict[
         "orders": orders,
         "by": kept(by),
         "at": now,
-        "reason": kept(reason) or known,
+        "reason": kept(reason),
     }
     # What is unset is left out, so that an earlier version reads all that it knows.
     return {key: value for key, value in made.items() if value} | {"enabled": False}
