@@ -38,21 +38,26 @@ class Runtime(Protocol):
     @property
     def clock(self) -> Clock:
         """The time by which faults and deadlines go."""
+        ...
 
     @property
     def now(self) -> Callable[[], float]:
         """What reads that clock."""
+        ...
 
     @property
     def observe(self) -> tuple[Callable[[Injection], None], ...]:
         """What is told of each injection, in this order."""
+        ...
 
     @property
     def observe_first(self) -> tuple[Callable[[Injection], None], ...]:
         """What is told of the first injection of a rule."""
+        ...
 
     def names(self, pattern: str) -> Collection[str]:
         """Return the names of the points that a name or glob matches."""
+        ...
 
     def fail(self, rule: ArmedRule, error: ChaosError) -> None:
         """Disarm a rule that turned out to be impossible at its first reach."""

@@ -27,9 +27,11 @@ class Clock(Protocol):
 
     def monotonic(self) -> float:
         """Return seconds that never go backwards; their origin means nothing."""
+        ...
 
     def time_in(self, loop: AbstractEventLoop) -> float:
         """Return the time by which tasks of ``loop`` wait; its origin means nothing."""
+        ...
 
     def wait(self, woken: Bell, seconds: float | None) -> None:
         """Wait on this thread until ``woken`` is set or ``seconds`` have passed."""

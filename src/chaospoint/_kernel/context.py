@@ -17,12 +17,12 @@ executors do not.
 
 from __future__ import annotations
 
+import operator
 import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Iterable
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
-from operator import call as _call
 from threading import local
 from types import coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -57,6 +57,7 @@ _T = TypeVar("_T")
 in_chaospoint: ContextVar[bool] = ContextVar("chaospoint_inside", default=False)
 
 _set = partial(in_chaospoint.set, True)
+_call: Callable[[Callable[[], object]], object] = operator.call
 _COLLECTS_WITHIN_CALLS = sys.version_info < (3, 12)
 
 if _COLLECTS_WITHIN_CALLS:

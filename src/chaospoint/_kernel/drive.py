@@ -191,7 +191,8 @@ def _prepare(
         rule.latest_ordinal = ordinal
         for nth in rule.tally.fired:  # noqa: B007 - takes one, cheaper than next()
             break
-        told = iter(rule.runtime.observe if nth > 1 else rule.runtime.observe_first)
+        # The numbers never end, so there is one.
+        told = iter(rule.runtime.observe if nth > 1 else rule.runtime.observe_first)  # pyright: ignore[reportPossiblyUnboundVariable]
         while True:
             try:
                 for observe in told:

@@ -110,6 +110,7 @@ class Fault(Protocol):
     @property
     def kind(self) -> str:
         """The label of this fault in metrics, spans and logs."""
+        ...
 
     def effects(self, draws: Draws) -> tuple[Effect, ...]:
         """Say what to do at one firing; no effects means that this fault sits this one out.
@@ -119,3 +120,4 @@ class Fault(Protocol):
         placements can express it.  A fault with an effect that has ``with_arguments`` has an
         attribute ``with_arguments`` that is true.
         """
+        ...

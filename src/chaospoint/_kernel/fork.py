@@ -44,6 +44,7 @@ class Forked(Protocol):
     @property
     def housekeeper(self) -> Threads:
         """The threads."""
+        ...
 
     def restart(self) -> None:
         """Begin anew in a forked child."""
@@ -53,6 +54,7 @@ class Forked(Protocol):
 
     def names(self, pattern: str) -> Collection[str]:
         """Return the names of the points that a name or glob matches."""
+        ...
 
 
 class Guard(Protocol):
@@ -61,6 +63,7 @@ class Guard(Protocol):
     @property
     def lock(self) -> Lock:
         """The lock."""
+        ...
 
     def renew(self) -> None:
         """Start with a fresh lock."""

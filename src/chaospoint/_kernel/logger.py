@@ -16,12 +16,13 @@ __all__ = ["AUDIT", "LOGGER"]
 class _Enabled(logging.Logger):
     """A logger whose ``disabled`` is always False."""
 
+    # The base class has a writable attribute here; writing this property has no effect.
     @property
     def disabled(self) -> bool:
         return False
 
     @disabled.setter
-    def disabled(self, value: bool) -> None:
+    def disabled(self, value: bool) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         del value
 
 

@@ -37,10 +37,12 @@ class Placed(Protocol):
     @property
     def name(self) -> str:
         """The name."""
+        ...
 
     @property
     def raises(self) -> tuple[type[BaseException], ...]:
         """What this placement really raises."""
+        ...
 
 
 def why_not_expressible(

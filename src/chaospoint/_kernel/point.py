@@ -31,14 +31,17 @@ class Site(Protocol):
     @property
     def kind(self) -> Kind:
         """The kind of callable."""
+        ...
 
     @property
     def points(self) -> Sequence[Point]:
         """The points on it, the innermost first."""
+        ...
 
     @property
     def gone(self) -> bool:
         """Whether the callable is gone."""
+        ...
 
     @property
     def arguments(self) -> tuple[str, ...] | None:
@@ -51,6 +54,7 @@ class Site(Protocol):
     @property
     def unsigned(self) -> bool:
         """Whether it shows no signature."""
+        ...
 
     def rebuild(self) -> None:
         """Make it do what is armed on its points now."""
@@ -61,12 +65,15 @@ class Home(Protocol):
 
     def rules(self, point: str | None = None) -> tuple[ArmedRule, ...]:
         """Return the armed rules, or those at one point."""
+        ...
 
     def place(self, point: Point, target: _F) -> _F:
         """Put a point on ``target``, and return what is to be used in its place."""
+        ...
 
     def explain(self, point: Point) -> Explanation:
         """Return what there is at a point, and why its rules fire or do not."""
+        ...
 
 
 class PointState:

@@ -16,7 +16,6 @@ from chaospoint._kernel.binding import Binding, bind, say_left_out
 from chaospoint._kernel.context import in_chaospoint, transparently
 from chaospoint._kernel.drive import adrive, drive
 from chaospoint._kernel.placement import Kind
-from chaospoint._kernel.takes import Given
 
 if TYPE_CHECKING:
     from chaospoint._kernel.armed_rule import ArmedRule
@@ -38,11 +37,8 @@ __all__ = [
 ]
 
 
-Firing = (
-    tuple[Binding, int, "Slot"]
-    | tuple[Binding, int, "Slot", Given]
-    | tuple[Binding, int, "Slot", Given | None, list[float]]
-)
+Firing = tuple[Binding, int, "Slot", *tuple[Any, ...]]
+"""The arguments of `drive`; a firing may lack those that have defaults."""
 Search = Callable[[Any], Firing | None]
 """One reach, given the labels or arguments of the call where the rules ask for them."""
 Continuation = Callable[[Firing | None, Callable[[], Any], Callable[[], Firing | None] | None], Any]
@@ -127,7 +123,8 @@ def _search_all(make: Callable[[], tuple[Binding, ...]], *, now: bool = False) -
                 continue
             for ordinal in tally.ordinals:  # noqa: B007 - takes one, cheaper than next()
                 break
-            if ordinal >= tally.due and (firing := take(binding, ordinal)) is not None:
+            # The ordinals never end, so there is one.
+            if ordinal >= tally.due and (firing := take(binding, ordinal)) is not None:  # pyright: ignore[reportPossiblyUnboundVariable]
                 for other in bindings[place:]:
                     if other.test is None or other.test(values):
                         for _ in other.rule.shades:
@@ -147,7 +144,8 @@ def _search_one(binding: Binding) -> Search:
             return None
         for ordinal in ordinals:  # noqa: B007
             break
-        return take(binding, ordinal) if ordinal >= tally.due else None
+        # The ordinals never end, so there is one.
+        return take(binding, ordinal) if ordinal >= tally.due else None  # pyright: ignore[reportPossiblyUnboundVariable]
 
     return reach
 

@@ -115,7 +115,7 @@ class Site:
         self._trampoline: CodeType | None = None
         self._estranged = False
         self._settled = True  # its kind can be told
-        self._kind = kind_of(function.__code__)
+        self._kind: Kind = kind_of(function.__code__)
         self.points: list[Point] = []  # the innermost first
 
     def __str__(self) -> str:
@@ -260,7 +260,7 @@ class Site:
         if after:
             return followed(code, clone, act, search(before), search(after), later=not plain)
         asks = any(binding.hands or binding.rule.terms.where is not None for binding in before)
-        if asks or len(before) > 1:
+        if asks or len(before) != 1:
             return searched(code, clone, act, search(before), asks=asks, later=not plain)
         (binding,) = before
         fire = MethodType(drive if plain else tools.take, binding)  # cheaper than a partial

@@ -83,7 +83,7 @@ class Wrapper:
         self._settled = True  # its kind can be told
         self.gone = False
         self._name = _name(target)
-        self._kind = _kind(target)
+        self._kind: Kind = _kind(target)
         self.points = [point]
         # Read now, before the lock is taken, as this may run foreign code.
         self._shown = shown_by(target)

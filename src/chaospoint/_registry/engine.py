@@ -789,7 +789,9 @@ class Engine:
 
     def kinds(self, name: str) -> Sequence[Kind]:
         """Return the kinds of a point's decorated callables; if there are none, all it may be."""
-        live = (site.kind for site in self._points[name].core.sites if not site.gone)
+        live: Iterator[Kind] = (
+            site.kind for site in self._points[name].core.sites if not site.gone
+        )
         return tuple(dict.fromkeys(live)) or STATEMENTS
 
     @property

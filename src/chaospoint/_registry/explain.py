@@ -147,7 +147,7 @@ def _hidden(rule: ArmedRule, groups: Iterable[_Group]) -> ArmedRule | None:
     """Return a rule that fires before this one at every reach, if so at all of these points."""
     found: ArmedRule | None = None
     for group in groups:
-        kinds = [kind for kind in group.kinds if acts(rule, kind)]
+        kinds: list[Kind] = [kind for kind in group.kinds if acts(rule, kind)]
         before = (one for one in group.always if one.hides(rule))
         found = next((one for one in before if all(acts(one, kind) for kind in kinds)), None)
         if found is None:

@@ -24,6 +24,7 @@ class Disarming(Protocol):
     @property
     def timer(self) -> Clock:
         """The clock."""
+        ...
 
     def remove(
         self, rules: Iterable[ArmedRule], why: EndReason, by: str = "", reason: str = ""

@@ -47,20 +47,25 @@ class Household(Protocol):
     @property
     def clock(self) -> Clock:
         """The time by which rules expire."""
+        ...
 
     @property
     def timer(self) -> Clock:
         """The clock by which the threads wait."""
+        ...
 
     @property
     def housekeeper(self) -> Housekeeper:
         """The threads."""
+        ...
 
     def deadlines(self, every: bool) -> list[float]:
         """Return when the armed rules expire; infinity for ``every`` one that does not."""
+        ...
 
     def end_due(self) -> bool:
         """Disarm the rules whose time has come, and run no code of the program."""
+        ...
 
     def expire(self) -> None:
         """Disarm the rules whose time has come, and tell of it."""

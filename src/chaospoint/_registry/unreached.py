@@ -27,15 +27,19 @@ class Points(Protocol):
     @property
     def placing(self) -> Mapping[str, str]:
         """The points to come, and what a plan places them on."""
+        ...
 
     def names(self, pattern: str) -> Collection[str]:
         """Return the names of the points that a name or glob matches."""
+        ...
 
     def point(self, name: str) -> Point:
         """Return the point of this name, which is one."""
+        ...
 
     def kinds(self, name: str) -> Sequence[Kind]:
         """Return the kinds of a point's decorated callables; if there are none, all it may be."""
+        ...
 
 
 def never_reached(points: Points, rule: ArmedRule, near: Near) -> str:

@@ -29,8 +29,8 @@ def main() -> None:
         sys.exit(_missing(package) if code is None else code)
     for stream in (sys.stdout, sys.stderr):
         # What comes from outside may hold what this terminal cannot write.
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+        if (reconfigure := getattr(stream, "reconfigure", None)) is not None:
+            reconfigure(errors="backslashreplace")
     app(prog_name="chaospoint")
 
 

@@ -43,6 +43,7 @@ def read_rule(
 
 
 def _said(target: str, text: str | None) -> tuple[str, dict[str, object]]:
+    keys: dict[str, object]
     if target.lstrip().startswith("{"):
         keys = _object("POINT", target)
         name = keys.pop("point", None)
@@ -50,7 +51,9 @@ def _said(target: str, text: str | None) -> tuple[str, dict[str, object]]:
             raise typer.BadParameter("the rule names no point", param_hint="POINT")
     else:
         name, equals, chain = target.partition("=")
-        name, keys = name.strip(), {"rule": chain} if equals else {}
+        name, keys = name.strip(), {}
+        if equals:
+            keys["rule"] = chain
     if text is None:
         return name, keys
     if keys:

@@ -33,51 +33,67 @@ class Target(Protocol):
     @property
     def where(self) -> str:
         """What is talked to, for people."""
+        ...
 
     def status(self) -> Json:
         """Return the switch, the generation and the rules."""
+        ...
 
     def workers(self) -> Json:
         """Return the processes that are there."""
+        ...
 
     def points(self) -> Json:
         """Return the points."""
+        ...
 
     def point(self, name: str) -> Json:
         """Return one point with its rules."""
+        ...
 
     def injections(self, point: str | None, limit: int | None) -> Json:
         """Return the latest injections, the newest first."""
+        ...
 
     def plan(self) -> HeldPlan:
         """Return the plan that is held."""
+        ...
 
     def put_plan(self, plan: Plan, *, tag: str | None) -> Json:
         """Replace the plan, if it is still that of ``tag``."""
+        ...
 
     def taken_away(self, plan: Plan) -> list[Json]:
         """Return what the plan would take away: ``rule``, ``by``, ``armed_at`` and ``own``."""
+        ...
 
     def put(self, name: str, keys: Mapping[str, object], *, force: bool) -> Json:
         """Put a rule in place of those on exactly ``name``; ``force``: though no point has it."""
+        ...
 
     def dry_run(self, name: str, keys: Mapping[str, object]) -> Json:
         """Return what `put` would do."""
+        ...
 
     def disarm(self, pattern: str) -> Json:
         """Disarm what ``pattern`` matches, whoever armed it."""
+        ...
 
     def release(self, pattern: str) -> Json:
         """Let go of the calls that a pause holds there."""
+        ...
 
     def renew(self, pattern: str, expires_after: str | None) -> Json:
         """Move the deadlines of the rules put on what ``pattern`` matches."""
+        ...
 
     def enable(self) -> Json:
         """Turn the switch on."""
+        ...
 
     def disable(self, reason: str) -> Json:
         """Turn the switch off; the reason, if there is one, is kept."""
+        ...
 
     def close(self) -> None:
         """Let go of what was opened."""

@@ -15,6 +15,7 @@ from chaospoint.observers.journal import LONGEST
 
 if TYPE_CHECKING:
     from chaospoint._kernel.armed_rule import ArmedRule
+    from chaospoint._kernel.placement import Kind
     from chaospoint._kernel.point import Point
     from chaospoint.plan.rule import Rule
 
@@ -63,8 +64,7 @@ _LOOKS = 20_000
 
 def _at(rule: ArmedRule, point: Point) -> dict[str, object]:
     sites = [one for one in point.core.sites if not one.gone and fits_at(rule, point, one)]
-    live = {site.kind for site in sites}
-    kinds = sorted(live) or STATEMENTS
-    everywhere = set.intersection(*({*expressible(rule, kind)} for kind in kinds))
+    live: set[Kind] = {site.kind for site in sites}
+    everywhere = set.intersection(*({*expressible(rule, kind)} for kind in live or STATEMENTS))
     left_out = [fault.kind for nth, fault in enumerate(rule.terms.faults) if nth not in everywhere]
     return {"name": point.name, "placements": [*map(str, sites)], "left_out": left_out}

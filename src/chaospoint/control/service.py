@@ -194,8 +194,7 @@ class Service:
 
     def answer(self, request: Request) -> Response:
         """Return the answer to ``request``; waits on this thread for the other workers."""
-        response: Response = transparently(run_blocking, self.steps(request))
-        return response
+        return transparently(partial(run_blocking, self.steps(request)))
 
     def steps(self, request: Request) -> Steps:
         """Answer ``request`` in steps, for those who wait in another way than `answer`.

@@ -56,7 +56,8 @@ class Pattern:
     def _of(cls, pattern: BaseException) -> Pattern:
         failed = "it comes out different"
         try:
-            str(pattern), repr(pattern)
+            str(pattern)
+            repr(pattern)
         except Exception as error:
             problem = f"cannot be shown: {describe(error)}"
             raise Refusal(problem, "give one whose text can be made", value=pattern) from None

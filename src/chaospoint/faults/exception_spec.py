@@ -109,7 +109,11 @@ class ExceptionSpec:
             if awaits(value):
                 cure = "give a plain function that returns a fresh exception"
                 raise Refusal("a coroutine function is not awaited here", cure, value=value)
-            return cls(CODE_ONLY, factory=value, with_arguments=takes_arguments(value))
+            return cls(
+                CODE_ONLY,
+                factory=cast("Callable[..., BaseException]", value),
+                with_arguments=takes_arguments(value),
+            )
         if not isinstance(value, Mapping):
             return cls._named(value)
         check_keys(value, _KEYS)

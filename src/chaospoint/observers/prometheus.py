@@ -228,7 +228,11 @@ def _take_safely(child: Any) -> None:
     )
     for value in values:
         lock = getattr(value, "_lock", None)
-        if type(value).__name__ == "MutexValue" and not isinstance(lock, Lock):
+        if (
+            value is not None
+            and type(value).__name__ == "MutexValue"
+            and not isinstance(lock, Lock)
+        ):
             value._lock = Lock()
 
 

@@ -72,9 +72,12 @@ _LIMITS = (
 )
 _TOKENS = ("admin_token", "admin_read_token")
 _UNSET = " counts as unset"
-_CONSEQUENCES = dict.fromkeys(
-    _LIMITS, f"{_UNSET}, and so nothing from outside may arm"
-) | dict.fromkeys(_TOKENS, " holds no token, and as long as no other token is set nobody is let in")
+_CONSEQUENCES: dict[str, str] = {
+    **dict.fromkeys(_LIMITS, f"{_UNSET}, and so nothing from outside may arm"),
+    **dict.fromkeys(
+        _TOKENS, " holds no token, and as long as no other token is set nobody is let in"
+    ),
+}
 _BY_CODE = "despite_environment"  # code alone sets it
 
 

@@ -86,6 +86,7 @@ class HasWorkers(Protocol):
 
     def workers(self) -> tuple[Worker, ...]:
         """Return the workers that are there."""
+        ...
 
 
 def run_blocking(steps: Generator[float, None, T]) -> T:

@@ -13,13 +13,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from secrets import token_hex
+from typing import Any
 
+from chaospoint.errors import StoreBusy, StoreError
+
+fcntl: Any
 try:
     import fcntl
 except ImportError:  # not POSIX
-    fcntl = None  # type: ignore[assignment]
-
-from chaospoint.errors import StoreBusy, StoreError
+    fcntl = None
 
 __all__ = [
     "NEW",

@@ -52,14 +52,17 @@ class Store(Protocol):
     @property
     def url(self) -> str:
         """Where it is, for messages."""
+        ...
 
     @property
     def shared(self) -> bool:
         """Whether other processes can see it."""
+        ...
 
     def read(self) -> Desired:
         """Return the document; that of generation 0 if none was ever written. Cheap if nothing
         has changed since it was read last."""
+        ...
 
     def update(self, edit: Edit, *, at_least: int = 0, ignore_unreadable: bool = False) -> Desired:
         """Replace the document by what ``edit`` makes of it, at once and whole; return that.
@@ -68,6 +71,7 @@ class Store(Protocol):
         this one, too. ``whatever``: a document that cannot be read counts as an empty one. Raises
         what ``edit`` raises; `StoreBusy` if another update is going on: try again.
         """
+        ...
 
     def halt(self, *, by: str, now: float, reason: str = "", at_least: int = 0) -> Desired:
         """Turn the switch off while another update is going on, and may never end; return the
@@ -75,6 +79,7 @@ class Store(Protocol):
 
         The order stays in force whatever that update writes. ``at_least``: as in `update`.
         """
+        ...
 
     def report(self, worker: Worker) -> None:
         """Tell of a worker, for the first time, after a change, and as its heartbeat."""
@@ -84,6 +89,7 @@ class Store(Protocol):
 
     def workers(self) -> tuple[Worker, ...]:
         """Return the workers that are there, in the order of their start; not those that died."""
+        ...
 
     def renew(self) -> None:
         """Begin anew in a forked child: make locks anew, close what was inherited."""

@@ -429,7 +429,8 @@ class Listener(TCPServer):
 class _Handler(BaseHTTPRequestHandler):
     """Carries one request to the service and its answer back."""
 
-    server: Listener
+    # Only a `Listener` makes handlers, and it passes itself.
+    server: Listener  # pyright: ignore[reportIncompatibleVariableOverride]
     protocol_version = "HTTP/1.1"
 
     def __init__(

@@ -35,18 +35,23 @@ class Paced(Protocol):
     @property
     def engine(self) -> Engine:
         """Whose faults and deadlines go by the clock."""
+        ...
 
     def makes_wait(self) -> bool:
         """Return whether a fault makes a call wait now, and time is to be skipped."""
+        ...
 
     def awaited(self, blocked: Collection[object]) -> bool:
         """Return whether somebody was woken who can go on, and has not yet."""
+        ...
 
     def blocked(self) -> Collection[object]:
         """Return the threads that wait, and the loops on them."""
+        ...
 
     def left(self) -> float:
         """Return the seconds to what comes next; 0 or less for what is due."""
+        ...
 
     def come(self) -> None:
         """Wake what is due, and end what has expired."""

@@ -229,11 +229,10 @@ class _Making:
                 return given
             try:
                 failure = Failure(exception=declared)
-                why = _unbuildable(failure)
+                if (why := _unbuildable(failure)) is None:
+                    return failure
             except InvalidPlan as error:
                 why = str(error)
-            if why is None:
-                return failure
             why += "; explore(exceptions=[an instance of it]) says how"
         self.left_out[
             f"{declared.__module__}.{declared.__qualname__}, which {reach.point!r} declares: {why}"

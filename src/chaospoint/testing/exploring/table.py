@@ -35,29 +35,36 @@ class Exploration(Protocol):
     @property
     def test(self) -> str:
         """The name of the test."""
+        ...
 
     @property
     def cases(self) -> tuple[Result, ...]:
         """What was tried."""
+        ...
 
     @property
     def findings(self) -> tuple[Result, ...]:
         """What was not handled."""
+        ...
 
     @property
     def left_out(self) -> tuple[str, ...]:
         """What was left out, and why."""
+        ...
 
     @property
     def beyond(self) -> tuple[str, ...]:
         """What was reached more often under a fault, and not failed."""
+        ...
 
     @property
     def calls_beyond(self) -> int:
         """How many calls those are."""
+        ...
 
     def reaches(self) -> Mapping[str, tuple[Result, ...]]:
         """Return the cases by their reach."""
+        ...
 
 
 def table(explorations: Iterable[Exploration]) -> Group:
