@@ -162,7 +162,8 @@ def _before() -> None:
 
 
 def _in_parent() -> None:
-    _surely(_release_all, _resume, _end_turn)
+    if _forking.owned:  # else the first hook did it all, and another thread may fork already
+        _surely(_release_all, _resume, _end_turn)
 
 
 def _in_child() -> None:
