@@ -10,8 +10,8 @@ from chaospoint._environ import KNOWN, remind
 from chaospoint.sources.settings import Settings
 
 NOT_STARTED = (
-    "set, but CHAOSPOINT_ENABLED is not: nothing is started; "
-    "set it to true, or to false to be silent"
+    "set, but CHAOSPOINT_ENABLED is not: chaospoint did not start. "
+    "Set CHAOSPOINT_ENABLED=true to start it, or =false to silence this warning"
 )
 
 

@@ -84,9 +84,11 @@ def remind() -> None:
     wrong = unknown()
     named = [f"{name} ({hint(name)})" if name in wrong else name for name in others]
     logging.getLogger("chaospoint").warning(
-        "%s %s set, but %s is not: nothing is started; set it to true, or to false to be silent",
+        "%s %s set, but %s is not: chaospoint did not start. Set %s=true to start it, or =false to "
+        "silence this warning",
         ", ".join(named),
         "is" if len(named) == 1 else "are",
+        VARIABLE,
         VARIABLE,
     )
 

@@ -119,7 +119,7 @@ def test_what_no_process_can_arm_is_exit_code_4_with_each_pid(
     service = start(CHAOSPOINT_STORE=directory.as_uri())
     done = chaospoint("arm", "payment.charge=raise(no.such.Error)", "--store", directory.as_uri())
     assert done.returncode == 4
-    assert f"pid {service.process.pid} does not run it: " in done.stderr
+    assert f"pid {service.process.pid} has not applied it: " in done.stderr
     assert "no.such.Error" in done.stderr
 
 
@@ -390,7 +390,7 @@ def test_disable_says_which_worker_does_not_run_it(tmp_path: Path) -> None:
         4,
         "disabled, in force in 0 of 1 workers, generation 1001\n",
     )
-    assert done.stderr == "chaospoint: pid 7 does not run it: it is \\x1b[31mstuck\n"
+    assert done.stderr == "chaospoint: pid 7 has not applied it: it is \\x1b[31mstuck\n"
 
 
 def test_disable_takes_a_fraction_of_the_processor_time_of_another_command(

@@ -154,7 +154,7 @@ def test_disabled_refuses_to_arm_until_enabled(there: Cli, store: Store, follow:
     said(there("arm", "payment.charge", "off"))
     assert told(there("disable", "--json"))["rules"] == []
     message = complaint(there("arm", "payment.charge", "off"), 1)
-    assert "enable it first" in message
+    assert message.count("`chaospoint enable` or POST /v1/enable") == 1
     said(there("enable"))
     said(there("arm", "payment.charge", "off"))
 
@@ -209,7 +209,7 @@ def test_a_worker_that_refuses_is_exit_code_4_with_its_reason(there: Cli, follow
     follow("payment.charge", refusal="no such exception")
     done = there("arm", "payment.charge", "raise(no_module_here.Declined)")
     assert "in force in 1 of 2 workers" in said(done, 4)
-    assert done.stderr == f"chaospoint: pid {os.getpid()} does not run it: no such exception\n"
+    assert done.stderr == f"chaospoint: pid {os.getpid()} has not applied it: no such exception\n"
 
 
 def test_the_store_is_tried_again_while_somebody_else_writes_it(

@@ -256,7 +256,7 @@ def test_code_does_not_enable_what_a_store_has_disabled(nodes: Nodes) -> None:
     other.follow()
     node.done("POST", "/v1/disable?reason=checkout")
     other.follow()
-    with pytest.raises(NotPermitted, match=r"disabled by http .*: checkout, so nothing"):
+    with pytest.raises(NotPermitted, match=r"disabled \(by http .*: checkout\)\. To allow"):
         arm("payment.charge", latency=1, registry=other.registry)
     if node.store.shared:
         with pytest.raises(NotPermitted, match=r"by http .*: checkout, .*chaospoint enable"):

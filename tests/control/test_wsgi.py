@@ -163,7 +163,7 @@ def test_the_app_of_the_environment_arms_nothing_until_chaos_is_enabled() -> Non
             request = environ | {"REQUEST_METHOD": method, "PATH_INFO": f"/v1/{name}"}
             assert run(app, request)[0] == status
         with pytest.raises(
-            NotPermitted, match=r"disabled by http 127\.0\.0\.1, .* call chaospoint\.enable\(\)"
+            NotPermitted, match=r"disabled \(by http 127\.0\.0\.1.*\)\. .* chaospoint\.enable\(\)"
         ):
             chaospoint.arm("a.b", latency=1)
     finally:

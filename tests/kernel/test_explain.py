@@ -244,7 +244,7 @@ def test_the_numbers_and_who_armed_it(
     assert str(one) == (
         "armed: the rule\n"
         "  armed by http (http 127.0.0.1), seed 7, 50.0 s left\n"
-        "  2 reaches, 1 injections, the latest at 1, next at 3, 1 overflow, 1 paused"
+        "  2 reaches, 1 injection, the latest at 1, next firing at reach 3, 1 overflow, 1 paused"
     )
     registry.disarm()
     job.result(PATIENCE)
@@ -343,7 +343,7 @@ def test_calls_that_do_not_match_are_counted(registry: Registry) -> None:
     point.hit()
     (one,) = point.explain().rules
     assert (one.reaches, one.missed) == (0, 2)
-    assert "2 calls that where or scope did not match" in str(one)
+    assert "2 calls did not match where or scope" in str(one)
 
 
 def test_disarming_says_that_calls_came_and_did_not_match(
@@ -353,7 +353,7 @@ def test_disarming_says_that_calls_came_and_did_not_match(
     handle = arm(registry, rule("p", raises(), where={"tenant": "acme"}))
     registry.point("p").hit(tenant="other")
     handle.disarm()
-    assert "; 1 call came, and none matched its `where`, which asks for 'tenant'" in log.text
+    assert "; 1 call came, and none matched its `where`, which asks for 'tenant' as str" in log.text
     assert "never reached" not in log.text
 
 
@@ -404,7 +404,7 @@ def test_each_rule_ends_for_a_reason_of_its_own(
     one, two = (line for line in log.messages if line.startswith("disarmed"))
     assert "no point is named 'nowhere'" in one
     assert "nowhere" not in two
-    assert "is this point on the way of the calls?" in two
+    assert "do the calls go through this point?" in two
 
 
 def test_disarming_says_that_where_asked_for_what_no_function_has(
@@ -462,7 +462,7 @@ def test_calls_of_both_sorts_are_told_apart(registry: Registry) -> None:
     low = next(one for one in point.explain().rules if one.text == "low")
     assert low.why == (
         "2 calls came, and at 1 a rule before it fired, and 1 did not match its `where`, which "
-        "asks for 'tenant'"
+        "asks for 'tenant' as str"
     )
 
 
@@ -496,7 +496,7 @@ def test_a_label_that_no_call_has_is_said_after_some_calls(registry: Registry, p
                 with registry.point("p", labels={"t": "1"} if placed == "light point" else None):
                     pass
     (one,) = point.explain().rules
-    assert one.why == "3 calls came, and none matched its `where`, which asks for 'expires'"
+    assert one.why == "3 calls came, and none matched its `where`, which asks for 'expires' as str"
 
 
 def test_what_did_not_match_at_first_is_not_said_once_it_is_reached(registry: Registry) -> None:

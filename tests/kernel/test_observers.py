@@ -615,7 +615,7 @@ def test_a_hot_point_formats_nothing_that_is_not_logged(
     assert [level for level, text in lines() if text.startswith("injected")] == ["WARNING"]
 
 
-def test_arming_disarming_and_the_switch_are_info_with_who_and_what(
+def test_arming_and_disarming_are_info_and_the_switch_a_warning_with_who_and_what(
     registry: Registry, lines: Any
 ) -> None:
     terms = rule("p", Does("off", ()), text="one", seed=7, expires_after=90)
@@ -628,10 +628,10 @@ def test_arming_disarming_and_the_switch_are_info_with_who_and_what(
         ("INFO", "armed one (source http, by 10.0.0.1, seed 7, for 90 s)"),
         (
             "INFO",
-            "disarmed one (source http, by ann): 0 injections in 1 reaches",
+            "disarmed one (source http, by ann): 0 injections in 1 reach",
         ),
-        ("INFO", "chaospoint disabled by bob"),
-        ("INFO", "chaospoint enabled by cy"),
+        ("WARNING", "chaospoint disabled by bob"),
+        ("WARNING", "chaospoint enabled by cy"),
     ]
 
 

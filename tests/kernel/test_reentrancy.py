@@ -134,7 +134,7 @@ def test_a_block_that_is_left_as_usual_says_nothing_of_that(
     with armed("p", latency=0, registry=registry):
         point.hit()
     (line,) = [one.getMessage() for one in log.records if one.getMessage().startswith("disarmed")]
-    assert line.endswith("1 injections in 1 reaches")
+    assert line.endswith("1 injection in 1 reach")
 
 
 def test_a_point_may_be_armed_by_itself(registry: Registry) -> None:

@@ -203,7 +203,7 @@ def test_calls_of_other_contexts_are_counted_as_missed(
     assert [hit(), hit()] == [False, True]
     one = registry.point("p").explain().rules[0]
     assert (one.missed, one.reaches, one.injections) == (3, 2, 1)
-    assert "3 calls that where or scope did not match" in str(one)
+    assert "3 calls did not match where or scope" in str(one)
     assert handle.rules[0].missed == 3
 
 

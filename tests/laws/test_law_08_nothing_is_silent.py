@@ -102,7 +102,7 @@ def test_law_08_an_armed_rule_that_was_never_reached_is_said(
         pass
     (line,) = [record for record in caplog.records if record.levelname == "WARNING"]
     assert "never reached" in line.getMessage()
-    assert "is this point on the way of the calls?" in line.getMessage()
+    assert "do the calls go through this point?" in line.getMessage()
 
 
 def test_law_08_disarming_what_is_not_there_is_no_error(shop: Registry) -> None:

@@ -63,7 +63,7 @@ def test_an_added_kind_stands_wherever_faults_do(installs: Installs) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("a=drowsi", "column 3: 'drowsi': not a verb; did you mean 'drowsy'?"),
+        ("a=drowsi", "column 3: 'drowsi': not a known action; did you mean 'drowsy'?"),
         ("a=drowsy(3)", "column 3: 'drowsy': takes its fields as one JSON object; write drowsy({"),
         (
             "a=drowsy({}, 1)",

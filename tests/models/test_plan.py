@@ -44,7 +44,7 @@ def test_a_plan_is_a_list_or_a_mapping() -> None:
         ([HANG, None], ["rule 2: rule=None: not a rule"]),
         (
             [HANG, "a=hung"],
-            ["rule 2: rule='a=hung': column 3: 'hung': not a verb; did you mean 'hang'?"],
+            ["rule 2: rule='a=hung': column 3: 'hung': not a known action; did you mean 'hang'?"],
         ),
         ([HANG, {"rule": "off"}], ["rule 2: point: missing"]),
         ([HANG, {"point": "b", "rule": "of"}], ["rule 2 ('b'): rule='of': column 1: 'of'"]),

@@ -193,7 +193,12 @@ BAD: list[tuple[str, str | bytes, int | None, str]] = [
         2,
         "rule 1 ('a'): rule='5%raise(': column",
     ),
-    ("p.yaml", "- a=off\n- b=of\n", 2, "rule 2: rule='b=of': column 3: 'of': not a verb; did you"),
+    (
+        "p.yaml",
+        "- a=off\n- b=of\n",
+        2,
+        "rule 2: rule='b=of': column 3: 'of': not a known action; did you",
+    ),
     (
         "p.yaml",
         "- {point: a, rule: false}\n",

@@ -584,6 +584,21 @@ def test_a_point_within_the_text_beside_a_point_is_refused_by_name() -> None:
         parse_rules({"rule": "payment.charge=latency(20ms)"}, point="payment.charge")
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "exception=TimeoutError",
+            r"'exception' is a key, .*; write raise\(TimeoutError\), or --exc",
+        ),
+        ("every=3", r"'every' is a key, .*; write keys in brackets after the faults"),
+    ],
+)
+def test_a_key_within_the_text_is_refused_as_a_key(text: str, said: str) -> None:
+    with pytest.raises(InvalidPlan, match=said):
+        parse_rules({"rule": text}, point="payment.charge")
+
+
 @pytest.mark.parametrize("text", [None, 5, b"a=off", ["a=off"]])
 def test_what_is_no_text_is_refused_by_name(text: Any) -> None:
     for parse in (Rule.parse, Plan.parse):

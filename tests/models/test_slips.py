@@ -43,7 +43,7 @@ def test_a_slip_of_a_key_in_the_tail_is_no_label(slip: str, key: str) -> None:
         (
             "[to=db]a.b=off",
             1,
-            r"write the brackets behind the faults, as in payment\.charge=off \[to=db\]",
+            r"write the brackets after the faults, as in payment\.charge=off \[to=db\]",
         ),
         ("a.b=off [to=[db, 5432]]", 13, r"write \(db, 5432\), or a list in JSON"),
     ],

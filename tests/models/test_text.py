@@ -272,20 +272,24 @@ JSON = "expected JSON: "
 
 # The caret stands below the character that is named.
 BAD = [
-    ("payment.charge", "              ^", "expected '=' behind 'payment.charge'"),
+    (
+        "payment.charge",
+        "              ^",
+        "expected '=' after 'payment.charge'; write a name and a fault, such as",
+    ),
     ("=off", "^", "expected the name of a point or a glob"),
     ("a=", "  ^", FAULT),
     ("a=;b=off", "  ^", FAULT),
     ("a=off+", "      ^", FAULT),
     ("a=off->", "       ^", FAULT),
-    ("a=off;b=off;c", "             ^", "expected '=' behind 'c'"),
+    ("a=off;b=off;c", "             ^", "expected '=' after 'c'"),
     ("a=off b=off", "      ^", NEXT),
     ("a=off, latency(1)", "     ^", NEXT),
     ("a=latency(1s))", "             ^", NEXT),
     ("a=5%", "    ^", FAULT),
-    ("a=5off", "   ^", "expected '%' or '*' behind '5'; write 5% for a share"),
-    ("a=ab%return", "  ^", "'ab': not a verb"),
-    ("a=ab*return", "  ^", "'ab': not a verb"),
+    ("a=5off", "   ^", "expected '%' or '*' after '5'; write 5% for a share"),
+    ("a=ab%return", "  ^", "'ab': not a known action"),
+    ("a=ab*return", "  ^", "'ab': not a known action"),
     ("a=-5%off", "  ^", FAULT),
     ("a=101%off", "  ^", "expected a percentage from 0 to 100"),
     ("a=2*125%off", "    ^", "expected a percentage from 0 to 100"),
@@ -293,13 +297,26 @@ BAD = [
     ("a=1.5*off", "  ^", "expected a whole number from 1 before '*'"),
     ("a=5%6%off", "    ^", "expected a fault, for there is a '%' already"),
     ("a=2*5%3*off", "      ^", "expected a fault, for there is a '*' already"),
-    ("a=Return", "  ^", "'Return': not a verb; did you mean 'return'?"),
-    ("a=retrun(1)", "  ^", "'retrun': not a verb; did you mean 'return'?"),
-    ("b=off->a=slep(5)", "       ^", "'a': not a verb; known are raise, panic, sleep, latency,"),
-    ("a=slep(5)", "  ^", "'slep': not a verb; did you mean 'sleep'?"),
-    ("a=unknown", "  ^", "'unknown': not a verb; known are raise, panic, sleep, latency, return,"),
-    ("a=exception(OSError)", "  ^", "'exception': not a verb; write raise(Type)"),
-    ("a=call(f)", "  ^", "'call': not a verb; functions come from code only"),
+    ("a=Return", "  ^", "'Return': not a known action; did you mean 'return'?"),
+    ("a=retrun(1)", "  ^", "'retrun': not a known action; did you mean 'return'?"),
+    (
+        "b=off->a=slep(5)",
+        "       ^",
+        "'a': not a known action; write one of: raise, panic, sleep, latency,",
+    ),
+    ("a=slep(5)", "  ^", "'slep': not a known action; did you mean 'sleep'?"),
+    (
+        "a=unknown",
+        "  ^",
+        "'unknown': not a known action; write one of: raise, panic, sleep, latency, return,",
+    ),
+    ("a=exception(OSError)", "  ^", "'exception': not a known action; write raise(Type)"),
+    (
+        "a=TimeoutError",
+        "  ^",
+        "'TimeoutError': not a known action; write raise(TimeoutError), or one of: ",
+    ),
+    ("a=call(f)", "  ^", "'call': not a known action; functions come from code only"),
     ("a=sleep", "  ^", "'sleep': takes one argument; write sleep(100)"),
     ("a=delay()", "  ^", "'delay': takes one argument; write delay(100)"),
     (
@@ -391,7 +408,7 @@ BAD = [
     ("a=off [", "       ^", "expected a key or a label, such as every=3 or tenant=acme"),
     ("a=off []", "       ^", "expected a key or a label, such as every=3 or tenant=acme"),
     ("a=off [every=2,]", "               ^", "expected a key or a label"),
-    ("a=off [every]", "            ^", "expected '=' behind 'every'"),
+    ("a=off [every]", "            ^", "expected '=' after 'every'"),
     ("a=off [every=]", "             ^", f"{JSON}Expecting value"),
     ("a=off [every=0]", "             ^", "less than 1: 0; write a whole number from 1 to 2**62"),
     (
@@ -422,7 +439,7 @@ BAD = [
     ("a=off [latency=1s]", "       ^", "'latency' does not stand here; the faults stand before"),
     ("a=off [point=b]", "       ^", "'point' does not stand here; it stands before the '='"),
     ("a=off [evry=2]", "       ^", "unknown key 'evry'; did you mean 'every'? a label or an"),
-    ("a=off [where.=2]", "             ^", "expected a name behind 'where.'"),
+    ("a=off [where.=2]", "             ^", "expected a name after 'where.'"),
     ('a=off [""=2]', "       ^", "expected a name between the quotes"),
     ("a=off [to=db", "            ^", "expected ']'"),
     ("a=off [to=db; b=off", "                   ^", "expected ']'"),
@@ -445,7 +462,7 @@ BAD = [
         "              ^",
         "expected '->', ';' or the end; write all faults",
     ),
-    ("a=\tof\n", "   ^", "'of': not a verb; did you mean 'off'?"),
+    ("a=\tof\n", "   ^", "'of': not a known action; did you mean 'off'?"),
     (";;", "  ^", "expected a rule such as payment.charge=latency(200ms)"),
 ]
 
@@ -467,7 +484,7 @@ def test_of_a_long_text_only_the_part_about_the_mistake_is_shown() -> None:
     with pytest.raises(InvalidPlan) as caught:
         Plan.parse("a=off;" * 1000 + "a=of;" + "a=off;" * 1000)
     first, shown, below = str(caught.value).split("\n")
-    assert first == "plan: column 6003: 'of': not a verb; did you mean 'off'?"
+    assert first == "plan: column 6003: 'of': not a known action; did you mean 'off'?"
     assert len(shown) < 130
     assert shown[len(below) - 1 :].startswith("of;")
 
@@ -504,7 +521,7 @@ def test_what_is_written_well_but_means_nothing_names_its_rule(text: str, words:
         ("a=off;b=off", "rule: 2 rules where one is wanted"),
         ("", "rule: column 1: expected a rule such as"),
         ("a=5%", "rule: column 5: expected a fault"),
-        ("[]", "rule: column 3: expected '=' behind '[]'"),
+        ("[]", "rule: column 3: expected '=' after '[]'"),
         ('{"point": "a"}', "rule: faults=[]: a rule without a fault"),
     ],
 )

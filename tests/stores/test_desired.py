@@ -144,7 +144,7 @@ def test_a_store_holds_so_many_rules_and_no_more() -> None:
 
 def test_nothing_is_put_while_disabled() -> None:
     off = armed("a").disable(by="ops", now=NOW)
-    with pytest.raises(NotPermitted, match="enable it first"):
+    with pytest.raises(NotPermitted, match="To allow arming: `chaospoint enable`"):
         put(off, "a")
     assert points(put(off.enable(by="ops", now=NOW), "a")) == ["a"]
 

@@ -429,7 +429,7 @@ def test_it_reads_as_a_table_and_a_list_of_findings(registry: Registry) -> None:
         ["db.query#1", "to", "#3", "3", "6", "-"],
     ]
     assert "11 cases at 4 reaches, 6 not handled; exhaustive" in text
-    assert "late answers were waited for to the end at bank.charge, db.query" in text
+    assert "at bank.charge, db.query the test waited for the late answer" in text
 
 
 def test_thousand_injections_do_not_flood_the_log(

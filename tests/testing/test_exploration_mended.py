@@ -288,7 +288,7 @@ def test_what_takes_the_alarm_itself_leaves_hangs_out(registry: Registry) -> Non
 
     found = explore(pay, registry=registry, latency=None)
     assert found.left_out[0] == "hangs: what runs takes the alarm (SIGALRM) that would end them"
-    assert found.left_out[1].startswith("hangs of 1 cases, first a.call#1 raise(InjectedFault)")
+    assert found.left_out[1].startswith("hangs of 1 case, first a.call#1 raise(InjectedFault)")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a fork")

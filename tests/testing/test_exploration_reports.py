@@ -208,7 +208,7 @@ def test_cases_of_a_share_that_never_ran_and_of_a_process_that_died_are_missed(
         test.learn({"cases": 2, "left_out": [], "of": of}, process)
         for case in cases:
             test.add(result(case), process)
-    said = f"{missing} cases that were not run, for the run was ended before"
+    said = f"{missing} case{'s' * (missing != 1)} not run, because the run ended before"
     assert test.exploration().left_out == ((said,) if missing else ())
 
 
@@ -237,9 +237,9 @@ def test_what_was_waited_for_in_a_thread_is_said_apart() -> None:
     found = [Exploration("t", cases)]
     assert waited_out(found) == ["p", "q"]
     assert [*patience(found)] == [
-        "late answers were waited for to the end at p: is there no timeout?",
-        "late answers were waited for to the end at q, in a thread, where only chaospoint's own "
-        "waits see the skipped time",
+        "at p the test waited for the late answer: nothing timed out",
+        "at q the test waited for the late answer: nothing timed out. In plain threads this proves "
+        "nothing, as only chaospoint's waits skip time",
     ]
     assert summary(found).endswith("; exhaustive")
     assert summary([Exploration("t")]).endswith("; nothing was tried")

@@ -121,7 +121,7 @@ def test_the_printed_command_repeats_the_case(name: str, project: Path) -> None:
     assert words[len(LAUNCHED) : at] == [*QUIET, *kept]
     again = run(project, words)
     assert again.returncode == pytest.ExitCode.TESTS_FAILED
-    assert "1 cases at 1 reaches, 1 not handled" in again.stdout
+    assert "1 case at 1 reach, 1 not handled" in again.stdout
 
 
 def test_a_case_that_is_not_there_is_an_error(project: Path) -> None:

@@ -54,7 +54,11 @@ def test_no_point(registry: Registry) -> None:
     [
         ({"latency": 0}, 0, "never reached in this test"),
         ({"latency": 0, "skip": 2}, 2, "too seldom for its skip, every, times or probability"),
-        ({"latency": 0, "where": {"n": 1}}, 1, "and none matched its `where`, which asks for 'n'"),
+        (
+            {"latency": 0, "where": {"n": 1}},
+            1,
+            "and none matched its `where`, which asks for 'n' as int",
+        ),
         ({"faults": OFF, "skip": 1}, 1, "too seldom for its skip"),
     ],
 )

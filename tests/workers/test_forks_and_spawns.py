@@ -154,7 +154,7 @@ def test_a_stopped_child_is_named_and_catches_up(serve: Serve) -> None:
     family.tell(signal.SIGSTOP, stopped)
     done = family.service.ask("PUT", CHARGE, FAULT)
     assert [one["pid"] for one in done["missing"]] == [stopped]
-    assert "was heard of" in done["missing"][0]["why"]
+    assert "last report" in done["missing"][0]["why"]
     family.tell(signal.SIGCONT, stopped)
     family.service.until(
         lambda: {one["generation"] for one in family.workers()} == {done["generation"]}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from chaospoint._kernel.quantity import quantity
+
 if TYPE_CHECKING:
     from chaospoint._kernel.armed_rule import Source
 
@@ -44,20 +46,25 @@ class RuleState:
     def __str__(self) -> str:
         left = "" if self.seconds_left is None else f", {self.seconds_left:.1f} s left"
         latest = "" if self.ordinal is None else f", the latest at {self.ordinal}"
-        coming = "none to come" if self.next_ordinal is None else f"next at {self.next_ordinal}"
+        coming = (
+            "none to come"
+            if self.next_ordinal is None
+            else f"next firing at reach {self.next_ordinal}"
+        )
         more = "".join(
             f", {count} {name}"
             for name in ("interrupted", "shadowed", "overflow", "paused")
             if (count := getattr(self, name))
         )
         if self.missed:
-            more += f", {self.missed} calls that where or scope did not match"
+            more += f", {quantity(self.missed, 'call')} did not match where or scope"
         why = f" ({self.why})" if self.why else ""
         by = f" ({self.by})" if self.by else ""
         return (
             f"{self.state}{why}: {self.text}\n"
             f"  armed by {self.source}{by}, seed {self.seed}{left}\n"
-            f"  {self.reaches} reaches, {self.injections} injections{latest}, {coming}{more}"
+            f"  {quantity(self.reaches, 'reach', 'reaches')}, "
+            f"{quantity(self.injections, 'injection')}{latest}, {coming}{more}"
         )
 
 

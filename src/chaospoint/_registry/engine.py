@@ -386,9 +386,8 @@ class Engine:
     ) -> tuple[list[ArmedRule], list[str]]:
         if not self.enabled:
             raise NotPermitted(
-                f"chaospoint was disabled by {self.off}, so nothing can be armed: call "
-                "chaospoint.enable() first, or POST /v1/enable; what a store has disabled takes "
-                "the latter, or `chaospoint enable`"
+                f"chaospoint is disabled (by {self.off}). To allow arming: `chaospoint enable` or "
+                "POST /v1/enable; from code also chaospoint.enable(), unless the store is disabled"
             )
         rules = self._make(terms, source, by)
         return rules, check(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from chaospoint._kernel.bell import Bell, TaskBell
 from chaospoint._kernel.context import transparently
+from chaospoint._kernel.quantity import quantity
 
 if TYPE_CHECKING:
     from chaospoint._kernel.armed_rule import ArmedRule, EndReason
@@ -52,10 +53,7 @@ class Armed:
     @property
     def _counted(self) -> str:
         injections, reaches = self.injections, self.reaches
-        return (
-            f"{injections} injection{'s' * (injections != 1)} in "
-            f"{reaches} reach{'es' * (reaches != 1)}"
-        )
+        return f"{quantity(injections, 'injection')} in {quantity(reaches, 'reach', 'reaches')}"
 
     @property
     def injections(self) -> int:

@@ -17,6 +17,7 @@ from chaospoint._kernel.context import in_chaospoint, transparently
 from chaospoint._kernel.lock import arming_lock
 from chaospoint._kernel.names import check_name, nearest
 from chaospoint._kernel.point import LabelledPoint, Point, PointState
+from chaospoint._kernel.quantity import quantity
 from chaospoint.errors import InvalidPoint
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Registry:
         self._made: Engine | None = None
 
     def __repr__(self) -> str:
-        return f"<Registry of {len(self._points)} points>"
+        return f"<Registry of {quantity(len(self._points), 'point')}>"
 
     def __copy__(self) -> Registry:
         return self

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import starmap
 from typing import TYPE_CHECKING, Protocol
 
 from chaospoint._kernel.names import matches
 from chaospoint._kernel.placement import why_not_expressible
+from chaospoint._kernel.quantity import quantity
 from chaospoint._registry.checks import LOOKED_THROUGH, unplaced, waiting
 from chaospoint._registry.fits import other_value
 
@@ -51,7 +53,7 @@ def never_reached(points: Points, rule: ArmedRule, near: Near) -> str:
         return came
     if rule.terms.after:
         return "it was never reached: it acts after a call, and no call ended well"
-    return "it was never reached: is this point on the way of the calls?"
+    return "it was never reached: do the calls go through this point?"
 
 
 def obstacle(points: Points, rule: ArmedRule, names: Collection[str], near: Near) -> str:
@@ -84,7 +86,7 @@ def came_by(rule: ArmedRule) -> str:
     count = rule.shadowed + rule.missed
     if not count:
         return ""
-    return f"{count} {'call' if count == 1 else 'calls'} came, and {passed(rule)}"
+    return f"{quantity(count, 'call')} came, and {passed(rule)}"
 
 
 def passed(rule: ArmedRule) -> str:
@@ -93,8 +95,15 @@ def passed(rule: ArmedRule) -> str:
     if not missed:
         return "each time a rule before it fired" if taken else ""
     said = f"{missed} did not match" if taken else "none matched"
-    asked = ", ".join(map(repr, rule.terms.where or ()))
+    asked = ", ".join(starmap(_asked, (rule.terms.where or {}).items()))
     where = f"its `where`, which asks for {asked}" if asked else ""
     scope = "its scope" if rule.terms.scoped else ""
     said = f"{said} {' or '.join(filter(None, (scope, where)))}"
     return f"at {taken} a rule before it fired, and {said}" if taken else said
+
+
+def _asked(name: str, wanted: object) -> str:
+    """Return the name, and the type of a plain value: 1 does not match ``"1"``."""
+    kind = type(wanted)
+    plain = kind is str or kind is int or kind is float or kind is bool
+    return f"{name!r} as {kind.__name__}" if plain else repr(name)

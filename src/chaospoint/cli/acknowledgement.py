@@ -23,7 +23,7 @@ def is_acknowledgement(answer: object) -> TypeGuard[dict[str, Any]]:
 def in_force(answer: Mapping[str, Any]) -> str:
     """Return where the change is in force."""
     if answer.get("reached"):
-        return "in force in the answering process alone"
+        return "in force in the answering process only"
     return f"in force in {answer['acknowledged']} of {answer['workers']} workers"
 
 
@@ -32,5 +32,5 @@ def unfollowed(answer: Mapping[str, Any], where: str) -> Iterator[str]:
     if answer.get("workers") == 0:
         yield f"nobody is there: no worker follows {where}; those that start will"
     for one in answer.get("missing") or ():
-        who = f"pid {one['pid']} does not run it" if one.get("pid") else "written"
+        who = f"pid {one['pid']} has not applied it" if one.get("pid") else "written"
         yield f"{who}: {one.get('why')}"

@@ -54,7 +54,7 @@ def common(
 
     The service is at http://127.0.0.1:8475 unless --url or --store says another place. The token
     is read from CHAOSPOINT_ADMIN_TOKEN, or CHAOSPOINT_ADMIN_READ_TOKEN. Exit codes: 0 done, 1
-    refused, 2 wrong usage, 3 nobody there, 4 written but not in force in every worker.
+    refused, 2 wrong usage, 3 no service answers, 4 written but not in force in every worker.
     """
     context.obj = Common(url, store, json)
 
@@ -180,7 +180,7 @@ app.add_typer(plan_app)
 
 def _switch(told: Json) -> Table:
     """Return what the master switch says, and who turned it."""
-    changed = told.get("changed_at")
+    changed, pid = told.get("changed_at"), told.get("pid")
     by = f"{changed} by {told.get('by') or 'somebody'}" if changed else None
     sources = [
         f"{one.get('source')}: {'read' if one.get('ok') else one.get('reason')}"
@@ -199,8 +199,11 @@ def _switch(told: Json) -> Table:
             ("reason", told.get("reason") or None),
             *(("source", one) for one in sources),
             ("points", told.get("points")),
-            ("counts", told.get("counts")),
-            ("process", told.get("pid")),
+            (
+                "counts",
+                f"of process {pid} only" if pid else told.get("counts"),
+            ),
+            ("process", pid),
             ("version", told.get("version")),
         ]
     )

@@ -24,7 +24,6 @@ __all__ = [
 
 _HINTS = {
     401: "set CHAOSPOINT_ADMIN_TOKEN here to the token of the service",
-    409: "`chaospoint enable` allows arming again",
     412: "look at it again with `chaospoint plan diff`, or apply with --force",
 }
 

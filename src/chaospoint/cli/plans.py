@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from chaospoint._kernel.quantity import quantity
 from chaospoint.cli import tables
 from chaospoint.cli.failures import ExitCode, Failure
 from chaospoint.cli.output import plain
@@ -43,9 +44,9 @@ def validate(context: typer.Context, file: FileArgument, json: JsonOption = Fals
             *(f"{nth}. {rule}" for nth, rule in enumerate(plan.rules, 1)),
             *(f"{place} is {point}" for place, point in plan.placements.items()),
         ]
-        counts = _counted(len(plan.rules), "rule")
+        counts = quantity(len(plan.rules), "rule")
         if plan.placements:
-            counts += f" and {_counted(len(plan.placements), 'placement')}"
+            counts += f" and {quantity(len(plan.placements), 'placement')}"
         views = [*lines, f"{file}: {counts}, valid"]
         here.output.show(document, *(Text(plain(line)) for line in views))
 
@@ -72,7 +73,7 @@ def apply(
     context: typer.Context,
     file: FileArgument,
     force: Annotated[
-        bool, typer.Option("--force", help="Whatever was changed there meanwhile.")
+        bool, typer.Option("--force", help="Apply even if the plan has changed since.")
     ] = False,
     replace: Annotated[
         bool, typer.Option("--replace", help="Also what others armed, without asking.")
@@ -100,7 +101,7 @@ def apply(
         if others and not replace:
             _ask(file, others, here)
         answer = here.target.put_plan(plan, tag=tag)
-        what = f"{file}: {_counted(len(plan.rules), 'rule')}, {tables.acknowledged(answer)}"
+        what = f"{file}: {quantity(len(plan.rules), 'rule')}, {tables.acknowledged(answer)}"
         here.written(answer, Text(plain(what)))
 
 
@@ -145,7 +146,7 @@ def _ask(file: Path, others: list[Json], here: Session) -> None:
     document = {
         "type": "urn:chaospoint:problem:armed-by-others",
         "title": "Armed by others",
-        "detail": f"{file} lacks {_counted(len(others), 'rule')} that others armed",
+        "detail": f"{file} lacks {quantity(len(others), 'rule')} that others armed",
         "cure": "add them to the file, or apply it with --replace",
         "takes_away": others,
     }
@@ -178,7 +179,3 @@ def _lines(document: dict[str, Any], *, seeded: bool) -> list[str]:
 
 def _style(line: str) -> str:
     return {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "")
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"

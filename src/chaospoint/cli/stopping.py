@@ -71,7 +71,7 @@ def shown(document: Document, asked: Asked) -> int:
         where = in_force(document)
         print(f"disabled, {where}, generation {document['generation']}", flush=True)
     if reached := document.get("reached"):
-        say(f"reached {reached}")
+        say(str(reached))
     for remark in unfollowed(document, asked.url or asked.store):
         say(remark)
     return _UNACKNOWLEDGED if document.get("missing") else 0

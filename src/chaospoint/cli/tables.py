@@ -120,7 +120,7 @@ def _workers(document: Json, starts: Sequence[object]) -> Table | Text:
             f"{one.get('pid')}{' (answering)' if one.get('answering') else ''}",
             one.get("generation") if one.get("generation") == latest else _behind(one, latest),
             switch(one.get("enabled")),
-            _seconds(one.get("seconds_silent")),
+            _ago(one.get("seconds_silent")),
             start,
             one.get("version"),
             one.get("admin"),
@@ -128,7 +128,7 @@ def _workers(document: Json, starts: Sequence[object]) -> Table | Text:
         )
         for one, start in zip(document.get("workers") or (), starts, strict=True)
     ]
-    names = ("PID", "GENERATION", "SWITCH", "SILENT", "STARTED", "VERSION", "ADMIN", "REFUSAL")
+    names = ("PID", "GENERATION", "SWITCH", "LAST REPORT", "STARTED", "VERSION", "ADMIN", "REFUSAL")
     return _table(names, rows, "no workers")
 
 
@@ -210,6 +210,11 @@ def _behind(worker: Json, latest: object) -> str:
 
 def _seconds(value: object) -> str | None:
     return f"{value:.3g} s" if isinstance(value, int | float) and value < 100 else _long(value)
+
+
+def _ago(value: object) -> str | None:
+    seconds = _seconds(value)
+    return None if seconds is None else f"{seconds} ago"
 
 
 def _long(value: object) -> str | None:

@@ -49,7 +49,7 @@ def arm(
         bool, typer.Option("--dry-run", help="Only say what it would do; needs a service.")
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="In a store, though no worker has the point.")
+        bool, typer.Option("--force", help="Write to the store even if no worker has the point.")
     ] = False,
     url: UrlOption = None,
     store: StoreOption = None,
@@ -57,7 +57,7 @@ def arm(
 ) -> None:
     """Put a rule on a point.
 
-    It comes in place of what was put on that very name.
+    It replaces earlier HTTP or store rules of the same name.
 
     chaospoint arm payment.charge 'latency(200ms)'
 
@@ -121,7 +121,7 @@ def release(
     store: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Let go of the calls that a pause holds."""
+    """Release paused calls."""
     with session(context, url, store, json) as here:
         answer = here.target.release(read_pattern(pattern))
         count = answer.get("released")
@@ -133,7 +133,7 @@ def renew(
     context: typer.Context,
     pattern: PatternArgument,
     expires_after: Annotated[
-        str | None, typer.Option(help="From now; as long as it was armed for if not given.")
+        str | None, typer.Option(help="Counted from now; default: the rule's original lifetime.")
     ] = None,
     url: UrlOption = None,
     store: StoreOption = None,
@@ -175,5 +175,5 @@ def disable(
     with session(context, url, store, json) as here:
         answer = here.target.disable(reason)
         if reached := answer.get("reached"):
-            here.output.say(f"reached {reached}")
+            here.output.say(str(reached))
         here.written(answer, Text(f"disabled, {tables.acknowledged(answer)}"))

@@ -7,6 +7,7 @@ event loop wait each in their own way.  What can be refused is refused before an
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -37,8 +38,8 @@ MAX_RULES = 100
 """How many rules one request may put on a name."""
 
 _ALONE = (
-    "this process alone: give the service a CHAOSPOINT_STORE, and a change reaches all of its "
-    "processes"
+    "only pid {} was reached; other processes of the service are unchanged. Set CHAOSPOINT_STORE "
+    "to reach all"
 )
 
 Written = Generator[float, None, dict[str, object]]
@@ -188,7 +189,7 @@ class Changes:
         """
         self._registry.disable(by=f"{by}: {reason}" if reason else by)
         if reason:
-            LOGGER.info("chaospoint was disabled by %s: %s", by, reason)
+            LOGGER.warning("chaospoint was disabled by %s: %s", by, reason)
         try:
             reconciler = self._reconciler
             reconciler.reconcile()
@@ -218,7 +219,7 @@ class Changes:
         reconciler = self._reconciler
         reconciler.reconcile()
         told = (yield from acknowledged(reconciler.store, desired.generation)).as_data()
-        return told if reconciler.store.shared else told | {"reached": _ALONE}
+        return told if reconciler.store.shared else told | {"reached": _ALONE.format(os.getpid())}
 
 
 def _expect(desired: Desired, generation: int | None) -> None:

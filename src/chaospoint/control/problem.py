@@ -82,7 +82,7 @@ def problem_of(error: ChaosError) -> Problem:
             return Problem(422, "unsupported-fault", str(error))
         case NotPermitted():
             return Problem(
-                409, "not-permitted", str(error), cure="POST /v1/enable allows arming again"
+                409, "not-permitted", str(error), cure="`chaospoint enable` or POST /v1/enable"
             )
         case LimitExceeded():
             return Problem(422, "limit-exceeded", str(error))

@@ -30,6 +30,8 @@ __all__ = ["VERB", "is_kind", "kind_named", "kinds", "read_faults", "verb_named"
 VERB: Final = re.compile(r"[A-Za-z_]\w*(?:-\w+)*")
 """What a verb of the text form looks like; every kind has to."""
 
+_EXCEPTION: Final = re.compile(r"[A-Z]\w*(?:Error|Exception|Timeout|Interrupt|Exit)")
+
 _KINDS: Final[Mapping[str, type[FaultModel]]] = {
     "latency": Latency,
     "exception": Failure,
@@ -114,11 +116,13 @@ def verb_named(word: str) -> Callable[[Arguments], FaultModel]:
     if word in _VERBS:
         return _VERBS[word]
     if word in _NO_VERBS:
-        raise Refusal("not a verb", _NO_VERBS[word], value=word)
+        raise Refusal("not a known action", _NO_VERBS[word], value=word)
     known = verbs()
     if word not in known:
-        cure = close_to(word, known) or f"known are {', '.join(known)}"
-        raise Refusal("not a verb", cure, value=word)
+        cure = close_to(word, known) or f"write one of: {', '.join(known)}"
+        if _EXCEPTION.fullmatch(word):
+            cure = f"write raise({word}), or one of: {', '.join(known)}"
+        raise Refusal("not a known action", cure, value=word)
     return kind_named(word).from_text
 
 

@@ -188,10 +188,10 @@ class Cursor:
         self._at += len(token) * seen
         return seen
 
-    def expect(self, token: str, expected: str) -> None:
+    def expect(self, token: str, expected: str, cure: str = "") -> None:
         """Go behind the token; refuse anything else."""
         if not self.takes(token):
-            self.refuse(f"expected {expected}")
+            self.refuse(f"expected {expected}", cure=cure)
 
     def finds(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
         """Go behind what the pattern matches here, if it does."""

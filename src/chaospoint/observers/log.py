@@ -1,4 +1,4 @@
-"""The logger ``chaospoint``: what happens to rules, and the first injection of each at WARNING.
+"""The logger ``chaospoint``: rules at INFO, the switch and the first injection of each at WARNING.
 
 The other injections are at DEBUG, for a hot point must not flood the log.
 """
@@ -9,6 +9,7 @@ import logging
 
 from chaospoint._kernel.injection import Injection
 from chaospoint._kernel.logger import LOGGER
+from chaospoint._kernel.quantity import quantity
 from chaospoint._registry.notices import (
     Notice,
     Overflowed,
@@ -37,7 +38,8 @@ class Log:
 
     def notice(self, notice: Notice) -> None:
         """Log what happened to a rule or to the switch."""
-        if not (isinstance(notice, RuleDisarmed) or LOGGER.isEnabledFor(logging.INFO)):
+        always = isinstance(notice, RuleDisarmed | Switched)
+        if not (always or LOGGER.isEnabledFor(logging.INFO)):
             return
         match notice:
             case RuleArmed(rule):
@@ -58,7 +60,7 @@ class Log:
                 if LOGGER.isEnabledFor(level):
                     _write_end(level, notice)
             case Switched(enabled, by):
-                LOGGER.info("chaospoint %s by %s", "enabled" if enabled else "disabled", by)
+                LOGGER.warning("chaospoint %s by %s", "enabled" if enabled else "disabled", by)
             case Reloaded(source, True):
                 LOGGER.info("read the plan of source %s", source)
             case Reloaded() | Reached() | Overflowed() | StateChanged():
@@ -69,13 +71,13 @@ def _write_end(level: int, ended: RuleDisarmed) -> None:
     rule = ended.rule
     LOGGER.log(
         level,
-        "%s %s (source %s%s): %d injections in %d reaches%s%s",
+        "%s %s (source %s%s): %s in %s%s%s",
         ended.why,
         rule.shown,
         rule.source,
         f", by {ended.by}" if ended.by else "",
-        rule.injections,
-        rule.reaches,
+        quantity(rule.injections, "injection"),
+        quantity(rule.reaches, "reach", "reaches"),
         f", {rule.overflow} passed at max_active" if rule.overflow else "",
         f"; {ended.reason}" if ended.reason else "",
     )

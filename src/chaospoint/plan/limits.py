@@ -108,6 +108,11 @@ class Limits:
         """Raise `LimitExceeded` for a rule that stays armed for too long."""
         if seconds is not None and _passes(seconds, self.max_expires_after):
             what = f"expires_after={format_duration(seconds)}"
+            if self.max_expires_after == DAY_SECONDS:  # also where the variable is not set
+                raise LimitExceeded(
+                    f"{name}: {what} is more than the limit of 1d; CHAOSPOINT_MAX_EXPIRES_AFTER, "
+                    "set where the service is started, sets another"
+                )
             raise LimitExceeded(_beyond(name, what, "MAX_EXPIRES_AFTER", self.max_expires_after))
 
     def _check_spans(self, rule: Rule, name: str) -> None:

@@ -24,7 +24,7 @@ from chaospoint.plan.fields import scope, when, where_value
 if TYPE_CHECKING:
     from chaospoint.models.cursor import Cursor
 
-__all__ = ["read_tail", "share_text"]
+__all__ = ["KEYS", "read_tail", "share_text"]
 
 
 _NAME: Final = re.compile(r'[^\s=,;"\[\](){}]+')
@@ -50,7 +50,7 @@ _ELSEWHERE: Final = {
         "the faults stand before the '['",
     ),
 }
-_KNOWN: Final = (*_KEYS, *_ELSEWHERE, "where")
+KEYS: Final = (*_KEYS, *_ELSEWHERE, "where")
 # What people write for a key; as a label or an argument it stands behind `where.`.
 _SLIPS: Final = {
     **dict.fromkeys(("expires", "expire", "ttl", "lifetime"), "expires_after"),
@@ -76,9 +76,9 @@ def read_tail(cursor: Cursor, said: Collection[str], *, raises: bool) -> dict[st
         name, is_key = _read_name(cursor)
         if bare and name[-1:] in _COMPARES and cursor.sees("="):
             cursor.refuse(f"{name[-1]}= is not read here", at, _EQUAL)
-        cursor.expect("=", f"'=' behind {show(name)}")
+        cursor.expect("=", f"'=' after {show(name)}")
         if cursor.sees("="):
-            cursor.refuse("expected a value behind '='", cure=_EQUAL)
+            cursor.refuse("expected a value after '='", cure=_EQUAL)
         if not is_key:
             if name in where:
                 cursor.refuse(f"{show(name)} stands twice", at, "keep one of them")
@@ -107,12 +107,12 @@ def _read_name(cursor: Cursor) -> tuple[str, bool]:
     name = cursor.match(_NAME, "a key or a label, such as every=3 or tenant=acme")
     if name.startswith(_WHERE):
         if name == _WHERE:
-            cursor.refuse("expected a name behind 'where.'", cure=_LIKE)
+            cursor.refuse("expected a name after 'where.'", cure=_LIKE)
         return name.removeprefix(_WHERE), False
     if name in _ELSEWHERE:
         cure = f"{_ELSEWHERE[name]}; a label or an argument of this name is {_WHERE}{name}"
         cursor.refuse(f"{name!r} does not stand here", at, cure)
-    if name in _KNOWN:
+    if name in KEYS:
         return name, True
     if near := _near(name):
         cure = f"did you mean {near!r}? a label or an argument of this name is {_WHERE}{name}"
@@ -171,7 +171,7 @@ def share_text(share: float) -> str:
 def _write_name(name: str) -> str:
     if _BARE.fullmatch(name) is None:
         return json_line(name)
-    return f"{_WHERE}{name}" if name in _KNOWN or name.startswith(_WHERE) or _near(name) else name
+    return f"{_WHERE}{name}" if name in KEYS or name.startswith(_WHERE) or _near(name) else name
 
 
 def _write_value(value: object) -> str:

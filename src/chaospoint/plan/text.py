@@ -27,7 +27,7 @@ from chaospoint.models.cursor import Arguments, Cursor, Located, Misplaced
 from chaospoint.models.nesting import FEWER_RULES, MAX_RULES
 from chaospoint.models.refusal import Refusal, show
 from chaospoint.plan.shorthand import SHORT_KEYS
-from chaospoint.plan.tail import read_tail
+from chaospoint.plan.tail import KEYS, read_tail
 
 if TYPE_CHECKING:
     from chaospoint.faults.base import FaultModel
@@ -38,10 +38,17 @@ __all__ = ["read_entries", "read_keys", "read_plan"]
 Keys = dict[str, Any]
 
 _NAME = re.compile(r"[^\s=;]+")
-_NAMED = re.compile(r"\s*[\w.*-]+\s*=")
+_NAMED = re.compile(r"\s*([\w.*-]+)\s*=")
 _PREFIX = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([%*])")
 _BARE_NUMBER = re.compile(r"[0-9]{1,20}(?=\s*[A-Za-z])")
 _TAIL_FIRST = re.compile(r"\[\s*[\w.-]+\s*=")
+_NEEDS_FAULT = "write a name and a fault, such as payment.charge=latency(200ms)"
+_KEY_CURES = {
+    "latency": "write latency(200ms), or --latency 200ms",
+    "exception": "write raise(TimeoutError), or --exception TimeoutError",
+    "returns": "write return(null), or --returns null",
+    "hang": "write hang(30s), or --hang 30s",
+}
 _NEXT = "'+', '[', '->'"
 _DIGITS = 400
 
@@ -52,7 +59,7 @@ def read_plan(text: str) -> object:
     if cursor.at_end():
         raise Refusal("empty", 'write point=fault, or {"rules": []} to arm nothing')
     if _TAIL_FIRST.match(text, cursor.here()):
-        cure = "write the brackets behind the faults, as in payment.charge=off [to=db]"
+        cure = "write the brackets after the faults, as in payment.charge=off [to=db]"
         cursor.refuse("expected the name of a point or a glob before the '['", cure=cure)
     if cursor.sees("[") or cursor.sees("{"):
         value = cursor.json()
@@ -75,7 +82,7 @@ def read_entries(text: str) -> list[Keys]:
             expected = "';' or the end"
         else:
             name = cursor.match(_NAME, "the name of a point or a glob")
-            cursor.expect("=", f"'=' behind {show(name)}")
+            cursor.expect("=", f"'=' after {show(name)}", _NEEDS_FAULT)
             rules += [{"point": name, **keys} for keys in _chain(cursor)]
             expected = f"{_NEXT}, ';' or the end"
         if len(rules) > MAX_RULES:
@@ -100,9 +107,12 @@ def read_keys(keys: Mapping[str, Any]) -> list[Keys]:
     try:
         rules = read_chain(text)
     except Refusal as refusal:
-        if _NAMED.match(text):
-            cure = "leave the name out: it is said beside the text"
-            raise Refusal("names a point", cure, field="rule", value=text) from None
+        if (named := _NAMED.match(text)) is not None:
+            problem, cure = "names a point", "leave the name out: it is already given"
+            if named[1] in KEYS:
+                problem = f"{named[1]!r} is a key, not part of the text"
+                cure = _KEY_CURES.get(named[1], "write keys in brackets after the faults")
+            raise Refusal(problem, cure, field="rule", value=text) from None
         raise refusal.within("rule", text) from None
     for key, value in beside.items():
         if key in SHORT_KEYS:
@@ -155,7 +165,7 @@ def _rule(cursor: Cursor) -> Keys:
             cursor.refuse("expected a whole number from 1 before '*'", found.start())
     if (found := cursor.finds(_BARE_NUMBER)) is not None:
         cure = f"write {found[0]}% for a share of the calls, or {found[0]}* for a count of them"
-        cursor.refuse(f"expected '%' or '*' behind {show(found[0])}", found.end(), cure)
+        cursor.refuse(f"expected '%' or '*' after {show(found[0])}", found.end(), cure)
     faults = [_fault(cursor)]
     while cursor.takes("+"):
         faults.append(_fault(cursor))

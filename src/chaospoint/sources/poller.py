@@ -158,8 +158,9 @@ class Poller(Generic[_Content]):
             _log.warning("the plan file %s has changed and is still refused: %s", self._path, words)
         else:
             _log.warning(
-                "the plan file %s is refused whole, what was armed before stays: %s",
+                "the plan file %s is rejected%s: %s",
                 self._path,
+                "" if self._loaded is None else "; its previous rules stay armed",
                 words,
                 exc_info=None if expected else error,
             )

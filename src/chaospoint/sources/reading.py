@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from chaospoint._kernel.quantity import quantity
 from chaospoint._registry.notices import Reloaded
 from chaospoint._registry.registry import Registry
 from chaospoint.arming import install_plan
@@ -67,10 +68,12 @@ class Sources:
             return f"env: {self._install(Plan.parse(self._settings.points), 'env')}"
         except ChaosError as error:
             self._env_refused = unquoted(error)
-            _log.warning("CHAOSPOINT_POINTS is refused whole: %s", self._env_refused)
+            _log.warning(
+                "CHAOSPOINT_POINTS is rejected; none of its rules is armed: %s", self._env_refused
+            )
         except Exception as error:
             self._env_refused = f"{type(error).__name__}: {error}"
-            _log.exception("CHAOSPOINT_POINTS is refused whole, by a bug in chaospoint")
+            _log.exception("CHAOSPOINT_POINTS is rejected by a bug in chaospoint")
         return "env: refused"
 
     def read_file(self) -> str | None:
@@ -78,7 +81,7 @@ class Sources:
         if self.poller is None:
             return None
         ok = self.poller.poll()
-        count = _rules(sum(rule.source == "file" for rule in self._registry.rules()))
+        count = quantity(sum(rule.source == "file" for rule in self._registry.rules()), "rule")
         return f"file {self._settings.config}: {count if ok else 'refused'}"
 
     def clear(self, by: str = "stop()") -> None:
@@ -130,12 +133,8 @@ class Sources:
             place=self._placements.put if source == "file" and self._placements else None,
             limits=self._settings.limits,
         )
-        return _rules(len(wanted.rules))
+        return quantity(len(wanted.rules), "rule")
 
 
 def _report(source: str, refusal: str | None) -> dict[str, object]:
     return {"source": source, "ok": refusal is None, "reason": refusal}
-
-
-def _rules(count: int) -> str:
-    return f"{count} rule" if count == 1 else f"{count} rules"

@@ -71,7 +71,7 @@ _LIMITS = (
     "secret_arguments",
 )
 _TOKENS = ("admin_token", "admin_read_token")
-_UNSET = " counts as unset"
+_UNSET = " is ignored"
 _CONSEQUENCES: dict[str, str] = {
     **dict.fromkeys(_LIMITS, f"{_UNSET}, and so nothing from outside may arm"),
     **dict.fromkeys(
@@ -216,7 +216,7 @@ class Settings(BaseSettings):
         if value is None or value != info.data.get("admin_token"):
             return value
         LOGGER.warning(
-            "CHAOSPOINT_ADMIN_READ_TOKEN (not shown) counts as unset, for it is "
+            "CHAOSPOINT_ADMIN_READ_TOKEN (not shown) is ignored, because it is "
             "CHAOSPOINT_ADMIN_TOKEN: who may only read needs another secret than who controls"
         )
         return None

@@ -73,7 +73,7 @@ class Acknowledged:
                     "pid": one.pid,
                     "generation": one.generation,
                     "why": one.refusal
-                    or f"it runs generation {one.generation}, and was heard of "
+                    or f"still at generation {one.generation}, last report "
                     f"{one.seconds_silent:.1f} s ago",
                 }
                 for one in self.missing

@@ -242,8 +242,8 @@ class Desired(Model):
         """
         if not self.enabled:
             raise NotPermitted(
-                f"chaospoint was disabled by {self.disabled_by}, so nothing can be armed: enable "
-                "it first"
+                f"chaospoint is disabled (by {self.disabled_by}). To allow arming: "
+                "`chaospoint enable` or POST /v1/enable"
             )
         after, now = self.generation + 1, self.time(now)
         taken = {str(one.rule): one.excluded for one in self.entries} if name is None else {}

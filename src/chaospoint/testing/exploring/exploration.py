@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from chaospoint._kernel.quantity import quantity
+
 if TYPE_CHECKING:
     from chaospoint.testing.exploring.result import Result
 
@@ -52,8 +54,8 @@ class Exploration:
         unbounded = [one.case for one in kept if one.unbounded]
         if unbounded:
             fallbacks.append(
-                f"hangs of {len(unbounded)} cases, first {unbounded[0]}: what ran took the alarm "
-                "(SIGALRM) that would have ended it"
+                f"hangs of {quantity(len(unbounded), 'case')}, first {unbounded[0]}: what ran "
+                "took the alarm (SIGALRM) that would have ended it"
             )
         said = dict.fromkeys((*left_out, *silent, *fallbacks))
         return cls(test, kept, (*said,), (*retries,), calls)
@@ -89,7 +91,7 @@ class Exploration:
                 f"\n  {one}\n    to repeat: explore({self.test}, case={one.case!r})"
                 for one in self.findings
             )
-            many = f"{len(self.findings)} of {len(self.cases)} cases"
+            many = f"{len(self.findings)} of {quantity(len(self.cases), 'case')}"
             raise AssertionError(f"{self.test} did not cope with {many}:{lines}")
 
     def __str__(self) -> str:

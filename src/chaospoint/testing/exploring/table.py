@@ -7,6 +7,7 @@ from io import StringIO
 from itertools import groupby
 from typing import TYPE_CHECKING, Protocol
 
+from chaospoint._kernel.quantity import quantity
 from chaospoint.errors import ChaosError
 
 try:
@@ -123,7 +124,8 @@ def summary(explorations: Iterable[Exploration]) -> str:
     if beyond := sum(one.calls_beyond for one in every):
         calls, were = ("call", "was") if beyond == 1 else ("calls", "were")
         whole += f"; {beyond} {calls} came only under a fault and {were} not failed in turn"
-    return f"{len(cases)} cases at {reaches} reaches, {findings} not handled; {whole}"
+    tried = f"{quantity(len(cases), 'case')} at {quantity(reaches, 'reach', 'reaches')}"
+    return f"{tried}, {findings} not handled; {whole}"
 
 
 def waited_out(explorations: Iterable[Exploration]) -> list[str]:
@@ -134,13 +136,13 @@ def waited_out(explorations: Iterable[Exploration]) -> list[str]:
 def patience(explorations: Iterable[Exploration]) -> Iterator[str]:
     """Yield what is to be said of late answers that were waited for to the end."""
     every = [*explorations]
-    told = "late answers were waited for to the end at"
+    told = "the test waited for the late answer: nothing timed out"
     if waited := sorted({case.point for case in _patient(every) if not _in_thread(case)}):
-        yield f"{told} {', '.join(waited)}: is there no timeout?"
+        yield f"at {', '.join(waited)} {told}"
     if threads := sorted({case.point for case in _patient(every) if _in_thread(case)}):
         yield (
-            f"{told} {', '.join(threads)}, in a thread, where only chaospoint's own waits see the "
-            "skipped time"
+            f"at {', '.join(threads)} {told}. In plain threads this proves nothing, as only "
+            "chaospoint's waits skip time"
         )
 
 

@@ -14,6 +14,7 @@ from weakref import WeakSet
 from chaospoint import _environ
 from chaospoint._kernel.chance import draw_seed
 from chaospoint._kernel.names import is_glob, matches
+from chaospoint._kernel.quantity import quantity
 from chaospoint._kernel.reporting import warn
 from chaospoint._registry.handle import Armed
 from chaospoint._registry.registry import Registry, default_registry
@@ -89,7 +90,7 @@ class Chaos:
         self._leftovers: Leftovers | None = None
 
     def __repr__(self) -> str:
-        return f"<Chaos with seed {self.seed}: {len(self._seen)} injections>"
+        return f"<Chaos with seed {self.seed}: {quantity(len(self._seen), 'injection')}>"
 
     # -- arming ---------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Any
 
+from chaospoint._kernel.quantity import quantity
 from chaospoint.testing.exploring.exploration import Exploration
 from chaospoint.testing.exploring.result import Outcome, Result
 
@@ -71,5 +72,5 @@ class Gathered:
         )
         missing = max(begun, self._of - len(self._results))  # also of shares that were not begun
         if missing:
-            left_out.append(f"{missing} cases that were not run, for the run was ended before")
+            left_out.append(f"{quantity(missing, 'case')} not run, because the run ended before")
         return Exploration.of(self.test, self.results, left_out)
