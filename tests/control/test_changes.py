@@ -260,7 +260,7 @@ def test_a_disable_that_cannot_be_written_disables_this_process_and_says_so(
     assert told["cure"]
     assert not node.registry.enabled
     assert "is off (http 127.0.0.1: checkout)" in node.done("GET", "/v1/status")["why"]
-    with pytest.raises(NotPermitted, match=r"disabled by http 127\.0\.0\.1: checkout, so nothing"):
+    with pytest.raises(NotPermitted, match=r"is disabled \(by http 127\.0\.0\.1: checkout\)"):
         arm("payment.charge", latency=1, registry=node.registry)
     monkeypatch.undo()
     node.follow()

@@ -296,7 +296,7 @@ def test_disabled_by_nobody_who_gave_a_name_is_said(registry: Registry) -> None:
     registry.disable(by="")
     told = str(registry.point("p").explain())
     assert "disabled by somebody: nothing can be armed until it is enabled again" in told
-    with pytest.raises(NotPermitted, match="was disabled by somebody, so nothing can be armed"):
+    with pytest.raises(NotPermitted, match=r"is disabled \(by somebody\)\. To allow arming"):
         registry.install([rule("p", raises())], source="code")
 
 

@@ -49,7 +49,7 @@ def test_registries_are_apart(registry: Registry, clock: FakeClock) -> None:
 
 def test_repr_counts_points(registry: Registry) -> None:
     registry.point("p")
-    assert repr(registry) == "<Registry of 1 points>"
+    assert repr(registry) == "<Registry of 1 point>"
 
 
 def test_there_is_one_default() -> None:

@@ -342,9 +342,7 @@ def test_a_run_that_is_stopped_says_what_it_did_not_come_to(project: pytest.Pyte
     )
     result, found = run(project, "--chaos-explore", "-x")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    assert of(found, "test_pays")["left_out"] == [
-        "5 cases that were not run, for the run was ended before"
-    ]
+    assert of(found, "test_pays")["left_out"] == ["5 cases not run, because the run ended before"]
     assert len(found["findings"]) == 1
 
     gone, found = run(project, "--chaos-explore", "--chaos-explore-case=bank#4 latency(1s)")

@@ -48,9 +48,10 @@ class Program:
         return [json.loads(line)["said"] for line in lines]
 
     def said(self) -> list[str]:
-        """Return what it logged, but for the injections."""
+        """Return what it logged, without injections and the master switch."""
         lines = self.service.log.read_text().splitlines()
-        return [one for one in lines if not one.startswith(('{"pid"', "injected "))]
+        left_out = ('{"pid"', "injected ", "chaospoint disabled ", "chaospoint enabled ")
+        return [line for line in lines if not line.startswith(left_out)]
 
     def call(self) -> str:
         """Have it call its point, and return what came of it."""
