@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
+import importlib
+import sys
 
 import pytest
 
 from chaospoint._kernel.bell import Bell
 from chaospoint._kernel.clock import SystemClock
+from chaospoint._kernel.ending import executor_of_a_loop
 
 
 class Asked(Bell):
@@ -37,6 +41,15 @@ def test_a_thread_of_a_loop_looks_every_half_second_whether_the_loop_ends(
     seconds: float | None,
 ) -> None:
     assert asyncio.run(asyncio.to_thread(asked, seconds)) == min(seconds or 30.0, 0.5)
+
+
+def test_executors_that_were_imported_anew_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = sys.modules["concurrent.futures.thread"]
+    monkeypatch.setattr(concurrent.futures, "thread", module)  # as it is again afterwards
+    monkeypatch.delitem(sys.modules, module.__name__)
+    again = importlib.import_module("concurrent.futures.thread")
+    with again.ThreadPoolExecutor(1, "asyncio") as executor:
+        assert executor.submit(executor_of_a_loop).result() is executor
 
 
 def test_a_wait_of_no_time_gives_up_the_turn() -> None:

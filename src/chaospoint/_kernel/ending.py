@@ -55,11 +55,12 @@ def executor_of_a_loop() -> Any:
     The main thread waits for it where it closes the loop, and so before it ends.
     """
     thread: Any = threading.current_thread()
-    return (
-        thread._args[0]()
-        if thread.name.startswith(("asyncio_", "uvloop_")) and thread._target is _worker
-        else None
-    )
+    if not thread.name.startswith(("asyncio_", "uvloop_")):
+        return None
+    # By name, since a program may import the module of executors a second time.
+    target, worker = thread._target, (_worker.__module__, _worker.__qualname__)
+    same = (getattr(target, "__module__", ""), getattr(target, "__qualname__", "")) == worker
+    return thread._args[0]() if same else None
 
 
 def _register() -> None:
