@@ -55,12 +55,13 @@ def executor_of_a_loop() -> Any:
     The main thread waits for it where it closes the loop, and so before it ends.
     """
     thread: Any = threading.current_thread()
-    if not thread.name.startswith(("asyncio_", "uvloop_")):
-        return None
-    # By name, since a program may import the module of executors a second time.
-    target, worker = thread._target, (_worker.__module__, _worker.__qualname__)
-    same = (getattr(target, "__module__", ""), getattr(target, "__qualname__", "")) == worker
-    return thread._args[0]() if same else None
+    return (
+        thread._args[0]()
+        if thread.name.startswith(("asyncio_", "uvloop_"))
+        # A program may import the module of executors a second time.
+        and getattr(thread._target, "__code__", None) == _worker.__code__
+        else None
+    )
 
 
 def _register() -> None:
