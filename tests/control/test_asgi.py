@@ -29,7 +29,7 @@ class Server(uvicorn.Server):
     """Runs on a thread, on a socket that is bound already, and says when it serves."""
 
     def __init__(self, app: Any, **options: Any) -> None:
-        super().__init__(uvicorn.Config(app, log_level="warning", **options))
+        super().__init__(uvicorn.Config(app, loop="asyncio", log_level="warning", **options))
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
         self.serving = threading.Event()

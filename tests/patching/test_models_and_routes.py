@@ -313,7 +313,9 @@ def test_a_real_server_serves_decorated_routes(
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
+        server = uvicorn.Server(
+            uvicorn.Config(app, loop="asyncio", log_config=None, lifespan="off")
+        )
         served = pool.submit(run, server.serve([listening]))
         connection = HTTPConnection(*listening.getsockname(), timeout=PATIENCE)
         seen = []
