@@ -196,11 +196,11 @@ def by_default(order: str = "none", amount: int = 0) -> object:
     ],
 )
 def test_what_is_handed_over_is_decided_by_the_signature(make: Call, expected: object) -> None:
-    @chaospoint.point("answers.one")
+    @chaospoint.point("lone.answer")
     def one(order: str) -> object:
         return "real"
 
-    with chaospoint.armed("answers.one", returns_from=make):
+    with chaospoint.armed("lone.answer", returns_from=make):
         assert one("A-1") == expected
     if isinstance(make, Mock):
         make.assert_called_once_with("A-1")
