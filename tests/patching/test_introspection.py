@@ -254,7 +254,7 @@ def test_type_parameters_are_kept(registry: Registry, name: str) -> None:
 @every_state
 def test_a_function_without_source_has_none_and_works(registry: Registry, name: str) -> None:
     space: dict[str, Any] = {}
-    # Python 3.13 keeps the source of `python -c`, as which workers of pytest-xdist run, as "<string>".
+    # "<string>" has a source in workers of pytest-xdist on Python 3.13: they run by `python -c`.
     exec(compile("def made(a, *, k=2): return a + k", "<no source>", "exec"), space)
     made: Callable[..., Any] = labelled(registry)(space["made"])
     double: Callable[[int], int] = labelled(registry)(lambda a: 2 * a)
