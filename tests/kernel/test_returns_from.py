@@ -424,7 +424,7 @@ def test_an_awaited_call_may_take_the_arguments() -> None:
 
 
 def test_blocks_and_statements_have_no_arguments_to_give() -> None:
-    block = chaospoint.point("answers.block")
+    block = chaospoint.point("lone.block")
     needy: list[dict[str, Any]] = [
         {"exception": lambda order: LookupError(order)},
         {"call": lambda injection, order: None},
