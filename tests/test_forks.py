@@ -369,8 +369,10 @@ def test_a_child_with_the_number_of_its_parent_begins_anew_all_the_same() -> Non
     )
 
 
-def test_the_second_hook_of_a_fork_releases_no_lock_of_another_thread_that_forks() -> None:
+def test_the_second_hook_of_a_fork_leaves_another_thread_that_forks_alone() -> None:
+    """It releases no lock of that thread, and starts no thread that was ended for it."""
     _run("""
+        arm("bank.charge", failure_rate=1.0, registry=registry)
         from chaospoint._kernel import fork
         from chaospoint._kernel.lock import arming_lock
 
@@ -385,10 +387,11 @@ def test_the_second_hook_of_a_fork_releases_no_lock_of_another_thread_that_forks
         forking = threading.Thread(target=fork_slowly)
         forking.start()
         begun.wait(10)
-        late = threading.Thread(target=fork._release_all)
+        late = threading.Thread(target=fork._in_parent)
         late.start()
         late.join(10)
         assert not arming_lock.acquire(blocking=False), "it was released"
+        assert ours() == []
         go_on.set()
         forking.join(10)
         assert arming_lock.acquire(timeout=10), "it is held for ever"

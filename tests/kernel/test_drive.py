@@ -651,11 +651,12 @@ def test_the_two_drivers_differ_only_by_await() -> None:
         assert isinstance(tree, ast.FunctionDef | ast.AsyncFunctionDef)
         tree.body = tree.body[1:]  # the docstring
         text = "\n".join(map(ast.unparse, tree.body))
-        for name in ("rest", "run", "asked"):
+        for name in ("take_steps", "rest", "run", "asked"):
             text = text.replace(f"await _a{name}", f"_{name}")
         return text.replace(", given, True)", ", given)").replace(", in_task=True", "")
 
     assert plain(drive.drive) == plain(drive.adrive)
+    assert plain(drive._take_steps) == plain(drive._atake_steps)
 
 
 def test_nothing_else_in_the_kernel_sleeps() -> None:

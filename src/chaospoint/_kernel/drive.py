@@ -60,17 +60,8 @@ def drive(
         injection, slot, steps, error, answer = context_copied().run(
             _prepare, binding, ordinal, slot, given
         )
-        if steps:
-            allowance = _allowance(binding, spent)
-            try:
-                for step in allowance.cut_all(steps) if allowance else steps:
-                    if type(step) is Run:
-                        _run(step, injection, given)
-                    elif not _rest(binding, step):
-                        return None
-            finally:
-                if allowance:
-                    allowance.cut(None)
+        if steps and not _take_steps(binding, steps, injection, given, spent):
+            return None
         if error is None:
             return _asked(binding, answer, given) if type(answer) is Return else answer
         try:
@@ -94,17 +85,8 @@ async def adrive(
         injection, slot, steps, error, answer = context_copied().run(
             _prepare, binding, ordinal, slot, given, in_task=True
         )
-        if steps:
-            allowance = _allowance(binding, spent, in_task=True)
-            try:
-                for step in allowance.cut_all(steps) if allowance else steps:
-                    if type(step) is Run:
-                        await _arun(step, injection, given)
-                    elif not await _arest(binding, step):
-                        return None
-            finally:
-                if allowance:
-                    allowance.cut(None)
+        if steps and not await _atake_steps(binding, steps, injection, given, spent):
+            return None
         if error is None:
             return await _aasked(binding, answer, given) if type(answer) is Return else answer
         try:
@@ -116,6 +98,52 @@ async def adrive(
             slot.release()
 
 
+# On CPython 3.12 to 3.14 what a signal handler raises where a loop begins again can miss the `try`
+# around that loop.  So a loop whose `try` gives something back has a function of its own.
+
+
+def _take_steps(
+    binding: Binding,
+    steps: tuple[Step, ...],
+    injection: Injection,
+    given: Given | None,
+    spent: list[float] | None,
+) -> bool:
+    """Take the steps of a firing on this thread; return False if the rule was disarmed."""
+    allowance = _allowance(binding, spent)
+    try:
+        for step in allowance.cut_all(steps) if allowance else steps:
+            if type(step) is Run:
+                _run(step, injection, given)
+            elif not _rest(binding, step):
+                return False
+    finally:
+        if allowance:
+            allowance.cut(None)
+    return True
+
+
+async def _atake_steps(
+    binding: Binding,
+    steps: tuple[Step, ...],
+    injection: Injection,
+    given: Given | None,
+    spent: list[float] | None,
+) -> bool:
+    """Take the steps of a firing in this task; else as `_take_steps`."""
+    allowance = _allowance(binding, spent, in_task=True)
+    try:
+        for step in allowance.cut_all(steps) if allowance else steps:
+            if type(step) is Run:
+                await _arun(step, injection, given)
+            elif not await _arest(binding, step):
+                return False
+    finally:
+        if allowance:
+            allowance.cut(None)
+    return True
+
+
 def _allowance(
     binding: Binding, spent: list[float] | None, *, in_task: bool = False
 ) -> Allowance | None:
@@ -124,9 +152,8 @@ def _allowance(
     if bounds is None:
         return None
     clock = binding.rule.runtime.clock
-    now = clock.monotonic
-    if in_task and (loop := asyncio._get_running_loop()) is not None:
-        now = partial(clock.time_in, loop)
+    loop = asyncio._get_running_loop() if in_task else None
+    now = clock.monotonic if loop is None else partial(clock.time_in, loop)
     return Allowance(bounds, now, spent)
 
 
@@ -300,16 +327,9 @@ async def _arun(step: Run, injection: Injection, given: Given | None) -> None:
 
 def _rest(binding: Binding, step: Sleep | Hold) -> bool:
     """Sleep on this thread; return False if the rule was disarmed here before the end."""
-    bell = Bell()
-    stay = _Stay(binding, step, bell, None)
-    busy, clock = type(step) is Sleep and step.busy, stay.clock
+    stay = _Stay(binding, step, bell := Bell(), None)
     try:
-        while stay.goes_on():
-            if busy:
-                for _ in _SPIN:
-                    pass
-            else:
-                clock.wait(bell, stay.left)
+        _wait(stay, bell, busy=type(step) is Sleep and step.busy)
     finally:
         try:
             stay.end()
@@ -323,13 +343,10 @@ async def _arest(binding: Binding, step: Sleep | Hold) -> bool:
     """Sleep in this task; return False if the rule was disarmed here before the end."""
     if type(step) is Sleep and step.busy:
         return _rest(binding, step)
-    loop = asyncio.get_running_loop()
-    bell = TaskBell(loop)
-    stay = _Stay(binding, step, bell, loop)
-    clock = stay.clock
+    bell = TaskBell(asyncio.get_running_loop())
+    stay = _Stay(binding, step, bell, bell.loop)
     try:
-        while stay.goes_on():
-            await clock.await_(bell, stay.left)
+        await _await(stay, bell)
     finally:
         try:
             stay.end()
@@ -337,6 +354,20 @@ async def _arest(binding: Binding, step: Sleep | Hold) -> bool:
             stay.end()
             raise
     return stay.completed
+
+
+def _wait(stay: _Stay, bell: Bell, *, busy: bool) -> None:
+    while stay.goes_on():
+        if busy:
+            for _ in _SPIN:
+                pass
+        else:
+            stay.clock.wait(bell, stay.left)
+
+
+async def _await(stay: _Stay, bell: TaskBell) -> None:
+    while stay.goes_on():
+        await stay.clock.await_(bell, stay.left)
 
 
 _SPIN = range(2_000)  # some tens of microseconds

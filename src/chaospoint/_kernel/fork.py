@@ -131,8 +131,6 @@ def _hold_all() -> None:
 
 
 def _release_all() -> None:
-    if _held and not _held[-1].owned:
-        return  # another thread forks already, and this is the second hook of the last fork
     try:
         for _ in map(_release, iter(_held.pop, None)):  # nothing comes between the two
             pass
