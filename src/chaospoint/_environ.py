@@ -72,7 +72,7 @@ _NO_REASON = (PREFIX + "SEED", PREFIX + "URL")
 
 
 def remind() -> None:
-    """Log one WARNING if variables of ours are set, but not ``CHAOSPOINT_ENABLED``."""
+    """Log one WARNING if variables of chaospoint are set, but not ``CHAOSPOINT_ENABLED``."""
     if os.environ.get(VARIABLE, "").strip():
         return
     others = sorted(name for name in os.environ if name.startswith(PREFIX))
@@ -94,14 +94,14 @@ def remind() -> None:
 
 
 def unknown() -> list[str]:
-    """Return the variables that look like ours and are none of ours."""
+    """Return the variables that look like those of chaospoint and are unknown."""
     names = (name for name in os.environ if name.startswith(PREFIX))
     known = {PREFIX + name for name in KNOWN} | {*_NO_REASON}
     return sorted(name for name in names if name not in known)
 
 
 def hint(variable: str) -> str:
-    """Return what a variable that is none of ours may have been meant to be."""
+    """Return which variable an unknown one may have been meant to be."""
     from difflib import get_close_matches
 
     close = get_close_matches(variable.removeprefix(PREFIX), KNOWN, n=1)

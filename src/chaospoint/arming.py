@@ -145,7 +145,7 @@ _leases: dict[int, _Lease] = {}
 
 
 def disarm(pattern: str = "*", *, registry: Registry | None = None) -> int:
-    """Disarm what is armed on a name, or on all that a glob matches, whoever armed it.
+    """Disarm what is armed on a name, or on all that a glob matches, of every source.
 
     Wakes all that sleep there. Returns how many rules were touched; nothing there is no error.
     """

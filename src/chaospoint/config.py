@@ -19,8 +19,8 @@ from time import monotonic, time
 
 from chaospoint import _environ
 
-# The kernel, and reading a file, import late what nothing here uses; no thread of ours may be the
-# one to do it.
+# The kernel, and reading a file, import late what nothing here uses; no thread of chaospoint may be
+# the one to do it.
 from chaospoint._kernel import drive, reporting  # noqa: F401
 from chaospoint._kernel.bell import Bell
 from chaospoint._kernel.context import transparently

@@ -47,12 +47,12 @@ class Runtime(Protocol):
 
     @property
     def observe(self) -> tuple[Callable[[Injection], None], ...]:
-        """What is told of each injection, in this order."""
+        """The functions that are called for each injection, in this order."""
         ...
 
     @property
     def observe_first(self) -> tuple[Callable[[Injection], None], ...]:
-        """What is told of the first injection of a rule."""
+        """The functions that are called for the first injection of a rule."""
         ...
 
     def names(self, pattern: str) -> Collection[str]:
@@ -312,7 +312,7 @@ class ArmedRule:
     def end(self, why: EndReason, reason: str = "") -> None:
         """Act no more, and keep the counts of reaches and overflow.
 
-        A call under way, or a trampoline of ours that somebody patched over, may still take
+        A call under way, or a trampoline that somebody patched over, may still take
         ordinals, and these are no reaches of an armed rule.
         """
         self.why = why
@@ -334,7 +334,7 @@ class ArmedRule:
         _call_all(self.sleepers)
 
     def release(self, pattern: str = "*") -> int:
-        """Let go of the calls that are paused at the matching points; return how many."""
+        """Release the paused calls at the matching points; return how many."""
         freed = [pause for pause in self.paused.copy() if matches(pattern, pause.point)]
         for pause in freed:
             pause.released = True

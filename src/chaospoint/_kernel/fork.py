@@ -1,4 +1,4 @@
-"""What happens around a fork, in one order: threads of ours end, then our locks are held.
+"""What happens around a fork, in one order: chaospoint's threads end, then its locks are held.
 
 So a child finds nothing half built and no lock held by a thread that it does not have.  In the
 child every rule starts anew, and the threads start again in both processes.  A hook of the host

@@ -1,6 +1,6 @@
 """What chaospoint says for itself: lines in the log, warnings, and bugs of its own.
 
-It says them where no point acts and no lock of ours is held, because a handler of the log is
+It says them where no point acts and no lock of chaospoint is held, because a handler of the log is
 foreign code: it may reach points, and wait for other threads.  What code armed is warned of; what
 came from outside is logged.  A bug of our own never reaches the host: the call goes through, and
 the log says so, once.
@@ -112,7 +112,7 @@ def located(filename: str, line: int) -> Iterator[None]:
 
 
 def warn(text: str, source: str) -> None:
-    """Say ``text`` to whoever armed from ``source``."""
+    """Report ``text`` to the source that armed."""
     transparently(_say, text, source)  # handlers, and what shows warnings, are foreign code
 
 
@@ -123,7 +123,7 @@ def _say(text: str, source: str) -> None:
     if (place := _place.get()) is not None:
         warnings.warn_explicit(text, ChaosWarning, *place)
         return
-    # The warning belongs to the line that armed, however many frames of ours lie between.
+    # The warning belongs to the line that armed, however many frames of chaospoint lie between.
     depth = 1
     frame: FrameType | None = sys._getframe()
     while frame is not None and frame.f_code.co_filename.startswith(_HERE):

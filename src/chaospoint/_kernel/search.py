@@ -48,7 +48,7 @@ Continuation = Callable[[Firing | None, Callable[[], Any], Callable[[], Firing |
 def search(bindings: tuple[Binding, ...]) -> Search:
     """Return a function that makes one reach: the first of ``bindings`` that fires acts.
 
-    It raises nothing: a bug of ours lets the call through.
+    It raises nothing: a bug of chaospoint lets the call through.
     """
     if any(binding.hands for binding in bindings):
         return _handing(_search(bindings))

@@ -279,7 +279,7 @@ def argument_splitter(
 
 
 def clone_of(code: CodeType) -> FunctionType | None:
-    """Return the clone that ``code`` calls if it is a trampoline of ours, armed or not."""
+    """Return the clone that ``code`` calls if it is a trampoline, armed or not."""
     for constant in code.co_consts:
         if isinstance(constant, FunctionType) and isinstance(constant.__doc__, _Mark):
             return constant
@@ -308,7 +308,7 @@ def make_clone(function: FunctionType, code: CodeType) -> FunctionType:
     name = function.__qualname__
     clone = FunctionType(code, function.__globals__, function.__name__, None, function.__closure__)
     clone.__qualname__ = name
-    clone.__doc__ = _Mark(name)  # an attribute of ours would take a dictionary
+    clone.__doc__ = _Mark(name)  # another attribute would take a dictionary
     return clone
 
 

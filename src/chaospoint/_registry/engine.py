@@ -661,7 +661,7 @@ class Engine:
             arming_lock.soon(self.expire)
 
     def release(self, pattern: str) -> int:
-        """Let go of the calls that are paused at the matching points; return how many."""
+        """Release the paused calls at the matching points; return how many."""
         return sum(rule.release(pattern) for rule in self.rules())
 
     def fail(self, rule: ArmedRule, error: ChaosError) -> None:

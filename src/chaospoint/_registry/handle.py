@@ -81,7 +81,7 @@ class Armed:
         return sum(len(rule.paused) for rule in self.rules)
 
     def release(self) -> int:
-        """Let go of the calls that are paused now, and return how many; what is behind the pause
+        """Release the calls that are paused now, and return how many; what is behind the pause
         acts, and calls that come later are paused again."""
         return sum(rule.release() for rule in self.rules)
 

@@ -194,7 +194,7 @@ class Registry:
         return 0 if self._made is None else self._made.disarm(pattern, by)
 
     def release(self, pattern: str = "*") -> int:
-        """Let go of the calls that a ``pause`` holds at the matching points; return how many.
+        """Release the paused calls at the matching points; return how many.
 
         What is behind the pause in the rule acts; calls that come later are paused again.
         """
@@ -220,7 +220,7 @@ class Registry:
 
     @property
     def observers(self) -> tuple[Observer, ...]:
-        """Who is told of injections, in this order."""
+        """The observers of injections, in this order."""
         return self.engine.observers
 
     def add_observer(self, observer: Observer) -> None:

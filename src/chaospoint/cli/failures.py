@@ -29,7 +29,7 @@ _HINTS = {
 
 
 class ExitCode(IntEnum):
-    """What the shell is told."""
+    """What the command reports to the shell."""
 
     DONE = 0
     REFUSED = 1

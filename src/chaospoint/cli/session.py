@@ -88,7 +88,7 @@ class Session:
         return typer.Exit(failure.code)
 
     def close(self) -> None:
-        """Let go of the target."""
+        """Close the target."""
         if self._target is not None:
             self._target.close()
 

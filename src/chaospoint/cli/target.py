@@ -76,11 +76,11 @@ class Target(Protocol):
         ...
 
     def disarm(self, pattern: str) -> Json:
-        """Disarm what ``pattern`` matches, whoever armed it."""
+        """Disarm what ``pattern`` matches, of every source."""
         ...
 
     def release(self, pattern: str) -> Json:
-        """Let go of the calls that a pause holds there."""
+        """Release the paused calls there."""
         ...
 
     def renew(self, pattern: str, expires_after: str | None) -> Json:
@@ -96,4 +96,4 @@ class Target(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of what was opened."""
+        """Close what was opened."""

@@ -1,6 +1,6 @@
 """Who may come in, decided from the request alone.
 
-With tokens: whoever shows one, for reads and metrics too, from anywhere; the read token never
+With tokens: clients that show one, for reads and metrics too, from anywhere; the read token never
 writes, and what may be written is law 10's to say.  Without: only clients of this machine, under a
 name of this machine, not through a proxy; and writes only in `OPEN_ENVIRONMENTS`.  Never a page of
 another site: a browser is the one client that can be made to call us by a stranger.
@@ -244,7 +244,7 @@ class AccessPolicy:
                 else "send 'Authorization: Bearer ...' with the value of CHAOSPOINT_ADMIN_TOKEN",
             )
         if stops:
-            return  # for whoever is let in, wherever: it only makes things safer
+            return  # for every client that is let in: it only makes things safer
         if not self.permission.allowed:
             raise Problem(
                 403,

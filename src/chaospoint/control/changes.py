@@ -168,7 +168,7 @@ class Changes:
         return done | {"renewed": renewed}
 
     def release(self, pattern: str, *, by: str) -> Written:
-        """Let go of the calls that a pause holds at the matching points, in every process.
+        """Release the paused calls at the matching points, in every process.
 
         Says how many that were in this process, too.
         """

@@ -1,4 +1,4 @@
-"""Who guesses tokens is slowed down, and who has one never is.
+"""Clients that guess tokens are slowed down; clients with a valid token are not.
 
 No lock: a guess that is lost where two threads count at once makes no difference.
 """

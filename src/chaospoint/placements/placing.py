@@ -189,7 +189,7 @@ class Placements:
 
 
 def _imported(placements: ref[Placements], name: str, _: object) -> None:
-    """Be called behind an import, which nothing of ours may break."""
+    """Be called behind an import, which chaospoint may not break."""
     try:
         if (found := placements()) is not None:
             found.imported(name)

@@ -1,4 +1,4 @@
-"""What no rule from outside can pass, whoever armed it.
+"""The limits for rules from outside, of every source.
 
 What a rule says beyond a limit is refused, and its plan with it.  What it may do without saying so,
 by chance or because another package made the fault, is cut when it acts.

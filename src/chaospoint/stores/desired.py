@@ -307,7 +307,7 @@ class Desired(Model):
         return [one for one in named if one.seconds_left(now) > 0]
 
     def release(self, pattern: str, *, by: str, now: float) -> Self:
-        """Order every process to let go of the calls that a pause holds there."""
+        """Order every process to release the paused calls there."""
         return self._order("release", pattern, by, now)
 
     def disable(self, *, by: str, now: float, reason: str = "") -> Self:

@@ -159,7 +159,7 @@ def _worker(folder: Directory, name: str) -> Worker | None:
                     break
             # It was replaced after it was opened: the worker lives, and has the new one locked.
     except StoreError:
-        pass  # it is no file of ours, or its worker has just left
+        pass  # it is another file, or its worker has just left
     return None
 
 

@@ -205,7 +205,7 @@ OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
     "/v1/points/{name}/release": {
         "post": Operation(
             "release",
-            "Let go of the calls that a pause holds there.",
+            "Release the paused calls there.",
             (WrittenRelease,),
             (_NAME,),
             (404, *_BODY, 503),

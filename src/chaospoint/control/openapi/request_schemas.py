@@ -98,7 +98,7 @@ def body_schemas() -> dict[str, Schema]:
     rule, plan = models["Rule"], models["Plan"]
     keys = rule["properties"]
     keys["faults"] = {"type": "array", "items": ref("Fault")}
-    # Whoever asks has no context here that a rule could belong to.
+    # A client has no context here that a rule could belong to.
     keys["scope"] = {"const": "process", "default": "process"}
     plan["properties"]["rules"] = {"type": "array", "items": ref("PlanRule")}
     plan["properties"]["placements"] = {

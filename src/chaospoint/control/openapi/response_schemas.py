@@ -216,7 +216,7 @@ class WrittenDisarm(Written):
 
 
 class WrittenRelease(Written):
-    """Calls are let go of."""
+    """Paused calls are released."""
 
     released: Whole = Field(description="how many calls of this process that were")
 

@@ -145,7 +145,7 @@ class Chaos:
         return block
 
     def disarm(self, pattern: str = "*") -> int:
-        """Disarm what is armed on a name or glob, whoever armed it; return how many rules.
+        """Disarm what is armed on a name or glob, of every source; return how many rules.
 
         Raises `UnknownPoint` for a name that no point and no rule has.
         """
@@ -157,7 +157,7 @@ class Chaos:
 
     @property
     def history(self) -> tuple[Injection, ...]:
-        """The injections of the test so far, in order, whoever armed them."""
+        """The injections of the test so far, in order, of every source."""
         return tuple(self._seen)
 
     def injections(self, point: str) -> int:
@@ -247,7 +247,7 @@ class Chaos:
         return Armed(self.registry.engine, rules)
 
     def release(self, point: str = "*") -> int:
-        """Let go of the calls that are paused there now, and return how many.
+        """Release the calls that are paused there now, and return how many.
 
         Raises `UnknownPoint` for a name that no point has.
         """

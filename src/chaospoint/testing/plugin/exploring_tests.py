@@ -212,7 +212,7 @@ class _Exploration:
         except ChaosError as error:
             self._left_out.append(str(error))
             return self._nextitem
-        except Exception as error:  # a bug of ours is not to lose the report of the test
+        except Exception as error:  # a bug of chaospoint must not lose the report of the test
             self._left_out.append(f"not explored: {type(error).__name__}: {error}")
             return self._nextitem
         self._left_out += cases.left_out
