@@ -25,6 +25,7 @@ import chaospoint
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)( background)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+README = PAGES[0].read_text()
 RUN_BY_CI = ("uv run", "pip install")
 PORT = "8475"
 WITHOUT_CODE = ("how-it-works.md", "supported.md", "under-fire.md")
@@ -125,3 +126,33 @@ def test_the_links_of_the_page_lead_somewhere(page: Path) -> None:
 def _anchor(heading: str) -> str:
     """Return the anchor that GitHub gives a heading."""
     return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+def test_the_costs_in_the_readme_are_those_of_the_benchmarks() -> None:
+    """Each figure is the one of its row on CPython 3.11, rounded."""
+    page = (ROOT / "docs" / "benchmarks.md").read_text().split("\n### CPython ")[1]
+    assert page.startswith("3.11\n")
+    group, measured = "", {}
+    for line in page.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if cells[0].startswith("**"):
+            group = cells[0].strip("*")
+        elif len(cells) == 8:
+            measured[group, cells[0]] = cells[3].lstrip("+")
+    costs = dict(re.findall(r"^\| ([^|]+?) \| ([\d.]+ (?:ns|µs|x))", README, re.MULTILINE))
+    rows = {
+        "a disarmed function": ("disarmed", "function"),
+        "one armed rule that does not fire": ("armed, does not fire", "function"),
+        "a firing that raises": ("armed, fires", "exception"),
+        "arming and disarming one name": (
+            "10,000 points, half of them on methods",
+            "arm and disarm one name",
+        ),
+    }
+    assert len(costs) == len(rows)
+    for label, row in rows.items():
+        [published] = [cost for text, cost in costs.items() if text.startswith(label)]
+        number, unit = published.split()
+        exact, exact_unit = measured[row].split()
+        digits = len(number.partition(".")[2])
+        assert (f"{float(exact):.{digits}f}", exact_unit) == (number, unit), label
