@@ -157,7 +157,7 @@ def test_what_not_every_worker_runs_is_exit_code_4_with_the_reasons(
     spy.instead += [reply(200, document), reply(200, document)]
     done = cli("disarm", "--url", url)
     assert "in force in 1 of 2 workers, generation 7" in said(done, 4)
-    assert done.stderr == "chaospoint: pid 42 has not applied it: it is asleep\n"
+    assert done.stderr == "chaospoint: pid 42 has not applied the change: it is asleep\n"
     assert told(cli("disarm", "--json", "--url", url), 4) == document
 
 

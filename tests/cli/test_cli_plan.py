@@ -173,7 +173,7 @@ def test_a_store_that_was_changed_meanwhile_is_not_replaced_unless_forced(
     document = told(cli("plan", "apply", str(file), "--json", "--store", store.url), 1)
     assert (document["status"], document["detail"]) == (
         412,
-        "the plan was changed meanwhile: generation 0 was read, and there is 1",
+        "the plan changed meanwhile: generation 0 was read, and it is now 1",
     )
     said(cli("plan", "apply", str(file), "--force", "--store", store.url))
 
@@ -200,10 +200,10 @@ def test_a_plan_names_what_it_takes_away_and_takes_it_from_others_only_with_repl
 
     refused = there("plan", "apply", str(file), LOGNAME="bob")
     lines = complaint(refused, 1).splitlines()
-    assert any("takes away db.query=off, armed by " in line and "alice" in line for line in lines)
-    assert any("takes away db.commit=off, armed by " in line and "bob" in line for line in lines)
+    assert any("removes db.query=off, armed by " in line and "alice" in line for line in lines)
+    assert any("removes db.commit=off, armed by " in line and "bob" in line for line in lines)
     assert not any("payment.charge" in line for line in lines), "the file holds it"
-    assert "lacks 1 rule that others armed" in lines[-1]
+    assert "lacks 1 rule that other users armed" in lines[-1]
     assert "--replace" in lines[-1]
     assert said(there("plan", "show")) == before, "nothing is changed"
     document = told(there("plan", "apply", str(file), "--json", LOGNAME="bob"), 1)
@@ -212,7 +212,7 @@ def test_a_plan_names_what_it_takes_away_and_takes_it_from_others_only_with_repl
 
     done = there("plan", "apply", str(file), "--replace", LOGNAME="bob")
     assert "2 rules, in force in" in said(done)
-    assert "takes away db.query=off" in done.stderr
+    assert "removes db.query=off" in done.stderr
     assert "db.query=off" not in said(there("plan", "show"))
 
 
@@ -220,7 +220,7 @@ def test_what_the_same_operator_armed_goes_with_a_word_alone(there: Cli, file: P
     said(there("arm", "db.query", "off", LOGNAME="alice"))
     done = there("plan", "apply", str(file), LOGNAME="alice")
     assert "2 rules" in said(done)
-    assert "takes away db.query=off" in done.stderr
+    assert "removes db.query=off" in done.stderr
     file.write_text("rules: []\n")
     assert "0 rules" in said(there("plan", "apply", str(file), LOGNAME="alice"))
 

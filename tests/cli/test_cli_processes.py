@@ -119,7 +119,7 @@ def test_what_no_process_can_arm_is_exit_code_4_with_each_pid(
     service = start(CHAOSPOINT_STORE=directory.as_uri())
     done = chaospoint("arm", "payment.charge=raise(no.such.Error)", "--store", directory.as_uri())
     assert done.returncode == 4
-    assert f"pid {service.process.pid} has not applied it: " in done.stderr
+    assert f"pid {service.process.pid} has not applied the change: " in done.stderr
     assert "no.such.Error" in done.stderr
 
 
@@ -168,7 +168,7 @@ def test_a_full_disk_is_no_traceback(tmp_path: Path) -> None:
     done = _status_into(full, tmp_path)
     os.close(full)
     assert done.returncode != 0
-    assert done.stderr.startswith("chaospoint: the result cannot be written: No space left")
+    assert done.stderr.startswith("chaospoint: cannot write the result: No space left")
     assert "Traceback" not in done.stderr
 
 
@@ -202,7 +202,7 @@ def test_without_the_extra_it_says_what_to_install(missing: str) -> None:
     done = python(program)
     assert done.stdout == "2\n"
     assert done.stderr == (
-        f"chaospoint: the command line needs {missing}, which is not installed: "
+        f"chaospoint: this command needs {missing}, which is not installed: "
         "pip install 'chaospoint[cli]'\n"
     )
 
@@ -258,7 +258,7 @@ def test_without_the_extra_disable_works_and_says_why_it_does_not(
 
     done = bare("disable", "--url", url)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "set CHAOSPOINT_ADMIN_TOKEN here to the token of the service" in done.stderr
+    assert "set CHAOSPOINT_ADMIN_TOKEN in this shell to the token of the service" in done.stderr
     done = bare("disable", "--url", url, "--json")
     assert (done.returncode, json.loads(done.stdout)["status"]) == (1, 401)
     done = bare("disable", "--url", url, CHAOSPOINT_ADMIN_TOKEN="s3cret")
@@ -280,7 +280,7 @@ def test_without_the_extra_disable_works_and_says_why_it_does_not(
         ),
         (["--url", "ftp://x"], 2, "'ftp://x' is not an address; write it as http://127.0.0.1:8475"),
         (["--url", "http://x:y"], 3, "no chaospoint admin endpoint at http://x:y ("),
-        (["--store", "file:///not/there"], 3, "there is no such directory"),
+        (["--store", "file:///not/there"], 3, "the directory does not exist"),
         (["--store", "what://x"], 1, "what"),
         (["--stroe", "x"], 2, "pip install 'chaospoint[cli]'"),
     ],
@@ -390,7 +390,7 @@ def test_disable_says_which_worker_does_not_run_it(tmp_path: Path) -> None:
         4,
         "disabled, in force in 0 of 1 workers, generation 1001\n",
     )
-    assert done.stderr == "chaospoint: pid 7 has not applied it: it is \\x1b[31mstuck\n"
+    assert done.stderr == "chaospoint: pid 7 has not applied the change: it is \\x1b[31mstuck\n"
 
 
 def test_disable_takes_a_fraction_of_the_processor_time_of_another_command(

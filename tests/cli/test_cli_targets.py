@@ -11,7 +11,7 @@ import httpx
 import pytest
 from cli_kit import Cli, Spy, complaint, said, told
 
-from chaospoint.cli import choose, http_target
+from chaospoint.cli import http_target, selection
 from chaospoint.control.http import Response, reply
 from chaospoint.stores.store import Store
 
@@ -28,8 +28,8 @@ def test_the_target_is_the_nearest_that_was_said(
 
 
 def test_without_a_word_it_is_this_machine(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert choose.DEFAULT_URL == "http://127.0.0.1:8475"
-    monkeypatch.setattr(choose, "DEFAULT_URL", "http://127.0.0.1:1")
+    assert selection.DEFAULT_URL == "http://127.0.0.1:8475"
+    monkeypatch.setattr(selection, "DEFAULT_URL", "http://127.0.0.1:1")
     empty = {"CHAOSPOINT_URL": " ", "CHAOSPOINT_STORE": ""}
     assert "at http://127.0.0.1:1 (" in complaint(cli("points", **empty), 3)
 
@@ -41,7 +41,7 @@ def test_two_places_are_wrong_usage(cli: Cli, url: str, store: Store) -> None:
     ):
         done = cli(*command)
         assert done.exit_code == 2
-        assert "--url and --store are two places" in done.stderr
+        assert "--url and --store exclude each other" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_nobody_there_says_what_was_tried_and_the_cure(cli: Cli, nobody: str) ->
     message = complaint(cli("points", "--url", nobody), 3)
     assert message.count("\n") == 1
     assert f"no chaospoint admin endpoint at {nobody} (" in message
-    assert "CHAOSPOINT_ENABLED=true and CHAOSPOINT_ADMIN=true? give its --url" in message
+    assert "CHAOSPOINT_ENABLED=true and CHAOSPOINT_ADMIN=true, correct --url, or" in message
     assert "or use --store" in message
     document = told(cli("points", "--url", nobody, "--json"), 3)
     assert document["type"] == "urn:chaospoint:problem:nobody-there"
@@ -82,7 +82,7 @@ def test_a_store_that_is_not_there_is_nobody(cli: Cli, tmp_path: Path) -> None:
     missing = (tmp_path / "missing").as_uri()
     for command in (["points"], ["disable"], ["arm", "a", "off"]):
         message = complaint(cli(*command, "--store", missing), 3)
-        assert f"no store of chaospoint at {missing}: there is no such directory" in message
+        assert f"no chaospoint store at {missing}: the directory does not exist" in message
     assert not (tmp_path / "missing").exists()
 
 
@@ -98,7 +98,7 @@ def test_a_service_that_does_not_answer_is_not_waited_for(
         assert f"no answer from {url} within 0.05 s" in message
         assert "became of the change" not in message
         message = complaint(cli("disarm", "--url", url), 3)
-        assert f"no answer from {url} within 0.06 s, and nobody knows what became of" in message
+        assert f"no answer from {url} within 0.06 s; the change may or may not" in message
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_stranger_is_not_an_admin_endpoint(
 ) -> None:
     spy.instead.append(answer)
     message = complaint(cli("points", "--url", url), 3)
-    assert f"what answers at {url} is not a chaospoint admin endpoint: it said" in message
+    assert f"the server at {url} is not a chaospoint admin endpoint: it answered" in message
 
 
 def test_the_token_is_read_from_the_environment(
@@ -128,7 +128,7 @@ def test_the_token_is_read_from_the_environment(
 ) -> None:
     url, spy = serve(admin_token="sësame")
     message = complaint(cli("points", "--url", url), 1)
-    assert "set CHAOSPOINT_ADMIN_TOKEN here to the token of the service" in message
+    assert "set CHAOSPOINT_ADMIN_TOKEN in this shell to the token of the service" in message
     assert "authorization" not in spy.asked[-1].headers
     said(cli("points", "--url", url, CHAOSPOINT_ADMIN_TOKEN=" sësame "))
     complaint(cli("points", "--url", url, CHAOSPOINT_ADMIN_TOKEN="other"), 1)

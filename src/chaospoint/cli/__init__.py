@@ -1,6 +1,6 @@
-"""The command line: the top floor, which nothing imports; it needs the extra ``cli``.
+"""The command line.  It needs the extra ``cli``, except for ``disable`` and ``run``.
 
-``disable`` and ``run`` work without the extra.
+No other package imports this one.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command that ``sys.argv`` holds, and exit with its code."""
+    """Run the command in ``sys.argv`` and exit with its code."""
     if "disable" in sys.argv[1:]:
-        from chaospoint.cli.stopping import disabled
+        from chaospoint.cli.quick_disable import disable
 
-        if (code := disabled(sys.argv[1:])) is not None:
+        if (code := disable(sys.argv[1:])) is not None:
             sys.exit(code)
     try:
         from chaospoint.cli.app import app
@@ -23,20 +23,20 @@ def main() -> None:
         package = (error.name or "").partition(".")[0]
         if package == "chaospoint":
             raise
-        from chaospoint.cli.bare import carried_out
+        from chaospoint.cli.without_extra import run_command
 
-        code = carried_out(sys.argv[1:])
-        sys.exit(_missing(package) if code is None else code)
+        code = run_command(sys.argv[1:])
+        sys.exit(_report_missing(package) if code is None else code)
     for stream in (sys.stdout, sys.stderr):
-        # What comes from outside may hold what this terminal cannot write.
+        # Names and messages may hold characters that this terminal cannot encode.
         if (reconfigure := getattr(stream, "reconfigure", None)) is not None:
             reconfigure(errors="backslashreplace")
     app(prog_name="chaospoint")
 
 
-def _missing(package: str) -> int:
+def _report_missing(package: str) -> int:
     print(
-        f"chaospoint: the command line needs {package}, which is not installed: "
+        f"chaospoint: this command needs {package}, which is not installed: "
         "pip install 'chaospoint[cli]'",
         file=sys.stderr,
     )

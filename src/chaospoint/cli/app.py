@@ -1,4 +1,4 @@
-"""The commands: each takes its options, asks the target once, and shows the answer."""
+"""The commands: each reads its options, asks the target once, and shows the answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,15 @@ from chaospoint.cli import tables
 from chaospoint.cli.failures import ExitCode
 from chaospoint.cli.plans import plan_app, validate
 from chaospoint.cli.rule_keys import read_pattern
-from chaospoint.cli.session import Common, JsonOption, StoreOption, UrlOption, session
+from chaospoint.cli.session import (
+    CommonOptions,
+    JsonOption,
+    Session,
+    StoreOption,
+    UrlOption,
+    in_session,
+    open_session,
+)
 from chaospoint.cli.target import Json
 from chaospoint.cli.watching import watch as watch_target
 from chaospoint.cli.writes import arm, disable, disarm, enable, release, renew
@@ -34,8 +42,8 @@ app = typer.Typer(
 )
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"chaospoint {__version__}")
         raise typer.Exit
 
@@ -47,86 +55,80 @@ def common(
     store: StoreOption = None,
     json: JsonOption = False,
     version: Annotated[  # noqa: ARG001 - its callback acts
-        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
     ] = False,
 ) -> None:
     """Arm and disarm the chaos points of a running service.
 
-    The service is at http://127.0.0.1:8475 unless --url or --store says another place. The token
-    is read from CHAOSPOINT_ADMIN_TOKEN, or CHAOSPOINT_ADMIN_READ_TOKEN. Exit codes: 0 done, 1
-    refused, 2 wrong usage, 3 no service answers, 4 written but not in force in every worker.
+    Commands go to http://127.0.0.1:8475 unless you give --url or --store. They read the token
+    from CHAOSPOINT_ADMIN_TOKEN or CHAOSPOINT_ADMIN_READ_TOKEN. Exit codes: 0 done, 1 refused,
+    2 wrong usage, 3 no service or store reached, 4 written but not in force in every worker.
     """
-    context.obj = Common(url, store, json)
+    context.obj = CommonOptions(url, store, json)
 
 
 @app.command()
+@in_session
 def points(
-    context: typer.Context,
+    session: Session,
     pattern: Annotated[
-        str | None, typer.Argument(metavar="PATTERN", help="One point with its rules, or a glob.")
+        str | None,
+        typer.Argument(metavar="PATTERN", help="A name shows one point; a glob lists points."),
     ] = None,
-    url: UrlOption = None,
-    store: StoreOption = None,
-    json: JsonOption = False,
 ) -> None:
-    """List the points, or show one."""
-    with session(context, url, store, json) as here:
-        if pattern is not None and not is_glob(read_pattern(pattern)):
-            told = here.target.point(pattern)
-            views = tables.points([told]), Text(), tables.rules(told.get("rules") or ())
-            here.output.show(told, *views)
-            return
-        told = here.target.points()
-        if pattern is not None:
-            listed = told.get("points") or ()
-            told = {**told, "points": [one for one in listed if matches(pattern, one["name"])]}
-        here.output.show(told, tables.points(told.get("points") or ()))
+    """List the points, or show one point with its rules."""
+    if pattern is not None and not is_glob(read_pattern(pattern)):
+        point = session.target.point(pattern)
+        views = tables.points([point]), Text(), tables.rules(point.get("rules") or ())
+        session.output.show(point, *views)
+        return
+    answer = session.target.points()
+    if pattern is not None:
+        listed = answer.get("points") or ()
+        answer = {
+            **answer,
+            "points": [point for point in listed if matches(pattern, point["name"])],
+        }
+    session.output.show(answer, tables.points(answer.get("points") or ()))
 
 
 @app.command()
-def status(
-    context: typer.Context,
-    url: UrlOption = None,
-    store: StoreOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Show the switch, and the rules with counts."""
-    with session(context, url, store, json) as here:
-        told = here.target.status()
-        here.output.show(told, _switch(told), Text(), tables.rules(told.get("rules") or ()))
+@in_session
+def status(session: Session) -> None:
+    """Show the master switch and the rules with their counts."""
+    answer = session.target.status()
+    rules = tables.rules(answer.get("rules") or ())
+    session.output.show(answer, _status_facts(answer), Text(), rules)
 
 
 @app.command()
-def workers(
-    context: typer.Context,
-    url: UrlOption = None,
-    store: StoreOption = None,
-    json: JsonOption = False,
-) -> None:
-    """List the processes, and what each runs."""
-    with session(context, url, store, json) as here:
-        told = here.target.workers()
-        here.output.show(told, tables.workers(told))
+@in_session
+def workers(session: Session) -> None:
+    """List the processes and what each one runs."""
+    answer = session.target.workers()
+    session.output.show(answer, tables.workers(answer))
 
 
 @app.command()
+@in_session
 def injections(
-    context: typer.Context,
+    session: Session,
     point: Annotated[
-        str | None, typer.Option("--point", metavar="GLOB", help="Only those of these points.")
+        str | None, typer.Option("--point", metavar="GLOB", help="Only injections at these points.")
     ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many.")] = None,
-    url: UrlOption = None,
-    store: StoreOption = None,
-    json: JsonOption = False,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="The most injections to list.")
+    ] = None,
 ) -> None:
-    """List the latest injections.
+    """List the latest injections, newest first.
 
-    Those of the process that answers, the newest first.
+    Each process keeps its own injections. You see those of the process that answers.
     """
-    with session(context, url, store, json) as here:
-        told = here.target.injections(None if point is None else read_pattern(point), limit)
-        here.output.show(told, tables.injections(told.get("injections") or ()))
+    answer = session.target.injections(None if point is None else read_pattern(point), limit)
+    session.output.show(answer, tables.injections(answer.get("injections") or ()))
 
 
 app.command()(arm)
@@ -138,39 +140,40 @@ app.command()(enable)
 
 
 @app.command()
+@in_session
 def watch(
-    context: typer.Context,
-    count: Annotated[int | None, typer.Option("--count", min=1, help="End after so many.")] = None,
-    url: UrlOption = None,
-    store: StoreOption = None,
-    json: JsonOption = False,
+    session: Session,
+    count: Annotated[
+        int | None, typer.Option("--count", min=1, help="Stop after this many updates.")
+    ] = None,
 ) -> None:
-    """Show what is going on, until Ctrl-C.
+    """Show rules, workers, injections and points until Ctrl-C.
 
-    It looks each second; with --json it prints a line of JSON for each look.
+    The view updates every second. With --json, each update is one line of JSON.
     """
-    with session(context, url, store, json) as here:
-        try:
-            watch_target(here.target, here.output, count, injections=not here.has_store)
-        except KeyboardInterrupt:  # as it is meant to end
-            raise typer.Exit(ExitCode.DONE) from None
+    try:
+        watch_target(session.target, session.output, count, injections=not session.has_store)
+    except KeyboardInterrupt:  # the normal way to stop
+        raise typer.Exit(ExitCode.DONE) from None
 
 
 @app.command(context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True})
 def run(
     context: typer.Context,
-    command: Annotated[list[str], typer.Argument(metavar="COMMAND...", help="What to run.")],
+    command: Annotated[
+        list[str], typer.Argument(metavar="COMMAND", help="The program and its arguments.")
+    ],
     plan: Annotated[
         Path | None, typer.Option("--plan", metavar="FILE", help="A plan file to start with.")
     ] = None,
 ) -> None:
-    """Run a program with chaospoint in it.
+    """Run a program with chaospoint enabled in it.
 
     chaospoint run --plan plan.yaml -- python app.py
     """
-    with session(context):
+    with open_session(context):
         if plan is not None:
-            load_plan(plan)  # a program that runs without chaos by mistake tells nobody
+            load_plan(plan)  # refuse a bad plan here: the program itself would run without faults
         launch(command, plan=plan)
 
 
@@ -178,32 +181,31 @@ app.command()(validate)
 app.add_typer(plan_app)
 
 
-def _switch(told: Json) -> Table:
-    """Return what the master switch says, and who turned it."""
-    changed, pid = told.get("changed_at"), told.get("pid")
-    by = f"{changed} by {told.get('by') or 'somebody'}" if changed else None
+def _status_facts(status: Json) -> Table:
+    """Return the state of the master switch and of the process."""
+    changed, pid = status.get("changed_at"), status.get("pid")
     sources = [
-        f"{one.get('source')}: {'read' if one.get('ok') else one.get('reason')}"
-        for one in told.get("sources") or ()
+        f"{source.get('source')}: {'read' if source.get('ok') else source.get('reason')}"
+        for source in status.get("sources") or ()
     ]
     return tables.facts(
         [
-            ("switch", tables.switch(told.get("enabled"))),
-            ("may arm", "yes" if told.get("may_arm") else "no"),
-            ("why", told.get("why") or None),
-            ("environment", told.get("environment")),
-            ("store", told.get("store")),
-            ("generation", told.get("generation")),
-            ("refused", told.get("refusal") or None),
-            ("changed", by),
-            ("reason", told.get("reason") or None),
-            *(("source", one) for one in sources),
-            ("points", told.get("points")),
+            ("switch", tables.switch(status.get("enabled"))),
+            ("may arm", "yes" if status.get("may_arm") else "no"),
+            ("why", status.get("why") or None),
+            ("environment", status.get("environment")),
+            ("store", status.get("store")),
+            ("generation", status.get("generation")),
+            ("refused", status.get("refusal") or None),
             (
-                "counts",
-                f"of process {pid} only" if pid else told.get("counts"),
+                "changed",
+                f"{changed} by {status.get('by') or 'an unknown user'}" if changed else None,
             ),
+            ("reason", status.get("reason") or None),
+            *(("source", source) for source in sources),
+            ("points", status.get("points")),
+            ("counts", f"of process {pid} only" if pid else status.get("counts")),
             ("process", pid),
-            ("version", told.get("version")),
+            ("version", status.get("version")),
         ]
     )

@@ -1,47 +1,47 @@
-"""How a command ends: five exit codes, and a problem document for what went wrong."""
+"""Failures of a command: an exit code and a problem document for each."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any
 
-from chaospoint.control.problem import problem_of
+from chaospoint.control.problem import problem_document, problem_of
 from chaospoint.errors import ChaosError
 
 __all__ = [
     "ExitCode",
     "Failure",
     "answered",
-    "by_store",
     "foreign",
     "no_endpoint",
+    "problem",
     "refused",
+    "store_hint",
     "unreachable",
 ]
 
 _HINTS = {
-    401: "set CHAOSPOINT_ADMIN_TOKEN here to the token of the service",
-    412: "look at it again with `chaospoint plan diff`, or apply with --force",
+    401: "set CHAOSPOINT_ADMIN_TOKEN in this shell to the token of the service",
+    412: "run `chaospoint plan diff` to see the change, or apply with --force",
 }
 
 
 class ExitCode(IntEnum):
-    """What the command reports to the shell."""
+    """The exit code of the command."""
 
     DONE = 0
     REFUSED = 1
     USAGE = 2
-    NOBODY = 3
+    UNREACHABLE = 3
     UNACKNOWLEDGED = 4
 
 
 class Failure(Exception):
-    """The end of a command: ``code``, the problem document, and the cure on the command line.
+    """A command ends with exit code ``code`` and the problem document ``document``.
 
-    ``hint``: said instead of the cure in the document, which speaks of HTTP.
+    The message shows ``hint`` instead of the document's cure, which may speak of HTTP.
     """
 
     def __init__(self, code: ExitCode, document: Mapping[str, Any], hint: str = "") -> None:
@@ -53,52 +53,52 @@ class Failure(Exception):
     @property
     def message(self) -> str:
         """What happened, and the cure."""
-        problem = self.document
-        detail = str(problem.get("detail") or problem.get("title") or "refused without a reason")
-        cure = self._hint or str(problem.get("cure") or "")
+        document = self.document
+        title = document.get("title") or "the service refused and gave no reason"
+        detail = str(document.get("detail") or title)
+        cure = self._hint or str(document.get("cure") or "")
         return detail if not cure or cure in detail else f"{detail}; {cure}"
 
 
+def problem(code: ExitCode, kind: str, detail: str, **members: Any) -> Failure:
+    """Return the failure with a problem document of this kind."""
+    return Failure(code, problem_document(kind, detail, **members))
+
+
 def refused(error: ChaosError, hint: str = "") -> Failure:
-    """Return the failure that says what ``error`` says, as the admin endpoint would."""
-    document = json.loads(problem_of(error).response().body)
+    """Return the failure for ``error``, with the document that the admin endpoint would send."""
+    document = problem_of(error).document()
     return Failure(ExitCode.REFUSED, {**document, "detail": str(error)}, hint)
 
 
 def unreachable(detail: str, cure: str) -> Failure:
-    """Return the failure to reach anybody."""
-    document = {
-        "type": "urn:chaospoint:problem:nobody-there",
-        "title": "Nobody there",
-        "detail": detail,
-        "cure": cure,
-    }
-    return Failure(ExitCode.NOBODY, document)
+    """Return the failure to reach a service or a store."""
+    return problem(ExitCode.UNREACHABLE, "nobody-there", detail, cure=cure)
 
 
 def answered(status: int, document: Mapping[str, Any]) -> Failure:
-    """Return the failure that a service answered with."""
+    """Return the failure with the problem document that a service sent."""
     return Failure(ExitCode.REFUSED, document, _HINTS.get(status, ""))
 
 
 def no_endpoint(where: str, reason: str) -> Failure:
-    """Return the failure to reach a service."""
+    """Return the failure to connect to a service."""
     return unreachable(
         f"no chaospoint admin endpoint at {where} ({reason})",
-        "is the service running with CHAOSPOINT_ENABLED=true and CHAOSPOINT_ADMIN=true? "
-        f"give its --url, or {by_store()}",
+        "start the service with CHAOSPOINT_ENABLED=true and CHAOSPOINT_ADMIN=true, "
+        f"correct --url, or {store_hint()}",
     )
 
 
 def foreign(where: str, answer: str) -> Failure:
-    """Return the failure that another program answers."""
+    """Return the failure for an answer that is not from chaospoint."""
     return unreachable(
-        f"what answers at {where} is not a chaospoint admin endpoint: it said {answer}",
-        "correct --url; where an application mounts the endpoint, give its path, too",
+        f"the server at {where} is not a chaospoint admin endpoint: it answered {answer}",
+        "correct --url; if an application mounts the endpoint, include its path",
     )
 
 
-def by_store() -> str:
-    """Return the way that needs no server, ready to be typed."""
+def store_hint() -> str:
+    """Return the option that needs no server, as the user types it."""
     store = os.environ.get("CHAOSPOINT_STORE", "").strip()
-    return f"use --store {store}" if store else "use --store with that of the service"
+    return f"use --store {store}" if store else "use --store with the store of the service"

@@ -1,6 +1,6 @@
-"""A service over HTTP: every request is bounded in time, and every refusal is told as it came.
+"""Talk to a service over HTTP.  Every request has a time limit; refusals are passed on unchanged.
 
-Neither proxies nor passwords are taken from the environment, so that the token goes nowhere else.
+Proxies and passwords in the environment are ignored, so that the token reaches the service only.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import httpx
 
 from chaospoint._kernel.names import is_glob
 from chaospoint.cli.acknowledgement import is_acknowledgement
-from chaospoint.cli.failures import answered, by_store, foreign, no_endpoint, unreachable
+from chaospoint.cli.failures import answered, foreign, no_endpoint, store_hint, unreachable
 from chaospoint.cli.target import HeldPlan, Json
 from chaospoint.cli.user import user
 from chaospoint.control.http import OPERATOR
@@ -24,11 +24,11 @@ __all__ = ["HttpTarget"]
 TIMEOUT_SECONDS = 10.0
 
 CHANGE_SECONDS = 40.0
-"""For a change, which may wait for other writers of the store and then for the workers."""
+"""The time limit of a change, which may wait for other writers and then for the workers."""
 
 
 class HttpTarget:
-    """The admin endpoint at ``url``, which may have a path where an application mounts it."""
+    """The admin endpoint at ``url``, which includes the path if an application mounts it."""
 
     def __init__(self, url: str, token: str | None) -> None:
         self.where = url
@@ -39,31 +39,31 @@ class HttpTarget:
             base_url=url,
             headers=headers,
             trust_env=False,
-            # Certificates take longer to load than the rest, and plain HTTP needs none.
+            # Loading certificates takes longer than the rest of the request; plain HTTP needs none.
             verify=httpx.URL(url).scheme == "https",
         )
 
     def status(self) -> Json:
-        """Return the answer of the service."""
+        """Return the state of the service, with all rules."""
         return self._whole("/v1/status", "rules")
 
     def workers(self) -> Json:
-        """Return the answer of the service."""
+        """Return the workers of the service."""
         return self._ask("GET", "/v1/workers")[0]
 
     def points(self) -> Json:
-        """Return the answer of the service."""
+        """Return all points of the service."""
         return self._whole("/v1/points", "points")
 
     def point(self, name: str) -> Json:
-        """Return the answer of the service."""
+        """Return one point with all its rules."""
         return self._whole(f"/v1/points/{name}", *(("points",) if is_glob(name) else ()), "rules")
 
     def injections(self, point: str | None, limit: int | None) -> Json:
-        """Return the answer of the service."""
-        asked = {"point": point, "limit": limit}
-        wanted = {key: str(value) for key, value in asked.items() if value is not None}
-        return self._ask("GET", "/v1/injections", params=wanted)[0]
+        """Return the latest injections of the process that answers."""
+        query = {"point": point, "limit": limit}
+        params = {key: str(value) for key, value in query.items() if value is not None}
+        return self._ask("GET", "/v1/injections", params=params)[0]
 
     def plan(self) -> HeldPlan:
         """Return the plan with its entity tag."""
@@ -71,10 +71,10 @@ class HttpTarget:
         return HeldPlan(headers.get("etag", ""), document)
 
     def taken_away(self, plan: Plan) -> list[Json]:
-        """Return what the service says; one of an earlier version says nothing."""
-        told = self._ask("PUT", "/v1/plan", body=_body(plan), params={"dry_run": "true"})[0]
-        taken: list[Json] = told.get("takes_away") or []
-        return taken
+        """Return the rules that the plan would remove; empty from a service of an older version."""
+        preview = self._ask("PUT", "/v1/plan", body=_body(plan), params={"dry_run": "true"})[0]
+        removed: list[Json] = preview.get("takes_away") or []
+        return removed
 
     def put_plan(self, plan: Plan, *, tag: str | None) -> Json:
         """Replace the plan."""
@@ -83,24 +83,24 @@ class HttpTarget:
         return self._change("PUT", "/v1/plan", body=body, headers=match)
 
     def put(self, name: str, keys: Mapping[str, object], *, force: bool) -> Json:
-        """Put the keys on the name; a service knows its points, so nothing can be forced."""
+        """Arm the rule; ``force`` has no effect, because a service knows its points."""
         del force
         return self._change("PUT", f"/v1/points/{name}", body=keys)
 
     def dry_run(self, name: str, keys: Mapping[str, object]) -> Json:
-        """Return what it would do."""
+        """Return what `put` would do."""
         return self._ask("PUT", f"/v1/points/{name}", body=keys, params={"dry_run": "true"})[0]
 
     def disarm(self, pattern: str) -> Json:
-        """Disarm; every point has an address of its own."""
+        """Disarm the matching points."""
         return self._change("DELETE", "/v1/points" if pattern == "*" else f"/v1/points/{pattern}")
 
     def release(self, pattern: str) -> Json:
-        """Release."""
+        """Release paused calls at the matching points."""
         return self._change("POST", f"/v1/points/{pattern}/release")
 
     def renew(self, pattern: str, expires_after: str | None) -> Json:
-        """Renew."""
+        """Renew the rules of the matching points."""
         body = None if expires_after is None else {"expires_after": expires_after}
         return self._change("POST", f"/v1/points/{pattern}/renew", body=body)
 
@@ -111,7 +111,7 @@ class HttpTarget:
     def disable(self, reason: str) -> Json:
         """Turn the switch off."""
         body = {"reason": reason} if reason else None
-        # It waits for no other writer.
+        # Disabling does not wait for other writers, so the short time limit is enough.
         return self._change("POST", "/v1/disable", queues=False, body=body)
 
     def close(self) -> None:
@@ -119,27 +119,30 @@ class HttpTarget:
         self._client.close()
 
     def _whole(self, path: str, *names: str) -> Json:
-        """Return the first page with the items of all others in it."""
+        """Return the first page, with the items of all further pages appended."""
         whole = self._ask("GET", path)[0]
-        marks = [whole.get("next")]
-        while marks[-1] is not None:
-            page = self._ask("GET", path, params={"limit": "1000", "after": str(marks[-1])})[0]
+        cursors = [whole.get("next")]
+        while cursors[-1] is not None:
+            page = self._ask("GET", path, params={"limit": "1000", "after": str(cursors[-1])})[0]
             for name in names:
                 items, more = whole.get(name), page.get(name)
                 if not isinstance(items, list) or not isinstance(more, list):
                     raise foreign(self.where, f"200 with a page of {path} without {name}")
                 items += more
-            if page.get("next") in marks:
-                raise foreign(self.where, f"200 with a page of {path} that leads nowhere")
-            marks.append(page.get("next"))
-        if marks[0] is not None:
+            if page.get("next") in cursors:
+                raise foreign(
+                    self.where,
+                    f"200 with a page of {path} that repeats the cursor of an earlier one",
+                )
+            cursors.append(page.get("next"))
+        if cursors[0] is not None:
             whole["next"] = None
         return whole
 
-    def _change(self, method: str, path: str, *, queues: bool = True, **sent: Any) -> Json:
-        answer = self._ask(method, path, queues=queues, **sent)[0]
+    def _change(self, method: str, path: str, *, queues: bool = True, **request: Any) -> Json:
+        answer = self._ask(method, path, queues=queues, **request)[0]
         if not is_acknowledgement(answer):
-            raise foreign(self.where, "200 without the workers that run the change")
+            raise foreign(self.where, "200 without the counts of workers that run the change")
         return answer
 
     def _ask(
@@ -153,25 +156,25 @@ class HttpTarget:
         queues: bool = False,
     ) -> tuple[Json, httpx.Headers]:
         seconds = CHANGE_SECONDS if queues else TIMEOUT_SECONDS
-        sent = dict(headers or {})
+        sent_headers = dict(headers or {})
         content = None
         if body is not None:
             content = json.dumps(body).encode()
-            sent["content-type"] = "application/json"
+            sent_headers["content-type"] = "application/json"
         try:
             response = self._client.request(
                 method,
                 path,
                 params=params,
                 content=content,
-                headers=sent,
+                headers=sent_headers,
                 timeout=httpx.Timeout(TIMEOUT_SECONDS, read=seconds),
             )
         except httpx.ReadTimeout:
-            late = f"no answer from {self.where} within {seconds:g} s"
+            detail = f"no answer from {self.where} within {seconds:g} s"
             if method != "GET":
-                late += ", and nobody knows what became of the change"
-            raise unreachable(late, f"see `chaospoint status`, or {by_store()}") from None
+                detail += "; the change may or may not be in force"
+            raise unreachable(detail, f"check `chaospoint status`, or {store_hint()}") from None
         except httpx.HTTPError as error:
             reason = str(error) or type(error).__name__
             raise no_endpoint(self.where, reason) from None
@@ -190,7 +193,7 @@ class HttpTarget:
                 raise answered(response.status_code, document)
         raise foreign(
             self.where,
-            f"{response.status_code} {response.reason_phrase} with {media or 'nothing'}",
+            f"{response.status_code} {response.reason_phrase} with {media or 'no content type'}",
         )
 
 

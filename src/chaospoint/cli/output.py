@@ -1,6 +1,6 @@
-"""What is printed: results to stdout, as tables or one JSON document; messages to stderr.
+"""Print results to stdout, as tables or one JSON document, and messages to stderr.
 
-What comes from outside is text: neither markup nor the control codes of a terminal act.
+Text from outside is printed literally: markup and terminal control codes have no effect.
 """
 
 from __future__ import annotations
@@ -14,18 +14,19 @@ from rich.text import Text
 
 __all__ = ["Output", "plain"]
 
-_WIDE = 1_000_000  # columns, where there is no terminal: nothing is cut off for `grep`
+_WIDE = 1_000_000  # columns without a terminal: `grep` needs whole lines
 
 
 def plain(value: object) -> str:
-    """Return ``value`` as one line of text, with what cannot be printed escaped."""
+    """Return ``value`` as one line of text, with unprintable characters escaped."""
     return "".join(
-        one if one.isprintable() else one.encode("unicode_escape").decode() for one in str(value)
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in str(value)
     )
 
 
 class Output:
-    """Prints for one command; ``as_json``: results as JSON."""
+    """The output of one command; ``as_json`` selects JSON for results."""
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
@@ -34,12 +35,12 @@ class Output:
             self.console = Console(markup=False, emoji=False, highlight=False, width=_WIDE)
 
     def show(self, document: Any, *views: RenderableType) -> None:
-        """Print the document, or else what shows it to people."""
+        """Print the document as JSON, or its ``views`` for people."""
         if self.as_json:
             self.line(document)
             return
         for view in views:
-            # A line of text is the terminal's to wrap: what is copied from there is one line.
+            # The terminal wraps lines of text, so that a copied line stays one line.
             self.console.print(view, soft_wrap=isinstance(view, Text))
 
     def line(self, document: Any) -> None:
@@ -47,7 +48,7 @@ class Output:
         print(json.dumps(document), flush=True)
 
     def say(self, message: str) -> None:
-        """Print a message to stderr; its lines stay lines."""
+        """Print a message to stderr; it may have several lines."""
         first, *others = message.splitlines() or [""]
         print(
             "\n".join([f"chaospoint: {plain(first)}", *map(plain, others)]),

@@ -1,8 +1,8 @@
-"""Plans as files: looked at without any service, compared with what is held, put in its place."""
+"""Plan files: check one, compare it with the plan of a service or store, or replace that plan."""
 
 from __future__ import annotations
 
-import json as json_text
+import json
 import sys
 from difflib import unified_diff
 from pathlib import Path
@@ -13,9 +13,9 @@ from rich.text import Text
 
 from chaospoint._kernel.quantity import quantity
 from chaospoint.cli import tables
-from chaospoint.cli.failures import ExitCode, Failure
+from chaospoint.cli.failures import ExitCode, problem
 from chaospoint.cli.output import plain
-from chaospoint.cli.session import JsonOption, Session, StoreOption, UrlOption, session
+from chaospoint.cli.session import JsonOption, Session, in_session, open_session
 from chaospoint.cli.target import Json
 from chaospoint.errors import InvalidPlan
 from chaospoint.plan.compiling import check_from_outside, refuse_placements, seeds
@@ -29,151 +29,144 @@ FileArgument = Annotated[
 ]
 
 plan_app = typer.Typer(
-    name="plan", no_args_is_help=True, help="The plan that a service or store holds."
+    name="plan", no_args_is_help=True, help="Show, compare or replace the plan in force."
 )
 
 
-def validate(context: typer.Context, file: FileArgument, json: JsonOption = False) -> None:
-    """Check a plan file; no service is needed."""
-    with session(context, json=json) as here:
+def validate(
+    context: typer.Context,
+    file: FileArgument,
+    json: JsonOption = False,
+) -> None:
+    """Check a plan file; needs no service."""
+    with open_session(context, json=json) as session:
         plan = load_plan(file)
         check_from_outside(plan)
         document = {"file": str(file), "valid": True, **plan.model_dump(mode="json")}
         document.setdefault("seed", None)
         lines = [
-            *(f"{nth}. {rule}" for nth, rule in enumerate(plan.rules, 1)),
+            *(f"{number}. {rule}" for number, rule in enumerate(plan.rules, 1)),
             *(f"{place} is {point}" for place, point in plan.placements.items()),
         ]
         counts = quantity(len(plan.rules), "rule")
         if plan.placements:
             counts += f" and {quantity(len(plan.placements), 'placement')}"
         views = [*lines, f"{file}: {counts}, valid"]
-        here.output.show(document, *(Text(plain(line)) for line in views))
+        session.output.show(document, *(Text(plain(line)) for line in views))
 
 
 @plan_app.command()
+@in_session
 def show(
-    context: typer.Context,
+    session: Session,
     seeds: Annotated[
-        bool, typer.Option("--seeds", help="With the seed of each rule, as --json has it.")
+        bool, typer.Option("--seeds", help="Show the seed of each rule, as --json does.")
     ] = False,
-    url: UrlOption = None,
-    store: StoreOption = None,
-    json: JsonOption = False,
 ) -> None:
-    """Print it; with --json as a plan file."""
-    with session(context, url, store, json) as here:
-        held = here.target.plan()
-        lines = _lines(held.document, seeded=seeds)
-        here.output.show(held.document, *(Text(plain(one)) for one in lines))
+    """Print the plan; with --json as a plan file."""
+    held = session.target.plan()
+    lines = _lines(held.document, seeded=seeds)
+    session.output.show(held.document, *(Text(plain(line)) for line in lines))
 
 
 @plan_app.command()
+@in_session
 def apply(
-    context: typer.Context,
+    session: Session,
     file: FileArgument,
     force: Annotated[
-        bool, typer.Option("--force", help="Apply even if the plan has changed since.")
+        bool, typer.Option("--force", help="Apply even if the plan changes meanwhile.")
     ] = False,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Also what others armed, without asking.")
+        bool, typer.Option("--replace", help="Remove rules that other users armed; do not ask.")
     ] = False,
-    url: UrlOption = None,
-    store: StoreOption = None,
-    json: JsonOption = False,
 ) -> None:
-    """Put a plan file in place of it.
+    """Replace the plan with a plan file.
 
-    All rules that came over HTTP or a store are replaced; those of env and file stay. What
-    others armed and the file lacks is named: it asks on a terminal, and needs --replace elsewhere.
+    This replaces all rules that were armed over HTTP or in a store. Rules from the environment
+    and the service's own plan file stay. If it removes rules that other users armed, the command
+    lists them and asks; where it cannot ask, it needs --replace.
     """
-    with session(context, url, store, json) as here:
-        plan = load_plan(file)
-        refuse_placements(plan)
-        tag = None if force else here.target.plan().tag
-        taken = here.target.taken_away(plan)
-        for one in taken:
-            here.output.say(
-                f"this takes away {one.get('rule')}, armed by {one.get('by') or 'somebody'} at "
-                f"{one.get('armed_at')}"
-            )
-        others = [one for one in taken if not one.get("own")]
-        if others and not replace:
-            _ask(file, others, here)
-        answer = here.target.put_plan(plan, tag=tag)
-        what = f"{file}: {quantity(len(plan.rules), 'rule')}, {tables.acknowledged(answer)}"
-        here.written(answer, Text(plain(what)))
+    plan = load_plan(file)
+    refuse_placements(plan)
+    tag = None if force else session.target.plan().tag
+    removed = session.target.taken_away(plan)
+    for rule in removed:
+        session.output.say(
+            f"this removes {rule.get('rule')}, armed by {rule.get('by') or 'an unknown user'} at "
+            f"{rule.get('armed_at')}"
+        )
+    others = [rule for rule in removed if not rule.get("own")]
+    if others and not replace:
+        _confirm(file, others, session)
+    answer = session.target.put_plan(plan, tag=tag)
+    summary = f"{file}: {quantity(len(plan.rules), 'rule')}, {tables.acknowledged(answer)}"
+    session.show_write(answer, Text(plain(summary)))
 
 
 @plan_app.command()
-def diff(
-    context: typer.Context,
-    file: FileArgument,
-    url: UrlOption = None,
-    store: StoreOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Compare it with a plan file.
+@in_session
+def diff(session: Session, file: FileArgument) -> None:
+    """Compare the plan with a plan file.
 
     Exits with 1 if they differ, as diff does.
     """
-    with session(context, url, store, json) as here:
-        plan = load_plan(file)
-        held = here.target.plan()
-        found = seeds(plan)
-        wanted = [_seeded(*pair) for pair in zip(plan.rules, found, strict=True)]
-        lines = [
-            *unified_diff(
-                _lines(held.document, seeded=any(seed is not None for seed in found)),
-                [str(rule) for rule in wanted],
-                fromfile=here.target.where,
-                tofile=str(file),
-                lineterm="",
-            )
-        ]
-        document = {"different": bool(lines), "diff": lines}
-        here.output.show(document, *(Text(plain(one), style=_style(one)) for one in lines))
-        if lines:
-            raise typer.Exit(ExitCode.REFUSED)
+    plan = load_plan(file)
+    held = session.target.plan()
+    file_seeds = seeds(plan)
+    rules = [_with_seed(rule, seed) for rule, seed in zip(plan.rules, file_seeds, strict=True)]
+    lines = [
+        *unified_diff(
+            _lines(held.document, seeded=any(seed is not None for seed in file_seeds)),
+            [str(rule) for rule in rules],
+            fromfile=session.target.where,
+            tofile=str(file),
+            lineterm="",
+        )
+    ]
+    document = {"different": bool(lines), "diff": lines}
+    session.output.show(document, *(Text(plain(line), style=_style(line)) for line in lines))
+    if lines:
+        raise typer.Exit(ExitCode.REFUSED)
 
 
-def _ask(file: Path, others: list[Json], here: Session) -> None:
-    """Have the user of a terminal confirm; raise the `Failure` of anybody else."""
-    if not here.output.as_json and on_terminal():
-        if typer.confirm("take away what others armed?", err=True):
+def _confirm(file: Path, others: list[Json], session: Session) -> None:
+    """Ask on a terminal whether to remove the rules of others; raise `Failure` elsewhere."""
+    if not session.output.as_json and on_terminal():
+        if typer.confirm("remove the rules that other users armed?", err=True):
             return
         raise typer.Exit(ExitCode.REFUSED)
-    document = {
-        "type": "urn:chaospoint:problem:armed-by-others",
-        "title": "Armed by others",
-        "detail": f"{file} lacks {quantity(len(others), 'rule')} that others armed",
-        "cure": "add them to the file, or apply it with --replace",
-        "takes_away": others,
-    }
-    raise Failure(ExitCode.REFUSED, document)
+    raise problem(
+        ExitCode.REFUSED,
+        "armed-by-others",
+        f"{file} lacks {quantity(len(others), 'rule')} that other users armed",
+        cure="add them to the file, or apply it with --replace",
+        takes_away=others,
+    )
 
 
 def on_terminal() -> bool:
-    """Whether somebody can be asked."""
+    """Return whether a user can answer a question."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def _seeded(rule: Rule, seed: int | None) -> Rule:
+def _with_seed(rule: Rule, seed: int | None) -> Rule:
     return rule.model_copy(update={"seed": seed})
 
 
 def _lines(document: dict[str, Any], *, seeded: bool) -> list[str]:
-    """Return the text of each rule; that of a kind which is not installed here as it came.
+    """Return the text of each rule, or its JSON if its fault kind is not installed here.
 
-    Without their seeds if not ``seeded``: a file without any takes those that it gets.
+    ``seeded`` keeps the seeds. A plan file without seeds is compared without them, because each
+    rule then gets a seed when it is armed.
     """
     lines = []
     for data in document.get("rules") or ():
         try:
             rules = parse_rules(data)
-            lines += [str(rule if seeded else _seeded(rule, None)) for rule in rules]
+            lines += [str(rule if seeded else _with_seed(rule, None)) for rule in rules]
         except InvalidPlan:
-            lines.append(json_text.dumps(data, sort_keys=True))
+            lines.append(json.dumps(data, sort_keys=True))
     return lines
 
 

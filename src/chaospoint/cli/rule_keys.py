@@ -1,4 +1,4 @@
-"""What `arm` is told, as the keys of a rule: checked here, so that a mistake needs no service."""
+"""Turn the arguments of `arm` into the keys of a rule, and check them without a service."""
 
 from __future__ import annotations
 
@@ -26,29 +26,30 @@ def read_pattern(text: str) -> str:
 def read_rule(
     target: str, text: str | None, options: Mapping[str, str | int | list[str] | None]
 ) -> tuple[str, dict[str, object]]:
-    """Return the name and the keys; raises `InvalidPlan`, or `BadParameter` for what is no key.
+    """Return the point name and the keys of the rule.
 
-    ``target``: a name, or a whole rule as text; ``text``: the rule without its name.
+    ``target`` is a name, or a complete rule as text; ``text`` is the rule without its name.
+    Raises `InvalidPlan`, and `typer.BadParameter` for a value that is not in the form of its key.
     """
-    name, keys = _said(target, text)
+    name, keys = _name_and_keys(target, text)
     for key, value in options.items():
         if value is None or value == []:
             continue
         if key in keys:
-            raise typer.BadParameter(f"{key} is said twice: in the rule, and as an option")
+            raise typer.BadParameter(f"{key} is given twice: in the rule and as an option")
         read = _READERS.get(key)
         keys[key] = value if read is None else read("--" + key.replace("_", "-"), value)
     parse_rules(keys, point=name)
     return name, keys
 
 
-def _said(target: str, text: str | None) -> tuple[str, dict[str, object]]:
+def _name_and_keys(target: str, text: str | None) -> tuple[str, dict[str, object]]:
     keys: dict[str, object]
     if target.lstrip().startswith("{"):
         keys = _object("POINT", target)
         name = keys.pop("point", None)
         if not isinstance(name, str):
-            raise typer.BadParameter("the rule names no point", param_hint="POINT")
+            raise typer.BadParameter("the rule has no key 'point': add it", param_hint="POINT")
     else:
         name, equals, chain = target.partition("=")
         name, keys = name.strip(), {}
@@ -58,16 +59,16 @@ def _said(target: str, text: str | None) -> tuple[str, dict[str, object]]:
         return name, keys
     if keys:
         raise typer.BadParameter(
-            "the rule is said twice: write it behind the name, or in one text with it",
+            "the rule is given twice: write it after the name, or in one text with the name",
             param_hint="KEYS",
         )
     return name, _object("KEYS", text) if text.lstrip().startswith("{") else {"rule": text}
 
 
-def _object(named: str, text: str) -> dict[str, object]:
-    value = _json(named, text)
+def _object(parameter: str, text: str) -> dict[str, object]:
+    value = _json(parameter, text)
     if not isinstance(value, dict):
-        raise typer.BadParameter("not an object of keys", param_hint=named)
+        raise typer.BadParameter("not a JSON object", param_hint=parameter)
     return value
 
 
@@ -76,7 +77,7 @@ def _json(key: str, text: object) -> object:
         return strict_json.loads(str(text))
     except ValueError as error:
         cure = """write null, 3 or '"text"'; the shell needs the outer quotes"""
-        raise typer.BadParameter(f"{text!r} is no JSON: {error}; {cure}", param_hint=key) from None
+        raise typer.BadParameter(f"{text!r} is not JSON: {error}; {cure}", param_hint=key) from None
 
 
 def _json_or_text(key: str, text: object) -> object:
@@ -84,7 +85,7 @@ def _json_or_text(key: str, text: object) -> object:
 
 
 def _share(key: str, text: object) -> object:
-    """Read ``0.3`` or ``30%``; whether it is a share at all the rule decides."""
+    """Read ``0.3`` or ``30%``; the rule checks the range."""
     try:
         return share(text) if str(text).strip().endswith("%") else float(str(text))
     except Refusal:
@@ -100,11 +101,12 @@ def _hang(key: str, text: object) -> object:
 
 
 def _where(key: str, pairs: object) -> object:
-    """Read ``tenant=acme``: JSON where it is some, else text; a name given twice: any of them.
+    """Read pairs such as ``tenant=acme``; a value is JSON if it parses, and text otherwise.
 
-    A number means its text as well: what frameworks take from a path is text.
+    A name that is given twice matches either value.  A number also matches its text, because
+    frameworks take path parameters as text.
     """
-    wanted: dict[str, list[object]] = {}
+    values: dict[str, list[object]] = {}
     for pair in pairs if isinstance(pairs, list) else []:
         name, equals, text = pair.partition("=")
         if not equals or not name:
@@ -114,8 +116,8 @@ def _where(key: str, pairs: object) -> object:
         except ValueError:
             value = text
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        wanted.setdefault(name, []).extend([value, text] if number else [value])
-    return {name: one[0] if len(one) == 1 else one for name, one in wanted.items()}
+        values.setdefault(name, []).extend([value, text] if number else [value])
+    return {name: some[0] if len(some) == 1 else some for name, some in values.items()}
 
 
 _READERS: Mapping[str, Callable[[str, object], object]] = {

@@ -1,6 +1,6 @@
-"""The store without a server: what is written there every worker brings into force.
+"""Talk to a store without a server: every worker applies what is written there.
 
-What is known of a point, or counted in a process, is not in the store, and None in the answers.
+The store holds no descriptions of points and no counts, so these are None in the answers.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from chaospoint._kernel.names import matches, nearest
-from chaospoint.cli.failures import ExitCode, Failure, refused, unreachable
+from chaospoint.cli.failures import ExitCode, Failure, problem, refused, unreachable
 from chaospoint.cli.store_views import live, point_of, points_of, rules_of, status_of
 from chaospoint.cli.target import HeldPlan, Json
 from chaospoint.cli.user import user
@@ -36,21 +36,23 @@ from chaospoint.stores.store import Edit, Store
 __all__ = ["StoreTarget", "store_target"]
 
 
-def store_target(url: str, named: str) -> StoreTarget:
-    """Return the store at ``url``, which ``named`` says; raises `StoreError`, or `Failure` where
-    there is none."""
+def store_target(url: str, option: str) -> StoreTarget:
+    """Return the store at ``url``, the value of ``option``.
+
+    Raises `StoreError`, and `Failure` if the directory does not exist.
+    """
     store = open_store(url)
     parts = urlsplit(store.url)
     if parts.scheme == "file" and not Path(unquote(parts.path, errors="surrogateescape")).is_dir():
         raise unreachable(
-            f"no store of chaospoint at {url}: there is no such directory",
-            f"is a service running with CHAOSPOINT_STORE={url}? or correct {named}",
+            f"no chaospoint store at {url}: the directory does not exist",
+            f"start the service with CHAOSPOINT_STORE={url}, or correct {option}",
         )
     return StoreTarget(store)
 
 
 class StoreTarget:
-    """A store that other processes follow."""
+    """A store that the processes of a service follow."""
 
     def __init__(self, store: Store) -> None:
         self.where = store.url
@@ -64,45 +66,45 @@ class StoreTarget:
         return self._status(self._store.read())
 
     def workers(self) -> Json:
-        """Return the workers that are there."""
+        """Return the workers that are alive."""
         return {
             "generation": self._store.read().generation,
             "store": self.where,
-            "workers": [state_of_worker(one, None) for one in self._store.workers()],
+            "workers": [state_of_worker(worker, None) for worker in self._store.workers()],
         }
 
     def points(self) -> Json:
-        """Return the points that workers know."""
+        """Return the points that workers report."""
         return points_of(self._store.read(), self._names(), moment())
 
     def point(self, name: str) -> Json:
-        """Return what is known of one point, and the rules that act there."""
+        """Return what the store knows of one point, and the rules that act there."""
         if (unknown := self._unknown(name)) is not None:
             raise refused(unknown)
         return point_of(self._store.read(), name, moment())
 
     def injections(self, point: str | None, limit: int | None) -> Json:
-        """Refuse: each process counts its own."""
+        """Refuse, because each process keeps its own injections."""
         del point, limit
-        places = sorted({one.admin for one in self._store.workers() if one.admin})
-        asked = f"ask one with --url {places[0]}" if places else "ask one with --url"
-        raise _elsewhere("the store holds no injections: each process keeps its own", asked)
+        urls = sorted({worker.admin for worker in self._store.workers() if worker.admin})
+        cure = f"ask one with --url {urls[0]}" if urls else "ask one with --url"
+        raise _not_in_store("the store holds no injections: each process keeps its own", cure)
 
     def plan(self) -> HeldPlan:
-        """Return the rules that still act."""
+        """Return the rules that have not expired."""
         desired = self._store.read()
-        rules = [one.seeded.model_dump(mode="json") for one in live(desired, moment())]
+        rules = [entry.seeded.model_dump(mode="json") for entry in live(desired, moment())]
         return HeldPlan(str(desired.generation), {"rules": rules})
 
     # Writes
 
     def taken_away(self, plan: Plan) -> list[Json]:
-        """Return what the plan would take away of what the store holds."""
-        taken = self._store.read().taken_away(plan.rules, now=moment())
-        return [state_of_taken(one, _by()) for one in taken]
+        """Return the rules of the store that the plan would remove."""
+        entries = self._store.read().taken_away(plan.rules, now=moment())
+        return [state_of_taken(entry, _by()) for entry in entries]
 
     def put_plan(self, plan: Plan, *, tag: str | None) -> Json:
-        """Replace all that the store holds."""
+        """Replace all rules of the store."""
         check_from_outside(plan)
         rules = list(zip(plan.rules, seeds(plan), strict=True))
 
@@ -114,14 +116,14 @@ class StoreTarget:
         return self._write("plan apply", edit, rules=plan.rules)[1]
 
     def put(self, name: str, keys: Mapping[str, object], *, force: bool) -> Json:
-        """Put the rules on the name, if a worker has a point of that name."""
+        """Arm the rule if a worker has a point of that name, or if ``force`` is set."""
         plan = Plan(rules=parse_rules(keys, point=name))
         check_from_outside(plan)
         unknown = self._unknown(name)
         if unknown is not None and not force:
-            raise refused(unknown, "--force arms it for workers that have it later")
+            raise refused(unknown, "--force arms it for workers that have the point later")
         rules = list(zip(plan.rules, seeds(plan), strict=True))
-        desired, told = self._write(
+        desired, answer = self._write(
             f"arm {name}",
             lambda desired: desired.put(
                 rules,
@@ -132,37 +134,37 @@ class StoreTarget:
             ),
             rules=plan.rules,
         )
-        on = [one for one in desired.entries if one.rule.point == name]
-        states = rules_of(on, desired.time(moment()))
-        return told | {"name": name, "rules": states, "next": None, "remarks": _remarks(unknown)}
+        entries = [entry for entry in desired.entries if entry.rule.point == name]
+        states = rules_of(entries, desired.time(moment()))
+        return answer | {"name": name, "rules": states, "next": None, "remarks": _remarks(unknown)}
 
     def dry_run(self, name: str, keys: Mapping[str, object]) -> Json:
-        """Refuse: only a process knows what its placements can express."""
+        """Refuse, because only a process knows what its placements can express."""
         del name, keys
-        raise _elsewhere("only a service can say what a rule would do", "give --url")
+        raise _not_in_store("only a service can preview a rule", "give --url instead of --store")
 
     def disarm(self, pattern: str) -> Json:
-        """Disarm; a name that nobody knows is no reason not to."""
+        """Disarm, even if no worker reports a point of this name."""
         unknown, before = self._unknown(pattern), self._store.read()
-        desired, told = self._write(
+        desired, answer = self._write(
             f"disarm {pattern}",
             lambda desired: desired.disarm(pattern, by=_by(), now=moment()),
         )
-        left = {one.id: one.excluded for one in desired.entries}
-        touched = sum(left.get(one.id) != one.excluded for one in live(before, moment()))
-        return told | {"disarmed": touched, "remarks": _remarks(unknown)}
+        excluded = {entry.id: entry.excluded for entry in desired.entries}
+        changed = sum(excluded.get(entry.id) != entry.excluded for entry in live(before, moment()))
+        return answer | {"disarmed": changed, "remarks": _remarks(unknown)}
 
     def release(self, pattern: str) -> Json:
-        """Release; how many calls that concerned is not known here."""
+        """Release paused calls; the store does not know how many there are."""
         unknown = self._unknown(pattern)
-        _, told = self._write(
+        _, answer = self._write(
             f"release {pattern}",
             lambda desired: desired.release(pattern, by=_by(), now=moment()),
         )
-        return told | {"released": None, "remarks": _remarks(unknown)}
+        return answer | {"released": None, "remarks": _remarks(unknown)}
 
     def renew(self, pattern: str, expires_after: str | None) -> Json:
-        """Renew what stands there."""
+        """Renew the rules that have not expired."""
         keys: dict[str, Any] = {"expires_after": expires_after}
         seconds = Renewal(**keys).expires_after
 
@@ -172,27 +174,27 @@ class StoreTarget:
                 raise _nothing_to_renew(pattern)
             return desired.renew(pattern, seconds, by=_by(), now=now)
 
-        desired, told = self._write(f"renew {pattern}", edit)
+        desired, answer = self._write(f"renew {pattern}", edit)
         now = desired.time(moment())
         rules = rules_of(desired.live(pattern, now), now)
-        return told | {"renewed": len(rules), "rules": rules}
+        return answer | {"renewed": len(rules), "rules": rules}
 
     def enable(self) -> Json:
-        """Turn the switch on."""
-        desired, told = self._write(
+        """Turn the master switch on."""
+        desired, answer = self._write(
             "enable", lambda desired: desired.enable(by=_by(), now=moment())
         )
-        return self._status(desired) | told
+        return self._status(desired) | answer
 
     def disable(self, reason: str) -> Json:
-        """Turn the switch off, whatever the store holds and whoever can read it."""
+        """Turn the master switch off, even if the store is damaged or locked."""
         reason = one_line(reason)
         steps = disabled(self._store, by=_by(), wall=moment, reason=reason)
-        desired, told = self._written("disable", steps, reason=reason)
-        return self._status(desired) | told
+        desired, answer = self._written("disable", steps, reason=reason)
+        return self._status(desired) | answer
 
     def close(self) -> None:
-        """Do nothing: a store keeps nothing open for a reader."""
+        """Do nothing: a store keeps no file open."""
 
     def _write(self, what: str, edit: Edit, *, rules: Sequence[Rule] = ()) -> tuple[Desired, Json]:
         return self._written(what, updated(self._store, edit), rules=rules)
@@ -214,21 +216,21 @@ class StoreTarget:
             record(status=problem_of(error).status, detail=str(error))
             raise
         record(status=200, generation=desired.generation)
-        told = run_blocking(acknowledged(self._store, desired.generation))
-        return desired, told.as_data()
+        acknowledgement = run_blocking(acknowledged(self._store, desired.generation))
+        return desired, acknowledgement.as_data()
 
     def _status(self, desired: Desired) -> Json:
         try:
             points = len(self._names())
-        except StoreError:  # what the store holds is told all the same
+        except StoreError:  # the state of the store can be shown without the workers
             points = 0
         return status_of(desired, store=self.where, points=points, now=moment())
 
     def _names(self) -> list[str]:
-        return sorted({name for one in self._store.workers() for name in one.points})
+        return sorted({name for worker in self._store.workers() for name in worker.points})
 
     def _unknown(self, pattern: str) -> UnknownPoint | None:
-        """Return what is to be said where there are workers, but none has such a point."""
+        """Return the error if there are workers, but none reports a matching point."""
         if pattern == "*" or not self._store.workers():
             return None
         names = self._names()
@@ -238,40 +240,31 @@ class StoreTarget:
 
 
 def _remarks(unknown: UnknownPoint | None) -> list[str]:
-    return [] if unknown is None else [f"no worker has it so far: {unknown}"]
+    return [] if unknown is None else [f"no worker has this point yet: {unknown}"]
 
 
 def _stale(tag: str, generation: int) -> Failure:
-    document = {
-        "type": "urn:chaospoint:problem:stale",
-        "title": "Stale",
-        "status": 412,
-        "detail": f"the plan was changed meanwhile: generation {tag} was read, and there is "
-        f"{generation}",
-        "cure": "look at it again with `chaospoint plan diff`, or apply with --force",
-    }
-    return Failure(ExitCode.REFUSED, document)
+    return problem(
+        ExitCode.REFUSED,
+        "stale",
+        f"the plan changed meanwhile: generation {tag} was read, and it is now {generation}",
+        status=412,
+        cure="run `chaospoint plan diff` to see the change, or apply with --force",
+    )
 
 
 def _nothing_to_renew(pattern: str) -> Failure:
-    document = {
-        "type": "urn:chaospoint:problem:nothing-to-renew",
-        "title": "Nothing to renew",
-        "status": 404,
-        "detail": f"no rule stands in the store at {pattern!r} that has not expired",
-        "cure": "arm it again with `chaospoint arm`; `chaospoint plan show` lists what stands",
-    }
-    return Failure(ExitCode.REFUSED, document)
+    return problem(
+        ExitCode.REFUSED,
+        "nothing-to-renew",
+        f"the store has no rule at {pattern!r} that has not expired",
+        status=404,
+        cure="arm it again with `chaospoint arm`; `chaospoint plan show` lists the rules",
+    )
 
 
-def _elsewhere(detail: str, cure: str) -> Failure:
-    document = {
-        "type": "urn:chaospoint:problem:not-in-the-store",
-        "title": "Not in the store",
-        "detail": detail,
-        "cure": cure,
-    }
-    return Failure(ExitCode.USAGE, document)
+def _not_in_store(detail: str, cure: str) -> Failure:
+    return problem(ExitCode.USAGE, "not-in-the-store", detail, cure=cure)
 
 
 def _by() -> str:

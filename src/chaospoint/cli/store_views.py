@@ -1,4 +1,4 @@
-"""What a store holds, in the shape of the admin API; what only a process can know is None."""
+"""Show a store in the shape of the HTTP API; values that only a process knows are None."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _COUNTS = (
 
 
 def live(desired: Desired, now: float) -> list[Entry]:
-    """Return the entries that still act."""
+    """Return the entries that have not expired."""
     now = desired.time(now)
-    return [one for one in desired.entries if one.seconds_left(now) > 0]
+    return [entry for entry in desired.entries if entry.seconds_left(now) > 0]
 
 
 def status_of(desired: Desired, *, store: str, points: int, now: float) -> Json:
-    """Return what ``GET /v1/status`` answers, as far as it is known."""
+    """Return what ``GET /v1/status`` answers, as far as the store knows it."""
     return {
         "version": __version__,
         "pid": None,
@@ -58,46 +58,46 @@ def status_of(desired: Desired, *, store: str, points: int, now: float) -> Json:
 
 
 def point_of(desired: Desired, name: str, now: float) -> Json:
-    """Return what ``GET /v1/points/{name}`` answers, as far as it is known."""
+    """Return what ``GET /v1/points/{name}`` answers, as far as the store knows it."""
     (point,) = points_of(desired, [name], now)["points"]
-    acting = [one for one in live(desired, now) if _acts_at(one, name)]
+    acting = [entry for entry in live(desired, now) if _acts_at(entry, name)]
     return {**point, "rules": rules_of(acting, desired.time(now)), "next": None}
 
 
 def points_of(desired: Desired, names: Iterable[str], now: float) -> Json:
-    """Return what ``GET /v1/points`` answers, as far as it is known."""
+    """Return what ``GET /v1/points`` answers, as far as the store knows it."""
     entries = live(desired, now)
-    told = [
+    points = [
         {
             "name": name,
             "description": None,
-            "armed": any(_acts_at(one, name) for one in entries),
+            "armed": any(_acts_at(entry, name) for entry in entries),
             "forbidden": None,
             "placements": None,
         }
         for name in names
     ]
-    return {"points": told, "next": None}
+    return {"points": points, "next": None}
 
 
 def rules_of(entries: Iterable[Entry], now: float) -> list[Json]:
-    """Return the states of rules, as far as they are known."""
+    """Return the states of rules, as far as the store knows them."""
     return [
         {
-            "point": one.rule.point,
+            "point": entry.rule.point,
             "source": "store",
-            "by": one.by,
+            "by": entry.by,
             "state": "armed",
-            "why": f"without {', '.join(one.excluded)}" if one.excluded else "",
-            "text": unseeded(one.rule),
-            "seed": one.seed,
+            "why": f"without {', '.join(entry.excluded)}" if entry.excluded else "",
+            "text": unseeded(entry.rule),
+            "seed": entry.seed,
             **dict.fromkeys(_COUNTS),
-            "seconds_left": round(one.seconds_left(now), 3),
+            "seconds_left": round(entry.seconds_left(now), 3),
         }
-        for one in entries
+        for entry in entries
     ]
 
 
 def _acts_at(entry: Entry, name: str) -> bool:
-    taken = any(matches(pattern, name) for pattern in entry.excluded)
-    return matches(entry.rule.point, name) and not taken
+    excluded = any(matches(pattern, name) for pattern in entry.excluded)
+    return matches(entry.rule.point, name) and not excluded

@@ -1,6 +1,6 @@
-"""How answers look to people: tables without frames, which `grep` and `cut` can read, too.
+"""Render answers as tables without frames, which `grep` and `cut` can read.
 
-Nothing is cut off: in a terminal long text is folded, elsewhere lines are as long as they are.
+No text is truncated: a terminal gets folded cells, and a file or pipe gets lines of any length.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from chaospoint.cli.target import Json
 
 __all__ = ["acknowledged", "facts", "injections", "points", "preview", "rules", "switch", "workers"]
 
-_STATES = {
+_STYLES = {
     "armed": "green",
     "waiting for an import": "yellow",
     "masked": "yellow",
@@ -28,13 +28,12 @@ _STATES = {
     "failed": "bold red",
 }
 
-
 _WIDE = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class _Fitted:
-    """One view for files and pipes; in a terminal the first of others that fits, or the last."""
+    """One view for files and pipes; in a terminal, the first view that fits, or else the last."""
 
     pipe: RenderableType
     terminal: Sequence[RenderableType]
@@ -53,7 +52,7 @@ class _Fitted:
 
 
 def facts(pairs: Iterable[tuple[str, object]]) -> Table:
-    """Return names and values, one a line; what is None is left out."""
+    """Return names and values, one pair a line, without values that are None."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")
@@ -69,18 +68,18 @@ def switch(enabled: object) -> Text:
 
 
 def rules(states: Sequence[Json]) -> RenderableType:
-    """Return rules as a table; in a narrow terminal with author and reason below each rule."""
+    """Return rules as a table; a narrow terminal shows author and reason below each rule."""
     rows = [
         (
-            one.get("text"),
-            _state(one.get("state")),
-            one.get("reaches"),
-            one.get("injections"),
-            _seconds(one.get("seconds_left")),
-            one.get("by") or one.get("source"),
-            one.get("why"),
+            state.get("text"),
+            _state(state.get("state")),
+            state.get("reaches"),
+            state.get("injections"),
+            _seconds(state.get("seconds_left")),
+            state.get("by") or state.get("source"),
+            state.get("why"),
         )
-        for one in states
+        for state in states
     ]
     names = ("RULE", "STATE", "REACHES", "INJECTIONS", "ENDS IN", "BY", "WHY")
     whole = _table(names, rows, "no rules")
@@ -93,23 +92,24 @@ def rules(states: Sequence[Json]) -> RenderableType:
 
 
 def points(states: Sequence[Json]) -> Table | Text:
-    """Return points and where they are placed."""
+    """Return points with their placements."""
     rows = [
         (
-            one.get("name"),
-            _state("armed" if one.get("armed") else "forbidden" if one.get("forbidden") else "-"),
-            ", ".join(map(str, one.get("placements") or ())),
-            one.get("description"),
+            state.get("name"),
+            _state(
+                "armed" if state.get("armed") else "forbidden" if state.get("forbidden") else "-"
+            ),
+            ", ".join(map(str, state.get("placements") or ())),
+            state.get("description"),
         )
-        for one in states
+        for state in states
     ]
     return _table(("POINT", "ARMED", "PLACEMENTS", "DESCRIPTION"), rows, "no points")
 
 
 def workers(document: Json) -> RenderableType:
-    """Return the processes; one that is behind says so."""
-    found = document.get("workers") or ()
-    starts = [one.get("started_at") for one in found]
+    """Return the processes; a process that lags behind shows both generations."""
+    starts = [worker.get("started_at") for worker in document.get("workers") or ()]
     return _Fitted(_workers(document, starts), [_workers(document, _instants(starts))])
 
 
@@ -117,29 +117,31 @@ def _workers(document: Json, starts: Sequence[object]) -> Table | Text:
     latest = document.get("generation")
     rows = [
         (
-            f"{one.get('pid')}{' (answering)' if one.get('answering') else ''}",
-            one.get("generation") if one.get("generation") == latest else _behind(one, latest),
-            switch(one.get("enabled")),
-            _ago(one.get("seconds_silent")),
+            f"{worker.get('pid')}{' (answering)' if worker.get('answering') else ''}",
+            worker.get("generation")
+            if worker.get("generation") == latest
+            else _behind(worker, latest),
+            switch(worker.get("enabled")),
+            _ago(worker.get("seconds_silent")),
             start,
-            one.get("version"),
-            one.get("admin"),
-            one.get("refusal"),
+            worker.get("version"),
+            worker.get("admin"),
+            worker.get("refusal"),
         )
-        for one, start in zip(document.get("workers") or (), starts, strict=True)
+        for worker, start in zip(document.get("workers") or (), starts, strict=True)
     ]
     names = ("PID", "GENERATION", "SWITCH", "LAST REPORT", "STARTED", "VERSION", "ADMIN", "REFUSAL")
     return _table(names, rows, "no workers")
 
 
 def injections(states: Sequence[Json]) -> RenderableType:
-    """Return injections in the order in which they are given, and below them their rules."""
+    """Return injections in the given order, and below them a legend of their rules."""
     if not states:
         return Text("no injections")
-    times = [one.get("at") for one in states]
+    times = [state.get("at") for state in states]
     numbers: dict[tuple[object, object], int] = {}
-    for one in states:
-        numbers.setdefault((one.get("rule"), one.get("source")), len(numbers) + 1)
+    for state in states:
+        numbers.setdefault((state.get("rule"), state.get("source")), len(numbers) + 1)
     legend = [(f"#{number}", source, text) for (text, source), number in numbers.items()]
     named = _table(("#", "SOURCE", "RULE"), legend, "")
     return _Fitted(
@@ -156,31 +158,31 @@ def _injections(
     rows = [
         (
             at,
-            one.get("point"),
-            one.get("fault"),
-            one.get("ordinal"),
-            _seconds(one.get("latency")),
-            one.get("exception"),
-            f"#{numbers[one.get('rule'), one.get('source')]}",
+            state.get("point"),
+            state.get("fault"),
+            state.get("ordinal"),
+            _seconds(state.get("latency")),
+            state.get("exception"),
+            f"#{numbers[state.get('rule'), state.get('source')]}",
         )
-        for one, at in zip(states, times, strict=True)
+        for state, at in zip(states, times, strict=True)
     ]
     return _table(("AT", "POINT", "FAULT", "ORDINAL", "LATENCY", "EXCEPTION", "RULE"), rows, "")
 
 
 def preview(document: Json) -> list[RenderableType]:
-    """Return what a dry run says."""
+    """Return the result of a dry run."""
     rows = [
         (
-            one.get("text"),
-            " + ".join(map(str, one.get("does") or ())),
-            _seconds(one.get("expires_after")),
-            ", ".join((*map(_reached, one.get("points") or ()), *_more(one))) or "none",
+            rule.get("text"),
+            " + ".join(map(str, rule.get("does") or ())),
+            _seconds(rule.get("expires_after")),
+            ", ".join((*map(_reached, rule.get("points") or ()), *_more(rule))) or "none",
         )
-        for one in document.get("rules") or ()
+        for rule in document.get("rules") or ()
     ]
     names = ("RULE", "DOES", "ENDS IN", "POINTS")
-    short = [(text, ends, reached) for text, _, ends, reached in rows]  # the text says it, too
+    short = [(text, ends, reached) for text, _, ends, reached in rows]  # the text says what it does
     view = _Fitted(
         _table(names, rows, "no rules"), [_table(("RULE", "ENDS IN", "POINTS"), short, "no rules")]
     )
@@ -189,7 +191,7 @@ def preview(document: Json) -> list[RenderableType]:
 
 
 def acknowledged(answer: Json) -> str:
-    """Return how far a change has come."""
+    """Return where a change is in force, and its generation."""
     where = "" if answer.get("workers") is None else f"{in_force(answer)}, "
     return f"{where}generation {answer.get('generation')}"
 
@@ -225,17 +227,17 @@ def _table(names: Sequence[str], rows: Sequence[Sequence[object]], none: str) ->
     if not rows:
         return Text(none)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    # A column in which nothing stands is left out.
-    filled = [nth for nth in range(len(names)) if any(_said(row[nth]) for row in rows)]
-    for nth in filled:
-        table.add_column(names[nth], overflow="fold")
+    # Empty columns are left out.
+    filled = [index for index in range(len(names)) if any(_has_value(row[index]) for row in rows)]
+    for index in filled:
+        table.add_column(names[index], overflow="fold")
     for row in rows:
-        table.add_row(*(_cell(row[nth]) if _said(row[nth]) else Text("-") for nth in filled))
+        table.add_row(*(_cell(row[index]) for index in filled))
     return table
 
 
 def _instants(times: Sequence[object]) -> list[object]:
-    """Return times in UTC without what is the same in all of them: the day, and the zone."""
+    """Return times in UTC without the zone, and without the day if it is the same in all."""
     texts = [str(time) for time in times]
     whole = [text[:19].replace("T", " ") if text[19:] else text for text in texts]
     days = {text.partition(" ")[0] for text in whole}
@@ -243,23 +245,25 @@ def _instants(times: Sequence[object]) -> list[object]:
 
 
 def _state(state: object) -> Text | None:
-    return Text(plain(state), style=_STATES.get(str(state), "")) if _said(state) else None
+    return Text(plain(state), style=_STYLES.get(str(state), "")) if _has_value(state) else None
 
 
 def _below(text: object, *notes: object) -> Text:
-    """Return the text of a rule, with notes on it in lines below."""
-    lines = [Text(plain(f"  {note}"), style="yellow") for note in notes if _said(note)]
+    """Return the text of a rule, with notes in the lines below."""
+    lines = [Text(plain(f"  {note}"), style="yellow") for note in notes if _has_value(note)]
     return Text("\n").join([Text(plain(text or "-")), *lines])
 
 
-def _said(value: object) -> bool:
+def _has_value(value: object) -> bool:
     return value is not None and value != ""
 
 
 def _cell(value: object) -> Text:
+    if not _has_value(value):
+        return Text("-")
     return value if isinstance(value, Text) else Text(plain(value))
 
 
 def _lines(value: object) -> Text:
-    """Return the value with its lines as lines, as messages with a caret need it."""
+    """Return the value with its line breaks, which messages with a caret need."""
     return Text("\n".join(map(plain, str(value).split("\n"))))

@@ -1,6 +1,6 @@
-"""What a command talks to: a service over HTTP, or the store that services share.
+"""The target of a command: a service over HTTP, or the store that the processes share.
 
-Both answer with what the admin API answers; what one cannot know is None in it.
+Both return documents of the HTTP API; a value that the target does not know is None.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class HeldPlan:
-    """The plan that is held there; ``tag`` says which state of it this is."""
+    """The plan of a target; ``tag`` identifies its version."""
 
     tag: str
     document: Json
 
 
 class Target(Protocol):
-    """Everything raises `Failure` or `ChaosError` where it cannot be done.
+    """A service or a store.  Every method raises `Failure` or `ChaosError` if it fails.
 
     A write returns once every worker has brought it into force, or after two seconds.
     """
 
     @property
     def where(self) -> str:
-        """What is talked to, for people."""
+        """The address of the target, for messages."""
         ...
 
     def status(self) -> Json:
-        """Return the switch, the generation and the rules."""
+        """Return the master switch, the generation and the rules."""
         ...
 
     def workers(self) -> Json:
-        """Return the processes that are there."""
+        """Return the processes that are alive."""
         ...
 
     def points(self) -> Json:
@@ -52,23 +52,23 @@ class Target(Protocol):
         ...
 
     def injections(self, point: str | None, limit: int | None) -> Json:
-        """Return the latest injections, the newest first."""
+        """Return the latest injections, newest first."""
         ...
 
     def plan(self) -> HeldPlan:
-        """Return the plan that is held."""
+        """Return the plan in force."""
         ...
 
     def put_plan(self, plan: Plan, *, tag: str | None) -> Json:
-        """Replace the plan, if it is still that of ``tag``."""
+        """Replace the plan, if ``tag`` is None or still the tag of the plan in force."""
         ...
 
     def taken_away(self, plan: Plan) -> list[Json]:
-        """Return what the plan would take away: ``rule``, ``by``, ``armed_at`` and ``own``."""
+        """Return the rules that the plan would remove: ``rule``, ``by``, ``armed_at``, ``own``."""
         ...
 
     def put(self, name: str, keys: Mapping[str, object], *, force: bool) -> Json:
-        """Put a rule in place of those on exactly ``name``; ``force``: though no point has it."""
+        """Replace the rules of exactly ``name``; ``force`` arms even if no point has the name."""
         ...
 
     def dry_run(self, name: str, keys: Mapping[str, object]) -> Json:
@@ -76,24 +76,24 @@ class Target(Protocol):
         ...
 
     def disarm(self, pattern: str) -> Json:
-        """Disarm what ``pattern`` matches, of every source."""
+        """Disarm the rules of every source at the points that ``pattern`` matches."""
         ...
 
     def release(self, pattern: str) -> Json:
-        """Release the paused calls there."""
+        """Release the paused calls at the points that ``pattern`` matches."""
         ...
 
     def renew(self, pattern: str, expires_after: str | None) -> Json:
-        """Move the deadlines of the rules put on what ``pattern`` matches."""
+        """Restart the lifetime of the rules whose names ``pattern`` matches."""
         ...
 
     def enable(self) -> Json:
-        """Turn the switch on."""
+        """Turn the master switch on."""
         ...
 
     def disable(self, reason: str) -> Json:
-        """Turn the switch off; the reason, if there is one, is kept."""
+        """Turn the master switch off and keep the reason, if there is one."""
         ...
 
     def close(self) -> None:
-        """Close what was opened."""
+        """Close the connection."""

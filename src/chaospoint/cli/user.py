@@ -1,4 +1,4 @@
-"""The user of the command line."""
+"""The user who runs the command line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["user"]
 
 
 def user() -> str:
-    """Return the name of the user; empty for one without a name, as containers have."""
+    """Return the user's name, or an empty text if the system has none, as in some containers."""
     try:
         return getuser()[:60]
     except (OSError, KeyError):

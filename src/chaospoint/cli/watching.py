@@ -1,8 +1,7 @@
-"""What is going on, looked at again each second; a service that is away for a moment is no end."""
+"""Show the state of a target every second; a failed request is shown and does not end it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from itertools import count
@@ -22,55 +21,55 @@ __all__ = ["PERIOD_SECONDS", "watch"]
 
 PERIOD_SECONDS = 1.0
 LATEST = 10
-"""How many injections are shown."""
+"""The number of injections that are shown."""
 
 
 def watch(target: Target, output: Output, times: int | None, *, injections: bool) -> None:
-    """Look ``times`` times, or for ever; raises what the first look raises."""
-    told = _look(target, injections)
+    """Show ``times`` updates, or update until interrupted; raises an error of the first request."""
+    state = _read(target, injections)
     live = Live(console=output.console, auto_refresh=False, vertical_overflow="crop")
     in_place = output.console.is_terminal and not output.as_json
     around: AbstractContextManager[object] = live if in_place else nullcontext()
     with around:
-        for nth in count(1):
+        for number in count(1):
             if output.as_json:
-                output.line(told)
+                output.line(state)
             elif in_place:
-                live.update(_view(target, told), refresh=True)
+                live.update(_view(target, state), refresh=True)
             else:
-                output.console.print(_view(target, told))
-            if nth == times:
+                output.console.print(_view(target, state))
+            if number == times:
                 return
             sleep(PERIOD_SECONDS)
-            told = _look_again(target, injections)
+            state = _read_again(target, injections)
 
 
-def _look(target: Target, injections: bool) -> Json:
-    told: Json = {
+def _read(target: Target, injections: bool) -> Json:
+    state: Json = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "status": target.status(),
         "workers": target.workers(),
         "points": target.points(),
     }
-    return told | ({"injections": target.injections(None, LATEST)} if injections else {})
+    return state | ({"injections": target.injections(None, LATEST)} if injections else {})
 
 
-def _look_again(target: Target, injections: bool) -> Json:
+def _read_again(target: Target, injections: bool) -> Json:
     at = datetime.now(UTC).isoformat(timespec="seconds")
     try:
-        return _look(target, injections)
+        return _read(target, injections)
     except Failure as failure:
         return {"at": at, "problem": failure.document}
     except ChaosError as error:
         return {"at": at, "problem": refused(error).document}
 
 
-def _view(target: Target, told: Json) -> RenderableType:
-    if (problem := told.get("problem")) is not None:
-        return Text(plain(f"{told['at']}  {problem.get('detail')}"), style="red")
-    status, seen = told["status"], told.get("injections")
+def _view(target: Target, state: Json) -> RenderableType:
+    if (problem := state.get("problem")) is not None:
+        return Text(plain(f"{state['at']}  {problem.get('detail')}"), style="red")
+    status, injections = state["status"], state.get("injections")
     enabled = status.get("enabled")
-    head = Text(plain(f"{told['at']}  {target.where}  "), style="bold")
+    head = Text(plain(f"{state['at']}  {target.where}  "), style="bold")
     head.append("enabled" if enabled else "DISABLED", style="green" if enabled else "red")
     head.append(f"  generation {status.get('generation')}")
     if status.get("pid") is not None:
@@ -80,11 +79,15 @@ def _view(target: Target, told: Json) -> RenderableType:
         Text(),
         tables.rules(status.get("rules") or ()),
         Text(),
-        tables.workers(told["workers"]),
+        tables.workers(state["workers"]),
         Text(),
     ]
-    if seen is not None:
-        parts += [tables.injections(seen.get("injections") or ()), Text()]
-    armed_first: Callable[[Json], bool] = lambda one: not one.get("armed")  # noqa: E731
-    parts.append(tables.points(sorted(told["points"].get("points") or (), key=armed_first)))
+    if injections is not None:
+        parts += [tables.injections(injections.get("injections") or ()), Text()]
+    points = state["points"].get("points") or ()
+    parts.append(tables.points(sorted(points, key=_unarmed)))  # armed points first
     return Group(*parts)
+
+
+def _unarmed(point: Json) -> bool:
+    return not point.get("armed")

@@ -19,7 +19,24 @@ from chaospoint.errors import (
 )
 from chaospoint.models.refusal import show
 
-__all__ = ["Problem", "problem_of"]
+__all__ = ["Problem", "problem_document", "problem_of"]
+
+
+def problem_document(
+    kind: str, detail: str, *, status: int | None = None, **members: object
+) -> dict[str, object]:
+    """Return a problem document; ``status`` and ``members`` that are None are left out.
+
+    ``kind`` is the stable last word of its ``type``.
+    """
+    document: dict[str, object] = {
+        "type": f"urn:chaospoint:problem:{kind}",
+        "title": kind.replace("-", " ").capitalize(),
+        "status": status,
+        "detail": detail,
+        **{key: _plain(value) for key, value in members.items()},
+    }
+    return {key: value for key, value in document.items() if value is not None}
 
 
 class Problem(Exception):
@@ -48,17 +65,14 @@ class Problem(Exception):
         self.delay_seconds = delay_seconds
         self.members = {key: value for key, value in members.items() if value is not None}
 
-    def response(self) -> Response:
+    def document(self) -> dict[str, object]:
         """Return the problem document."""
-        document = {
-            "type": f"urn:chaospoint:problem:{self.kind}",
-            "title": self.kind.replace("-", " ").capitalize(),
-            "status": self.status,
-            "detail": self.detail,
-            **{key: _plain(value) for key, value in self.members.items()},
-        }
+        return problem_document(self.kind, self.detail, status=self.status, **self.members)
+
+    def response(self) -> Response:
+        """Return the problem document as a response."""
         answer = reply(
-            self.status, document, media="application/problem+json", headers=self.headers
+            self.status, self.document(), media="application/problem+json", headers=self.headers
         )
         return replace(answer, delay_seconds=self.delay_seconds)
 

@@ -1,7 +1,7 @@
-"""``chaospoint disable`` with the standard library alone: it has to work fast on a busy machine.
+"""Run ``chaospoint disable`` with the standard library alone, so that it is fast on a busy machine.
 
-Whatever is out of the ordinary, in the arguments or in what comes back, is left to the command as
-it stands among the others: disabling twice does no harm.
+It handles the plain case. For unusual arguments and for errors it returns None, and the full
+command runs instead; disabling twice does no harm.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from chaospoint.cli.acknowledgement import in_force, is_acknowledgement, unfollowed
+from chaospoint.cli.acknowledgement import in_force, is_acknowledgement, warnings_of
 
-__all__ = ["Answer", "Asked", "Document", "asked_by", "disabled", "post", "say", "shown"]
+__all__ = ["Answer", "Document", "Options", "disable", "post", "read_options", "say", "show"]
 
 _DEFAULT_URL = "http://127.0.0.1:8475"
 _TIMEOUT_SECONDS = 10.0
@@ -25,8 +25,8 @@ _UNACKNOWLEDGED = 4
 Document = Mapping[str, Any]
 
 
-class Asked(NamedTuple):
-    """What the arguments say."""
+class Options(NamedTuple):
+    """The options of ``disable``; either ``url`` or ``store`` is not empty."""
 
     url: str
     store: str
@@ -35,7 +35,7 @@ class Asked(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What answered over HTTP; ``document`` is None where it is not JSON."""
+    """An HTTP response; ``document`` is None if the body is not JSON."""
 
     status: int
     reason: str
@@ -43,79 +43,79 @@ class Answer(NamedTuple):
     document: Any
 
 
-def disabled(arguments: Sequence[str]) -> int | None:
-    """Carry out ``disable``, print the result and return the exit code.
+def disable(arguments: Sequence[str]) -> int | None:
+    """Run ``disable``, print the result and return the exit code.
 
-    Return None, and have printed nothing, for another command or anything out of the ordinary.
+    Return None, and print nothing, for another command, unusual arguments or an error.
     """
-    asked = asked_by(arguments)
-    if asked is None:
+    options = read_options(arguments)
+    if options is None:
         return None
     try:
-        document = _over_http(asked) if asked.url else _in_store(asked)
+        document = _over_http(options) if options.url else _in_store(options)
     except Exception:
-        return None  # what is wrong is said by the usual way
+        return None  # the full command reports the error
     if document is None:
         return None
     try:
-        return shown(document, asked)
+        return show(document, options)
     except OSError:
         return None
 
 
-def shown(document: Document, asked: Asked) -> int:
+def show(document: Document, options: Options) -> int:
     """Print the result and return the exit code."""
-    if asked.as_json:
+    if options.as_json:
         print(json.dumps(document), flush=True)
     else:
         where = in_force(document)
         print(f"disabled, {where}, generation {document['generation']}", flush=True)
     if reached := document.get("reached"):
         say(str(reached))
-    for remark in unfollowed(document, asked.url or asked.store):
-        say(remark)
+    for warning in warnings_of(document, options.url or options.store):
+        say(warning)
     return _UNACKNOWLEDGED if document.get("missing") else 0
 
 
-def asked_by(arguments: Sequence[str]) -> Asked | None:
-    """Return what is asked for, if it is a plain ``disable`` with options of its own."""
-    found = {"--url": "", "--store": "", "--reason": ""}
+def read_options(arguments: Sequence[str]) -> Options | None:
+    """Return the options of a plain ``disable``, and None for any other command line."""
+    values = {"--url": "", "--store": "", "--reason": ""}
     commands: list[str] = []
     as_json = False
     rest = iter(arguments)
-    for one in rest:
-        option, equals, value = one.partition("=")
-        if option in found:
+    for argument in rest:
+        option, equals, value = argument.partition("=")
+        if option in values:
             if option == "--reason" and not commands:
-                return None  # it is an option of the command
+                return None  # an option of the command stands before it
             given = value if equals else next(rest, None)
             if given is None:
                 return None
-            found[option] = given
-        elif one == "--json":
+            values[option] = given
+        elif argument == "--json":
             as_json = True
         else:
-            commands.append(one)
-    url, store = found["--url"], found["--store"]
+            commands.append(argument)
+    url, store = values["--url"], values["--store"]
     if commands != ["disable"] or (url and store):
         return None
     if not url and not store:
         url = os.environ.get("CHAOSPOINT_URL", "").strip()
         store = "" if url else os.environ.get("CHAOSPOINT_STORE", "").strip()
         url = url if url or store else _DEFAULT_URL
-    return Asked(url, store, found["--reason"], as_json)
+    return Options(url, store, values["--reason"], as_json)
 
 
-def _over_http(asked: Asked) -> Document | None:
-    """Return the answer of the service; None for an error, or an answer of another program."""
-    answer = post(asked)
+def _over_http(options: Options) -> Document | None:
+    """Return the answer of the service; None for an error, and for another program's answer."""
+    answer = post(options)
     if answer is None or answer.status != 200 or answer.media != "application/json":
         return None
     return answer.document if is_acknowledgement(answer.document) else None
 
 
-def post(asked: Asked) -> Answer | None:
-    """Return what answers at the address; None if it is not an address.
+def post(options: Options) -> Answer | None:
+    """Send the request and return the answer; None if the URL is not an HTTP address.
 
     Raises `OSError` and `http.client.HTTPException`.
     """
@@ -123,7 +123,7 @@ def post(asked: Asked) -> Answer | None:
 
     from chaospoint.cli.user import user
 
-    parts = urlsplit(asked.url)
+    parts = urlsplit(options.url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
         return None
     headers = {"accept": "application/json", "x-chaospoint-operator": _ascii(user())}
@@ -131,26 +131,29 @@ def post(asked: Asked) -> Answer | None:
     if token:
         headers["authorization"] = f"Bearer {token}".encode().decode("latin-1")
     body = b""
-    if asked.reason:
-        body = json.dumps({"reason": asked.reason}).encode()
+    if options.reason:
+        body = json.dumps({"reason": options.reason}).encode()
         headers["content-type"] = "application/json"
     kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
     connection = kind(parts.hostname, parts.port, timeout=_TIMEOUT_SECONDS)
     try:
         connection.request("POST", f"{parts.path.rstrip('/')}/v1/disable", body, headers)
-        answer = connection.getresponse()
-        body = answer.read()
+        response = connection.getresponse()
+        body = response.read()
     finally:
         connection.close()
     try:
         document: object = json.loads(body)
     except (ValueError, RecursionError):
         document = None
-    return Answer(answer.status, answer.reason, answer.headers.get_content_type(), document)
+    return Answer(response.status, response.reason, response.headers.get_content_type(), document)
 
 
-def _in_store(asked: Asked) -> Document | None:
-    """Write it into the store, and return which workers run it."""
+def _in_store(options: Options) -> Document | None:
+    """Turn the switch of the store off and return which workers have followed.
+
+    Return None where only the full command knows what to do.
+    """
     from chaospoint.cli.user import user
     from chaospoint.control.audit import Audit
     from chaospoint.control.reason import one_line
@@ -158,11 +161,11 @@ def _in_store(asked: Asked) -> Document | None:
     from chaospoint.stores.acknowledging import acknowledged, run_blocking
     from chaospoint.stores.switching_off import WorkersOf, switched_off
 
-    path = unquote(urlsplit(asked.store).path, errors="surrogateescape")
-    odd = asked.as_json or "CHAOSPOINT_AUDIT_LOG" in os.environ
-    if odd or path != directory_of(asked.store) or not os.path.isdir(path):
+    path = unquote(urlsplit(options.store).path, errors="surrogateescape")
+    unusual = options.as_json or "CHAOSPOINT_AUDIT_LOG" in os.environ
+    if unusual or path != directory_of(options.store) or not os.path.isdir(path):
         return None
-    by, reason = f"cli {user()}".strip(), one_line(asked.reason)
+    by, reason = f"cli {user()}".strip(), one_line(options.reason)
     generation = run_blocking(switched_off(path, by=by, now=time.time(), reason=reason))
     Audit.of_store(path).record(
         "disable", 200, who=by, client="shell", generation=generation, reason=reason
@@ -171,8 +174,10 @@ def _in_store(asked: Asked) -> Document | None:
 
 
 def say(message: str) -> None:
-    """Print a message on standard error, with what a terminal would obey escaped."""
-    printable = (one if one.isprintable() else ascii(one)[1:-1] for one in message)
+    """Print a message to stderr, with unprintable characters escaped."""
+    printable = (
+        character if character.isprintable() else ascii(character)[1:-1] for character in message
+    )
     print(f"chaospoint: {''.join(printable)}", file=sys.stderr)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from cli_kit import Cli, Spy, complaint
 
-from chaospoint.cli.stopping import disabled
+from chaospoint.cli.quick_disable import disable
 from chaospoint.control.http import reply
 
 ACKNOWLEDGED = {"acknowledged": 1, "workers": 1, "generation": 1}
@@ -28,7 +28,7 @@ def test_an_answer_of_another_program_is_left_to_the_usual_command(
     url: str, spy: Spy, answer: Any, options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     spy.instead.append(reply(200, answer))
-    assert disabled(["disable", "--url", url, *options]) is None
+    assert disable(["disable", "--url", url, *options]) is None
     assert len(spy.asked) == 1
     assert capsys.readouterr() == ("", "")
 
@@ -38,7 +38,7 @@ def test_an_option_without_its_value_sends_nothing(
     url: str, spy: Spy, arguments: list[str], cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CHAOSPOINT_URL", url)
-    assert disabled(arguments) is None
+    assert disable(arguments) is None
     assert spy.asked == []
     assert cli(*arguments).exit_code == 2
 
@@ -60,4 +60,4 @@ def test_no_change_is_reported_from_an_answer_of_another_program(
 ) -> None:
     spy.instead.append(reply(200, {"ok": True}))
     message = complaint(cli(*command, "--url", url), 3)
-    assert f"what answers at {url} is not a chaospoint admin endpoint" in message
+    assert f"the server at {url} is not a chaospoint admin endpoint" in message
