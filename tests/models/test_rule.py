@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from inspect import Parameter, signature
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from chaospoint.errors import InvalidPlan
 from chaospoint.faults import Failure, Hang, Latency, Off, Return
 from chaospoint.models.refusal import HIDDEN, show
-from chaospoint.plan import Plan, Rule, parse_rules
+from chaospoint.plan import Keys, Plan, Rule, parse_rules
 
 
 class Local(Exception):
@@ -18,6 +20,15 @@ class Local(Exception):
 
 SLOW = Latency(seconds=0.2)
 LATE = Failure(exception=TimeoutError)
+
+
+def test_the_signature_lists_the_keys_and_their_defaults() -> None:
+    parameters = signature(Rule).parameters
+    assert [*parameters] == ["point", *Keys.__annotations__]
+    assert parameters["point"].default is Parameter.empty
+    assert {parameters[key].default for key in ("latency", "exception", "faults")} == {...}
+    assert (parameters["skip"].default, parameters["times"].default) == (0, None)
+    assert parameters["latency"].annotation == float | str | Mapping[str, object]
 
 
 @pytest.mark.parametrize(

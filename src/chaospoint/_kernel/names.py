@@ -61,10 +61,17 @@ def matches(pattern: str, name: str) -> bool:
     return bool(matcher(pattern)(name))
 
 
-def nearest(pattern: str, names: Iterable[str]) -> tuple[str, ...]:
-    """Return up to three of ``names`` that look most like ``pattern``."""
+def nearest(
+    pattern: str, names: Iterable[str], *, most: int = 3, cutoff: float = 0.5
+) -> tuple[str, ...]:
+    """Return up to ``most`` of ``names`` that resemble ``pattern``, the most similar first.
+
+    ``cutoff``: how similar they must be, from 0 to 1.
+    """
     from difflib import get_close_matches
 
     return tuple(
-        get_close_matches(pattern.replace("*", ""), list(dict.fromkeys(names)), n=3, cutoff=0.5)
+        get_close_matches(
+            pattern.replace("*", ""), list(dict.fromkeys(names)), n=most, cutoff=cutoff
+        )
     )

@@ -22,7 +22,7 @@ from chaospoint.models.refusal import Refusal
 __all__ = ["Call"]
 
 
-def _called(value: object) -> object:
+def _callable(value: object) -> object:
     if not callable(value):
         raise Refusal(
             "not callable", "give a function that takes the Injection; only code can", value=value
@@ -40,7 +40,7 @@ class Call(FaultModel):
 
     outcome: ClassVar[bool] = False
     kind: Literal["call"] = "call"
-    call: Annotated[Any, BeforeValidator(_called)]
+    call: Annotated[Any, BeforeValidator(_callable)]
 
     if TYPE_CHECKING:
 
@@ -49,7 +49,7 @@ class Call(FaultModel):
     @classmethod
     def from_key(cls, value: Any) -> Self:
         """Take the function as it is."""
-        return cls.checked({"call": _called(value)})
+        return cls.checked({"call": _callable(value)})
 
     def to_text(self) -> str | None:
         """Only code has functions."""

@@ -8,7 +8,8 @@ from itertools import accumulate
 from typing import Any, Final, Self
 
 from chaospoint._kernel.effects import Raise
-from chaospoint.faults.exception_spec import EXCEPTION_SCHEMA, ExceptionSpec
+from chaospoint.faults.exception_schema import EXCEPTION_SCHEMA
+from chaospoint.faults.exception_spec import ExceptionSpec
 from chaospoint.faults.lookup import Trust
 from chaospoint.models.refusal import Refusal
 

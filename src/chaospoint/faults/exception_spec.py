@@ -7,8 +7,6 @@ show before anything is armed.
 
 from __future__ import annotations
 
-import builtins
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -21,56 +19,23 @@ from chaospoint.errors import InjectedFault
 from chaospoint.faults.default_message import build_without_arguments, is_static, required
 from chaospoint.faults.enum_member import EnumMember
 from chaospoint.faults.exception_arguments import Composed, Nested, replaced
+from chaospoint.faults.exception_class import (
+    CURE,
+    KEYS,
+    REFUSED,
+    describes_exception,
+    exception_class,
+    not_a_class,
+)
 from chaospoint.faults.exception_pattern import Pattern
-from chaospoint.faults.lookup import Trust, builtin, is_exception, look_up, path_of
+from chaospoint.faults.lookup import Trust, builtin, look_up, path_of
 from chaospoint.faults.signatures import awaits, needs_arguments, taken_by, takes_arguments
 from chaospoint.models.plain_data import CODE_ONLY, check_plain, check_written, is_plain
 from chaospoint.models.refusal import Refusal, check_keys, describe, show
 
-__all__ = ["CAUSE_SCHEMA", "EXCEPTION_SCHEMA", "NAME_SCHEMA", "ExceptionSpec"]
+__all__ = ["ExceptionSpec"]
 
-_REFUSED = (StopIteration, StopAsyncIteration, GeneratorExit)
-_KEYS: Final = ("type", "args", "kwargs", "cause")
 _LEVELS: Final = 8
-_CURE = (
-    "write an exception class, a builtin's name, a dotted path such as httpx.ConnectTimeout, or"
-    " {type: ..., args: [...], kwargs: {...}}"
-)
-_WORD = r"[^\x00-@\[-^`{-\x7f][^\x00-/:-@\[-^`{-\x7f]*"  # of what is not ASCII, anything
-_BUILTINS = sorted(
-    name
-    for name, one in [*vars(builtins).items(), ("InjectedFault", InjectedFault)]
-    if is_exception(one) and issubclass(one, Exception) and not issubclass(one, _REFUSED)
-)
-NAME_SCHEMA: Final[dict[str, Any]] = {
-    "type": "string",
-    "description": "a builtin, or the dotted path of a class in a module that is imported",
-    "pattern": rf"^({'|'.join(_BUILTINS)}|{_WORD}(\.{_WORD})+)$",
-    "examples": ["TimeoutError"],
-}
-"""How data names an exception, as JSON schema."""
-
-CAUSE_SCHEMA: Final[dict[str, Any]] = {"description": "what `__cause__` is to be"}
-"""Stands for an exception within another: `EXCEPTION_SCHEMA`, where schemas can have names."""
-
-EXCEPTION_SCHEMA: Final[dict[str, Any]] = {
-    "anyOf": [
-        NAME_SCHEMA,
-        {
-            "type": "object",
-            "properties": {
-                "type": NAME_SCHEMA,
-                "args": {"type": "array"},
-                "kwargs": {"type": "object"},
-                "cause": CAUSE_SCHEMA,
-            },
-            "additionalProperties": False,
-        },
-    ]
-}
-"""What data may say of one exception, as JSON schema."""
-
-
 _Bound = TypeVar("_Bound")
 _Arguments = TypeVar("_Arguments", list[object], dict[str, object])
 
@@ -116,7 +81,7 @@ class ExceptionSpec:
             )
         if not isinstance(value, Mapping):
             return cls._named(value)
-        check_keys(value, _KEYS)
+        check_keys(value, KEYS)
         if not levels:
             cure = f"nest {_LEVELS} at most, or give a function that makes it, in code"
             raise Refusal("exceptions are nested too deep", cure, value=value)
@@ -142,7 +107,7 @@ class ExceptionSpec:
             if type(value) is dict and value is not cast("object", arguments):
                 if (member := EnumMember.read(value)) is not None:
                     return member
-                if _describes_exception(value):
+                if describes_exception(value):
                     return cls.parse(value, levels=levels - 1)
             return value
 
@@ -157,16 +122,16 @@ class ExceptionSpec:
             check_written(named)
             path = named.removeprefix("builtins.")
             if not all(part.isidentifier() for part in path.split(".")):
-                raise Refusal("not the name of an exception", _CURE, value=named)
+                raise Refusal("not the name of an exception", CURE, value=named)
             if "." in path:
                 return cls(path, **arguments)
-            return cls._of(_exception_class(builtin(path), named=named), **arguments)
-        return cls._of(_exception_class(named), **arguments)
+            return cls._of(exception_class(builtin(path), named=named), **arguments)
+        return cls._of(exception_class(named), **arguments)
 
     @classmethod
     def _like(cls, instance: BaseException) -> Self:
         """Read an instance: built anew each time, with all that it keeps."""
-        known = _exception_class(type(instance))
+        known = exception_class(type(instance))
         pattern = Pattern.of(instance)
         if pattern.args is not None:
             return cls._of(known, args=pattern.args)
@@ -259,14 +224,14 @@ class ExceptionSpec:
         if found is None:
             found = look_up(self.path, trust, reached=reached)
             if found is None and (reached or trust == "code"):
-                raise _no_exception(self.path)  # there is a None
+                raise not_a_class(self.path)  # there is a None
         bind = _Binding(trust, reached)
         args = bind.within("args", [*self.args]) if self.args else []
         kwargs = bind.within("kwargs", {**self.kwargs}) if self.kwargs else {}
         cause = None if self.cause is None else bind.within("cause", self.cause)
         if found is None or bind.waits:
             return None
-        known = _exception_class(found, named=self.path)
+        known = exception_class(found, named=self.path)
         if trust != "code" and not issubclass(known, Exception):
             raise Refusal(
                 f"{name_of_class(known)} may be raised by rules from code only",
@@ -296,8 +261,8 @@ class ExceptionSpec:
             problem = f"builds something that is not an exception: {show(made)}"
             cure = "let it return a fresh exception each time"
             raise Refusal(problem, cure, value=self.factory or self.dump())
-        if issubclass(type(made), _REFUSED):
-            _exception_class(type(made), named=self.factory or self.dump())
+        if issubclass(type(made), REFUSED):
+            exception_class(type(made), named=self.factory or self.dump())
         if is_static(type(made)) and not made.args and made.__cause__ is None:
             return made  # nothing of it is foreign
         try:
@@ -365,22 +330,6 @@ def _dumped(value: object) -> object:
     return value.dump() if isinstance(value, EnumMember) else value
 
 
-def _describes_exception(value: Mapping[object, object]) -> bool:
-    """Tell an exception in arguments from other data that has a ``type``."""
-    named = value.get("type")
-    if not value.keys() <= set(_KEYS) or is_exception(named):
-        return is_exception(named) and value.keys() <= set(_KEYS)
-    if not isinstance(named, str):
-        return False
-    path = named.removeprefix("builtins.")
-    *before, last = path.split(".")
-    if not before:
-        return path == "InjectedFault" or is_exception(vars(builtins).get(path))
-    if not all(map(str.isidentifier, (*before, last))):
-        return False
-    return len(value) > 1 or last[0].isupper() or before[0] in sys.stdlib_module_names
-
-
 def _traced(made: BaseException) -> str:
     # The traceback of a builtin shows nothing that its class could have spoilt.
     if type(made).__module__ == "builtins" and not isinstance(made, SyntaxError):
@@ -388,22 +337,6 @@ def _traced(made: BaseException) -> str:
     import traceback
 
     return "".join(traceback.format_exception(made))
-
-
-def _no_exception(value: object) -> Refusal:
-    return Refusal("not an exception class", _CURE, value=value)
-
-
-def _exception_class(found: object, named: object = None) -> type[BaseException]:
-    value = named or found
-    if not is_exception(found):
-        raise _no_exception(value)
-    if issubclass(found, _REFUSED):
-        problem = (
-            f"{name_of_class(found)} means something else to generators and cannot be injected"
-        )
-        raise Refusal(problem, "write another exception", value=value)
-    return found
 
 
 def _args(value: object) -> list[object]:

@@ -26,7 +26,7 @@ from chaospoint.models.refusal import Refusal
 if TYPE_CHECKING:
     from chaospoint.models.cursor import Arguments
 
-__all__ = ["Failure"]
+__all__ = ["ExceptionForm", "ExceptionForms", "Failure"]
 
 
 ExceptionForm = (

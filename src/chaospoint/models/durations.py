@@ -17,10 +17,10 @@ __all__ = [
     "Lifetime",
     "OptionalDuration",
     "format_duration",
+    "format_lifetime",
     "lifetime",
     "milliseconds",
     "parse_duration",
-    "written_lifetime",
 ]
 
 MAX_SECONDS: Final = 10 * 365 * 86_400.0
@@ -78,7 +78,7 @@ def format_duration(amount: float) -> str:
     return f"{Decimal(repr(amount)):f}s"
 
 
-def written_lifetime(amount: float) -> str:
+def format_lifetime(amount: float) -> str:
     """Return the duration as `written` does, and whole minutes, hours and days as such: ``5m``."""
     for unit in ("d", "h", "m"):
         number, rest = divmod(amount, _UNITS[unit])

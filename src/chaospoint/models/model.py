@@ -40,7 +40,7 @@ class Model(BaseModel):
             transparently(self._fill, keys)  # values may be foreign code
         except Refusal as refusal:
             if refusal.rule is None:
-                refusal.of_rule(self._called(keys))
+                refusal.of_rule(self._label(keys))
             raise refusal.invalid_plan() from None
 
     @classmethod
@@ -63,7 +63,7 @@ class Model(BaseModel):
         return dict(keys)
 
     @classmethod
-    def _called(cls, keys: Mapping[str, object]) -> str:
+    def _label(cls, keys: Mapping[str, object]) -> str:
         """Return what messages call the thing that these keys describe."""
         del keys
         return cls.__name__

@@ -7,12 +7,12 @@ What leaves the package is `InvalidPlan`, made from it at the outermost call.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from difflib import get_close_matches
 from typing import Final
 
 from pydantic import ValidationError
 
 from chaospoint._kernel.context import transparently
+from chaospoint._kernel.names import nearest
 from chaospoint.errors import ChaosError, InvalidPlan
 
 __all__ = [
@@ -33,14 +33,14 @@ _WIDTH = 80
 _OF_RULES = ("rule", "rules", "entries")  # what has rules as its value
 
 
-class _Unsaid:
-    """The type of a value that nobody wrote."""
+class _Missing:
+    """The type of a value that was not given."""
 
     def __repr__(self) -> str:
-        return "<unsaid>"
+        return "<missing>"
 
 
-MISSING: Final = _Unsaid()
+MISSING: Final = _Missing()
 
 
 class _Hidden:
@@ -172,11 +172,11 @@ def close_to(name: object, names: Iterable[str]) -> str:
     """Return ``did you mean …?`` with the nearest names, or nothing if none is near."""
     if not isinstance(name, str):
         return ""
-    by_lower = {one.lower(): one for one in names}
+    by_lower = {known.lower(): known for known in names}
     if name.lower() in by_lower:
         return f"did you mean {by_lower[name.lower()]!r}?"
-    near = get_close_matches(name.lower(), by_lower, n=3, cutoff=0.75)
-    return f"did you mean {' or '.join(repr(by_lower[one]) for one in near)}?" if near else ""
+    near = nearest(name.lower(), by_lower, cutoff=0.75)
+    return f"did you mean {' or '.join(repr(by_lower[lower]) for lower in near)}?" if near else ""
 
 
 def name_rule(point: object = None, nth: int | None = None) -> str:

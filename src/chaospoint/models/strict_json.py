@@ -9,12 +9,12 @@ from __future__ import annotations
 import codecs
 import json
 import math
-from collections import Counter
-from typing import NoReturn
+from collections.abc import Hashable, Iterable
+from typing import NoReturn, TypeVar
 
 from chaospoint.models.nesting import TOO_DEEP, deep_at
 
-__all__ = ["first", "loads"]
+__all__ = ["first", "loads", "repeated"]
 
 
 def loads(text: str | bytes) -> object:
@@ -43,6 +43,8 @@ def first(text: str, start: int) -> tuple[object, int]:
     return value, end
 
 
+_Key = TypeVar("_Key", bound=Hashable)
+
 _DIGITS = 601  # what every interpreter can write, too
 
 
@@ -52,12 +54,22 @@ def _check_nesting(text: str, start: int) -> None:
         raise json.JSONDecodeError(f"it is {TOO_DEEP}", text, place)
 
 
+def repeated(keys: Iterable[_Key]) -> _Key | None:
+    """Return the first key that was there before, or None if each is there once."""
+    seen: set[_Key] = set()
+    for key in keys:
+        if key in seen:
+            return key
+        seen.add(key)
+    return None
+
+
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
-        raise ValueError(f"the key {twice!r} is given twice in one object")
-    return found
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        key = repeated(name for name, _ in pairs)
+        raise ValueError(f"the key {key!r} is given twice in one object")
+    return members
 
 
 def _no_constant(word: str) -> NoReturn:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from chaospoint._kernel.chance import Draws, Schedule, derive, draw_seed
@@ -16,7 +17,15 @@ from chaospoint.plan.limits import NO_LIMITS, Limits
 from chaospoint.plan.plan import Plan
 from chaospoint.plan.rule import Rule, write_rule
 
-__all__ = ["check_from_outside", "compile_plan", "refuse_placements", "seeds", "shown", "unseeded"]
+__all__ = [
+    "check_from_outside",
+    "compile_entry",
+    "compile_plan",
+    "refuse_placements",
+    "seeds",
+    "shown",
+    "unseeded",
+]
 
 
 _FAULTS = "chaospoint.faults."  # of which nothing is foreign
@@ -84,6 +93,32 @@ def compile_plan(
             )
         )
     return tuple(terms)
+
+
+def compile_entry(
+    rule: Rule,
+    *,
+    seed: int | None,
+    default_seed: int | None,
+    expires_after: float,
+    key: str,
+    excluded: Sequence[str],
+    limits: Limits,
+) -> CompiledRule:
+    """Return what the kernel runs for one entry of a store.
+
+    ``seed``: the entry's own; without one, the rule's, ``default_seed``'s or a new one, as in
+    `compile_plan`. ``expires_after``: the seconds that the entry has left. ``key`` identifies the
+    entry, ``excluded`` holds the points that it leaves out. Raises as `compile_plan` does.
+    """
+    plan = Plan(rules=[rule])
+    (compiled,) = compile_plan(plan, trust="loaded", seed=default_seed, limits=limits)
+    if seed is not None:
+        schedule = replace(compiled.schedule, seed=seed)
+        compiled = compiled._replace(schedule=schedule, seed_drawn=False)
+    return compiled._replace(
+        expires_after=expires_after, key=key, excluded=(*compiled.excluded, *excluded)
+    )
 
 
 def _check_scope(rule: Rule, place: int | None) -> None:

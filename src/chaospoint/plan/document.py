@@ -13,8 +13,9 @@ from typing import Any, Final
 
 from chaospoint.models.nesting import TOO_DEEP, is_deep, json_excess, toml_excess
 from chaospoint.models.refusal import Refusal
+from chaospoint.models.strict_json import repeated
 from chaospoint.plan.yaml_quotes import quoting_cure
-from chaospoint.plan.yaml_text import rule_lines, yaml_data
+from chaospoint.plan.yaml_text import rule_lines, twice, yaml_data
 
 __all__ = ["MAX_BYTES", "parse_text", "read_text", "rule_cure", "rule_line"]
 
@@ -160,12 +161,10 @@ def _too_deep() -> Refusal:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        seen: set[str] = set()
-        again = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise Refusal("the key stands twice", "keep one of them", field=again)
-    return found
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise twice(repeated(key for key, _ in pairs))
+    return members
 
 
 def _as_yaml(text: str) -> str:

@@ -133,7 +133,7 @@ class Plan(Model):
         return json_line(self.model_dump(mode="json"))
 
     @classmethod
-    def _called(cls, keys: Mapping[str, object]) -> str:
+    def _label(cls, keys: Mapping[str, object]) -> str:
         del keys
         return "plan"
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from inspect import Parameter, Signature
 from operator import is_
-from typing import TYPE_CHECKING, Any, Literal, Required, Self, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, Required, Self, TypedDict, get_type_hints
 
 from pydantic import SerializeAsAny
 
 from chaospoint.faults.base import FaultModel
-from chaospoint.faults.failure import Failure
+from chaospoint.faults.failure import ExceptionForms, Failure
 from chaospoint.faults.kinds import is_kind
-from chaospoint.models.durations import Lifetime, written_lifetime
+from chaospoint.models.durations import Lifetime, format_lifetime
 from chaospoint.models.model import Model, fields_of
 from chaospoint.models.plain_data import json_line
 from chaospoint.models.point_pattern import PointPattern
@@ -30,9 +31,6 @@ from chaospoint.plan.text import read_entries
 
 if TYPE_CHECKING:
     from typing import Unpack
-
-    from chaospoint.faults.base import FaultModel
-    from chaospoint.faults.failure import ExceptionForms
 
 __all__ = ["Keys", "Rule", "RuleKeys", "write_rule", "write_tail"]
 
@@ -138,7 +136,7 @@ class Rule(Model):
         return expand(keys)
 
     @classmethod
-    def _called(cls, keys: Mapping[str, object]) -> str:
+    def _label(cls, keys: Mapping[str, object]) -> str:
         return name_rule(keys.get("point"))
 
     @classmethod
@@ -163,6 +161,25 @@ class Rule(Model):
         """
         return write_rule(self)
 
+
+def _signature() -> Signature:
+    """Return the keys that `Rule` takes; ``...`` is the default of a key that has none."""
+    fields = Rule.model_fields
+    point = Parameter("point", Parameter.KEYWORD_ONLY, annotation=str)
+    others = [
+        Parameter(
+            key,
+            Parameter.KEYWORD_ONLY,
+            default=... if key not in fields or fields[key].is_required() else fields[key].default,
+            annotation=annotation,
+        )
+        for key, annotation in get_type_hints(Keys).items()
+    ]
+    return Signature([point, *others])
+
+
+# pydantic's own lists the fields with their validators, and none of the short keys.
+Rule.__signature__ = _signature()
 
 _CODE_KEYS = ("returns_from", "call")
 _DATA_KEYS = (
@@ -223,7 +240,7 @@ def write_tail(rule: Rule, rate: float | None, *, with_seed: bool, with_values: 
     if rule.seed is not None and with_seed:
         parts.append(f"seed={rule.seed}")
     if rule.expires_after is not None:
-        parts.append(f"expires_after={written_lifetime(rule.expires_after)}")
+        parts.append(f"expires_after={format_lifetime(rule.expires_after)}")
     return f" [{', '.join(parts)}]" if parts else ""
 
 

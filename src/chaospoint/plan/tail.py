@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
-from difflib import get_close_matches
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
+from chaospoint._kernel.names import nearest
 from chaospoint.models import strict_json
 from chaospoint.models.cursor import is_word
 from chaospoint.models.durations import lifetime
@@ -160,7 +160,7 @@ def _near(name: str) -> str:
         return _SLIPS[name.lower()]
     if len(name) > 20:
         return ""
-    return next(iter(get_close_matches(name.lower(), (*_KEYS, "where"), n=1, cutoff=0.85)), "")
+    return next(iter(nearest(name.lower(), (*_KEYS, "where"), most=1, cutoff=0.85)), "")
 
 
 def share_text(share: float) -> str:

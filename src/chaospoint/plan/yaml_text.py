@@ -13,9 +13,10 @@ import yaml
 
 from chaospoint.models.nesting import MAX_DEPTH, MAX_VALUES, TOO_DEEP, TOO_MANY
 from chaospoint.models.refusal import Refusal
+from chaospoint.models.strict_json import repeated
 from chaospoint.plan.yaml_quotes import quoting_cure
 
-__all__ = ["rule_lines", "yaml_data"]
+__all__ = ["rule_lines", "twice", "yaml_data"]
 
 if TYPE_CHECKING:
     from yaml import SafeLoader as _Base
@@ -173,14 +174,15 @@ def _children(node: yaml.Node) -> Iterator[yaml.Node]:
 
 
 def _check_keys(node: yaml.MappingNode) -> None:
-    seen: set[tuple[str, str]] = set()
-    for key, _ in node.value:
-        if not isinstance(key, yaml.ScalarNode):
-            continue
-        if (key.tag, key.value) in seen:
-            line = key.start_mark.line + 1
-            raise Refusal("the key stands twice", "keep one of them", field=key.value, line=line)
-        seen.add((key.tag, key.value))
+    keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+    if (again := repeated((key.tag, key.value) for key in keys)) is not None:
+        second = [key for key in keys if (key.tag, key.value) == again][1]
+        raise twice(again[1], second.start_mark.line + 1)
+
+
+def twice(key: str | None, line: int | None = None) -> Refusal:
+    """Return the refusal of a key that a mapping has twice."""
+    return Refusal("the key stands twice", "keep one of them", field=key, line=line)
 
 
 def _too_deep(mark: _Mark | None) -> Refusal:

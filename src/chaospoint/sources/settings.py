@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,6 +29,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from chaospoint import _environ
 from chaospoint._environ import PREFIX, hint, unknown
 from chaospoint._kernel.logger import LOGGER
+from chaospoint._kernel.names import nearest
 from chaospoint.models.durations import Lifetime
 from chaospoint.plan.limits import Limits
 from chaospoint.sources.variables import (
@@ -200,7 +200,7 @@ class Settings(BaseSettings):
         known = type(self).model_fields
         for key in keys:
             if key not in known and not key.startswith("_"):
-                near = get_close_matches(key, known, n=1)
+                near = nearest(key, known, most=1)
                 cure = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
                 raise TypeError(f"Settings has no {key!r}: {cure}")
         try:

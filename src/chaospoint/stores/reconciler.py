@@ -32,9 +32,8 @@ from chaospoint._version import __version__
 from chaospoint.arming import disabled_outside
 from chaospoint.errors import ChaosError, StoreError
 from chaospoint.observers import add_defaults
-from chaospoint.plan.compiling import compile_plan
+from chaospoint.plan.compiling import compile_entry
 from chaospoint.plan.limits import NO_LIMITS, Limits
-from chaospoint.plan.plan import Plan
 from chaospoint.stores.desired import Desired, Entry
 from chaospoint.stores.memory import MemoryStore
 from chaospoint.stores.moments import moment
@@ -375,15 +374,14 @@ class Reconciler:
         return entry.seconds_left(now) - (entry.expires_after - most)
 
     def _compile(self, entry: Entry, now: float) -> CompiledRule:
-        plan = Plan(rules=[entry.rule])
-        (terms,) = compile_plan(plan, trust="loaded", seed=self._seed, limits=self._limits)
-        if entry.seed is not None:
-            schedule = replace(terms.schedule, seed=entry.seed)
-            terms = terms._replace(schedule=schedule, seed_drawn=False)
-        return terms._replace(
+        return compile_entry(
+            entry.rule,
+            seed=entry.seed,
+            default_seed=self._seed,
             expires_after=self._seconds_left(entry, now),
             key=f"{entry.id}/{entry.lifetime}",
-            excluded=(*terms.excluded, *entry.excluded),
+            excluded=entry.excluded,
+            limits=self._limits,
         )
 
     def report(self) -> None:

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
 
 from chaospoint.faults.exception_choice import CHOICE_SCHEMA
-from chaospoint.faults.exception_spec import CAUSE_SCHEMA, EXCEPTION_SCHEMA, NAME_SCHEMA
+from chaospoint.faults.exception_schema import CAUSE_SCHEMA, EXCEPTION_SCHEMA, NAME_SCHEMA
 from chaospoint.faults.kinds import kinds, verbs
 from chaospoint.models.durations import Lifetime
 from chaospoint.models.model import Model
@@ -49,7 +49,7 @@ class Renewal(Model):
     expires_after: Lifetime = None
 
     @classmethod
-    def _called(cls, keys: Mapping[str, object]) -> str:
+    def _label(cls, keys: Mapping[str, object]) -> str:
         del keys
         return "the new deadline"
 

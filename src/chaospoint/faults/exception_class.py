@@ -1,0 +1,69 @@
+"""Which classes a rule may raise, and which data in arguments describes an exception."""
+
+from __future__ import annotations
+
+import builtins
+import sys
+from collections.abc import Mapping
+from typing import Final
+
+from chaospoint._kernel.static import name_of_class
+from chaospoint.errors import InjectedFault
+from chaospoint.faults.lookup import is_exception
+from chaospoint.models.refusal import Refusal
+
+__all__ = [
+    "BUILTINS",
+    "CURE",
+    "KEYS",
+    "REFUSED",
+    "describes_exception",
+    "exception_class",
+    "not_a_class",
+]
+
+REFUSED = (StopIteration, StopAsyncIteration, GeneratorExit)
+KEYS: Final = ("type", "args", "kwargs", "cause")
+CURE = (
+    "write an exception class, a builtin's name, a dotted path such as httpx.ConnectTimeout, or"
+    " {type: ..., args: [...], kwargs: {...}}"
+)
+BUILTINS = sorted(
+    name
+    for name, one in [*vars(builtins).items(), ("InjectedFault", InjectedFault)]
+    if is_exception(one) and issubclass(one, Exception) and not issubclass(one, REFUSED)
+)
+
+
+def not_a_class(value: object) -> Refusal:
+    """Return the refusal of a value that is not an exception class."""
+    return Refusal("not an exception class", CURE, value=value)
+
+
+def exception_class(found: object, named: object = None) -> type[BaseException]:
+    """Return the class if a rule may raise it; `Refusal` if not, which shows ``named``."""
+    value = named or found
+    if not is_exception(found):
+        raise not_a_class(value)
+    if issubclass(found, REFUSED):
+        problem = (
+            f"{name_of_class(found)} means something else to generators and cannot be injected"
+        )
+        raise Refusal(problem, "write another exception", value=value)
+    return found
+
+
+def describes_exception(value: Mapping[object, object]) -> bool:
+    """Tell an exception in arguments from other data that has a ``type``."""
+    named = value.get("type")
+    if not value.keys() <= set(KEYS) or is_exception(named):
+        return is_exception(named) and value.keys() <= set(KEYS)
+    if not isinstance(named, str):
+        return False
+    path = named.removeprefix("builtins.")
+    *before, last = path.split(".")
+    if not before:
+        return path == "InjectedFault" or is_exception(vars(builtins).get(path))
+    if not all(map(str.isidentifier, (*before, last))):
+        return False
+    return len(value) > 1 or last[0].isupper() or before[0] in sys.stdlib_module_names
