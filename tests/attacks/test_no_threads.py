@@ -270,15 +270,16 @@ def test_what_loses_its_thread_while_it_is_armed_is_disarmed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The thread that the change began may have ended before the rules were in their places."""
-    charge, engine, merged = _charge(registry), registry.engine, registry.engine._merged
+    charge, engine = _charge(registry), registry.engine
+    differences = engine.points.differences
 
-    def merged_late(*args: Any, **keys: Any) -> Any:
-        monkeypatch.setattr(engine, "_merged", merged)
+    def without_threads(*args: Any, **keys: Any) -> Any:
+        monkeypatch.setattr(engine.points, "differences", differences)
         _end_threads(engine.housekeeper)
         monkeypatch.setattr("threading.Thread.start", _no_more)
-        return merged(*args, **keys)
+        return differences(*args, **keys)
 
-    monkeypatch.setattr(engine, "_merged", merged_late)
+    monkeypatch.setattr(engine.points, "differences", without_threads)
     _from_file(registry, expires)
     assert charge() == "paid"
     [rule] = engine.ended()

@@ -12,8 +12,8 @@ from chaospoint import Plan, Registry
 from chaospoint._kernel.binding import Binding
 from chaospoint._kernel.placement import Kind
 from chaospoint._patching.site import Site
-from chaospoint._registry.engine import Engine
 from chaospoint._registry.explain import states
+from chaospoint._registry.points import Points
 from chaospoint.errors import ChaosWarning
 
 _POINTS = 60
@@ -127,18 +127,18 @@ def test_states_look_at_points_that_are_alike_once(
     registry: Registry, calls: list[Callable[[], int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked: list[str] = []
-    kinds = type(registry.engine).kinds
+    kinds = Points.kinds
 
-    def counting(engine: Engine, name: str) -> Sequence[Kind]:
+    def counting(points: Points, name: str) -> Sequence[Kind]:
         looked.append(name)
-        return kinds(engine, name)
+        return kinds(points, name)
 
     for _ in range(30):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ChaosWarning)  # each hides those before it
             chaospoint.arm("*", latency=0, registry=registry)
     chaospoint.arm("svc1.*", latency=0, probability=0.5, registry=registry)
-    monkeypatch.setattr(type(registry.engine), "kinds", counting)
+    monkeypatch.setattr(Points, "kinds", counting)
     told = states(registry.engine, registry.rules())
     assert len(looked) <= 2 * len(calls)
     assert [one.state for one in told] == ["armed", "armed", *["shadowed"] * 29]

@@ -421,7 +421,7 @@ def looked(what: str) -> Counter[str]:
         found["somebody sleeps"] += len(rule.sleepers) + len(rule.paused) + len(rule.watchers)
     found["somebody waits for the end"] += len(ending._waiting)
     found["counts disagree"] += sum(engine._table.counts.values()) != len(rules)
-    found["points disagree"] += bool(engine._at) != bool(stays)
+    found["points disagree"] += bool(engine.points.at) != bool(stays)
     found["a change is left"] += engine._change is not None or bool(lock.requests)
     found["the code is another"] += not stays and function.__code__ is not plain
     found["no thread can start"] += threading._active_limbo_lock._is_owned()

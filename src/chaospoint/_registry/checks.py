@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import inf
 from typing import TYPE_CHECKING
 
 from chaospoint._kernel.binding import expressible, returned_function
-from chaospoint._kernel.names import is_glob, matches, nearest
+from chaospoint._kernel.names import is_glob, matches
 from chaospoint._kernel.placement import STATEMENTS, why_not_expressible
 from chaospoint._patching.discarded import discarded
 from chaospoint._registry.fits import other_value
@@ -16,6 +16,7 @@ from chaospoint.errors import UnknownPoint, UnsupportedFault
 if TYPE_CHECKING:
     from chaospoint._kernel.armed_rule import ArmedRule
     from chaospoint._kernel.point import Point
+    from chaospoint._registry.points import Points
 
 __all__ = ["HINTS", "LOOKED_THROUGH", "check", "unplaced", "waiting"]
 
@@ -26,22 +27,19 @@ HINTS = 10  # looking for near names is slow, and nobody reads a thousand of the
 
 def check(
     rules: Sequence[ArmedRule],
-    points: Mapping[str, Point],
-    names: Callable[[str], Collection[str]],
+    points: Points,
     *,
     before: Callable[[str], Iterable[ArmedRule]] = lambda _: (),
     fellows: Sequence[ArmedRule] = (),
-    coming: Iterable[str] = (),
     strict: bool = False,
     early: bool = False,
     hints: int = HINTS,
 ) -> list[str]:
-    """Return remarks on ``rules``; ``names`` gives the points that a pattern matches, ``before``
-    the rules armed already that may cover one, and ``fellows`` are those of the same plan.
+    """Return remarks on ``rules``.
 
-    ``coming``: names of points that a plan places and that may not be there yet.
-    ``early``: the points may all be still to come, so names that no point has are not remarked on.
-    ``hints``: for how many of these near names are looked for.
+    ``before`` returns the armed rules that may cover a point.  ``fellows`` are the rules of the
+    same plan.  If ``early``, the program may not have made its points yet, so there is no remark
+    on a name that no point has.  ``hints`` limits how often near names are looked for.
 
     Raises `UnsupportedFault` for a rule that none of its points can express and, if ``strict``,
     `UnknownPoint` for one that has no point.
@@ -53,12 +51,12 @@ def check(
             always.setdefault((rule.pattern, rule.terms.after), rule)
     globs = [rule for rule in always.values() if is_glob(rule.pattern)][:LOOKED_THROUGH]
     for rule in rules:
-        matched = names(rule.pattern)
+        matched = points.names(rule.pattern)
         if not matched:
-            close = nearest(rule.pattern, (*points, *coming)) if len(remarks) < hints else ()
+            close = points.nearest(rule.pattern) if len(remarks) < hints else ()
             if strict:
                 raise UnknownPoint(rule.pattern, close)
-            if not early and not any(matches(rule.pattern, name) for name in coming):
+            if not early and not any(matches(rule.pattern, name) for name in points.placing):
                 remarks.append(waiting(rule, close))
         if rule.terms.schedule.probability <= 0.0:
             remarks.append(
@@ -78,7 +76,7 @@ def check(
                 "before it and fires at every reach: disarm that, or give it a probability, "
                 "times or where"
             )
-        placed = [points[name] for name in matched]
+        placed = [points.by_name[name] for name in matched]
         remarks += [
             discarded(point)
             for point in placed

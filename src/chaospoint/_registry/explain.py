@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from chaospoint._kernel.placement import Kind
     from chaospoint._kernel.point import Point
     from chaospoint._registry.engine import Engine
+    from chaospoint._registry.points import Points
 
 __all__ = ["explain", "gone_from", "states"]
 
@@ -62,7 +63,7 @@ class _Alike(dict[str, int]):
         self._of: dict[str, list[_Group]] = {}
 
     def __missing__(self, name: str) -> int:
-        rules, kinds = self._engine.standing_at(name), self._engine.kinds(name)
+        rules, kinds = self._engine.standing_at(name), self._engine.points.kinds(name)
         self._rules[id(rules)] = rules
         key = (id(rules), *kinds)
         if (nth := self._known.get(key)) is None:
@@ -89,7 +90,7 @@ def states(
     hints = iter(range(HINTS))
 
     def near(pattern: str) -> Sequence[str]:
-        return () if next(hints, None) is None else engine.nearest(pattern)
+        return () if next(hints, None) is None else engine.points.nearest(pattern)
 
     def look() -> tuple[RuleState, ...]:
         return tuple(_state(engine, rule, point, alike, near) for rule in rules)
@@ -104,13 +105,13 @@ def _state(
     if point is not None and rule.why is None and not rule.acts_at(point.name):
         state, why = "disarmed", "this point was taken out of it"
     elif state in ("armed", "waiting for an import"):
-        names = [point.name] if point else engine.names(rule.pattern)
+        names = [point.name] if point else engine.points.names(rule.pattern)
         if (hidden := _hidden(rule, alike.groups(rule.pattern, names))) is not None:
             masks = all(fault.kind == "off" for fault in hidden.faults)
             state = "masked" if masks else "shadowed"
             why = f"{hidden.shown}, armed by {hidden.source}, fires at every reach before it"
         else:
-            why = _obstacle(engine, rule, names, near)
+            why = _obstacle(engine.points, rule, names, near)
     elif state == "spent":
         why = "its times are used up"
     if state in ("spent", "expired", "disarmed") and rule.source in ("env", "file"):
@@ -136,11 +137,11 @@ def _state(
     )
 
 
-def _obstacle(engine: Engine, rule: ArmedRule, names: Collection[str], near: Near) -> str:
+def _obstacle(points: Points, rule: ArmedRule, names: Collection[str], near: Near) -> str:
     """Say what keeps an armed rule from firing, or has kept it until now, if anything does."""
     if rule.terms.schedule.probability <= 0.0:
         return "its probability is 0"
-    return obstacle(engine, rule, names, near) or ("" if rule.reaches else came_by(rule))
+    return obstacle(points, rule, names, near) or ("" if rule.reaches else came_by(rule))
 
 
 def _hidden(rule: ArmedRule, groups: Iterable[_Group]) -> ArmedRule | None:

@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from chaospoint._kernel.bell import Bell, TaskBell
 from chaospoint._kernel.context import transparently
 from chaospoint._kernel.quantity import quantity
 
 if TYPE_CHECKING:
-    from chaospoint._kernel.armed_rule import ArmedRule, EndReason
-    from chaospoint._kernel.clock import Clock
+    from chaospoint._kernel.armed_rule import ArmedRule
+    from chaospoint._registry.disarming import Disarming
 
 __all__ = ["Armed"]
 
 _sum = sum  # which may become a point, as a count is read
-
-
-class Disarming(Protocol):
-    """What disarms rules, and the clock by which tests wait for them."""
-
-    @property
-    def timer(self) -> Clock:
-        """The clock."""
-        ...
-
-    def remove(
-        self, rules: Iterable[ArmedRule], why: EndReason, by: str = "", reason: str = ""
-    ) -> None:
-        """Disarm these rules, wherever they are armed."""
 
 
 class Armed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ __all__ = [
     "RuleDisarmed",
     "StateChanged",
     "Switched",
+    "since_last_told",
 ]
 
 
@@ -36,6 +37,12 @@ class RuleDisarmed:
     why: EndReason
     by: str = ""
     reason: str = ""
+
+    @property
+    def detail(self) -> str:
+        """How the rule ended, in words: by whom, and why."""
+        by = f"by {self.by}" if self.by and self.why != "failed" else ""
+        return "; ".join(filter(None, (by, self.reason)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,3 +94,18 @@ class StateChanged:
 
 Notice = RuleArmed | RuleDisarmed | Switched | Reloaded | Reached | Overflowed | StateChanged
 """An observer that has a method ``notice(notice)`` is told of these too, never under a lock."""
+
+
+def since_last_told(rules: Iterable[ArmedRule]) -> list[Notice]:
+    """Return notices of what the rules have counted since this was called last."""
+    notices: list[Notice] = []
+    for rule in rules:
+        reaches, overflow = rule.reaches, rule.overflow
+        # No handler runs between reading and setting, so that no notice is sent twice.
+        if (flushed := rule.flushed) < reaches:
+            rule.flushed = reaches
+            notices.append(Reached(rule.pattern, reaches - flushed))
+        if (flushed := rule.flushed_overflow) < overflow:
+            rule.flushed_overflow = overflow
+            notices.append(Overflowed(rule.pattern, overflow - flushed))
+    return notices

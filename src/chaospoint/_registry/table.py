@@ -6,17 +6,19 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
-from chaospoint._kernel.names import is_glob
+from chaospoint._kernel.names import is_glob, matches
 
 if TYPE_CHECKING:
-    from chaospoint._kernel.armed_rule import ArmedRule, EndReason, Source
+    from chaospoint._kernel.armed_rule import ArmedRule, Source
+    from chaospoint._registry.notices import RuleDisarmed
 
-__all__ = ["Change", "Table"]
+__all__ = ["RANK", "Change", "Rules", "Table"]
 
 _REMEMBERED = 32
 
+Rules = tuple["ArmedRule", ...]
 Rank = tuple[int, int, int]
-_RANK = attrgetter("rank")
+RANK = attrgetter("rank")
 
 
 class Table(NamedTuple):
@@ -43,7 +45,23 @@ class Table(NamedTuple):
     def covering(self, name: str) -> list[ArmedRule]:
         """Return the armed rules that cover a name, in the order in which they are tried."""
         found = [*self.named.get(name, ()), *self.globs]
-        return sorted((rule for rule in found if rule.covers(name)), key=_RANK)
+        return sorted((rule for rule in found if rule.covers(name)), key=RANK)
+
+    def matching(
+        self, pattern: str, sources: Sequence[Source]
+    ) -> tuple[list[ArmedRule], list[ArmedRule]]:
+        """Return the rules of some sources that match ``pattern`` as a whole, and those that match
+        in part; rules that wait for `enable` count, too."""
+        whole, part = [], []
+        held = [rule for plan in self.plans.values() for rule in plan if rule.why == "disabled"]
+        for rule in [*sorted(self.rules(), key=RANK), *held]:
+            if rule.source not in sources:
+                continue
+            if matches(pattern, rule.pattern):
+                whole.append(rule)
+            elif is_glob(rule.pattern) and (is_glob(pattern) or matches(rule.pattern, pattern)):
+                part.append(rule)
+        return whole, part
 
     def has(self, rule: ArmedRule) -> bool:
         """Whether this rule is armed."""
@@ -111,7 +129,7 @@ class Change(NamedTuple):
 
     table: Table
     at: dict[str, tuple[ArmedRule, ...]]
-    ended: Sequence[tuple[ArmedRule, EndReason, str]] = ()
+    ended: Sequence[RuleDisarmed] = ()
     struck: Sequence[ArmedRule] = ()
     ranks: Mapping[ArmedRule, Rank] = {}
     excluded: Mapping[ArmedRule, tuple[str, ...]] = {}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import starmap
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from chaospoint._kernel.names import matches
 from chaospoint._kernel.placement import why_not_expressible
@@ -15,33 +15,12 @@ from chaospoint._registry.fits import other_value
 if TYPE_CHECKING:
     from chaospoint._kernel.armed_rule import ArmedRule
     from chaospoint._kernel.placement import Kind
-    from chaospoint._kernel.point import Point
+    from chaospoint._registry.points import Points
 
 __all__ = ["acts", "came_by", "never_reached", "obstacle", "passed"]
 
 Near = Callable[[str], Sequence[str]]
 """For a pattern: the names nearest to it."""
-
-
-class Points(Protocol):
-    """The points of a registry."""
-
-    @property
-    def placing(self) -> Mapping[str, str]:
-        """The points to come, and what a plan places them on."""
-        ...
-
-    def names(self, pattern: str) -> Collection[str]:
-        """Return the names of the points that a name or glob matches."""
-        ...
-
-    def point(self, name: str) -> Point:
-        """Return the point of this name, which is one."""
-        ...
-
-    def kinds(self, name: str) -> Sequence[Kind]:
-        """Return the kinds of a point's decorated callables; if there are none, all it may be."""
-        ...
 
 
 def never_reached(points: Points, rule: ArmedRule, near: Near) -> str:
@@ -67,11 +46,11 @@ def obstacle(points: Points, rule: ArmedRule, names: Collection[str], near: Near
         return "no placement here can express it"
     if rule.terms.where is None or len(names) > LOOKED_THROUGH:
         return ""
-    lost = [unplaced(rule, points.point(name)) for name in names]
+    lost = [unplaced(rule, points.by_name[name]) for name in names]
     if all(lost):
         name = repr(lost[0][0])
         return f"no decorated function here has an argument or label {name}, which `where` asks for"
-    if not rule.reaches and (label := other_value(rule, map(points.point, names))):
+    if not rule.reaches and (label := other_value(rule, map(points.by_name.__getitem__, names))):
         return f"the label {label!r} is there, and never has the value that `where` asks for"
     return ""
 

@@ -34,15 +34,15 @@ def preview(
     told: list[dict[str, object]] = []
     room, looks = LONGEST, _LOOKS
     for written, rule in zip(plan, rules, strict=True):
-        names = engine.names(rule.pattern)
+        names = engine.points.names(rule.pattern)
         looked = nsmallest(looks, names) if looks < len(names) else sorted(names)
         points: list[dict[str, object]] = []
         for nth, name in enumerate(looked):
             if len(points) == min(USUAL, room):
                 del looked[nth:]
                 break
-            if rule.covers(name) and fits(rule, engine.point(name)):
-                points.append(_at(rule, engine.point(name)))
+            if rule.covers(name) and fits(rule, engine.points.by_name[name]):
+                points.append(_at(rule, engine.points.by_name[name]))
         room -= len(points)
         looks -= len(looked)
         told.append(

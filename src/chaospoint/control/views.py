@@ -106,7 +106,10 @@ class Views:
         """Return the points of this process."""
         engine = self._registry.engine
         names, mark = page.of_names(point.name for point in self._registry.points())
-        return {"points": [self._of_point(engine.point(name)) for name in names], "next": mark}
+        return {
+            "points": [self._of_point(engine.points.by_name[name]) for name in names],
+            "next": mark,
+        }
 
     def point(
         self, name: str, points: Sequence[Point] | None = None, page: Page = FIRST
@@ -131,7 +134,7 @@ class Views:
             fitting = [
                 one
                 for one in names
-                if not own or any(fits(rule, engine.point(one)) for rule in own)
+                if not own or any(fits(rule, engine.points.by_name[one]) for rule in own)
             ]
             return {"name": name, "points": fitting, "rules": self._rules(rules), "next": mark}
         (point,) = points

@@ -93,7 +93,7 @@ class Placements:
             if one.placed() is not None:
                 log(logging.INFO, "%s was taken back: it stays, and costs nothing", one.text)
         fresh = [key for key in wanted.items() if key not in self._all]
-        self._registry.engine.placing = {point: target for target, point in wanted.items()}
+        self._registry.engine.points.placing = {point: target for target, point in wanted.items()}
         for target, point in fresh:
             self._all[target, point] = _Placement(target, point, self._now())
         return fresh
@@ -109,7 +109,7 @@ class Placements:
         with arming_lock:
             transparently(self._say_what_is_left)
             self._all.clear()
-            self._registry.engine.placing = {}
+            self._registry.engine.points.placing = {}
         arming_lock.carry_out()
 
     def _say_what_is_left(self) -> None:

@@ -234,7 +234,7 @@ class _Drawn:
         """Whether every placement of the point can express a fault; one that is not there can."""
         if self._registry.find(name) is None:
             return True
-        kinds = self._registry.engine.kinds(name)
+        kinds = self._registry.engine.points.kinds(name)
         return all(why_not_expressible(fault, kind, after) is None for kind in kinds)
 
     def _names(self) -> list[str]:

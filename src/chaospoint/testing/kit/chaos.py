@@ -174,7 +174,7 @@ class Chaos:
         return 0 if self._watch is None else self._watch.reaches(point)
 
     def _known(self, pattern: str) -> None:
-        if not self.registry.engine.names(pattern):
+        if not self.registry.engine.points.names(pattern):
             raise UnknownPoint(pattern, self.registry.nearest(pattern))
 
     # -- time and order -------------------------------------------------------------------
@@ -329,9 +329,9 @@ class Chaos:
         for handle, must_fire in self._armed:
             for rule in handle.rules if must_fire else ():
                 if not fired(rule):
-                    names = self.registry.engine.names(rule.pattern)
+                    names = self.registry.engine.points.names(rule.pattern)
                     counts = {name: watch.reaches(name) for name in names}
-                    why = obstacle(self.registry.engine, rule, names, self.registry.nearest)
+                    why = obstacle(self.registry.engine.points, rule, names, self.registry.nearest)
                     yield unfired(rule, counts, self._near(rule.pattern, watch), why)
 
     def _near(self, pattern: str, watch: Watch) -> list[str]:
