@@ -18,6 +18,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Gauge, generate_lates
 import chaospoint
 from chaospoint import Registry
 from chaospoint._kernel.lock import Lock
+from chaospoint._kernel.logger import LOGGER
 from chaospoint._kernel.tally import counted
 from chaospoint._registry.notices import Overflowed, Reloaded
 from chaospoint.observers import add_defaults, prometheus
@@ -81,7 +82,19 @@ def test_a_logging_configuration_that_does_not_name_our_loggers_leaves_them_enab
         assert not logging.getLogger("chaospoint.audit").disabled
         """
     )
-    assert done.stderr.startswith("injected return at p: reach 1 of p=return(8)")
+    assert done.stderr.startswith("chaospoint: injected return at p: reach 1 of p=return(8)")
+
+
+def test_a_line_names_the_logger_only_where_no_handler_formats_it(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    LOGGER.warning("%d%% of %s", 3, "calls")
+    assert caplog.messages == ["3% of calls"]
+    monkeypatch.setattr(LOGGER, "propagate", False)
+    LOGGER.warning("%d%% of %s", 3, "calls")
+    assert capsys.readouterr().err == "chaospoint: 3% of calls\n"
 
 
 def test_a_logger_of_a_class_of_the_host_stays_of_that_class() -> None:
