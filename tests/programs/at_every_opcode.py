@@ -33,6 +33,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from itertools import count
@@ -47,6 +48,7 @@ from chaospoint._kernel.ending import ending
 from chaospoint._kernel.lock import arming_lock as lock
 from chaospoint._kernel.reporting import bugs
 from chaospoint._kernel.threads import BeginningCall
+from chaospoint._registry.handle import Armed
 from chaospoint.errors import NotPermitted
 
 logging.disable()
@@ -268,6 +270,24 @@ def in_loop(make: Callable[[], Coroutine[Any, Any, object]]) -> None:
         asyncio._set_running_loop(None)
 
 
+class Frozen:
+    """Be what a handle asks for a clock, and where no time passes but what is waited for."""
+
+    timer = Instant()
+
+
+def wait_for() -> None:
+    """Wait for what does not happen."""
+    with suppress(TimeoutError):
+        Armed(Frozen(), registry.rules()).wait_for(injections=9, timeout=5)  # type: ignore[arg-type]
+
+
+async def await_for() -> None:
+    """Wait for what does not happen, in a task."""
+    with suppress(TimeoutError):
+        await Armed(Frozen(), registry.rules()).await_for(injections=9, timeout=5)  # type: ignore[arg-type]
+
+
 def enter_and_leave() -> None:
     """Arm for the length of a block."""
     with chaospoint.armed("a.*", returns="chaos", times=1):
@@ -377,6 +397,8 @@ DEEDS: dict[str, tuple[Callable[[], object], list[dict[str, Any]]]] = {
     "statement": (lambda: point.hit(a=1), [HOLDS | BOUNDED]),
     "async statement": (lambda: in_loop(lambda: point.ahit()), [HOLDS | BOUNDED]),
 }
+DEEDS["wait"] = (wait_for, [{"returns": "chaos"}])
+DEEDS["async wait"] = (partial(in_loop, await_for), [{"returns": "chaos"}])
 DEEDS["generator"] = (lambda: list(generator()), [HOLDS | BOUNDED])
 OPCODES = tuple(DEEDS)
 DEEDS |= {  # only with real signals: most of what they do is in code that the others run, too

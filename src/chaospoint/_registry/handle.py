@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from chaospoint._kernel.bell import Bell, TaskBell
@@ -12,6 +13,7 @@ from chaospoint._kernel.quantity import quantity
 
 if TYPE_CHECKING:
     from chaospoint._kernel.armed_rule import ArmedRule
+    from chaospoint._kernel.clock import Clock
     from chaospoint._registry.disarming import Disarming
 
 __all__ = ["Armed"]
@@ -103,25 +105,30 @@ class Armed:
         return _Goal(f"{wanted} paused call{'s' * (wanted != 1)}", lambda: self.paused >= wanted)
 
     def _wait(self, goal: _Goal, timeout: float) -> None:
-        clock, changed = self._engine.timer, Bell()
-        deadline = clock.monotonic() + timeout
-        with _Watch(self.rules, changed.set) as watch:
-            while not transparently(self._there, goal, deadline, clock.monotonic(), timeout):
-                clock.wait(changed, deadline - clock.monotonic())
-                changed.clear()
-                watch.renew()
+        clock, bell = self._engine.timer, Bell()
+        watch = _Watch(self, goal, timeout, bell, clock.monotonic)
+        try:
+            _wait(watch, clock, bell)
+        finally:
+            try:
+                watch.end()
+            except BaseException:  # a signal handler raised in it
+                watch.end()
+                raise
 
     async def _await(self, goal: _Goal, timeout: float) -> None:
-        clock, loop = self._engine.timer, asyncio.get_running_loop()
-        changed = TaskBell(loop)
-        deadline = clock.time_in(loop) + timeout
-        with _Watch(self.rules, changed.set) as watch:
-            while not transparently(self._there, goal, deadline, clock.time_in(loop), timeout):
-                await clock.await_(changed, deadline - clock.time_in(loop))
-                changed.clear()
-                watch.renew()
+        clock, bell = self._engine.timer, TaskBell(asyncio.get_running_loop())
+        watch = _Watch(self, goal, timeout, bell, partial(clock.time_in, bell.loop))
+        try:
+            await _await(watch, clock, bell)
+        finally:
+            try:
+                watch.end()
+            except BaseException:  # a signal handler raised in it
+                watch.end()
+                raise
 
-    def _there(self, goal: _Goal, deadline: float, now: float, timeout: float) -> bool:
+    def _there(self, goal: _Goal, left: float, timeout: float) -> bool:
         if goal.reached():
             return True
         seen = self._counted
@@ -131,7 +138,7 @@ class Armed:
         if all(rule.why is not None for rule in self.rules):
             ends = ", ".join(sorted({str(rule.why) for rule in self.rules}))
             raise TimeoutError(f"waited for {goal.what} of {texts}: {ends} with {seen}")
-        if now >= deadline:
+        if left <= 0.0:
             raise TimeoutError(f"waited {timeout:g} s for {goal.what} of {texts}: saw {seen}")
         return False
 
@@ -144,20 +151,50 @@ class _Goal(NamedTuple):
 
 
 class _Watch:
-    """Has a waker called at every change of the counts of some rules."""
+    """Looks whether a goal is reached, and has a bell rung when the counts of the rules change."""
 
-    def __init__(self, rules: Sequence[ArmedRule], wake: Callable[[], None]) -> None:
-        self._rules = rules
-        self._wake = wake
+    def __init__(
+        self,
+        handle: Armed,
+        goal: _Goal,
+        timeout: float,
+        bell: Bell | TaskBell,
+        now: Callable[[], float],
+    ) -> None:
+        self._handle = handle
+        self._goal = goal
+        self._timeout = timeout
+        self._bell = bell
+        self._now = now
+        self._deadline = now() + timeout
 
-    def renew(self) -> None:
-        for rule in self._rules:
-            rule.watchers.add(self._wake)
+    @property
+    def left(self) -> float:
+        """Seconds until the time is up."""
+        return self._deadline - self._now()
 
-    def __enter__(self) -> _Watch:
-        self.renew()
-        return self
+    def goes_on(self) -> bool:
+        """Look whether to wait; a change from here on rings the bell."""
+        self._bell.clear()
+        for rule in self._handle.rules:
+            rule.watchers.add(self._bell.set)
+        return not transparently(self._handle._there, self._goal, self.left, self._timeout)
 
-    def __exit__(self, *exc: object) -> None:
-        for rule in self._rules:
-            rule.watchers.discard(self._wake)
+    def end(self) -> None:
+        """Have the bell rung no more."""
+        for rule in self._handle.rules:
+            rule.watchers.discard(self._bell.set)
+
+
+# CPython 3.12 and 3.13 leave the jump back of a loop out of the `try` around it, and look for
+# signals there, so the loops are in functions of their own.
+
+
+def _wait(watch: _Watch, clock: Clock, bell: Bell) -> None:
+    while watch.goes_on():
+        clock.wait(bell, watch.left)
+
+
+async def _await(watch: _Watch, clock: Clock, bell: TaskBell) -> None:
+    while watch.goes_on():
+        await clock.await_(bell, watch.left)
