@@ -17,6 +17,8 @@ from chaospoint._registry.housekeeping import NO_THREAD, Housekeeper
 from chaospoint.arming import install_plan
 from chaospoint.errors import NotPermitted
 from chaospoint.plan import parse_plan
+from chaospoint.sources.reading import Sources
+from chaospoint.sources.settings import Settings
 from chaospoint.stores.memory import MemoryStore
 from chaospoint.stores.reconciler import Reconciler
 
@@ -113,6 +115,8 @@ def test_no_deadline_comes_from_outside_where_only_the_other_thread_runs() -> No
 from chaospoint.arming import install_plan
 from chaospoint.errors import NotPermitted
 from chaospoint.plan import parse_plan
+from chaospoint.sources.reading import Sources
+from chaospoint.sources.settings import Settings
 registry = chaospoint.Registry.default()
 chaospoint.point("bank.pay")
 chaospoint.arm("bank.pay", latency=0)
@@ -262,6 +266,45 @@ def test_a_rule_that_no_thread_can_end_is_not_renewed(
     assert charge() == 3
 
 
+@pytest.mark.parametrize("source", ["store", "file"])
+def test_what_a_fork_disarmed_is_armed_as_it_was_when_threads_can_be_started(
+    source: str, registry: Registry, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Without a change of its source; counts and deadline go on."""
+    charge, engine = _charge(registry), registry.engine
+    if source == "store":
+        monkeypatch.setattr("chaospoint.stores.reconciler.IDLE_SECONDS", -1.0)
+        reconciler = Reconciler(store := MemoryStore(), registry)
+        rule = Rule(point="bank.charge", returns=3, times=2)
+        store.update(lambda one: one.put([(rule, 1)], by="ops", now=time(), default_seconds=60.0))
+        look: Callable[[], object] = reconciler.reconcile
+    else:
+        (plan := tmp_path / "plan.yaml").write_text(
+            "rules: [{point: bank.charge, returns: 3, times: 2, expires_after: 60}]"
+        )
+        poller = Sources(Settings(enabled=True, config=plan), registry).poller
+        assert poller is not None
+        look = poller._round
+    look()
+    assert charge() == 3
+    [before] = registry.rules()
+    engine.housekeeper.stop()
+    with monkeypatch.context() as patch:
+        patch.setattr("threading.Thread.start", _no_more)
+        assert not engine.housekeeper.resume()
+        for _ in range(3):
+            look()
+            assert charge() == "paid"
+        if source == "store":
+            assert "no thread can be started" in reconciler.refusal
+    look()
+    [after] = registry.rules()
+    assert (after.deadline, after.injections) == (before.deadline, 1)
+    assert [charge(), charge()] == [3, "paid"]
+    if source == "store":
+        assert reconciler.refusal == ""
+
+
 @pytest.mark.parametrize("expires", [None, 60])
 def test_what_loses_its_thread_while_it_is_armed_is_disarmed(
     expires: float | None,
@@ -314,6 +357,8 @@ def test_a_fork_keeps_no_rules_from_outside_that_no_thread_could_end() -> None:
 import os, warnings
 from chaospoint.arming import install_plan
 from chaospoint.plan import parse_plan
+from chaospoint.sources.reading import Sources
+from chaospoint.sources.settings import Settings
 registry = chaospoint.Registry.default()
 chaospoint.point("bank.pay")
 chaospoint.arm("bank.pay", latency=0)

@@ -326,6 +326,7 @@ class ArmedRule:
         heir.flushed = self.reaches  # the rest of these is told of as this one's
         heir.flushed_overflow = self.overflow
         heir.why = heir._reaches = heir._overflow = None
+        heir.reason = ""
         heir.sleepers, heir.watchers, heir.paused = set(), set(), set()
         return heir
 

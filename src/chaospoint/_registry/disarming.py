@@ -157,6 +157,10 @@ class Disarming(Runtime):
             log(logging.ERROR, _OUTSIDE, len(unkept), NO_THREAD)
             self.remove(unkept, "failed", reason=NO_THREAD)
 
+    def unkept(self, source: Source) -> bool:
+        """Whether rules of a source ended because no thread could end them in time."""
+        return any(rule.reason == NO_THREAD for rule in self._table.plans[source])
+
     def renew(self, source: Source, key: str, seconds: float) -> bool:
         """Have the rule of a source that has this key expire after so many seconds from now.
 

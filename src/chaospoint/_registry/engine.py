@@ -130,12 +130,19 @@ class Engine(Disarming):
         self, terms: Sequence[CompiledRule], source: Source, by: str
     ) -> tuple[list[ArmedRule], Callable[[], None], list[str]]:
         self._finish()
+        before = dict.fromkeys(self._table.plans[source])
         known: dict[tuple[object, ...], list[ArmedRule]] = {}
-        for rule in self._table.plans[source]:
+        for rule in before:
             known.setdefault(rule.identity, []).append(rule)
         made = self._make(terms, source, by)
-        plan = [same.pop(0) if (same := known.get(rule.identity)) else rule for rule in made]
-        fresh = [rule for rule, new in zip(plan, made, strict=True) if rule is new]
+        plan: list[ArmedRule] = []
+        for new in made:
+            rule = same.pop(0) if (same := known.get(new.identity)) else new
+            if rule.reason == NO_THREAD:  # threads can be started by now
+                rule = rule.successor()
+                rule.rank = new.rank  # or `new` would seem to stand before it
+            plan.append(rule)
+        fresh = [rule for rule in plan if rule not in before]
         remarks = check(
             fresh,
             self.points,
@@ -160,6 +167,12 @@ class Engine(Disarming):
         self._commit(Change(table, at, ended, ranks=ranks), fresh=fresh if armed else ())
         standing = self._stand()
         return plan, partial(self._announce, ended, *armed, standing), remarks
+
+    def arm_unkept(self, source: Source) -> None:
+        """Arm the rules of a source again that `disarm_unkept` disarmed; raises what `reload`
+        raises. Call it where no other thread reloads this source."""
+        if self.unkept(source):
+            self.reload([rule.terms for rule in self._table.plans[source]], source)
 
     def _start_threads(self, expiries: Collection[float | None], cure: str) -> None:
         """Raise `NotPermitted` if no thread can be started to end rules, which may expire."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -17,7 +18,7 @@ from chaospoint._kernel.quantity import quantity
 from chaospoint._registry.notices import Reloaded
 from chaospoint._registry.registry import Registry
 from chaospoint.arming import install_plan
-from chaospoint.errors import ChaosError
+from chaospoint.errors import ChaosError, NotPermitted
 from chaospoint.models.refusal import unquoted
 from chaospoint.plan.plan import Plan, load_plan
 from chaospoint.sources.launching import launched_with
@@ -54,8 +55,8 @@ class Sources:
             from chaospoint.placements.placing import Placements  # it loads wrapt, which is slow
 
             self._placements = Placements(registry)
-            look = self._placements.look
-            self.poller = Poller(path, self._read, self._load, self._told, after_round=look)
+            after = self._after_round
+            self.poller = Poller(path, self._read, self._load, self._told, after_round=after)
         self._env_refused: str | None = None
         self._read_at: datetime | None = None
 
@@ -117,6 +118,13 @@ class Sources:
 
     def _load(self, wanted: Plan) -> None:
         self._install(wanted, "file")
+
+    def _after_round(self) -> None:
+        if self._placements is not None:
+            self._placements.look()
+        with suppress(NotPermitted):  # still no thread can be started
+            self._registry.engine.arm_unkept("env")
+            self._registry.engine.arm_unkept("file")
 
     def _told(self, ok: bool, reason: str) -> None:
         self._registry.say(Reloaded("file", ok, reason))

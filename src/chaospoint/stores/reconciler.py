@@ -27,6 +27,7 @@ from chaospoint._kernel.context import transparently
 from chaospoint._kernel.lock import Lock
 from chaospoint._kernel.process import after_fork_in_c
 from chaospoint._kernel.rounds import Rounds
+from chaospoint._registry.housekeeping import NO_THREAD
 from chaospoint._registry.registry import Registry
 from chaospoint._version import __version__
 from chaospoint.arming import disabled_outside
@@ -222,6 +223,8 @@ class Reconciler:
             self._coming = desired  # before it disables: `enable` must not come between
             self._refused = self._bring_into_force(desired)
             self._seen = desired
+        elif not self._refused and self._registry.engine.unkept(self.source):
+            self._refused = f"generation {desired.generation} was disarmed: {NO_THREAD}"
         elif self._refused and desired.generation and self._tried_at < monotonic() - IDLE_SECONDS:
             # Threads may be there by now, and what it names may have been imported.
             self._refused = "; ".join(filter(None, (self._enable(desired), self._arm(desired))))
