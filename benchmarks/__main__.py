@@ -37,7 +37,7 @@ FAMILIES: Sequence[Family] = (
     peers.rows,
 )
 _UNCHECKED: Sequence[Family] = (peers.rows,)
-_DOCS = Path(__file__).parents[1] / "docs"
+_DOCS = Path(__file__).parents[1] / "docs" / "explanation"
 QUICK = Effort(quick=True, builds=10, rounds=30)
 REST_SECONDS = 45.0  # a machine that was busy right before, as in CI, is slow for a while
 FULL = Effort(quick=False, builds=30, rounds=60)
@@ -84,7 +84,7 @@ def _options(arguments: Sequence[str] | None) -> Namespace:
         nargs="?",
         const=_DOCS,
         metavar="FOLDER",
-        help="write table and picture of this Python into benchmarks.md, of docs/ unless given",
+        help="write table and picture of this Python into the page in FOLDER (docs/explanation)",
     )
     options = parser.parse_args(arguments)
     if options.docs is not None and (options.check or options.only):

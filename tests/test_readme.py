@@ -1,9 +1,9 @@
-"""The README and the pages of docs/ do what they say: their code blocks are run in order.
+"""Run the code blocks of the README and of each page in docs/, and follow their links.
 
-Python blocks share one namespace, unless the first line names a file: those are only written, as
-YAML blocks are. Shell blocks run in the folder of those files; ``console`` ones have to print what
-the page shows, and ``sh background`` runs until the page is done. Blocks that install things or run
-the whole suite are run by CI itself.
+The blocks of a page run in order. Python blocks share one namespace. If the first line of a block
+names a file, the test writes that file and does not run it. Shell blocks run in the folder of these
+files; a ``console`` block must print what the page shows, and ``sh background`` runs until the page
+ends. CI runs the blocks that install packages or run the whole suite.
 """
 
 from __future__ import annotations
@@ -23,12 +23,19 @@ import pytest
 import chaospoint
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+NAMES = [page.relative_to(ROOT).as_posix() for page in PAGES]
 BLOCK = re.compile(r"^```(\w+)( background)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 README = PAGES[0].read_text()
+SLOW = {"docs/how-to/test-with-faults.md"}
 RUN_BY_CI = ("uv run", "pip install")
 PORT = "8475"
-WITHOUT_CODE = ("how-it-works.md", "supported.md", "under-fire.md")
+WITHOUT_CODE = {
+    "docs/README.md",
+    "docs/explanation/how-it-works.md",
+    "docs/explanation/under-fire.md",
+    "docs/reference/supported.md",
+}
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
@@ -36,13 +43,13 @@ def blocks(page: Path) -> list[tuple[str, str]]:
 
 
 def free_port() -> str:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return str(found.getsockname()[1])
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return str(listener.getsockname()[1])
 
 
 def wait_for_answer(process: subprocess.Popen[bytes], port: str) -> None:
-    """Ask until the service answers; every try waits for the socket, none for the clock."""
+    """Ask until the service answers. Each attempt waits for the socket and not for the clock."""
     for _ in range(100_000):
         assert process.poll() is None, "the service ended"
         try:
@@ -57,8 +64,8 @@ def wait_for_answer(process: subprocess.Popen[bytes], port: str) -> None:
 @pytest.mark.parametrize(
     "page",
     [
-        pytest.param(page, id=page.name, marks=[pytest.mark.once] * (page.name == "testing.md"))
-        for page in PAGES
+        pytest.param(page, id=name, marks=[pytest.mark.once] * (name in SLOW))
+        for page, name in zip(PAGES, NAMES, strict=True)
     ],
 )
 def test_the_blocks_of_the_page_run(page: Path, tmp_path: Path) -> None:
@@ -66,7 +73,7 @@ def test_the_blocks_of_the_page_run(page: Path, tmp_path: Path) -> None:
     port = free_port()
     background: list[subprocess.Popen[bytes]] = []
     environment = {key: value for key, value in os.environ.items() if "CHAOSPOINT" not in key}
-    # Of the plugins that may be installed one skips tests that are marked ours, one takes seconds.
+    # If installed, ordeal skips tests with the marker `chaos`, and schemathesis takes seconds.
     environment["PYTEST_ADDOPTS"] = "-p no:ordeal -p no:schemathesis -p no:cacheprovider"
     environment["CHAOSPOINT_URL"] = f"http://127.0.0.1:{port}"
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
@@ -106,10 +113,11 @@ def test_the_blocks_of_the_page_run(page: Path, tmp_path: Path) -> None:
         for process in background:
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=10)
-    assert ran > 0 or page.name in WITHOUT_CODE, "no block of the page was run"
+    name = page.relative_to(ROOT).as_posix()
+    assert (ran == 0) == (name in WITHOUT_CODE), f"{ran} blocks ran; correct WITHOUT_CODE"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_the_links_of_the_page_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)\s]+)\)", page.read_text())
     for link in links:
@@ -123,6 +131,13 @@ def test_the_links_of_the_page_lead_somewhere(page: Path) -> None:
             assert anchor in {_anchor(heading) for heading in headings}, link
 
 
+def test_the_index_lists_each_page_once() -> None:
+    index = ROOT / "docs" / "README.md"
+    links = re.findall(r"^\* \[[^]]+\]\(([^)]+)\): ", index.read_text(), re.MULTILINE)
+    pages = {page.relative_to(index.parent).as_posix() for page in PAGES if page != PAGES[0]}
+    assert sorted(links) == sorted(pages - {"README.md"})
+
+
 def _anchor(heading: str) -> str:
     """Return the anchor that GitHub gives a heading."""
     return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
@@ -130,7 +145,7 @@ def _anchor(heading: str) -> str:
 
 def test_the_costs_in_the_readme_are_those_of_the_benchmarks() -> None:
     """Each figure is the one of its row on CPython 3.11, rounded."""
-    page = (ROOT / "docs" / "benchmarks.md").read_text().split("\n### CPython ")[1]
+    page = (ROOT / "docs" / "explanation" / "benchmarks.md").read_text().split("\n### CPython ")[1]
     assert page.startswith("3.11\n")
     group, measured = "", {}
     for line in page.splitlines():

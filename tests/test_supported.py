@@ -11,7 +11,7 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-PAGE = (ROOT / "docs" / "supported.md").read_text()
+PAGE = (ROOT / "docs" / "reference" / "supported.md").read_text()
 
 
 def declared() -> list[tuple[str, str, str, str]]:

@@ -206,7 +206,7 @@ def test_a_page_without_markers_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_page_has_its_markers() -> None:
-    text = (Path(__file__).parents[2] / "docs" / docs.PAGE).read_text()
+    text = (Path(__file__).parents[2] / "docs" / "explanation" / docs.PAGE).read_text()
     assert text.count(docs.BEGIN) == text.count(docs.END) == 1
 
 

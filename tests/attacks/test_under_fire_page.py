@@ -1,4 +1,4 @@
-"""The page that says what holds under fire names tests that there are."""
+"""The page on behavior under fire names a test for each promise, and each test exists."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs/under-fire.md").read_text()
+PAGE = (ROOT / "docs/explanation/under-fire.md").read_text()
 NAMED = re.findall(r"`(tests/[\w/.]+)`", PAGE)
 
 
@@ -16,5 +16,5 @@ def test_each_promise_has_its_test() -> None:
     assert [row for row in rows if "`tests/" not in row] == []
 
 
-def test_each_test_is_there() -> None:
+def test_each_named_test_exists() -> None:
     assert [name for name in NAMED if not (ROOT / name).exists()] == []
