@@ -99,7 +99,7 @@ def test_who_asks_is_told_of_each_call_and_of_its_placement(registry: Registry) 
         seen.append((point.name, kind, point.raises))
 
     call = place(registry.point("a", raises=OSError), "coroutine")
-    with Watch(registry, told=told) as watch:
+    with Watch(registry, on_reach=told) as watch:
         finish(call())
         registry.point("b").hit()
     assert seen == [("a", "coroutine", (OSError,)), ("b", "statement", ())]
@@ -108,7 +108,7 @@ def test_who_asks_is_told_of_each_call_and_of_its_placement(registry: Registry) 
 
 def test_what_it_tells_reaches_no_point(registry: Registry) -> None:
     other = registry.point("other")
-    with Watch(registry, told=lambda _, __: other.hit()) as watch:
+    with Watch(registry, on_reach=lambda _, __: other.hit()) as watch:
         registry.point("p").hit()
     assert watch.counts() == {"p": 1}
 
@@ -119,7 +119,7 @@ def test_what_the_told_raises_reaches_no_caller(
     def told(point: Point, kind: Kind) -> None:
         raise Boom
 
-    with Watch(registry, told=told) as watch:
+    with Watch(registry, on_reach=told) as watch:
         registry.point("p").hit()
     assert watch.reaches("p") == 1
 
@@ -136,7 +136,7 @@ def test_the_count_is_exact_under_threads(
     registry: Registry, pool: Threads, restless: None, told: Any
 ) -> None:
     call = place(registry.point("p"), "function")
-    with Watch(registry, told=told) as watch:
+    with Watch(registry, on_reach=told) as watch:
         pool.map(lambda _: [call() for _ in range(500)], range(8))
     assert watch.reaches("p") == 4000
 

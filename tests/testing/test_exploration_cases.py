@@ -67,7 +67,7 @@ def test_a_bound_cuts_what_comes_after_each_reach_has_failed_once() -> None:
         "b#2 raise(InjectedFault)",
         "b#1 after raise(OSError)",
     ]
-    assert found.left_out == ("7 of 11 cases, for at most 4 were asked for",)
+    assert found.left_out == ("7 of 11 cases, because the maximum is 4",)
     assert cases_of(reaches, reaches, ALL, most=11).left_out == ()
 
 
@@ -95,7 +95,7 @@ def test_an_instance_says_how_to_build_what_a_placement_declares() -> None:
 
 
 def test_exceptions_given_that_make_no_sense_are_refused() -> None:
-    with pytest.raises(InvalidPlan, match=r"NeedsThree.*cannot be built.*give an instance"):
+    with pytest.raises(InvalidPlan, match=r"NeedsThree.*cannot be built.*pass an instance"):
         Faults.of([NeedsThree])
     with pytest.raises(InvalidPlan, match="exception"):
         Faults.of(["no such path"])

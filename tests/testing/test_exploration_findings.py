@@ -209,6 +209,6 @@ def test_the_service_as_it_was_copes_with_everything() -> None:
 def test_a_call_that_only_a_fault_brings_about_is_said() -> None:
     """Of a fallback nothing is known: it is not failed in turn."""
     assert booked(TREE).left_out == (
-        "text.again: reached only under a fault, first that of mail.send#1 raise(Down); it was "
-        "not failed itself",
+        "text.again: reached only under a fault, first in mail.send#1 raise(Down), and not "
+        "failed itself",
     )

@@ -110,7 +110,7 @@ DOCTEST = """
         '''
         return 1
 """
-CONFTEST = "from chaospoint.testing.exploring import case_runs\ncase_runs._LEAST = 0.2\n"
+CONFTEST = "from chaospoint.testing.exploring import recording\nrecording._MIN_LIMIT = 0.2\n"
 
 
 @pytest.fixture(scope="module")
@@ -142,8 +142,11 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
 @pytest.mark.parametrize(
     ("test", "why"),
     [
-        ("test_passes_only_once", "not explored: it passes only once, then AssertionError"),
-        ("test_teardown_fails", "not explored: it fails without any fault"),
+        (
+            "test_passes_only_once",
+            "not explored: a second run without faults failed with AssertionError",
+        ),
+        ("test_teardown_fails", "not explored: the test fails without a fault"),
         ("paid.paid", "not explored: it is not a test function"),
     ],
 )
@@ -161,8 +164,8 @@ def test_where_faults_would_prove_nothing_there_are_none(
         ("old", "failed", "in a subtest"),
         ("test_fresh", "handled", None),
         ("test_log", "handled", None),
-        ("test_hangs_when_torn_down", "hung", "not back after 0.2 s of real time"),
-        ("test_leaves_a_task", "hung", "not back after 0.2 s of real time"),
+        ("test_hangs_when_torn_down", "hung", "it did not end within 0.2 s of real time"),
+        ("test_leaves_a_task", "hung", "it did not end within 0.2 s of real time"),
     ],
 )
 def test_what_became_of_each(
@@ -203,9 +206,9 @@ def test_what_ends_a_program_is_no_fault_of_a_call(registry: Registry) -> None:
     assert [case.id for case in found.cases] == ["a#1 raise(OSError)"]
     assert len(found.left_out) == 3
     for kind in kinds:
-        with pytest.raises(InvalidPlan, match="is no Exception"):
+        with pytest.raises(InvalidPlan, match="is not an Exception"):
             Faults.of([kind])
-    with pytest.raises(ChaosError, match="fails without any fault, with SystemExit: 2"):
+    with pytest.raises(ChaosError, match="fails without a fault, with SystemExit: 2"):
         explore(lambda: sys.exit(2), registry=registry)
 
 
@@ -224,11 +227,11 @@ def test_calls_that_only_a_fault_brings_about_are_said(registry: Registry) -> No
     found = explore(retries, registry=registry)
     assert found.exhaustive
     assert found.beyond == (
-        "a.call#2: reached only under a fault, first that of a.call#1 raise(InjectedFault); not "
+        "a.call#2: reached only under a fault, first in a.call#1 raise(InjectedFault), and not "
         "failed in turn",
     )
     assert found.as_data()["beyond"] == [*found.beyond]
-    assert "exhaustive; 1 call came only under a fault and was not failed" in str(found)
+    assert "exhaustive; 1 call happened only under a fault and was not failed" in str(found)
 
 
 def test_an_error_that_a_task_keeps_to_itself_is_not_handled(registry: Registry) -> None:
@@ -247,7 +250,7 @@ def test_an_error_that_a_task_keeps_to_itself_is_not_handled(registry: Registry)
     finally:
         gc.enable()
     assert (one.outcome, one.injected) == ("failed", True)
-    assert one.reason == "unhandled in a task or a callback of an event loop"
+    assert one.reason == "unhandled in a task or callback of an event loop"
 
 
 def test_an_error_in_a_finalizer_is_not_handled(registry: Registry) -> None:
@@ -256,7 +259,10 @@ def test_an_error_in_a_finalizer_is_not_handled(registry: Registry) -> None:
             registry.point("a.call").hit()
 
     (one,) = explore(lambda: Held() and None, registry=registry, latency=None).cases
-    assert (one.outcome, one.reason) == ("failed", "unhandled where nothing can be raised")
+    assert (one.outcome, one.reason) == (
+        "failed",
+        "unhandled in a finalizer or another place that cannot raise",
+    )
 
 
 def test_a_late_answer_in_a_thread_proves_nothing_of_timeouts(registry: Registry) -> None:
@@ -287,7 +293,7 @@ def test_what_takes_the_alarm_itself_leaves_hangs_out(registry: Registry) -> Non
         registry.point("a.call").hit()
 
     found = explore(pay, registry=registry, latency=None)
-    assert found.left_out[0] == "hangs: what runs takes the alarm (SIGALRM) that would end them"
+    assert found.left_out[0] == "hangs: the program uses the alarm (SIGALRM) that would end them"
     assert found.left_out[1].startswith("hangs of 1 case, first a.call#1 raise(InjectedFault)")
 
 
@@ -326,9 +332,9 @@ def test_what_swallows_its_end_for_ever_is_ended_with_its_process(tmp_path: Path
         textwrap.dedent(
             """
             import chaospoint
-            from chaospoint.testing.exploring import case_runs, time_limit
+            from chaospoint.testing.exploring import recording, time_limit
 
-            case_runs._LEAST = time_limit._AGAIN = 0.1
+            recording._MIN_LIMIT = time_limit._REPEAT = 0.1
 
             def test_never_ends():
                 try:
@@ -355,7 +361,7 @@ def test_what_swallows_its_end_for_ever_is_ended_with_its_process(tmp_path: Path
         timeout=60,
     )
     assert done.returncode == 3, done.stdout + done.stderr
-    said = r"case bank#1 raise\(InjectedFault\) did not come back within 0\.\d+ s, and swallowed"
+    said = r"case bank#1 raise\(InjectedFault\) did not end within 0\.\d+ s and caught"
     assert re.search(said, done.stderr), done.stderr
     assert "in test_never_ends" in done.stderr
 
@@ -364,7 +370,7 @@ def test_what_is_no_function_is_refused(registry: Registry) -> None:
     async def pay() -> None:
         pass
 
-    with pytest.raises(InvalidPlan, match="give the function itself"):
+    with pytest.raises(InvalidPlan, match="pass the function itself"):
         explore(pay(), registry=registry)  # type: ignore[arg-type]
 
 

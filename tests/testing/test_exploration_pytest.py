@@ -92,9 +92,9 @@ SHOP = """
 """
 
 IMPATIENT = """
-    from chaospoint.testing.exploring import case_runs
+    from chaospoint.testing.exploring import recording
 
-    case_runs._LEAST = 0.2
+    recording._MIN_LIMIT = 0.2
 """
 
 
@@ -138,8 +138,8 @@ def test_what_was_found_is_the_same_alone_and_on_workers(project: pytest.Pyteste
         "exhaustive": True,
         "left_out": [],
         "beyond": [
-            "bank.charge#2: reached only under a fault, first that of bank.charge#1 "
-            "raise(TimeoutError); not failed in turn"
+            "bank.charge#2: reached only under a fault, first in bank.charge#1 "
+            "raise(TimeoutError), and not failed in turn"
         ],
         "findings": 0,
         "reaches": {
@@ -172,12 +172,12 @@ def test_what_was_found_is_the_same_alone_and_on_workers(project: pytest.Pyteste
     ]
     assert found["exhaustive"] is False
     for test, why in (
-        ("arms_itself", "not explored: it arms rules of its own (bank.charge=latency(0ms)"),
-        ("is_armed_for", "not explored: it arms rules of its own (bank.charge=latency(0ms)"),
-        ("skipped", "not explored: it is skipped"),
-        ("expected_to_fail", "not explored: it is expected to fail"),
-        ("draws_examples", "not explored: hypothesis draws its examples"),
-        ("fails_by_itself", "not explored: it fails without any fault"),
+        ("arms_itself", "not explored: the test arms rules itself (bank.charge=latency(0ms)"),
+        ("is_armed_for", "not explored: the test arms rules itself (bank.charge=latency(0ms)"),
+        ("skipped", "not explored: the test is skipped"),
+        ("expected_to_fail", "not explored: the test is expected to fail"),
+        ("draws_examples", "not explored: hypothesis draws new examples"),
+        ("fails_by_itself", "not explored: the test fails without a fault"),
     ):
         assert of(found, test)["left_out"][0].startswith(why)
         result.stdout.fnmatch_lines(f"left out of *{test}: {why.replace('[', '[[]')}*")
@@ -275,7 +275,7 @@ def test_fixtures_of_the_function_are_fresh_and_others_stay(project: pytest.Pyte
     result.stdout.fnmatch_lines(
         [
             "*test_row [[]db.insert#1 raise(InjectedFault)] _*",
-            "*the row is gone, while it was torn down*",
+            "*the row is gone, during teardown*",
             "  python -m pytest *test_row --chaos-explore '--chaos-explore-case=db.insert#1 raise("
             "InjectedFault)' --chaos-explore-latency=none --chaospoint-seed=7",
         ]
@@ -322,7 +322,7 @@ def test_what_copes_passes_and_the_options_bound_it(project: pytest.Pytester) ->
         [
             "*test_pays HANDLED bank.charge#1 raise(errors.Refused) *",
             "*test_pays HANDLED bank.note#1 raise(errors.Refused) *",
-            "left out of *test_pays: 4 of 6 cases, for at most 2 were asked for",
+            "left out of *test_pays: 4 of 6 cases, because the maximum is 2",
         ]
     )
 
@@ -342,7 +342,7 @@ def test_a_run_that_is_stopped_says_what_it_did_not_come_to(project: pytest.Pyte
     )
     result, found = run(project, "--chaos-explore", "-x")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    assert of(found, "test_pays")["left_out"] == ["5 cases not run, because the run ended before"]
+    assert of(found, "test_pays")["left_out"] == ["5 cases not run, because the run ended early"]
     assert len(found["findings"]) == 1
 
     gone, found = run(project, "--chaos-explore", "--chaos-explore-case=bank#4 latency(1s)")
@@ -392,13 +392,16 @@ def test_a_terminal_shows_a_bar_in_place_of_letters(project: pytest.Pytester) ->
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--chaos-explore-max=3"], "--chaos-explore-max says nothing without --chaos-explore"),
-        (["--chaos-explore", "some/tests"], "no name or glob of points"),
-        (["--chaos-explore", "here"], "no name or glob of points; write --chaos-explore=GLOB"),
+        (["--chaos-explore-max=3"], "--chaos-explore-max has no effect without --chaos-explore"),
+        (["--chaos-explore", "some/tests"], "not a name or glob of points"),
+        (["--chaos-explore", "here"], "not a name or glob of points: write --chaos-explore=GLOB"),
         (["--chaos-explore", "--chaos-explore-max=0"], "write a number from 1"),
         (["--chaos-explore", "--chaos-explore-latency=soon"], "not a duration"),
         (["--chaos-explore", "--chaos-explore-exception=no good"], "no good"),
-        (["--chaos-explore", "--chaos-explore-json=no/such/dir/a.json"], "there is no directory"),
+        (
+            ["--chaos-explore", "--chaos-explore-json=no/such/dir/a.json"],
+            "does not exist: create it first",
+        ),
     ],
 )
 def test_options_that_make_no_sense_are_refused(

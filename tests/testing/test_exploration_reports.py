@@ -160,13 +160,13 @@ def test_the_command_repeats_how_pytest_was_started(project: pytest.Pytester) ->
 
 
 REFUSED = {
-    "=Pay.*": "--chaos-explore Pay.*: that is no name*; write 'pay.[*]'*",
+    "=Pay.*": "--chaos-explore Pay.*: not a name*; write 'pay.[*]'*",
     "-latency=fast": "--chaos-explore-latency=fast: not a duration; write *; or 'none'",
     "-limit=soon": "--chaos-explore-limit=soon: not a duration; write *",
     "-limit=0": "--chaos-explore-limit=0: write a duration above 0",
     "-exception=Foo": "--chaos-explore-exception=Foo: *",
-    "-exception=KeyboardInterrupt": "*=KeyboardInterrupt: that is no Exception*",
-    "-exception=asyncio.CancelledError": "*=asyncio.CancelledError: that is no Exception*",
+    "-exception=KeyboardInterrupt": "*=KeyboardInterrupt: not a subclass of Exception*",
+    "-exception=asyncio.CancelledError": "*=asyncio.CancelledError: not a subclass of Exception*",
     "-json=": "--chaos-explore-json=: write the path of a file*",
     "-json=.": "--chaos-explore-json=.: write the path of a file*",
 }
@@ -187,7 +187,7 @@ def test_processes_that_learnt_different_reaches_are_not_exhaustive() -> None:
     for hashes, exhaustive in (((1, 1), True), ((1, 2), False)):
         test = Gathered("t")
         for share, one in enumerate(hashes):
-            test.learn({"cases": 0, "left_out": [], "of": 0, "hash": one}, f"gw{share}")
+            test.add_share({"cases": 0, "left_out": [], "of": 0, "hash": one}, f"gw{share}")
         assert test.exploration().exhaustive is exhaustive
 
 
@@ -205,10 +205,10 @@ def test_cases_of_a_share_that_never_ran_and_of_a_process_that_died_are_missed(
 ) -> None:
     test = Gathered("t")
     for process, cases in processes.items():
-        test.learn({"cases": 2, "left_out": [], "of": of}, process)
+        test.add_share({"cases": 2, "left_out": [], "of": of}, process)
         for case in cases:
             test.add(result(case), process)
-    said = f"{missing} case{'s' * (missing != 1)} not run, because the run ended before"
+    said = f"{missing} case{'s' * (missing != 1)} not run, because the run ended early"
     assert test.exploration().left_out == ((said,) if missing else ())
 
 
@@ -239,7 +239,7 @@ def test_what_was_waited_for_in_a_thread_is_said_apart() -> None:
     assert [*patience(found)] == [
         "at p the test waited for the late answer: nothing timed out",
         "at q the test waited for the late answer: nothing timed out. In plain threads this proves "
-        "nothing, as only chaospoint's waits skip time",
+        "nothing, because only chaospoint's waits skip time",
     ]
     assert summary(found).endswith("; exhaustive")
     assert summary([Exploration("t")]).endswith("; nothing was tried")

@@ -313,7 +313,7 @@ def test_who_never_uses_it_sees_one_line(
 
 @pytest.mark.parametrize("text", ["x", "-1", "", "1.5", str(2**63), "²"])
 def test_what_is_no_seed_is_refused(text: str) -> None:
-    with pytest.raises(pytest.UsageError, match="is no seed: give a whole number below"):
+    with pytest.raises(pytest.UsageError, match="is not a seed: write a whole number from 0"):
         _seed(text)
 
 

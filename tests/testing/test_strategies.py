@@ -176,16 +176,16 @@ def test_where_nothing_can_be_drawn_the_cure_is_said(keys: dict[str, Any], said:
     [
         ({"kinds": ["latencies"]}, ChaosError, "'latencies' cannot be drawn: write some of"),
         ({"kinds": []}, ChaosError, "cannot be drawn"),
-        ({"kinds": ["return"]}, ChaosError, "go together"),
-        ({"kinds": ["hang"], "returns": [1]}, ChaosError, "go together"),
-        ({"kinds": ["hang"], "exceptions": [OSError]}, ChaosError, "add it there"),
-        ({"exceptions": []}, ChaosError, "an empty list"),
+        ({"kinds": ["return"]}, ChaosError, "need each other"),
+        ({"kinds": ["hang"], "returns": [1]}, ChaosError, "need each other"),
+        ({"kinds": ["hang"], "exceptions": [OSError]}, ChaosError, "add it to kinds"),
+        ({"exceptions": []}, ChaosError, "exceptions is empty"),
         ({"exceptions": [UnicodeDecodeError]}, InvalidPlan, "UnicodeDecodeError"),
         ({"exceptions": ["no.such.Error"]}, InvalidPlan, "no.such.Error"),
         ({"returns": [iter(())]}, InvalidPlan, "bare iterator"),
         ({"max_latency": "soon"}, InvalidPlan, "max_latency"),
         ({"points": "Pay.*"}, InvalidPlan, "uppercase"),
-        ({"points": []}, ChaosError, "an empty list, so there is nothing to draw rules for"),
+        ({"points": []}, ChaosError, "points is empty, so there is nothing to draw rules for"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused_at_once(

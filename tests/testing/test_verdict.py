@@ -44,7 +44,7 @@ def test_no_point(registry: Registry) -> None:
     with pytest.warns(ChaosWarning):
         _, rule = armed(registry, exception=OSError)
     assert unfired(rule, {}, ["a.c (reached once)"]) == (
-        "a.b=raise(OSError) was armed and never fired: no point is named 'a.b'; "
+        "a.b=raise(OSError) was armed but never fired: no point is named 'a.b'; "
         "the nearest: a.c (reached once)"
     )
 
@@ -53,13 +53,13 @@ def test_no_point(registry: Registry) -> None:
     ("keys", "calls", "why"),
     [
         ({"latency": 0}, 0, "never reached in this test"),
-        ({"latency": 0, "skip": 2}, 2, "too seldom for its skip, every, times or probability"),
+        ({"latency": 0, "skip": 2}, 2, "too few times for its skip, every, times or probability"),
         (
             {"latency": 0, "where": {"n": 1}},
             1,
-            "and none matched its `where`, which asks for 'n' as int",
+            "but none matched its `where`, which asks for 'n' as int",
         ),
-        ({"faults": OFF, "skip": 1}, 1, "too seldom for its skip"),
+        ({"faults": OFF, "skip": 1}, 1, "too few times for its skip"),
     ],
 )
 def test_why(registry: Registry, keys: dict[str, object], calls: int, why: str) -> None:
@@ -78,7 +78,7 @@ def test_shadowed(registry: Registry) -> None:
     point.hit()
     assert fired(above)
     assert not fired(below)
-    assert "reached once in this test, and each time a rule before it fired" in unfired(
+    assert "reached once in this test, but each time a rule before it fired" in unfired(
         below, {"a.b": 1}, []
     )
 
@@ -91,7 +91,7 @@ def test_after_a_call_that_raised(registry: Registry) -> None:
     _, rule = armed(registry, exception=OSError, when="after")
     with suppress(LookupError):
         fails()
-    assert "no call ended well while the rule, which acts after it" in unfired(rule, {"a.b": 1}, [])
+    assert "no call succeeded while this rule, which acts after it" in unfired(rule, {"a.b": 1}, [])
 
 
 def test_all_that_came_while_others_were_held(registry: Registry, pool: Threads) -> None:
@@ -101,7 +101,7 @@ def test_all_that_came_while_others_were_held(registry: Registry, pool: Threads)
     handle.wait_until_paused()
     point.hit()
     assert fired(rule)
-    assert "max_active let once pass" in unfired(rule, {"a.b": 2}, [])
+    assert "max_active let the call pass once" in unfired(rule, {"a.b": 2}, [])
     handle.release()
     first.result()
 
@@ -121,7 +121,7 @@ def test_its_end_came_first(still: Registry, clock: FakeClock, ending: str) -> N
     point.hit()
     handle.disarm()
     assert unfired(rule, {"a.b": 1}, []).endswith(
-        f"reached once in this test, and never while this rule was armed ({ending})"
+        f"reached once in this test, but never while this rule was armed ({ending})"
     )
 
 
@@ -146,8 +146,8 @@ def test_calls_that_are_held(registry: Registry, pool: Threads) -> None:
     calls = [pool.submit(one.hit)]
     handle.wait_until_paused(1)
     assert held([rule]) == [
-        "a call of a.b is still paused by a.*=pause: release what you pause, and wait for who was "
-        "paused, before the test ends"
+        "a call of a.b is still paused by a.*=pause: release paused calls and wait for them "
+        "before the test ends"
     ]
     calls += [pool.submit(point.hit) for point in (one, other)]
     handle.wait_until_paused(3)

@@ -1,6 +1,6 @@
-"""What tests of programs that carry chaos points stand on, with pytest or without it.
+"""Tools for testing programs that have chaos points, with or without pytest.
 
-Importing this loads nothing; what a name needs is loaded when it is asked for.
+Importing this package is cheap: each name loads its module on first use.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Fault coverage: which points were reached, and with which kinds of faults, while tests ran.
+"""Fault coverage: which points tests reached, and which kinds of faults fired there.
 
-Line coverage says that a handler was run; this says that the fault it is there for was injected.
-Calls are counted by a `Watch`, injections as observers are told of them, both exactly.
+Line coverage shows that an error handler ran; fault coverage shows that the fault it handles was
+injected. A `Watch` counts calls and an observer counts injections; both counts are exact.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ if TYPE_CHECKING:
 __all__ = ["FaultCoverage", "fault_coverage"]
 
 _VERSION = 1
-_WIDE = 1_000_000  # columns: nothing is cut off or folded
+_WIDTH = 1_000_000  # columns, so that nothing is cut off or folded
 
 
 def fault_coverage(points: str = "*", *, registry: Registry | None = None) -> FaultCoverage:
-    """Return what counts reaches and injections for the length of a ``with`` block.
+    """Count reaches and injections within a ``with`` block.
 
-    ``with fault_coverage() as coverage: unittest.main(exit=False)``, and after it
-    ``print(coverage)``. ``points``: the name or glob of the points that count; ``registry``: the
-    default one if not given.
+    Write ``with fault_coverage() as coverage: unittest.main(exit=False)`` and then
+    ``print(coverage)``. ``points``: the name or glob of the points to count. ``registry``: the
+    default registry if None.
     """
     return FaultCoverage(points, registry=registry)
 
 
 class FaultCoverage:
-    """Which of the points were reached, and which kinds of faults fired there, how often.
+    """How often each point was reached, and how often each kind of fault fired there.
 
-    A fault counts where an injection was told of, whoever armed it: ``latency+exception`` once for
-    each of the two kinds, ``off`` never, since it does nothing. It counts in this process, in all
-    of its threads and tasks; what others counted is added with `merge`. Read it at any time;
-    after the block it stays as it was. Safe from any thread, but entered once at a time.
+    All injections count, whatever armed the rule: ``latency+exception`` counts once for each kind,
+    and ``off`` never, because it does nothing. It counts all threads and tasks of this process; add
+    the counts of other processes with `merge`. Read it at any time; the counts stay after the
+    block. Safe from any thread, but only one block may be active at a time.
     """
 
     def __init__(self, points: str = "*", *, registry: Registry | None = None) -> None:
@@ -54,7 +54,7 @@ class FaultCoverage:
         self._registry = Registry.default() if registry is None else registry
         self._watch = Watch(self._registry)
         self._fired: dict[tuple[str, str], Iterator[int]] = {}
-        self._known: frozenset[str] | None = frozenset()  # None: as the registry has them now
+        self._known: frozenset[str] | None = frozenset()  # None while counting: ask the registry
         self._merged: dict[str, tuple[int, Counter[str]]] = {}
 
     def __enter__(self) -> FaultCoverage:
@@ -65,69 +65,71 @@ class FaultCoverage:
         self.stop()
 
     def start(self) -> None:
-        """Begin to count; what was counted before stays."""
+        """Start counting, in addition to earlier counts; `ChaosError` if it counts already."""
         if self._known is None:
-            raise ChaosError("this fault coverage counts already: stop it first, or make another")
+            raise ChaosError(
+                "this fault coverage is counting already: stop it first, or create another"
+            )
         self._known = None
         self._registry.add_observer(self)
         self._watch.start()
 
     def stop(self) -> None:
-        """Count no more; no error if it was stopped before."""
+        """Stop counting; stopping twice is allowed."""
         if self._known is None:
             self._watch.stop()
             self._registry.remove_observer(self)
             self._known = self._names()
 
     def observe(self, injection: Injection) -> None:
-        """Count an injection; this is how the registry tells of it."""
+        """Count an injection; the registry calls this."""
         for kind in injection.fault.split("+"):
             next(self._fired.setdefault((injection.point, kind), counter()))
 
     def merge(self, data: Mapping[str, Any]) -> None:
-        """Add what another process counted: its `as_data`, also if that came through JSON.
+        """Add the counts of another process: the result of its `as_data`, also read from JSON.
 
-        Counts are added up, and a point is known if any process knows it. Raises `ChaosError` for
-        data that is none, or is of other points; nothing is added then.
+        A point is known if any process knows it. Raises `ChaosError`, and adds nothing, if the data
+        is invalid or counts other points.
         """
         try:
             version, pattern = data["version"], data["pattern"]
-            read = {
+            added = {
                 str(name): (
-                    int(one["reaches"]),
-                    Counter({str(kind): int(times) for kind, times in one["fired"].items()}),
+                    int(counts["reaches"]),
+                    Counter({str(kind): int(times) for kind, times in counts["fired"].items()}),
                 )
-                for name, one in data["points"].items()
+                for name, counts in data["points"].items()
             }
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ChaosError(
-                f"this is no fault coverage ({type(error).__name__}: {error}): give what "
-                "as_data() returned"
+                f"this is not fault coverage ({type(error).__name__}: {error}): pass the result of "
+                "as_data()"
             ) from None
         if (version, pattern) != (_VERSION, self._pattern):
             raise ChaosError(
                 f"fault coverage of {pattern!r} (version {version!r}) cannot be added to that of "
                 f"{self._pattern!r} (version {_VERSION}): count the same points everywhere"
             )
-        for name, (reaches, fired) in read.items():
+        for name, (reaches, fired) in added.items():
             before, kinds = self._merged.get(name, (0, Counter[str]()))
             self._merged[name] = (before + reaches, kinds + fired)
 
     @property
     def percent(self) -> float:
-        """The share of the points at which at least one fault fired, from 0 to 100.
+        """The percentage of points at which at least one fault fired, from 0 to 100.
 
-        Of all points that are known at the end, in the registry or in what was merged, and match
-        the glob: also those that no test reached. Points in modules that no test imports are not
-        known. Without any point it is 0, for then nothing was tested.
+        All known points that match the glob count, including those that no test reached: points in
+        the registry and in merged data. Points in modules that were not imported are unknown. It is
+        0 if there are no points, because then nothing was tested.
         """
         return _percent(self._points())
 
     def as_data(self) -> dict[str, Any]:
-        """Return the counts as plain data: what `to_json` writes and `merge` reads.
+        """Return the counts as plain data, which `to_json` writes and `merge` reads.
 
         ``{"version": 1, "pattern": "*", "percent": 50.0, "points": {"payment.charge": {"reaches":
-        12, "fired": {"exception": 2}}, ...}}``, by name, and the kinds by name.
+        12, "fired": {"exception": 2}}, ...}}``; points and kinds are sorted by name.
         """
         points = self._points()
         return {
@@ -141,21 +143,21 @@ class FaultCoverage:
         }
 
     def to_json(self) -> str:
-        """Return `as_data` as JSON, which is the same for the same counts."""
+        """Return `as_data` as JSON; equal counts give equal text."""
         return json.dumps(self.as_data(), indent=2) + "\n"
 
     def __str__(self) -> str:
-        """Return a table of the points and a line with the share; it needs ``rich``."""
+        """Return a table of the points and a line with the percentage; needs ``rich``."""
         points = self._points()
         if not points:
             return (
-                f"no point is known that {self._pattern!r} matches, so no fault was tested: have "
-                "the tests import what has points, or write another glob"
+                f"no known point matches {self._pattern!r}, so no fault was tested: import the "
+                "modules that have points in the tests, or write another glob"
             )
         at_all = sum(1 for _, fired in points.values() if fired)
         share = floor(10 * _percent(points)) / 10  # 99.96 is not 100
-        told = f"a fault fired at {at_all} of {len(points)} points: {share:.1f}%"
-        return f"{_text(_table(points))}\n{told}"
+        total = f"a fault fired at {at_all} of {len(points)} points: {share:.1f}%"
+        return f"{_text(_table(points))}\n{total}"
 
     def _names(self) -> frozenset[str]:
         return frozenset(one.name for one in self._registry.points() if self._match(one.name))
@@ -181,7 +183,7 @@ def _percent(points: Mapping[str, tuple[int, Counter[str]]]) -> float:
 
 
 def _table(points: Mapping[str, tuple[int, Counter[str]]]) -> Table:
-    """One line a point, one column for each kind that fired anywhere."""
+    """Return a table with a row for each point and a column for each kind that fired."""
     try:
         from rich.table import Table
     except ModuleNotFoundError:
@@ -196,8 +198,8 @@ def _table(points: Mapping[str, tuple[int, Counter[str]]]) -> Table:
         table.add_column(name, justify="right")
     table.add_column("")
     for name, (reaches, fired) in points.items():
-        why = "" if fired else "reached, no fault fired" if reaches else "never reached"
-        table.add_row(name, str(reaches), *(str(fired[kind] or "-") for kind in kinds), why)
+        note = "" if fired else "reached, no fault fired" if reaches else "never reached"
+        table.add_row(name, str(reaches), *(str(fired[kind] or "-") for kind in kinds), note)
     return table
 
 
@@ -207,5 +209,5 @@ def _text(table: Table) -> str:
     from rich.console import Console
 
     written = StringIO()
-    Console(file=written, width=_WIDE, color_system=None, markup=False).print(table)
+    Console(file=written, width=_WIDTH, color_system=None, markup=False).print(table)
     return "\n".join(line.rstrip() for line in written.getvalue().splitlines())

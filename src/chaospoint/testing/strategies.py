@@ -1,8 +1,8 @@
-"""Hypothesis strategies that draw what a test arms: `rules` and `plans`.
+"""Hypothesis strategies for rules and plans.
 
-What is drawn can be armed as it stands, and the placements that a point has when it is drawn can
-express it, so arming warns of nothing; a placement that comes later may express less, and says so.
-It repeats itself by its own seed. Of all modules only this one imports hypothesis.
+Drawn rules and plans can be armed without warnings: the current placements of their points can
+express the faults. A placement that is added later may not, which then causes a warning. Each has
+its own seed, so that it repeats. Only this module imports hypothesis.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ __all__ = ["plans", "rules"]
 KINDS: Final = ("exception", "latency", "return", "hang", "off", "yield")
 _HURT: Final = KINDS[:4]
 _OUTCOMES: Final = ("exception", "return", "hang")
-# One fault of each kind that all placements express or refuse alike, whatever it does.
+# A fault of each kind for which only the kind decides whether a placement can express it.
 _ANY: Final[Mapping[str, FaultModel]] = {
     "exception": Failure(),
     "latency": Latency(seconds=0),
@@ -52,11 +52,11 @@ _ANY: Final[Mapping[str, FaultModel]] = {
     "off": Off(),
     "yield": Yield(),
 }
-_MOST_LATENCY: Final = 0.01
-_STEPS: Final = 100  # of a latency, so that it is short to read
+_DEFAULT_LATENCY: Final = 0.01
+_STEPS: Final = 100  # the number of different latencies, so that they are short to read
 _SEEDS: Final = st.integers(0, 2**32 - 1)
-# Hypothesis leaves rules out of a plan, as long as each is a handful of choices; so what could be
-# several is one here. The simplest stands first.
+# Hypothesis shrinks plans better if a rule takes few choices, so all triggers are one choice. The
+# simplest comes first.
 _FIRINGS: Final[Sequence[Mapping[str, float]]] = (
     {},
     *({"skip": n} for n in (1, 2, 3)),
@@ -75,27 +75,28 @@ def rules(
     kinds: Collection[str] | None = None,
     exceptions: Sequence[ExceptionForm] | None = None,
     returns: Sequence[object] = (),
-    max_latency: float | str = _MOST_LATENCY,
+    max_latency: float | str = _DEFAULT_LATENCY,
     registry: Registry | None = None,
 ) -> st.SearchStrategy[Rule]:
-    """Draw rules, each with a seed of its own, on one point each; the simplest is one firing.
+    """Draw rules, each with its own seed and for one point; the simplest fires once.
 
-    ``points``: names or globs; globs are looked up among the points of ``registry`` (the default
-    one if not given) whenever something is drawn, so the points have to be there by then, and the
-    same each time: import what makes them first. A name that no point has is drawn as well.
+    ``points``: names or globs. Globs match the points that ``registry`` (by default the default
+    registry) has at the time of drawing, which must be the same each time: import the modules with
+    the points first. Names are drawn even if no point has them.
 
-    ``kinds``: out of ``exception``, ``latency``, ``return``, ``hang``, ``off`` and ``yield``; the
-    first four if not given, ``return`` only where ``returns`` gives values. ``exceptions``: each in
-    any form that the key ``exception`` takes; if not given, what the placements of the point say
-    that they raise (``raises=``) and that can be made without arguments, else `InjectedFault`.
-    ``max_latency``: seconds or a duration such as ``"200ms"``, the bound of latencies and hangs
-    alike, 10 ms if not given. They really take that long, unless the test has a clock of its own.
+    ``kinds``: some of ``exception``, ``latency``, ``return``, ``hang``, ``off`` and ``yield``; by
+    default the first four, with ``return`` only if ``returns`` has values. ``exceptions``: in any
+    form that the key ``exception`` takes; by default the exceptions that the placements declare
+    (``raises=``) and that need no arguments, or else `InjectedFault`. ``returns``: the values to
+    return. ``max_latency``: the maximum of latencies and hangs, in seconds or as a duration such as
+    ``"200ms"``; by default 10 ms. They take real time, unless the test uses a fake clock.
 
-    ``when``, ``times`` and one of ``skip``, ``every`` and ``probability`` are drawn too;
-    ``when="after"`` only where all that a point is used as has an end, so at decorated functions
-    alone: what is not decorated may be a statement. Raises `InvalidPlan` for an exception that
-    cannot be armed, and `ChaosError` for a kind that is none; drawing raises `ChaosError` where
-    there is no point.
+    ``when``, ``times`` and one of ``skip``, ``every`` and ``probability`` are drawn too.
+    ``when="after"`` is drawn only for points on decorated functions, because other placements may
+    be statements, which have no end.
+
+    Raises `InvalidPlan` for an exception that cannot be armed, and `ChaosError` for an unknown
+    kind. Drawing raises `ChaosError` if no point matches.
     """
     drawn = _Drawn(points, kinds, exceptions, returns, max_latency, registry)
     return st.composite(lambda draw, /: drawn.rule(draw, seed=draw(_SEEDS)))()
@@ -107,14 +108,14 @@ def plans(
     kinds: Collection[str] | None = None,
     exceptions: Sequence[ExceptionForm] | None = None,
     returns: Sequence[object] = (),
-    max_latency: float | str = _MOST_LATENCY,
+    max_latency: float | str = _DEFAULT_LATENCY,
     max_rules: int = 3,
     registry: Registry | None = None,
 ) -> st.SearchStrategy[Plan]:
-    """Draw plans of up to ``max_rules`` rules, with a seed; else as `rules` does.
+    """Draw plans of up to ``max_rules`` rules, with a seed; the other arguments are as in `rules`.
 
-    Examples shrink to a plan without rules, then to one rule that fires once. A rule that another
-    one of the plan would hide for ever is not drawn.
+    Examples shrink towards a plan without rules, and a rule towards one that fires once. A plan has
+    no rule that can never fire because of an earlier one.
     """
     if isinstance(max_rules, bool) or not isinstance(max_rules, int) or max_rules < 0:
         raise ChaosError(f"max_rules={max_rules!r}: write a whole number from 0")
@@ -124,7 +125,7 @@ def plans(
 
 
 class _Drawn:
-    """What may be drawn."""
+    """The arguments of `rules` and `plans`, checked, and how to draw from them."""
 
     def __init__(
         self,
@@ -138,8 +139,8 @@ class _Drawn:
         self._patterns = (points,) if isinstance(points, str) else tuple(points)
         if not self._patterns:
             raise ChaosError(
-                "points: an empty list, so there is nothing to draw rules for: write names or "
-                "globs, such as ['payment.charge']"
+                "points is empty, so there is nothing to draw rules for: write names or globs, "
+                "such as ['payment.charge']"
             )
         self._registry = Registry.default() if registry is None else registry
         self._exceptions = None if exceptions is None else tuple(exceptions)
@@ -156,8 +157,8 @@ class _Drawn:
             "off": st.builds(Off),
             "yield": st.builds(Yield),
         }
-        for one in self._patterns:
-            Rule(point=one, faults=[Off()])
+        for pattern in self._patterns:
+            Rule(point=pattern, faults=[Off()])
         for exception in self._exceptions or ():
             _try(exception)
         for value in self._returns:
@@ -165,22 +166,22 @@ class _Drawn:
 
     def plan(self, draw: st.DrawFn, several: st.SearchStrategy[list[Rule]]) -> Plan:
         """Draw a plan."""
-        found: list[Rule] = []
+        kept: list[Rule] = []
         for rule in draw(several):
-            if not any(_hides(earlier, rule) for earlier in found):
-                found.append(rule)
+            if not any(_hides(earlier, rule) for earlier in kept):
+                kept.append(rule)
         seed = draw(_SEEDS)
-        return draw(st.builds(Plan, rules=st.just(found), seed=st.just(seed)))
+        return draw(st.builds(Plan, rules=st.just(kept), seed=st.just(seed)))
 
     def rule(self, draw: st.DrawFn, /, **seed: int) -> Rule:
         """Draw a rule.
 
-        Hypothesis shows a value as it was built, so all of it is built in a way to be copied.
+        Built with ``st.builds`` throughout, so that Hypothesis shows code that can be copied.
         """
         name, after, kind = draw(st.sampled_from(self._shapes()))
         faults = [draw(self._fault(kind, name, after=after))]
         if kind in _OUTCOMES and "latency" in self._kinds:
-            late = draw(st.integers(-_STEPS, _STEPS))  # half of them come at once
+            late = draw(st.integers(-_STEPS, _STEPS))  # half of them have no latency
             if late > 0:
                 faults.insert(0, draw(st.builds(Latency, seconds=st.just(self._seconds(late)))))
         keys: dict[str, Any] = {"point": name, "faults": faults}
@@ -190,7 +191,7 @@ class _Drawn:
         return draw(st.builds(Rule, **{key: st.just(value) for key, value in keys.items()}))
 
     def _shapes(self) -> list[tuple[str, bool, str]]:
-        """Return the points, whether after the call, and the kinds that can be drawn there."""
+        """Return all combinations of point, after the call or not, and kind that can be drawn."""
         return [
             (name, after, kind)
             for name in self._names()
@@ -211,7 +212,7 @@ class _Drawn:
         return self._same[kind]
 
     def _can(self, name: str, *, after: bool) -> list[str]:
-        """Return the kinds that can be drawn at a point."""
+        """Return the kinds that can be drawn for a point."""
         return [
             kind
             for kind in self._kinds
@@ -231,7 +232,7 @@ class _Drawn:
         ]
 
     def _expresses(self, fault: FaultModel, name: str, *, after: bool) -> bool:
-        """Whether every placement of the point can express a fault; one that is not there can."""
+        """Whether all placements of a point can express a fault; true if there is no such point."""
         if self._registry.find(name) is None:
             return True
         kinds = self._registry.engine.points.kinds(name)
@@ -240,25 +241,28 @@ class _Drawn:
     def _names(self) -> list[str]:
         """Return the points that something can be drawn for, in order."""
         known = [point.name for point in self._registry.points()]
-        found: list[str] = []
+        names: list[str] = []
         for pattern in self._patterns:
             if is_glob(pattern):
-                found += (name for name in known if matches(pattern, name))
+                names += (name for name in known if matches(pattern, name))
             else:
-                found.append(pattern)
-        asked = ", ".join(map(repr, self._patterns))
-        if not found:
-            close = nearest(self._patterns[0], known)
-            hint = f" (the nearest: {', '.join(close)})" if close else ""
+                names.append(pattern)
+        patterns = ", ".join(map(repr, self._patterns))
+        if not names:
+            similar = nearest(self._patterns[0], known)
+            hint = f" (the nearest: {', '.join(similar)})" if similar else ""
             raise ChaosError(
-                f"there is nothing to draw rules for: no point matches {asked}{hint}; import the "
-                "modules that make the points, or write their names: points=['payment.charge']"
+                f"there is nothing to draw rules for: no point matches {patterns}{hint}; import "
+                "the modules that create the points, or write their names: "
+                "points=['payment.charge']"
             )
-        able = [n for n in found if self._can(n, after=False) or self._can(n, after=True)]
+        able = [
+            name for name in names if self._can(name, after=False) or self._can(name, after=True)
+        ]
         if not able:
             raise ChaosError(
-                f"no placement of the points {asked} can express {self._kinds[0]!r} with the "
-                "values given: allow more kinds, or leave kinds out"
+                f"no placement of the points {patterns} can express {self._kinds[0]!r} with the "
+                "given values: allow more kinds, or omit kinds"
             )
         return list(dict.fromkeys(able))
 
@@ -270,33 +274,37 @@ def _checked(
 ) -> tuple[str, ...]:
     """Return the kinds to draw, in the order in which examples shrink."""
     if exceptions is not None and not exceptions:
-        raise ChaosError("exceptions: an empty list; write at least one, or leave it out")
+        raise ChaosError("exceptions is empty: write at least one, or omit it")
     if kinds is None:
         return tuple(kind for kind in _HURT if kind != "return" or returns)
     given = {kinds} if isinstance(kinds, str) else set(kinds)
     if wrong := sorted(given - set(KINDS)) or (not given and [""]):
         raise ChaosError(f"kinds={wrong[0]!r} cannot be drawn: write some of {', '.join(KINDS)}")
     if ("return" in given) is not bool(returns):
-        raise ChaosError("kinds with 'return' and returns=[...] go together: give both or neither")
+        raise ChaosError(
+            "kinds with 'return' and returns=[...] need each other: pass both or neither"
+        )
     if exceptions is not None and "exception" not in given:
-        raise ChaosError("exceptions are given, and kinds leaves 'exception' out: add it there")
+        raise ChaosError(
+            "exceptions has no effect because kinds has no 'exception': add it to kinds"
+        )
     return tuple(kind for kind in KINDS if kind in given)
 
 
 def _declared(point: Point | None) -> tuple[ExceptionForm, ...]:
-    """Return what the placements of a point say that they raise, as far as it can be made."""
-    found: list[ExceptionForm] = []
-    for one in () if point is None else point.core.raises:
+    """Return the exceptions that the placements of a point declare and that can be built."""
+    buildable: list[ExceptionForm] = []
+    for exception in () if point is None else point.core.raises:
         try:
-            _try(one)
+            _try(exception)
         except InvalidPlan:
             continue  # such as UnicodeDecodeError, which needs arguments
-        found.append(one)
-    return tuple(found) or (InjectedFault,)
+        buildable.append(exception)
+    return tuple(buildable) or (InjectedFault,)
 
 
 def _try(exception: ExceptionForm) -> None:
-    """Raise `InvalidPlan` for what cannot be armed."""
+    """Raise `InvalidPlan` for an exception that cannot be armed."""
     compile_plan(Plan(rules=[Rule(point="any", exception=exception)]), trust="code")
 
 

@@ -35,13 +35,13 @@ def observer() -> Iterator[None]:
     Registry.default().remove_observer(bad)
 
 
-@expected("failed", "chaospoint itself failed", "bad observer")
+@expected("failed", "that it called, failed", "bad observer")
 def test_observer(observer: None, chaos: Chaos) -> None:
     chaos.arm("payment.charge", latency=0)
     charge()
 
 
-@expected("failed", "chaospoint itself failed", "bad draw")
+@expected("failed", "that it called, failed", "bad draw")
 def test_driver(chaos: Chaos, monkeypatch: pytest.MonkeyPatch) -> None:
     def bad(*args: object) -> None:
         raise RuntimeError("bad draw")
@@ -51,12 +51,12 @@ def test_driver(chaos: Chaos, monkeypatch: pytest.MonkeyPatch) -> None:
     charge()
 
 
-@expected("failed", "chaospoint itself failed", "bad driver")
+@expected("failed", "that it called, failed", "bad driver")
 def test_without_the_fixture() -> None:
     break_it()
 
 
-@expected("failed", "chaospoint itself failed", "bad driver")
+@expected("failed", "that it called, failed", "bad driver")
 def test_that_skips_hides_no_bug() -> None:
     break_it()
     pytest.skip("not today")
@@ -69,7 +69,7 @@ def test_that_skips(chaos: Chaos) -> None:
 
 
 class TestOfUnittest(unittest.TestCase):
-    @expected("failed", "chaospoint itself failed", "bad driver")
+    @expected("failed", "that it called, failed", "bad driver")
     def test_that_skips_hides_no_bug(self) -> None:
         break_it()
         self.skipTest("not today")

@@ -61,7 +61,7 @@ def left_out_of_order() -> None:
 
 @pytest.mark.usefixtures("left_out_of_order")
 class TestLeftDisabled:
-    @expected("error", "left disabled by the fixture 'left_out_of_order'")
+    @expected("error", "the fixture 'left_out_of_order' left chaospoint disabled")
     def test_one(self) -> None:
         assert not chaospoint.Registry.default().enabled
 

@@ -52,7 +52,7 @@ def test_fixture_that_disarms(tidy: None) -> None:
     assert read() == 9
 
 
-@expected("error", "left disabled")
+@expected("error", "the test left chaospoint disabled")
 def test_disabled() -> None:
     chaospoint.disable()
 

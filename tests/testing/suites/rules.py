@@ -199,7 +199,7 @@ def test_off_that_masks(chaos: Chaos) -> None:
     assert charge(7) == 7
 
 
-@expected("failed", "ended well")
+@expected("failed", "no call succeeded")
 def test_after_a_call_that_raised(chaos: Chaos) -> None:
     chaos.arm("payment.charge", exception=TimeoutError, when="after")
     with pytest.raises(TypeError):
@@ -266,13 +266,13 @@ def test_opted_out_for_one_rule_alone(chaos: Chaos) -> None:
     chaos.arm("stock.read", exception=TimeoutError)
 
 
-@expected("failed", "takes a point, a Rule or a Plan")
+@expected("failed", "takes one positional argument")
 @pytest.mark.chaos
 def test_marker_without_a_point() -> None:
     pass
 
 
-@expected("failed", "takes a point, a Rule or a Plan")
+@expected("failed", "takes one positional argument")
 @pytest.mark.chaos("payment.charge", "stock.read", latency=0)
 def test_marker_with_two_points() -> None:
     pass

@@ -58,7 +58,7 @@ def test_pause_and_release_in_tasks(chaos: Chaos) -> None:
 leaked: list[Call] = []
 
 
-@expected("failed", "a call of payment.charge is still paused", "release what you pause")
+@expected("failed", "a call of payment.charge is still paused", "release paused calls")
 def test_still_paused(chaos: Chaos) -> None:
     chaos.pause("payment.charge")
     leaked.append(Call(charge))
@@ -76,13 +76,13 @@ def test_what_was_still_paused_went_on() -> None:
     assert [call.end() for call in leaked] == [1] * len(leaked)
 
 
-@expected("failed", "payment.charge was paused", "nobody released it within 0.05 s")
+@expected("failed", "payment.charge was paused", "not released within 0.05 s")
 def test_nobody_releases(chaos: Chaos) -> None:
     chaos.pause("payment.charge", timeout=0.05)
     assert charge(4) == 4
 
 
-@expected("failed", "payment.refund was paused", "nobody released it within 0.05 s")
+@expected("failed", "payment.refund was paused", "not released within 0.05 s")
 def test_nobody_releases_a_task(chaos: Chaos) -> None:
     chaos.pause("payment.refund", timeout=0.05)
     assert asyncio.run(refund(4)) == 4
@@ -121,11 +121,11 @@ def test_misuse(chaos: Chaos) -> None:
         chaos.hold("stock.*", until="stock.write")
     with pytest.raises(chaospoint.ChaosError, match="is a glob"):
         chaos.hold("stock.read", until="stock.*")
-    with pytest.raises(chaospoint.ChaosError, match="takes no 'faults'"):
+    with pytest.raises(chaospoint.ChaosError, match="does not take 'faults'"):
         chaos.pause("payment.charge", faults=[{"kind": "latency", "seconds": 1}])
-    with pytest.raises(chaospoint.ChaosError, match="takes no 'latency'"):
+    with pytest.raises(chaospoint.ChaosError, match="does not take 'latency'"):
         chaos.pause("payment.charge", latency="1s")
-    with pytest.raises(chaospoint.ChaosError, match="takes no 'expires_after'"):
+    with pytest.raises(chaospoint.ChaosError, match="does not take 'expires_after'"):
         chaos.pause("payment.charge", expires_after=1)
     with pytest.raises(chaospoint.ChaosError, match="cannot wait for itself"):
         chaos.hold("stock.read", until="stock.read")
@@ -136,7 +136,7 @@ def test_misuse(chaos: Chaos) -> None:
     assert not chaospoint.Registry.default().rules()
 
 
-@expected("failed", "stock.read was to wait for stock.write", "another rule fired there")
+@expected("failed", "stock.read should wait for stock.write", "another rule fired there")
 def test_another_rule_lets_by_who_was_to_wait(chaos: Chaos) -> None:
     chaos.hold("stock.read", until="stock.write")
     chaos.arm("stock.read", latency=0)
@@ -144,7 +144,7 @@ def test_another_rule_lets_by_who_was_to_wait(chaos: Chaos) -> None:
     write()
 
 
-@expected("failed", "chaos.armed('stock.read', ...) was made and never entered", "fake_clock()")
+@expected("failed", "chaos.armed('stock.read', ...) was never entered", "fake_clock()")
 def test_blocks_that_nobody_enters(chaos: Chaos) -> None:
     chaos.armed("stock.read", returns=4)
     chaos.fake_clock()
@@ -216,13 +216,13 @@ def test_tasks_wait_for_each_other(chaos: Chaos) -> None:
     assert asyncio.run(main()) == ["write", "refund"]
 
 
-@expected("failed", "a call of stock.read waited 0.05 s for stock.write, which nobody reached")
+@expected("failed", "a call of stock.read waited 0.05 s for stock.write, which was not reached")
 def test_who_is_waited_for_never_comes(chaos: Chaos) -> None:
     chaos.hold("stock.read", until="stock.write", timeout=0.05)
     assert read(3) == 3
 
 
-@expected("failed", "stock.read was to wait for stock.write", "'stock.read' was never reached")
+@expected("failed", "stock.read should wait for stock.write", "'stock.read' was never reached")
 def test_who_was_to_wait_never_comes(chaos: Chaos) -> None:
     chaos.hold("stock.read", until="stock.write")
     write()

@@ -1,1 +1,1 @@
-"""Clocks for tests: time that a test moves, and time that is skipped."""
+"""Clocks for tests: `FakeClock`, which a test advances, and `SkippingClock`, which skips waits."""

@@ -1,10 +1,10 @@
-"""The event loops of asyncio see skipped seconds as passed, each from when it is first seen.
+"""Let asyncio event loops see skipped seconds as passed.
 
-A loop that asks for its own time while a skipping clock is in use gets a time of its own: the
-machine's, and what was skipped since. It keeps that for as long as it lives, so its time never
-goes back, and what was set while seconds were skipped comes when it is due. A loop that is no
-`asyncio.BaseEventLoop`, or has a time of its own already, is left alone; so are all of them where
-somebody else has replaced `BaseEventLoop.time`.
+The first time a loop asks for its time while a skipping clock is in use, it gets its own ``time``
+method: real time plus the seconds skipped since then. If seconds are skipped, it keeps that method
+for its whole life, so that its time never goes back and its timers fire when they are due. Loops
+that are not an `asyncio.BaseEventLoop`, or that have another ``time`` method, do not change. No
+loop changes if other code has replaced `BaseEventLoop.time`.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ _own_time = BaseEventLoop.time
 
 
 class LoopTime:
-    """What was skipped in this process, and the loops that know of it."""
+    """The seconds skipped in this process, and the loops that see them."""
 
     def __init__(self) -> None:
-        self.skipped = 0.0  # seconds, ever; the pacer adds to it
+        self.skipped = 0.0  # seconds in all; the pacer adds to it
         self._in_use = False
-        self._seen: dict[int, ref[BaseEventLoop]] = {}  # changed in single steps, so without a lock
+        self._seen: dict[int, ref[BaseEventLoop]] = {}  # each change is atomic, so no lock
         self._looks: WeakKeyDictionary[BaseEventLoop, _Look] = WeakKeyDictionary()
 
     def start(self) -> None:
-        """See every loop that asks for its time from now on, and the one that runs here."""
+        """Include the loop of this thread, and each loop that asks for its time from now on."""
         self._in_use = True
         _inherit(_own_time)
         if BaseEventLoop.time is _own_time:
@@ -47,7 +47,7 @@ class LoopTime:
         self.see(asyncio._get_running_loop())
 
     def stop(self) -> None:
-        """See no further loops; those for which nothing was skipped get their own time back."""
+        """Include no further loops; loops for which nothing was skipped get their own time back."""
         self._in_use = False
         _inherit(_first_time)
         if BaseEventLoop.time is _first_time:
@@ -62,7 +62,7 @@ class LoopTime:
                 del vars(loop)["time"]
 
     def see(self, loop: AbstractEventLoop | None) -> None:
-        """Have the time of ``loop`` go on with what is skipped, if that can be."""
+        """Let the time of ``loop`` include skipped seconds, if the loop supports it."""
         if not isinstance(loop, BaseEventLoop) or type(loop).time is not _first_time:
             return
         if self._in_use and "time" not in vars(loop):
@@ -70,17 +70,17 @@ class LoopTime:
             self._seen[id(loop)] = ref(loop)
 
     def wake(self) -> None:
-        """Have the loops look at their timers."""
+        """Let the loops check their timers."""
         for loop in self._running():
             _call(loop, _nothing)
 
     def next_timer(self, blocked: _Blocked, moot: Callable[[], bool]) -> float | None:
-        """Wait until nothing is ready on any loop; return the seconds to the first timer of all.
+        """Wait until nothing is ready on any loop; return the seconds to the first timer.
 
-        None if work is under way in the default executor of a loop. Loops that are ``blocked`` are
-        not asked, and threads that are do no work. What is still ready or under way after some
-        `Patience` is waited for no longer, and a loop that shows nothing for so long is passed over
-        until it does. Nobody is waited for once it is ``moot``.
+        Returns None if the default executor of a loop is working. Loops in ``blocked`` are ignored,
+        and threads in it do not count as working. Each wait ends after a `Patience`; a loop that
+        does not answer within one is ignored until it answers. ``moot``: stop waiting once this
+        returns True.
         """
         asked: list[tuple[BaseEventLoop, _Look]] = []
         passed = blocked()
@@ -104,7 +104,7 @@ class LoopTime:
         return min((look.left for look in answers), default=inf)
 
     def renew(self) -> None:
-        """Ask anew, in a forked child."""
+        """Forget all requests in a forked child."""
         self._looks = WeakKeyDictionary()
 
     def _running(self) -> Iterator[BaseEventLoop]:
@@ -115,10 +115,10 @@ class LoopTime:
 
 
 class _Time:
-    """The time of one loop."""
+    """The ``time`` method of one loop."""
 
     def __init__(self, loop: BaseEventLoop, began: float) -> None:
-        self._loop = ref(loop)  # or the loop would hold itself
+        self._loop = ref(loop)  # weak, because the loop refers to this object
         self.began = began
 
     def __call__(self) -> float:
@@ -128,17 +128,17 @@ class _Time:
 
 
 class _Look:
-    """Looks, on the thread of one loop, for its first timer, once nothing is ready there."""
+    """Finds the first timer of a loop, on the loop's own thread, when nothing is ready there."""
 
     def __init__(self) -> None:
         self.done = Event()
         self.done.set()
-        self.silence = Patience()  # begins anew whenever the loop shows that it goes on
+        self.silence = Patience()  # starts again each time the loop runs this
         self._patience = Patience()
         self._work = _Work()
 
     def begin(self, blocked: _Blocked) -> None:
-        """Make ready to be called on the loop, again and again until it is ``done``."""
+        """Prepare to be called on the loop repeatedly, until ``done`` is set."""
         self.done.clear()
         self.left, self.working = inf, False
         self._blocked = blocked
@@ -160,35 +160,36 @@ class _Look:
                 self.done.set()
 
     def _look(self, loop: AbstractEventLoop) -> bool:
-        """Look; return whether to come again."""
+        """Look for the first timer; return whether to look again."""
         self.silence.begin()
         ready, patient = getattr(loop, "_ready", ()), self._patience.lasts()
-        if not (ready and patient):  # work that ends has made something ready before
+        if not (ready and patient):  # finished work would have made a callback ready
             self.working = self._work.goes_on(loop, self._blocked)
         if ready and patient:
             return True
         now = loop.time()
         for timer in getattr(loop, "_scheduled", ()):
-            # Our own waits, which have ends elsewhere or go by the machine's time.
+            # Skip chaospoint's own waits: the clocks handle them, or they use real time.
             if not timer.cancelled() and getattr(timer, "_callback", None) is not settle:
                 self.left = min(self.left, timer.when() - now)
         return False
 
 
 class _Work:
-    """What is under way in the default executor of one loop, as far as that can be known."""
+    """Whether the default executor of a loop is working, as far as can be seen from outside."""
 
     def __init__(self) -> None:
-        self._given_up = 0.0  # threads that have gone on for too long, such as a server's
-        self._waiting = False  # for more than these
+        self._given_up = 0.0  # the number of threads that work for too long, such as servers
+        self._waiting = False  # for more threads than these
         self._patience = Patience()
 
     def goes_on(self, loop: AbstractEventLoop, blocked: _Blocked) -> bool:
-        """Return whether a thread works that is not ``blocked``, while the patience lasts."""
+        """Return whether a thread that is not ``blocked`` works, until the patience ends."""
         executor = getattr(loop, "_default_executor", None)
         idle = getattr(getattr(executor, "_idle_semaphore", None), "_value", inf)
-        waiting = blocked()  # after `idle`, so that nobody counts as both
-        threads = [one for one in list(getattr(executor, "_threads", ())) if one not in waiting]
+        waiting = blocked()  # after `idle`, so that no thread counts twice
+        pool = list(getattr(executor, "_threads", ()))
+        threads = [thread for thread in pool if thread not in waiting]
         busy = max(0.0, len(threads) - idle)
         self._given_up = min(self._given_up, busy)
         if busy == self._given_up:
@@ -204,35 +205,35 @@ class _Work:
 
 
 def _inherit(time: Callable[[BaseEventLoop], float]) -> None:
-    """Have the kinds of loops inherit ``time`` again.
+    """Let subclasses of `BaseEventLoop` inherit ``time`` again.
 
-    freezegun puts what it found back into the kind of loop that it froze, where it hides the time
-    of `BaseEventLoop`.
+    freezegun restores the method by setting it on the subclass, where it hides a replacement of
+    `BaseEventLoop.time`.
     """
-    kinds: list[type[BaseEventLoop]] = BaseEventLoop.__subclasses__()
-    while kinds:
-        kind = kinds.pop()
-        kinds += kind.__subclasses__()
-        if vars(kind).get("time") is time:
-            del kind.time
+    loop_types: list[type[BaseEventLoop]] = BaseEventLoop.__subclasses__()
+    while loop_types:
+        loop_type = loop_types.pop()
+        loop_types += loop_type.__subclasses__()
+        if vars(loop_type).get("time") is time:
+            del loop_type.time
 
 
 def _first_time(loop: BaseEventLoop) -> float:
-    """Stand in for `BaseEventLoop.time` until the loop has a time of its own."""
+    """Replace `BaseEventLoop.time` until the loop has its own ``time`` method."""
     loop_time.see(loop)
     kept = vars(loop).get("time")
     return _own_time(loop) if kept is None else kept()
 
 
 def _nothing() -> None:
-    """Do nothing but wake the loop."""
+    """Do nothing; the call itself wakes the loop."""
 
 
 def _call(loop: AbstractEventLoop, call: Callable[[], object]) -> None:
     try:
         loop.call_soon_threadsafe(call)
     except RuntimeError:
-        pass  # it was closed in between
+        pass  # the loop was closed meanwhile
 
 
 loop_time = LoopTime()

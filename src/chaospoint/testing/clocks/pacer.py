@@ -1,7 +1,7 @@
-"""Skips to what comes next while a fault makes a call wait, once all that is ready has run.
+"""Skip time to the next event while a fault makes a call wait and nothing else is ready to run.
 
-There is one pacer for all skipping clocks of the process, as there is one time. Its thread starts
-with the first wait, and ends with the last clock. Without it every wait ends in real time.
+One pacer serves all skipping clocks of the process, because all of them share one time. Its thread
+starts with the first wait and ends with the last clock. If it cannot run, waits take real time.
 """
 
 from __future__ import annotations
@@ -25,68 +25,68 @@ if TYPE_CHECKING:
 
 __all__ = ["GRAIN", "Paced", "Pacer", "pacer"]
 
-_SLICES, _SLICE = 4, 0.0005  # each lets threads that wait for the GIL come to it
-GRAIN = 1e-6  # so that no rounding of floats leaves anything just before its time
+_SLICES, _SLICE = 4, 0.0005  # each lets threads that wait for the GIL run
+GRAIN = 1e-6  # seconds; so that rounding errors leave no event slightly in the future
 
 
 class Paced(Protocol):
-    """One clock, as the pacer sees it."""
+    """The methods of a clock that the pacer uses."""
 
     @property
     def engine(self) -> Engine:
-        """Whose faults and deadlines go by the clock."""
+        """The engine whose faults and deadlines use the clock."""
         ...
 
     def makes_wait(self) -> bool:
-        """Return whether a fault makes a call wait now, and time is to be skipped."""
+        """Return whether a fault makes a call wait now, so that time should be skipped."""
         ...
 
     def awaited(self, blocked: Collection[object]) -> bool:
-        """Return whether somebody was woken who can go on, and has not yet."""
+        """Return whether a woken wait can continue but has not yet."""
         ...
 
     def blocked(self) -> Collection[object]:
-        """Return the threads that wait, and the loops on them."""
+        """Return the threads that wait, and the event loops that run on them."""
         ...
 
     def left(self) -> float:
-        """Return the seconds to what comes next; 0 or less for what is due."""
+        """Return the seconds to the next event; 0 or less if it is due."""
         ...
 
     def come(self) -> None:
-        """Wake what is due, and end what has expired."""
+        """Wake the waits that are due, and end the rules that have expired."""
 
     def renew(self) -> None:
-        """Forget who waited, in a forked child."""
+        """Forget all waits in a forked child."""
 
 
 class Pacer:
-    """Makes time pass for all the clocks that are in use."""
+    """Skips time for all clocks in use."""
 
     def __init__(self) -> None:
         self.lock = Lock()
         self._clocks: tuple[Paced, ...] = ()
         self._thread: Thread | None = None
-        self._changed = Bell()  # of this thread: an older one must not clear it
+        self._changed = Bell()  # one for each thread: an older thread must not clear it
 
     @property
     def skipped(self) -> float:
-        """The seconds that were ever skipped in this process."""
+        """All seconds skipped in this process so far."""
         return loop_time.skipped
 
     def paces(self, engine: Engine) -> bool:
-        """Return whether a clock of this board is in use."""
+        """Return whether this engine has a clock in use."""
         return any(clock.engine is engine for clock in self._clocks)
 
     def enter(self, clock: Paced) -> float:
-        """Let time be skipped for this clock, too; return what was skipped before."""
+        """Add a clock; return the seconds skipped before."""
         with self.lock:
             loop_time.start()
             self._clocks = (*self._clocks, clock)
             return loop_time.skipped
 
     def leave(self, clock: Paced) -> float:
-        """Skip no more for this clock; return what was skipped when it left."""
+        """Remove a clock; return the seconds skipped up to now."""
         with self.lock:
             self._clocks = tuple(other for other in self._clocks if other is not clock)
             if self._clocks:
@@ -96,18 +96,21 @@ class Pacer:
             loop_time.stop()
             skipped = loop_time.skipped
         if thread is not None:
-            # An observer that it tells something may take its time, or be about to arm.
+            # After the lock, because the thread may be in an observer that needs the lock to arm.
             arming_lock.after_release(partial(_join, thread))
         return skipped
 
     def changed(self) -> None:
-        """Take notice that a wait began or ended."""
+        """Let the thread know that a wait began or ended."""
         if self._thread is None:
             self._start()
         self._changed.set()
 
     def skip(self, seconds: float, *, thread: Thread | None = None) -> None:
-        """Let ``seconds`` pass for all clocks and loops; ``thread``: only if that is still ours."""
+        """Let ``seconds`` pass for all clocks and loops.
+
+        ``thread``: skip only if this is still the thread of the pacer.
+        """
         with self.lock:
             if thread is not None and thread is not self._thread:
                 return
@@ -126,13 +129,13 @@ class Pacer:
             try:
                 start(self._thread)
             except RuntimeError:
-                self._thread = None  # no thread can be had, and time is not skipped
+                self._thread = None  # no thread can start, so waits take real time
             except BaseException:
-                self._thread = None  # it may run already, and ends by itself then
+                self._thread = None  # if it runs already, it ends by itself
                 raise
 
     def _run(self, changed: Bell) -> None:
-        me, patience = current_thread(), Patience()  # with those that were woken
+        me, patience = current_thread(), Patience()  # for waits that were woken
         try:
             while self._thread is me:
                 changed.clear()
@@ -153,7 +156,7 @@ class Pacer:
                     self.skip(max(left, 0.0) + GRAIN, thread=me)
                     patience.begin()
         except Exception:
-            reporting.report_bug("skipping time", "what waits goes on waiting in real time")
+            reporting.report_bug("skipping time", "waits take real time from now on")
 
     def _blocked(self) -> set[object]:
         return {what for clock in self._clocks for what in clock.blocked()}
@@ -161,7 +164,7 @@ class Pacer:
     # -- around a fork --------------------------------------------------------------------
 
     def renew(self) -> None:
-        """Forget lock and thread, in a forked child; a wait starts a thread again."""
+        """Replace lock and thread in a forked child; the next wait starts a new thread."""
         self.lock, self._thread, self._changed = Lock(), None, Bell()
         loop_time.renew()
         for clock in self._clocks:
@@ -169,7 +172,7 @@ class Pacer:
 
 
 def _join(thread: Thread) -> None:
-    # What is left for later may be carried out by any thread, and so by this one.
+    # Any thread may run what was deferred until the lock is free, including this one.
     if thread is not current_thread():
         thread.join(1.0)
 

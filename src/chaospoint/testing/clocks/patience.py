@@ -1,7 +1,7 @@
-"""How long the pacer waits for what runs beside it.
+"""A limit for how long the pacer waits for other threads.
 
-Seconds alone prove nothing on a busy machine, where they can pass without anyone having run. So a
-patience lasts for some looks as well: between two of them the others could have run.
+On a busy machine some time can pass without any other thread running. So the limit is also a number
+of checks, because other threads can run between two checks.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ from chaospoint._kernel.clock import monotonic
 
 __all__ = ["Patience"]
 
-_SECONDS, _LOOKS = 0.2, 20
+_SECONDS, _CHECKS = 0.2, 20
 
 
 class Patience:
-    """Lasts 0.2 s and 20 looks from `begin` on, whichever is longer; before that, not at all."""
+    """A limit of 0.2 s and 20 checks, whichever is longer, counted from the last `begin`."""
 
     def __init__(self) -> None:
         self._until = 0.0
-        self._looks = 0
+        self._checks = 0
 
     def begin(self) -> None:
-        """Begin, or begin anew."""
-        self._until, self._looks = monotonic() + _SECONDS, _LOOKS
+        """Start the limit, or start it again."""
+        self._until, self._checks = monotonic() + _SECONDS, _CHECKS
 
     def lasts(self) -> bool:
-        """Return whether it lasts, and count this as a look."""
-        self._looks -= 1
-        return self._looks > 0 or monotonic() < self._until
+        """Count a check, and return whether the limit has not been reached."""
+        self._checks -= 1
+        return self._checks > 0 or monotonic() < self._until

@@ -1,18 +1,18 @@
-"""A clock on which time goes on as ever, and is skipped while chaospoint makes a call wait.
+"""A clock that follows real time, but skips time while a fault makes a call wait.
 
-So latencies, hangs and expiries pass at once, and what happens around them comes in the order in
-which it would have come: time is skipped to the next event only, which is the end of a wait, the
-deadline of a rule, or a timer of an asyncio loop, and not before all that is ready has run.
+Latencies, hangs and expiries pass at once, and events keep their order: time is skipped only to the
+next event, and only when nothing is ready to run. Events are the end of a wait, the deadline of a
+rule, and a timer of an asyncio event loop.
 
-While a call is made to wait, time passes for every timer of every asyncio loop of the process.
-While none is, nothing is skipped: a real call under a timeout has its real time. A call that a
-``pause`` holds is held by the test and not by time. `time.monotonic`, `time.sleep` and the timers
-of loops other than asyncio's know nothing of what is skipped.
+While a fault makes a call wait, time also passes for the timers of all asyncio loops in the
+process. At other times nothing is skipped, so a real call under a timeout has its real time. A
+``pause`` does not skip time, because the test ends it. `time.monotonic`, `time.sleep` and the
+timers of other loops do not see skipped time.
 
-Real work beside a wait is waited for where it can be seen: what is ready on a loop, and what runs
-in a loop's default executor (`asyncio.to_thread`), each for 0.2 s at a stretch, or longer on a busy
-machine. Work of more than some 2 ms in another thread or process, or on a socket, is overtaken by
-the time that is skipped.
+Before it skips, the clock waits for real work that it can see: callbacks that are ready on a loop,
+and work in a loop's default executor (`asyncio.to_thread`). It waits up to 0.2 s at a time for
+each, or longer on a busy machine. It does not wait for more than about 2 ms for work in other
+threads or processes, or on sockets.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _SYSTEM = SystemClock()
 
 
 class SkippingClock:
-    """The machine's time and what was skipped; `skipping` makes one. Safe from any thread."""
+    """Real time plus the skipped time; created by `skipping`. Safe from any thread."""
 
     def __init__(self, engine: Engine) -> None:
         self._waits = Waits(engine)
@@ -52,25 +52,28 @@ class SkippingClock:
 
     @property
     def waits(self) -> tuple[float | None, ...]:
-        """The seconds of every wait that faults asked for so far, in order, to the microsecond.
+        """The seconds of every wait of a fault so far, in order, rounded to microseconds.
 
-        Latencies, hangs and pauses; None for one without a bound. What keeps the processor busy
-        asks for no wait, and takes its real time.
+        These are latencies, hangs and pauses; None for a wait without a limit. A fault that keeps
+        the processor busy is not a wait: it takes real time.
         """
         return tuple(self._waits.asked)
 
     @property
     def waiting(self) -> tuple[float | None, ...]:
-        """The seconds of the waits that are going on, in order."""
-        return tuple(one.seconds for one in list(self._waits.going))
+        """The seconds of the current waits, in order."""
+        return tuple(wait.seconds for wait in list(self._waits.going))
 
     @property
     def skipped(self) -> float:
-        """The seconds skipped so far in all, by any clock of the process, to the microsecond."""
+        """All seconds skipped while this clock is in use, rounded to microseconds.
+
+        They include time that other clocks of the process skipped.
+        """
         return round(self._waits.skipped, DIGITS)
 
     def monotonic(self) -> float:
-        """Return the time of the clock that this one stands before, and what was skipped."""
+        """Return the time of the registry's original clock plus the skipped seconds."""
         return self._waits.read()
 
     def time_in(self, loop: AbstractEventLoop) -> float:
@@ -79,27 +82,27 @@ class SkippingClock:
         return self._waits.read()
 
     def advance(self, seconds: float) -> None:
-        """Let ``seconds`` pass now, in all threads and loops; does not wait for who is woken.
+        """Let ``seconds`` pass now in all threads and loops, without waiting for them to run.
 
-        Rules whose time has come with it have ended when this returns. Raises `ChaosError` for
-        what is no time to pass, and after the block of the clock has ended.
+        Rules that expire in this time have ended when this returns. Raises `ChaosError` if
+        ``seconds`` is negative or not finite, and after the block of the clock has ended.
         """
         if not (seconds >= 0.0 and isfinite(seconds)):
             raise ChaosError(
-                f"the clock cannot be advanced by {seconds!r}: give seconds, 0 or more"
+                f"the clock cannot be advanced by {seconds!r}: write seconds, 0 or more"
             )
         if not self._waits.entered:
             raise ChaosError("the clock is not in use: its `with` block has ended")
         pacer.skip(seconds)
 
     def wait(self, woken: Bell, seconds: float | None) -> None:
-        """Wait on this thread until ``woken`` is set or ``seconds`` have passed or were skipped."""
-        loop = asyncio._get_running_loop()  # which it blocks
+        """Block this thread until ``woken`` is set or ``seconds`` have passed or been skipped."""
+        loop = asyncio._get_running_loop()  # this wait blocks it
         with self._waits.going_on(seconds, woken, loop):
             _SYSTEM.wait(woken, seconds)
 
     async def await_(self, woken: TaskBell, seconds: float | None) -> None:
-        """Wait in this task until ``woken`` is done or ``seconds`` have passed or were skipped."""
+        """Wait in this task until ``woken`` is set or ``seconds`` have passed or been skipped."""
         loop = woken.loop
         loop_time.see(loop)
         with self._waits.going_on(seconds, woken, loop):
@@ -108,11 +111,11 @@ class SkippingClock:
 
 @contextmanager
 def skipping(registry: Registry) -> Iterator[SkippingClock]:
-    """Have the faults and deadlines of ``registry`` go by a clock that skips, for a block.
+    """Let the faults and deadlines of ``registry`` use a skipping clock within a block.
 
-    A wait with a bound that is still going on at the end of the block ends then. Rules that are
-    armed then have as much time left as they had. Other registries may have a clock at the same
-    time: what is skipped for one passes for all. Raises `ChaosError` if this one has.
+    At the end of the block, current waits with a limit end, and armed rules keep their remaining
+    time. Other registries may have a skipping clock at the same time; time skipped by one passes
+    for all. Raises `ChaosError` if ``registry`` already has one.
     """
     clock = SkippingClock(registry.engine)
     waits = clock._waits

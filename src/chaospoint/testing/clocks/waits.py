@@ -1,4 +1,4 @@
-"""What waits by one skipping clock: how long, until when, and what of it the pacer has to know."""
+"""The waits of one skipping clock, as the clock and the pacer see them."""
 
 from __future__ import annotations
 
@@ -22,39 +22,39 @@ if TYPE_CHECKING:
 
 __all__ = ["DIGITS", "Waits"]
 
-DIGITS = 6  # floats cannot tell less apart on a machine that runs for months
+DIGITS = 6  # the precision of floats after months of uptime
 
 
 @dataclass(slots=True, eq=False)
 class _Wait:
-    """One wait that is going on: how long, until when, how to end it, and where."""
+    """A current wait: its length, its end, and the thread or loop that waits."""
 
     seconds: float | None
     until: float | None
     woken: Bell | TaskBell
     loop: AbstractEventLoop | None
-    thread: Thread | None  # the one that waits, and the loop with it; a task lets it go on
-    held: bool  # by a pause, and so by the test and not by time
+    thread: Thread | None  # the blocked thread; None for a task, which does not block its thread
+    held: bool  # by a pause: the test ends the wait, not time
     ended: bool = False
 
     @property
     def over(self) -> bool:
-        """Whether who waits was woken, though he may not have gone on yet."""
+        """Whether the wait was woken; its thread or task may not have continued yet."""
         return self.ended or self.woken.is_set()
 
     def end(self) -> None:
-        """Wake who waits."""
+        """Wake the thread or task."""
         self.ended = True
         try:
             self.woken.set()
         except RuntimeError:
-            pass  # the loop is closed, and with it whoever waited there
+            pass  # the loop is closed, and its tasks with it
 
 
 class Waits:
-    """What waits by one clock, which stands before the one that the engine has.
+    """The waits of a skipping clock, which replaces the clock of ``engine`` while it is in use.
 
-    Its collections are changed in single steps, so without a lock.
+    It needs no lock, because each change of a collection is one atomic operation.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -63,31 +63,31 @@ class Waits:
         self.asked: list[float | None] = []
         self.going: dict[_Wait, None] = {}
         self.entered = False
-        self._before = 0.0  # what was skipped in the process before this clock came in
-        self._kept = 0.0  # what was skipped in all, once it is out
-        self._ahead = 0.0  # what ended the last waits then
-        self._reads = local()  # what each thread read since its last wait, the latest two
+        self._before = 0.0  # seconds skipped in the process before this clock
+        self._kept = 0.0  # seconds skipped in all, after `leave`
+        self._ahead = 0.0  # additional seconds that ended the last waits, after `leave`
+        self._reads = local()  # the last two times that each thread read since its last wait
 
-    # -- in and out -----------------------------------------------------------------------
+    # -- enter and leave ------------------------------------------------------------------
 
     def enter(self, clock: Clock) -> None:
-        """Have the engine go by ``clock``, which asks here; `ChaosError` if it goes by such a one.
+        """Let the engine use ``clock``; `ChaosError` if it already uses a skipping clock.
 
-        Call `leave` after it in any case.
+        Call `leave` afterwards in any case.
         """
         with arming_lock:
             if pacer.paces(self.engine):
                 raise ChaosError(
-                    "a skipping clock is in use in this registry already: use that one, or put "
-                    "the second block behind the first"
+                    "this registry already uses a skipping clock: use that one, or enter the "
+                    "second block after the first has ended"
                 )
-            # First, so that `leave` puts right what Ctrl-C leaves half done.
+            # First, so that `leave` can undo the rest if Ctrl-C interrupts it.
             self.base, self._before, self.entered = self.engine.clock, pacer.skipped, True
             self._before = pacer.enter(self)
             self.engine.clock = clock
 
     def leave(self) -> None:
-        """Give the engine its clock back, and end the waits that have an end."""
+        """Restore the engine's clock, and end the waits that have a limit."""
         if not self.entered:
             return
         with arming_lock:
@@ -99,7 +99,10 @@ class Waits:
         self._end_due()
 
     def _put_back_deadlines(self) -> None:
-        for rule in (*self.engine.rules(), *self.engine.ended()):  # some ended may come back
+        for rule in (
+            *self.engine.rules(),
+            *self.engine.ended(),
+        ):  # ended ones too, because some may be armed again
             if rule.deadline is not None:
                 rule.deadline -= self._kept
 
@@ -107,7 +110,7 @@ class Waits:
 
     @property
     def skipped(self) -> float:
-        """The seconds that were skipped while the clock was in use."""
+        """The seconds skipped while the clock was in use."""
         return pacer.skipped - self._before if self.entered else self._kept
 
     def now(self) -> float:
@@ -115,7 +118,7 @@ class Waits:
         return self.base.monotonic() + self.skipped + self._ahead
 
     def read(self) -> float:
-        """Return it to somebody on this thread who may be about to wait."""
+        """Return the time, and record that this thread read it, because a wait may follow."""
         now = self.now()
         self._reads.latest = (*getattr(self._reads, "latest", ())[-1:], now)
         return now
@@ -127,11 +130,12 @@ class Waits:
         woken: Bell | TaskBell,
         loop: AbstractEventLoop | None,
     ) -> Iterator[None]:
-        """Record a wait for as long as it goes on.
+        """Record a wait while the block runs.
 
-        Whoever begins one has read the clock twice, for its end and for what is ``left``, and
-        between the two time has gone on: what was asked for is what is left and that. Who was
-        woken early and waits for the rest has read it once since.
+        A caller that begins a wait reads the clock twice: for the end of the wait, and for the
+        seconds that are ``left``. Time passes between the two, so the requested length is ``left``
+        plus that time. A caller that was woken early and waits for the rest reads it only once;
+        that is not a new wait.
         """
         reads = getattr(self._reads, "latest", ())
         self._reads.latest = ()
@@ -139,62 +143,63 @@ class Waits:
         if left is not None:
             until = (reads[-1] if reads else self.now()) + left
             seconds = round(left + (reads[-1] - reads[0] if reads else 0.0), DIGITS)
-        if left == 0.0:  # the turn is given up once, and no time passes with that
+        if left == 0.0:  # this only yields to other threads or tasks, and no time passes
             self.asked.append(0.0)
             yield
             return
         if left is None or len(reads) != 1:
             self.asked.append(seconds)
         thread = current_thread() if isinstance(woken, Bell) else None
-        one = _Wait(seconds, until, woken, loop, thread, self._held(woken))
+        wait = _Wait(seconds, until, woken, loop, thread, self._held(woken))
         try:
-            self.going[one] = None
+            self.going[wait] = None
             if self.entered:
                 pacer.changed()
             yield
         finally:
-            self.going.pop(one, None)
+            self.going.pop(wait, None)
             self._reads.latest = ()
             if self.entered:
                 pacer.changed()
 
-    # -- as the pacer sees it -------------------------------------------------------------
+    # -- for the pacer --------------------------------------------------------------------
 
     def makes_wait(self) -> bool:
-        """Return whether anybody waits for time to pass: not for a test that holds him."""
-        return any(not one.held for one in self._waiting())
+        """Return whether a call waits for time to pass; a paused call waits for the test."""
+        return any(not wait.held for wait in self._waiting())
 
     def awaited(self, blocked: Collection[object]) -> bool:
-        """Return whether anybody was woken who can go on, and has not yet."""
-        able = [one for one in self._live() if one.thread or one.loop not in blocked]
-        return any(one.over for one in able)
+        """Return whether a woken wait can continue but has not yet."""
+        able = [wait for wait in self._live() if wait.thread or wait.loop not in blocked]
+        return any(wait.over for wait in able)
 
     def blocked(self) -> set[object]:
-        """Return the threads that wait, and the loops on them."""
-        waiting = [one for one in list(self.going) if one.thread is not None]
-        return {what for one in waiting for what in (one.thread, one.loop)}
+        """Return the threads that wait, and the event loops that run on them."""
+        blocking = [wait for wait in list(self.going) if wait.thread is not None]
+        return {blocked for wait in blocking for blocked in (wait.thread, wait.loop)}
 
     def left(self) -> float:
         """Return the seconds to the next end of a wait or deadline of a rule."""
-        ends = [one.until for one in self._waiting() if one.until is not None]
+        ends = [wait.until for wait in self._waiting() if wait.until is not None]
         ends += [rule.deadline for rule in self.engine.rules() if rule.deadline is not None]
         return min(ends, default=inf) - self.now()
 
     def come(self) -> None:
-        """Wake what is due, and end the rules that have expired."""
+        """Wake the waits that are due, and end the rules that have expired."""
         self._end_due()
         self.engine.expire()
 
     def renew(self) -> None:
-        """Forget who waited, in a forked child."""
+        """Forget all waits in a forked child."""
         self.going.clear()
 
     def _live(self) -> list[_Wait]:
-        # A task that was left behind by a loop which runs no more waits for nothing.
-        return [one for one in list(self.going) if one.loop is None or one.loop.is_running()]
+        # Without tasks of loops that no longer run: they never continue.
+        waits = list(self.going)
+        return [wait for wait in waits if wait.loop is None or wait.loop.is_running()]
 
     def _waiting(self) -> list[_Wait]:
-        return [one for one in self._live() if not one.over]
+        return [wait for wait in self._live() if not wait.over]
 
     def _held(self, woken: Bell | TaskBell) -> bool:
         return any(
@@ -205,7 +210,7 @@ class Waits:
 
     def _end_due(self) -> None:
         now = self.now()
-        due = [(one.until, one) for one in list(self.going) if one.until is not None]
-        for until, one in sorted(due, key=itemgetter(0)):
+        ends = [(wait.until, wait) for wait in list(self.going) if wait.until is not None]
+        for until, wait in sorted(ends, key=itemgetter(0)):
             if until <= now:
-                one.end()
+                wait.end()

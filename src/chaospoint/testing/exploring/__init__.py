@@ -1,1 +1,1 @@
-"""Each reach of a program is failed in turn."""
+"""Exploration: run a program once for each reach of a point, with a fault at that reach."""

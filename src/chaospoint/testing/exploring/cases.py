@@ -1,7 +1,7 @@
-"""What there is to try in one run: a case for each reach and each fault that fits it.
+"""Derive the cases of an exploration: one for each reach and each fault that fits it.
 
-Nothing here runs anything. The same reaches give the same cases with the same ids in the same
-order, so that a case is found again by its id.
+This is a pure computation. The same reaches give the same cases, ids and order, so that a case can
+be repeated by its id.
 """
 
 from __future__ import annotations
@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from heapq import nsmallest
 from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
-from chaospoint._kernel.names import matcher
+from chaospoint._kernel.names import matcher, nearest
 from chaospoint.errors import ChaosError, InvalidPlan
 from chaospoint.faults.base import FaultModel
 from chaospoint.faults.failure import Failure
@@ -28,7 +27,7 @@ __all__ = ["Case", "Cases", "Faults", "Reach", "cases_of"]
 
 
 class Reach(NamedTuple):
-    """One call that arrived at a point, or came to its clean end there."""
+    """One call that reached a point, or that ended successfully there."""
 
     point: str
     raises: tuple[type[BaseException], ...]
@@ -36,9 +35,9 @@ class Reach(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One fault at the n-th reach of one point, or with ``when="after"`` at its n-th clean end.
+    """One fault at the n-th reach of a point, or with ``when="after"`` at its n-th successful end.
 
-    ``text``: the fault in words. ``order``: its place among the cases of its run, from 0.
+    ``text``: the fault as text. ``order``: its position among the cases of the run, from 0.
     """
 
     id: str
@@ -51,7 +50,7 @@ class Case:
 
     @property
     def rule(self) -> Rule:
-        """The rule that does it, once."""
+        """A rule that injects this fault once."""
         return Rule(
             point=self.point, faults=[self.fault], when=self.when, skip=self.nth - 1, times=1
         )
@@ -59,29 +58,30 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Cases:
-    """The cases to run, in order, and what was left out of them and why."""
+    """The cases to run, in order, and what was left out, with reasons."""
 
     cases: tuple[Case, ...]
     left_out: tuple[str, ...] = ()
 
     def only(self, case: str) -> Case:
         """Return the case with this id; `ChaosError` with the nearest ids if there is none."""
-        for one in self.cases:
-            if one.id == case:
-                return one
-        known = [one.id for one in self.cases]
-        close = get_close_matches(case, known, n=3, cutoff=0.5) or known[:3]
-        hint = f"the nearest: {', '.join(map(repr, close))}" if close else "no point was reached"
+        cases = {known.id: known for known in self.cases}
+        if case in cases:
+            return cases[case]
+        similar = nearest(case, cases) or [*cases][:3]
+        hint = f"the nearest: {', '.join(map(repr, similar))}"
+        if not similar:
+            hint = "no point was reached"
         raise ChaosError(f"this run has no case {case!r}; {hint}")
 
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """Which faults to try.
+    """The faults to try.
 
-    ``exceptions``: for placements that declare none, in any form that a rule takes; an instance
-    also says how to build its class where a placement declares that. ``latency``: None for none.
-    ``after``: whether to lose the answers of calls that succeeded.
+    ``exceptions``: raised at placements that declare none. ``built``: the instances among them, by
+    class, for placements that declare the class. ``latency``: the delay to try, or None. ``after``:
+    whether to raise after successful calls too.
     """
 
     exceptions: tuple[Failure, ...] = (Failure(),)
@@ -96,13 +96,13 @@ class Faults:
         latency: float | str | None = None,
         after: bool = True,
     ) -> Self:
-        """Read them as a user writes them; raises `InvalidPlan` for what makes no sense."""
+        """Read the arguments of `explore`; raises `InvalidPlan` for invalid values."""
         given = tuple(exceptions)
-        failures = tuple(_given(one) for one in given)
+        failures = tuple(map(_failure, given))
         built = {
-            type(one): failure
-            for one, failure in zip(given, failures, strict=True)
-            if isinstance(one, BaseException)
+            type(exception): failure
+            for exception, failure in zip(given, failures, strict=True)
+            if isinstance(exception, BaseException)
         }
         return cls(
             failures or (Failure(),),
@@ -112,15 +112,15 @@ class Faults:
         )
 
 
-def _given(exception: ExceptionForm) -> Failure:
+def _failure(exception: ExceptionForm) -> Failure:
     failure = Failure(exception=exception)
-    cure = ": give an instance, or {type: ..., args: [...]}"
-    why = _unbuildable(failure)
-    if why is None and _ends(failure):
-        why, cure = _ENDS, ""
-    if why is not None:
+    cure = ": pass an instance, or {type: ..., args: [...]}"
+    problem = _unbuildable(failure)
+    if problem is None and _ends_the_program(failure):
+        problem, cure = _NOT_AN_EXCEPTION, ""
+    if problem is not None:
         raise InvalidPlan(
-            f"exceptions: {exception!r} {why}{cure}", field="exceptions", value=exception
+            f"exceptions: {exception!r} {problem}{cure}", field="exceptions", value=exception
         )
     return failure
 
@@ -133,22 +133,24 @@ def _unbuildable(failure: Failure) -> str | None:
     return None
 
 
-_ENDS = "is no Exception: it ends a program or a task, and no call fails with it"
+_NOT_AN_EXCEPTION = (
+    "is not an Exception: it would end the program or the task and not only fail a call"
+)
 
 
-def _ends(failure: Failure) -> bool:
-    """Whether it raises what ends a program, and with it the run that explores."""
+def _ends_the_program(failure: Failure) -> bool:
+    """Whether the raised type would end a program, and so the exploration."""
     bound = failure.resolve("code")
     raised = getattr(bound, "raised")  # noqa: B009
-    return not all(isinstance(one.build(), Exception) for _, one in raised)
+    return not all(isinstance(spec.build(), Exception) for _, spec in raised)
 
 
 class _Possible(NamedTuple):
-    """One case before its order is known; sorted as it stands."""
+    """A case before its order is known; sorted by the first three fields."""
 
-    rank: int  # of the fault among those of its reach
+    rank: int  # of the fault, among the faults at its reach
     nth: int
-    place: int  # of the point, by first appearance
+    place: int  # of the point, in the order of first reaches
     point: str
     when: Literal["before", "after"]
     fault: FaultModel
@@ -162,26 +164,26 @@ def cases_of(
     points: str = "*",
     most: int | None = None,
 ) -> Cases:
-    """Return the cases that a run with these ``reaches`` and clean ``ends`` has.
+    """Return the cases for a run with these ``reaches`` and successful ``ends``.
 
-    ``points``: a name or glob. ``most``: how many at the most; those that fail each reach once
-    come first.
+    ``points``: a name or glob. ``most``: the maximum number of cases; the first case of each reach
+    comes before the second of any.
     """
     making = _Making(faults, matcher(points))
     possible = [*making.before(reaches), *(making.after(ends) if faults.after else ())]
     bound = len(possible) if most is None else most
-    chosen = nsmallest(bound, possible, key=lambda one: one[:3])
+    chosen = nsmallest(bound, possible, key=lambda case: case[:3])
     left_out = list(making.left_out)
     if len(possible) > len(chosen):
         left_out.append(
-            f"{len(possible) - len(chosen)} of {len(possible)} cases, for at most {bound} were "
-            "asked for"
+            f"{len(possible) - len(chosen)} of {len(possible)} cases, because the maximum is "
+            f"{bound}"
         )
     return Cases(tuple(_numbered(chosen)), tuple(left_out))
 
 
 class _Making:
-    """Makes the cases of one run, and remembers what cannot be made."""
+    """Makes the cases of one run, and records what was left out."""
 
     def __init__(self, faults: Faults, match: Callable[[str], object]) -> None:
         self._faults = faults
@@ -191,16 +193,16 @@ class _Making:
         self.left_out: dict[str, None] = {}
 
     def before(self, reaches: Sequence[Reach]) -> Iterator[_Possible]:
-        """Yield the cases of calls that fail, or come late, before anything was done."""
+        """Yield the cases in which a call fails, or is delayed, before it does anything."""
         for nth, place, reach in self._counted(reaches):
             for rank, failure in enumerate(self._of(reach)):
-                # The answer that is lost, and the one that is late, come after the first failure.
+                # Ranks 1 and 2, after the first failure, are the lost answer and the late one.
                 yield _Possible(rank and 2 * rank + 1, nth, place, reach.point, "before", failure)
             if self._faults.latency is not None:
                 yield _Possible(2, nth, place, reach.point, "before", self._faults.latency)
 
     def after(self, ends: Sequence[Reach]) -> Iterator[_Possible]:
-        """Yield the cases of calls that did their work and whose answer is lost."""
+        """Yield the cases in which a call does its work and then fails, so its answer is lost."""
         for nth, place, end in self._counted(ends):
             for rank, failure in enumerate(self._of(end)):
                 yield _Possible(
@@ -216,40 +218,42 @@ class _Making:
                 yield counts[reach.point], place, reach
 
     def _of(self, reach: Reach) -> list[Failure]:
-        found = self._failures.get(reach)
-        if found is None:
-            found = [failure for one in reach.raises if (failure := self._built(reach, one))]
-            found = self._failures[reach] = found or [*self._faults.exceptions]
-        return found
+        failures = self._failures.get(reach)
+        if failures is None:
+            declared = [self._built(reach, exception) for exception in reach.raises]
+            failures = [failure for failure in declared if failure is not None]
+            failures = self._failures[reach] = failures or [*self._faults.exceptions]
+        return failures
 
     def _built(self, reach: Reach, declared: type[BaseException]) -> Failure | None:
-        why: str | None = _ENDS
+        problem: str | None = _NOT_AN_EXCEPTION
         if issubclass(declared, Exception):
             if (given := self._faults.built.get(declared)) is not None:
                 return given
             try:
                 failure = Failure(exception=declared)
-                if (why := _unbuildable(failure)) is None:
+                if (problem := _unbuildable(failure)) is None:
                     return failure
             except InvalidPlan as error:
-                why = str(error)
-            why += "; explore(exceptions=[an instance of it]) says how"
+                problem = str(error)
+            problem += "; pass an instance, as in explore(exceptions=[...]), to try it"
         self.left_out[
-            f"{declared.__module__}.{declared.__qualname__}, which {reach.point!r} declares: {why}"
+            f"{declared.__module__}.{declared.__qualname__}, which {reach.point!r} declares: "
+            f"{problem}"
         ] = None
         return None
 
 
 def _numbered(chosen: Iterable[_Possible]) -> Iterator[Case]:
     ids: Counter[str] = Counter()
-    for order, one in enumerate(chosen):
-        text = _written(one.fault)
-        after = "after " if one.when == "after" else ""
-        case = f"{one.point}#{one.nth} {after}{text}"
+    for order, (_, nth, _, point, when, fault) in enumerate(chosen):
+        text = _written(fault)
+        after = "after " if when == "after" else ""
+        case = f"{point}#{nth} {after}{text}"
         ids[case] += 1
-        if ids[case] > 1:  # two classes that are written alike
+        if ids[case] > 1:  # two classes have the same text
             case = f"{case} ({ids[case]})"
-        yield Case(case, one.point, one.nth, one.when, one.fault, text, order)
+        yield Case(case, point, nth, when, fault, text, order)
 
 
 def _written(fault: FaultModel) -> str:

@@ -1,7 +1,4 @@
-"""What an exploration found: each case with what became of it, and what was left out.
-
-Values only; they are merged, sorted and turned into plain data here, and drawn elsewhere.
-"""
+"""The results of an exploration: sorted, merged, and converted to plain data."""
 
 from __future__ import annotations
 
@@ -20,12 +17,12 @@ __all__ = ["Exploration"]
 
 @dataclass(frozen=True, slots=True)
 class Exploration:
-    """All cases of one test, or of one function, and what became of them.
+    """The results of all cases of one test or function.
 
-    ``left_out``: what was not tried, and why; `exhaustive` if there is nothing. ``beyond``: the
-    calls that came only under a fault, such as retries, by point: they were not failed themselves.
-    `exhaustive` is about single faults, so about the calls that come without any. ``calls_beyond``:
-    how many they are.
+    ``left_out``: what was not tried, with reasons; it is `exhaustive` if this is empty. ``beyond``:
+    a sentence for each point with calls that happened only under a fault, such as retries; these
+    calls were not failed themselves. `exhaustive` is about single faults, and so about the calls
+    that happen without a fault. ``calls_beyond``: the number of those extra calls.
     """
 
     test: str
@@ -37,38 +34,39 @@ class Exploration:
     @property
     def findings(self) -> tuple[Result, ...]:
         """The cases that failed or hung."""
-        return tuple(one for one in self.cases if one.finding)
+        return tuple(case for case in self.cases if case.finding)
 
     @property
     def exhaustive(self) -> bool:
-        """Whether every reach was tried with every fault that applies."""
+        """Whether every reach was tried with every fault that fits it."""
         return not self.left_out
 
     @classmethod
     def of(cls, test: str, results: Iterable[Result], left_out: Iterable[str] = ()) -> Self:
-        """Put the results in order; a case that said nothing is left out, and said to be."""
-        cases = sorted(results, key=lambda one: one.order)
-        silent = [f"{one.case}: {one.reason}" for one in cases if one.outcome == "left out"]
-        kept = tuple(one for one in cases if one.outcome != "left out")
+        """Sort the results, and move the cases without an outcome to `left_out`."""
+        ordered = sorted(results, key=lambda result: result.order)
+        skipped = [result for result in ordered if result.outcome == "left out"]
+        kept = tuple(result for result in ordered if result.outcome != "left out")
         fallbacks, retries, calls = _beyond(kept)
-        unbounded = [one.case for one in kept if one.unbounded]
+        unbounded = [result.case for result in kept if result.unbounded]
         if unbounded:
             fallbacks.append(
-                f"hangs of {quantity(len(unbounded), 'case')}, first {unbounded[0]}: what ran "
-                "took the alarm (SIGALRM) that would have ended it"
+                f"hangs of {quantity(len(unbounded), 'case')}, first {unbounded[0]}: the program "
+                "used the alarm (SIGALRM) that would have ended it"
             )
-        said = dict.fromkeys((*left_out, *silent, *fallbacks))
-        return cls(test, kept, (*said,), (*retries,), calls)
+        silent = [f"{result.case}: {result.reason}" for result in skipped]
+        all_left_out = dict.fromkeys((*left_out, *silent, *fallbacks))  # without duplicates
+        return cls(test, kept, (*all_left_out,), (*retries,), calls)
 
     def reaches(self) -> Mapping[str, tuple[Result, ...]]:
-        """Return the cases by their reach, ``payment.charge#2``, in the order of the points."""
-        found: dict[str, list[Result]] = {}
-        for one in sorted(self.cases, key=lambda one: (one.point, one.nth, one.order)):
-            found.setdefault(f"{one.point}#{one.nth}", []).append(one)
-        return {reach: tuple(results) for reach, results in found.items()}
+        """Return the cases by reach, such as ``payment.charge#2``, sorted by point and number."""
+        reaches: dict[str, list[Result]] = {}
+        for case in sorted(self.cases, key=lambda case: (case.point, case.nth, case.order)):
+            reaches.setdefault(f"{case.point}#{case.nth}", []).append(case)
+        return {reach: tuple(results) for reach, results in reaches.items()}
 
     def as_data(self) -> dict[str, Any]:
-        """Return it as plain data, the same for the same behaviour."""
+        """Return plain data, for JSON; the same program behaviour gives the same data."""
         return {
             "test": self.test,
             "exhaustive": self.exhaustive,
@@ -76,7 +74,8 @@ class Exploration:
             "beyond": [*self.beyond],
             "findings": len(self.findings),
             "reaches": {
-                reach: [_plain(one) for one in results] for reach, results in self.reaches().items()
+                reach: [_plain(result) for result in results]
+                for reach, results in self.reaches().items()
             },
         }
 
@@ -85,42 +84,45 @@ class Exploration:
         return json.dumps(self.as_data(), indent=2)
 
     def check(self) -> None:
-        """Raise `AssertionError` with every finding and how to repeat it, if there is any."""
+        """Raise `AssertionError` with all findings, and how to repeat them, if there are any."""
         if self.findings:
             lines = "".join(
-                f"\n  {one}\n    to repeat: explore({self.test}, case={one.case!r})"
-                for one in self.findings
+                f"\n  {case}\n    repeat it: explore({self.test}, case={case.case!r})"
+                for case in self.findings
             )
-            many = f"{len(self.findings)} of {quantity(len(self.cases), 'case')}"
-            raise AssertionError(f"{self.test} did not cope with {many}:{lines}")
+            share = f"{len(self.findings)} of {quantity(len(self.cases), 'case')}"
+            raise AssertionError(f"{self.test} did not handle {share}:{lines}")
 
     def __str__(self) -> str:
-        """Return a table of the reaches, the findings and what was left out."""
-        from chaospoint.testing.exploring.table import drawn
+        """Return a table of the reaches, the findings, and what was left out; needs ``rich``."""
+        from chaospoint.testing.exploring.table import full_report
 
-        return drawn(self)
+        return full_report(self)
 
 
 def _beyond(cases: Iterable[Result]) -> tuple[list[str], list[str], int]:
-    """Say which points came only under a fault, which came more often, and how many calls."""
+    """Return sentences on points reached only, and on points reached more often, under a fault.
+
+    The third value is the number of these additional calls.
+    """
     first: dict[str, str] = {}
     most: dict[str, tuple[int, int]] = {}
-    for one in cases:
-        for point, without, reached in one.beyond:
-            first.setdefault(point, one.case)
+    for case in cases:
+        for point, without, reached in case.beyond:
+            first.setdefault(point, case.case)
             most[point] = (without, max(reached, most.get(point, (0, 0))[1]))
     fallbacks, retries = [], []
     for point, (without, reached) in sorted(most.items()):
         if without:
             span = f"#{without + 1}" + (f" to #{reached}" if reached > without + 1 else "")
             retries.append(
-                f"{point}{span}: reached only under a fault, first that of {first[point]}; not "
+                f"{point}{span}: reached only under a fault, first in {first[point]}, and not "
                 "failed in turn"
             )
         else:
             fallbacks.append(
-                f"{point}: reached only under a fault, first that of {first[point]}; it was not "
-                "failed itself"
+                f"{point}: reached only under a fault, first in {first[point]}, and not failed "
+                "itself"
             )
     return fallbacks, retries, sum(reached - without for without, reached in most.values())
 

@@ -1,4 +1,4 @@
-"""What became of one case of an exploration."""
+"""The result of one case of an exploration."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ Outcome = Literal["handled", "failed", "hung", "left out"]
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one case.
+    """The result of one case.
 
-    ``escaped``: type and first line of what came out of the run. ``injected``: whether that is the
-    injected exception, or was raised because of it. ``late``: how many seconds late an answer
-    came, and ``waited``: for how many the program waited; ``in_thread``: in a plain thread, where
-    no timer can cut it short. ``reason``: why it hung, or why the case says nothing. ``beyond``:
-    the points that were reached more often in this run than without a fault, with the reaches
-    without it and those in this run. ``unbounded``: a hang of this run could not have been ended.
+    ``escaped``: the type and first line of the exception that left the run. ``injected``: whether
+    it is the injected exception or was raised because of it. ``late``: the seconds by which an
+    answer was delayed. ``waited``: the seconds that the program waited. ``in_thread``: whether it
+    waited in a plain thread, where no timer can end the wait early. ``reason``: why the case
+    failed elsewhere, hung or was left out. ``beyond``: the points with more reaches than without a
+    fault: name, reaches without, reaches in this run. ``unbounded``: whether a hang of this run
+    could not have been ended.
     """
 
     case: str
@@ -41,13 +42,13 @@ class Result:
 
     @property
     def finding(self) -> bool:
-        """Whether the program did not cope."""
+        """Whether the program did not handle the fault."""
         return self.outcome in ("failed", "hung")
 
     def __str__(self) -> str:
-        said = f"{self.case}: {self.outcome}"
+        text = f"{self.case}: {self.outcome}"
         if self.escaped:
-            said += f" with {self.escaped}"
+            text += f" with {self.escaped}"
             if self.injected:
-                said += " (the injected error, or from it)"
-        return f"{said}, {self.reason}" if self.reason else said
+                text += " (the injected error, or caused by it)"
+        return f"{text}, {self.reason}" if self.reason else text

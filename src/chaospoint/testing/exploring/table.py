@@ -1,4 +1,4 @@
-"""How explorations are drawn for a terminal, with rich."""
+"""Format explorations for a terminal, with rich."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
     from chaospoint.testing.exploring.result import Outcome, Result
 
-__all__ = ["drawn", "patience", "summary", "table", "waited_out"]
+__all__ = ["full_report", "patience", "summary", "table", "waited_out"]
 
 _WIDTH = 100
 
 
 class Exploration(Protocol):
-    """What is drawn."""
+    """The attributes of an exploration that are shown."""
 
     @property
     def test(self) -> str:
@@ -40,50 +40,50 @@ class Exploration(Protocol):
 
     @property
     def cases(self) -> tuple[Result, ...]:
-        """What was tried."""
+        """The cases that were run."""
         ...
 
     @property
     def findings(self) -> tuple[Result, ...]:
-        """What was not handled."""
+        """The cases that were not handled."""
         ...
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """What was left out, and why."""
+        """What was left out, with reasons."""
         ...
 
     @property
     def beyond(self) -> tuple[str, ...]:
-        """What was reached more often under a fault, and not failed."""
+        """The points that were reached more often under a fault, in sentences."""
         ...
 
     @property
     def calls_beyond(self) -> int:
-        """How many calls those are."""
+        """The number of those additional calls."""
         ...
 
     def reaches(self) -> Mapping[str, tuple[Result, ...]]:
-        """Return the cases by their reach."""
+        """Return the cases by reach."""
         ...
 
 
 def table(explorations: Iterable[Exploration]) -> Group:
-    """Return, under each test, a row for each reach: how many cases came out how.
+    """Return a table for each test: a row for each reach, with the number of cases by outcome.
 
-    Reaches of a point that follow each other and came out alike share a row.
+    Consecutive reaches of a point with equal numbers share a row.
     """
-    rows = {one: [*_rows(one)] for one in explorations}
-    width = max((len(row[0]) for found in rows.values() for row in found), default=0)
+    rows_of = {exploration: [*_rows(exploration)] for exploration in explorations}
+    width = max((len(reach) for rows in rows_of.values() for reach, _ in rows), default=0)
     parts: list[RenderableType] = []
-    for one, found in rows.items():
-        made = Table(box=None, padding=(0, 2), header_style="dim")
-        made.add_column("", min_width=width, overflow="fold")
+    for exploration, rows in rows_of.items():
+        grid = Table(box=None, padding=(0, 2), header_style="dim")
+        grid.add_column("", min_width=width, overflow="fold")
         for heading in _STYLES:
-            made.add_column(heading, justify="right", no_wrap=True)
-        for reach, counts in found:
-            made.add_row(Text(reach), *_cells(counts))
-        parts += [Text(one.test, style="bold", no_wrap=True, overflow="ignore"), made]
+            grid.add_column(heading, justify="right", no_wrap=True)
+        for reach, counts in rows:
+            grid.add_row(Text(reach), *_cells(counts))
+        parts += [Text(exploration.test, style="bold", no_wrap=True, overflow="ignore"), grid]
     return Group(*parts)
 
 
@@ -91,11 +91,11 @@ _STYLES: dict[Outcome, str] = {"handled": "green", "failed": "bold red", "hung":
 
 
 def _rows(exploration: Exploration) -> Iterator[tuple[str, list[int]]]:
-    found = [
+    reaches = [
         (results[0].point, results[0].nth, [_count(results, outcome) for outcome in _STYLES])
         for results in exploration.reaches().values()
     ]
-    for (point, _), same in groupby(found, key=lambda row: (row[0], row[2])):
+    for (point, _), same in groupby(reaches, key=lambda row: (row[0], row[2])):
         nths = [(nth, counts) for _, nth, counts in same]
         first, last = nths[0][0], nths[-1][0]
         reach = f"{point}#{first}" + (f" to #{last}" if last != first else "")
@@ -103,7 +103,7 @@ def _rows(exploration: Exploration) -> Iterator[tuple[str, list[int]]]:
 
 
 def _count(results: Iterable[Result], outcome: Outcome) -> int:
-    return sum(one.outcome == outcome for one in results)
+    return sum(result.outcome == outcome for result in results)
 
 
 def _cells(counts: Iterable[int]) -> Iterator[Text]:
@@ -112,43 +112,43 @@ def _cells(counts: Iterable[int]) -> Iterator[Text]:
 
 
 def summary(explorations: Iterable[Exploration]) -> str:
-    """Return one line: how much was tried, how much was not handled, and if it was all."""
+    """Return one line: the number of cases, of findings, and whether it was exhaustive."""
     every = [*explorations]
-    cases = [case for one in every for case in one.cases]
+    cases = [case for exploration in every for case in exploration.cases]
     findings = sum(case.finding for case in cases)
-    left_out = sum(len(one.left_out) for one in every)
-    reaches = sum(len(one.reaches()) for one in every)
-    whole = "exhaustive" if cases else "nothing was tried"
+    left_out = sum(len(exploration.left_out) for exploration in every)
+    reaches = sum(len(exploration.reaches()) for exploration in every)
+    extent = "exhaustive" if cases else "nothing was tried"
     if left_out:
-        whole = f"not exhaustive: {left_out} left out"
-    if beyond := sum(one.calls_beyond for one in every):
+        extent = f"not exhaustive: {left_out} left out"
+    if beyond := sum(exploration.calls_beyond for exploration in every):
         calls, were = ("call", "was") if beyond == 1 else ("calls", "were")
-        whole += f"; {beyond} {calls} came only under a fault and {were} not failed in turn"
+        extent += f"; {beyond} {calls} happened only under a fault and {were} not failed in turn"
     tried = f"{quantity(len(cases), 'case')} at {quantity(reaches, 'reach', 'reaches')}"
-    return f"{tried}, {findings} not handled; {whole}"
+    return f"{tried}, {findings} not handled; {extent}"
 
 
 def waited_out(explorations: Iterable[Exploration]) -> list[str]:
-    """Return the points at which a late answer was waited for to the end, by name."""
+    """Return the names of the points where the program waited for the whole late answer."""
     return sorted({case.point for case in _patient(explorations)})
 
 
 def patience(explorations: Iterable[Exploration]) -> Iterator[str]:
-    """Yield what is to be said of late answers that were waited for to the end."""
+    """Yield sentences about late answers that the program waited for to the end."""
     every = [*explorations]
-    told = "the test waited for the late answer: nothing timed out"
-    if waited := sorted({case.point for case in _patient(every) if not _in_thread(case)}):
-        yield f"at {', '.join(waited)} {told}"
-    if threads := sorted({case.point for case in _patient(every) if _in_thread(case)}):
+    waited = "the test waited for the late answer: nothing timed out"
+    if points := sorted({case.point for case in _patient(every) if not _in_thread(case)}):
+        yield f"at {', '.join(points)} {waited}"
+    if points := sorted({case.point for case in _patient(every) if _in_thread(case)}):
         yield (
-            f"at {', '.join(threads)} {told}. In plain threads this proves nothing, as only "
+            f"at {', '.join(points)} {waited}. In plain threads this proves nothing, because only "
             "chaospoint's waits skip time"
         )
 
 
 def _patient(explorations: Iterable[Exploration]) -> Iterator[Result]:
-    for one in explorations:
-        for case in one.cases:
+    for exploration in explorations:
+        for case in exploration.cases:
             if case.waited is not None and case.late is not None and case.waited >= case.late:
                 yield case
 
@@ -157,13 +157,13 @@ def _in_thread(case: Result) -> bool:
     return bool(getattr(case, "in_thread", False))
 
 
-def drawn(exploration: Exploration) -> str:
-    """Return one exploration as text: the table, the findings, what was left out."""
+def full_report(exploration: Exploration) -> str:
+    """Return an exploration as text: the table, the findings, and what was left out."""
     parts: list[RenderableType] = [table([exploration]), Text(summary([exploration]))]
-    parts += [Text(f"NOT HANDLED {one}") for one in exploration.findings]
-    parts += [Text(said) for said in patience([exploration])]
-    parts += [Text(f"left out: {one}") for one in exploration.left_out]
-    parts += [Text(f"not failed: {one}") for one in exploration.beyond]
+    parts += [Text(f"NOT HANDLED {finding}") for finding in exploration.findings]
+    parts += [Text(sentence) for sentence in patience([exploration])]
+    parts += [Text(f"left out: {sentence}") for sentence in exploration.left_out]
+    parts += [Text(f"not failed: {sentence}") for sentence in exploration.beyond]
     out = StringIO()
     Console(file=out, width=_WIDTH, color_system=None).print(Group(*parts), crop=False)
     return out.getvalue().rstrip()

@@ -1,7 +1,7 @@
-"""A bound in real time on what may never come back, by the machine's alarm.
+"""End a run that hangs, after a limit of real time, with the alarm signal.
 
-It works in the main thread of a process that has ``SIGALRM``, and nowhere else: elsewhere nothing
-can be interrupted, and `can_interrupt` says so.
+This works only on the main thread of a process that has ``SIGALRM``; `can_interrupt` tells whether
+it works here.
 """
 
 from __future__ import annotations
@@ -13,25 +13,26 @@ import sys
 import threading
 from collections.abc import Callable
 
-__all__ = ["Hung", "TimeLimit", "can_interrupt"]
+__all__ = ["Hung", "TimeLimit", "can_interrupt", "cannot_be_seen"]
 
-_AGAIN = 1.0
-_SWALLOWED = 3
-_STATUS = 3  # of a process that is ended here, which is that of an internal error of pytest
+_REPEAT = 1.0  # seconds
+_MAX_SWALLOWED = 3
+_STATUS = 3  # the exit status of an internal error of pytest
 
 
 class Hung(BaseException):
-    """Ends what did not come back in time; no ``except Exception`` takes it for a fault."""
+    """Raised in a run that exceeds its limit; ``except Exception`` does not catch it."""
 
 
 class TimeLimit:
-    """Has ``raises`` raised in its block when ``seconds`` have passed; ``struck`` says that it was.
+    """Raises ``raises`` in its block after ``seconds`` of real time, and sets ``struck``.
 
-    The alarm may strike while the block is being left, too: enter it inside of a block or ``try``
-    that calls `stop` once more. Where nothing can be interrupted it does nothing. ``lost``: whether
-    somebody else took the alarm in the block, so that it could not strike from then on. What
-    swallows it time and again can be ended with its process only: this is said, with ``what`` it
-    was and where it stands, on the real stderr; ``before_end`` is called before.
+    The exception may also come while the block is being left: enter it inside of another block or
+    ``try`` that calls `stop` again. Without `can_interrupt` it does nothing. ``lost``: whether
+    other code took over the alarm within the block, so that the limit no longer applied. If the
+    program swallows the exception several times, only the end of the process helps: ``before_end``
+    is called, a message with ``what`` and the stacks of all threads go to the real stderr, and the
+    process exits.
     """
 
     def __init__(
@@ -56,18 +57,18 @@ class TimeLimit:
         if can_interrupt():
             self._before = signal.signal(signal.SIGALRM, self._strike)
             self._running = True
-            # Again and again: what runs in the callbacks of an event loop, or cleans up after
-            # itself, may swallow the first. Never soon, so that leaving is struck once only.
-            again = max(_AGAIN, self.seconds)
-            signal.setitimer(signal.ITIMER_REAL, self.seconds, again)
+            # Repeated, because callbacks of an event loop and cleanup code may swallow the first
+            # exception. The interval is long, so that leaving the block is interrupted only once.
+            interval = max(_REPEAT, self.seconds)
+            signal.setitimer(signal.ITIMER_REAL, self.seconds, interval)
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.stop()
 
     def stop(self) -> None:
-        """Let the alarm strike no more; no error if it was stopped before."""
-        self._running = False  # first: from here on a late alarm does nothing
+        """Cancel the limit; stopping twice is allowed."""
+        self._running = False  # first, so that an alarm from here on does nothing
         if self._before is not None:
             left = signal.getitimer(signal.ITIMER_REAL)[0]
             self.lost = left == 0.0 or signal.getsignal(signal.SIGALRM) != self._strike
@@ -79,17 +80,18 @@ class TimeLimit:
         if self._running:
             self.struck = True
             self._strikes += 1
-            if self._strikes > _SWALLOWED:
+            if self._strikes > _MAX_SWALLOWED:
                 self._end_process()
-            raise self._raises(f"did not come back within {self.seconds:g} s")
+            raise self._raises(f"did not end within {self.seconds:g} s")
 
     def _end_process(self) -> None:
         if self.before_end is not None:
             self.before_end()
         if sys.__stderr__ is not None:
             print(
-                f"chaospoint: {self.what or 'a run'} did not come back within {self.seconds:g} s, "
-                f"and swallowed its end {_SWALLOWED} times: this process is ended. It stands at",
+                f"chaospoint: {self.what or 'a run'} did not end within {self.seconds:g} s and "
+                f"caught the exception that should end it {_MAX_SWALLOWED} times, so this process "
+                "exits. Its threads are at:",
                 file=sys.__stderr__,
                 flush=True,
             )
@@ -98,9 +100,19 @@ class TimeLimit:
 
 
 def can_interrupt() -> bool:
-    """Whether what runs on this thread can be bounded: nobody else uses the alarm, for one."""
+    """Whether a run on this thread can be ended: the alarm must exist and not be in use."""
     return (
         hasattr(signal, "setitimer")
         and threading.current_thread() is threading.main_thread()
         and signal.getitimer(signal.ITIMER_REAL)[0] == 0.0
     )
+
+
+def cannot_be_seen() -> list[str]:
+    """Return one sentence if a run that hangs cannot be ended on this thread."""
+    if can_interrupt():
+        return []
+    return [
+        "hangs: they can only be ended on the main thread of a process with SIGALRM, if no other "
+        "code uses that signal"
+    ]

@@ -1,6 +1,6 @@
-"""Sees errors of a run that nobody in it was told of: they end a thread, a finalizer or a task.
+"""Collect errors that no code handles because they end a thread, a finalizer or a task.
 
-Python hands these to hooks of the process, and the run goes on as if nothing had happened.
+Python passes these to hooks of the process, and the program continues as if nothing had happened.
 """
 
 from __future__ import annotations
@@ -13,29 +13,33 @@ import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
-__all__ = ["Unhandled", "Unheard"]
+__all__ = ["Unhandled", "UnhandledError"]
 
-_LOG = logging.getLogger("asyncio")  # where the default handler of a loop, also uvloop's, reports
+_LOG = logging.getLogger("asyncio")  # the default handler of loops, including uvloop's, logs here
 
 
-class Unheard(NamedTuple):
-    """An error, and where it died."""
+class UnhandledError(NamedTuple):
+    """An error, and where it ended."""
 
     error: BaseException
     where: str
 
 
 class Unhandled:
-    """Takes such errors out of the hooks for the length of a block, those that are ``ours``.
+    """Collects unhandled errors within a block in ``errors``, if ``is_ours`` is true of them.
 
-    ``collects``: asked at the end whether a task may hold an error that shows only once it is
-    collected. Hooks that somebody else puts in place within the block stay.
+    A collected error is not passed on to the hook that was there before, except for errors in
+    event loops, which are also logged. ``may_hold_error``: called at the end of the block; if it
+    returns True, garbage is collected, because a task reports its error only when it is collected.
+    Hooks that other code installs within the block stay.
     """
 
-    def __init__(self, ours: Callable[[BaseException], bool], collects: Callable[[], bool]) -> None:
-        self.found: list[Unheard] = []
-        self._ours = ours
-        self._collects = collects
+    def __init__(
+        self, is_ours: Callable[[BaseException], bool], may_hold_error: Callable[[], bool]
+    ) -> None:
+        self.errors: list[UnhandledError] = []
+        self._is_ours = is_ours
+        self._may_hold_error = may_hold_error
 
     def __enter__(self) -> Unhandled:
         self._threads, self._rest = threading.excepthook, sys.unraisablehook
@@ -45,7 +49,7 @@ class Unhandled:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if not self.found and self._collects():
+        if not self.errors and self._may_hold_error():
             gc.collect()
         _LOG.removeFilter(self._of_loop)
         if threading.excepthook is self._in_thread:
@@ -53,23 +57,25 @@ class Unhandled:
         if sys.unraisablehook is self._elsewhere:
             sys.unraisablehook = self._rest
 
-    def _take(self, error: BaseException | None, where: str) -> bool:
-        if error is None or not self._ours(error):
+    def _collect(self, error: BaseException | None, where: str) -> bool:
+        if error is None or not self._is_ours(error):
             return False
-        self.found.append(Unheard(error, where))
+        self.errors.append(UnhandledError(error, where))
         return True
 
     def _of_thread(self, args: threading.ExceptHookArgs) -> None:
-        # Without the number that Python gives it, so that the same run says the same again.
+        # Without the number in the name of a thread, so that equal runs have equal results.
         name = "" if args.thread is None else re.sub(r"^Thread-\d+", "Thread", args.thread.name)
-        if not self._take(args.exc_value, f"unhandled in thread {name!r}"):
+        if not self._collect(args.exc_value, f"unhandled in thread {name!r}"):
             self._threads(args)
 
     def _of_rest(self, args: sys.UnraisableHookArgs) -> None:
-        if not self._take(args.exc_value, "unhandled where nothing can be raised"):
+        if not self._collect(
+            args.exc_value, "unhandled in a finalizer or another place that cannot raise"
+        ):
             self._rest(args)
 
     def _of_loop(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        self._take(error, "unhandled in a task or a callback of an event loop")
+        self._collect(error, "unhandled in a task or callback of an event loop")
         return True

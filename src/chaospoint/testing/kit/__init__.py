@@ -1,1 +1,1 @@
-"""What a test holds, counts and checks."""
+"""The `Chaos` object of a test, and the checks at the end of the test."""

@@ -1,4 +1,4 @@
-"""A ``with`` block that remembers whether it was entered: one that was forgotten tests nothing."""
+"""A context manager that records whether it was entered, so that a forgotten ``with`` is found."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _T = TypeVar("_T")
 
 
 class Block(AbstractContextManager[_T]):
-    """Enters what ``make`` returns, anew each time it is entered itself."""
+    """Enters a new context manager, made by ``make``, each time it is entered."""
 
     def __init__(self, name: str, make: Callable[[], AbstractContextManager[_T]]) -> None:
         self.name = name

@@ -1,6 +1,6 @@
-"""Faults for the length of one test: armed, counted, put in order, and judged at the end.
+"""Arm faults for one test, count calls, stage races, and check the test at its end.
 
-What the fixture `chaos` of the pytest plugin is, and what tests without pytest enter by hand.
+The pytest fixture ``chaos`` returns a `Chaos`; tests without pytest enter one by hand.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Chaos"]
 
-_SECONDS = 10.0  # of patience
+_TIMEOUT = 10.0  # in seconds
 _T = TypeVar("_T")
 
 
-_active: WeakSet[Chaos] = WeakSet()  # one may be entered within another
+_active: WeakSet[Chaos] = WeakSet()  # several, because one may be entered within another
 
 
-class _Told(NamedTuple):
+class _Arming(NamedTuple):
     """A handle, and whether its rules have to fire."""
 
     handle: Armed
@@ -57,18 +57,18 @@ class _Told(NamedTuple):
 
 
 class Chaos:
-    """Arms faults for one test, and says afterwards what the test did not notice.
+    """Arms faults for one test, and checks at its end that the faults were really tested.
 
-    ``with Chaos() as chaos:``, or ``chaos = self.enterContext(Chaos())`` in a
-    `unittest.TestCase`; under pytest ask for the fixture ``chaos``. At the end everything that
-    was armed meanwhile is disarmed, and `AssertionError` says so if a rule armed here never
-    fired, a call is still paused, other code left a rule armed or chaospoint disabled, or
-    chaospoint itself had an error. An exception that leaves the block is let through with that,
-    and the seed, as a note.
+    Write ``with Chaos() as chaos:``, or ``chaos = self.enterContext(Chaos())`` in a
+    `unittest.TestCase`; under pytest use the fixture ``chaos``. The end of the block disarms
+    everything that the block armed. It raises `AssertionError` if a rule armed here never fired,
+    if a call is still paused, if other code left a rule armed or chaospoint disabled, or if
+    chaospoint itself had an error. If an exception leaves the block, these problems and the seed
+    are added to it as a note.
 
-    ``seed``: for rules and plans without one; if None that of ``CHAOSPOINT_SEED``, or drawn.
-    ``must_fire``: what holds for rules that do not say it. Its methods are safe from any thread;
-    enter and leave it on one.
+    ``seed``: the seed of rules and plans that have none; if None, the value of
+    ``CHAOSPOINT_SEED``, or a random one. ``must_fire``: the default for `arm`, `armed` and
+    `pause`. The methods can be called from any thread; enter and leave the block on the same one.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Chaos:
         self.seed = draw_seed() if given is None else given
         self._drawn = given is None
         self._must_fire = must_fire
-        self._armed: list[_Told] = []
+        self._armed: list[_Arming] = []
         self._pauses: list[PauseLimit] = []
         self._orders: list[HeldUntil] = []
         self._blocks: list[Block[Any]] = []
@@ -102,16 +102,16 @@ class Chaos:
         strict: bool = False,
         **keys: Unpack[Keys],
     ) -> Armed:
-        """Arm as `chaospoint.arm` does, until the end of the test.
+        """Arm faults until the end of the test; otherwise like `chaospoint.arm`.
 
-        ``must_fire=False``: the test does not fail if a rule of these never fires. Raises what
-        `chaospoint.arm` raises.
+        With ``must_fire=False`` the test does not fail if one of these rules never fires. Raises
+        the same errors as `chaospoint.arm`.
         """
-        self._entered()
+        self._running_watch()
         plan = plan_of(point, keys)
         handle = arm_from("test", plan, self.registry, seed=self.seed, strict=strict)
         self._end.callback(handle.disarm)
-        self._armed.append(_Told(handle, self._must_fire if must_fire is None else must_fire))
+        self._armed.append(_Arming(handle, self._must_fire if must_fire is None else must_fire))
         return handle
 
     def armed(
@@ -122,10 +122,10 @@ class Chaos:
         strict: bool = False,
         **keys: Unpack[Keys],
     ) -> Block[Armed]:
-        """Arm for the length of a ``with`` block; else as `arm`.
+        """Arm faults for the length of a ``with`` block; otherwise like `arm`.
 
-        What is wrong with the rule is raised here already, and a block that is never entered
-        fails the test.
+        An invalid rule raises here, before the block. The test fails if the block is never
+        entered.
         """
         plan = plan_of(point, keys)
 
@@ -145,45 +145,52 @@ class Chaos:
         return block
 
     def disarm(self, pattern: str = "*") -> int:
-        """Disarm what is armed on a name or glob, of every source; return how many rules.
+        """Disarm all rules on a name or glob, from every source; return the number of rules.
 
         Raises `UnknownPoint` for a name that no point and no rule has.
         """
         if all(rule.pattern != pattern for rule in self.registry.rules()) and pattern != "*":
-            self._known(pattern)
+            self._check_known(pattern)
         return self.registry.disarm(pattern, by="test")
 
-    # -- looking --------------------------------------------------------------------------
+    # -- counts ---------------------------------------------------------------------------
 
     @property
     def history(self) -> tuple[Injection, ...]:
-        """The injections of the test so far, in order, of every source."""
+        """All injections since the test began, oldest first, as a tuple of `Injection`.
+
+        It includes rules from other sources, such as the environment. `injections` counts them.
+        """
         return tuple(self._seen)
 
     def injections(self, point: str) -> int:
-        """Return how many injections there were at a point, or at all that a glob matches.
+        """Return the number of injections in this test at a point, or at all points of a glob.
 
-        Raises `UnknownPoint` if there is no such point: a misspelt name is not 0.
+        Raises `UnknownPoint` if no point matches, so that a misspelt name does not count as 0.
         """
-        self._known(point)
-        return sum(matches(point, one.point) for one in self.history)
+        self._check_known(point)
+        return sum(matches(point, injection.point) for injection in self.history)
 
     def reaches(self, point: str) -> int:
-        """Return how many calls arrived there in the test, armed or not; else as `injections`."""
-        self._known(point)
+        """Return the number of calls that reached a point, or the points of a glob, in this test.
+
+        Calls count whether or not a rule was armed. Raises `UnknownPoint` if no point matches.
+        """
+        self._check_known(point)
         return 0 if self._watch is None else self._watch.reaches(point)
 
-    def _known(self, pattern: str) -> None:
+    def _check_known(self, pattern: str) -> None:
         if not self.registry.engine.points.names(pattern):
             raise UnknownPoint(pattern, self.registry.nearest(pattern))
 
     # -- time and order -------------------------------------------------------------------
 
     def fake_clock(self) -> Block[SkippingClock]:
-        """Have what makes calls wait pass at once within the block, and be recorded.
+        """Skip the waits of faults within a ``with`` block, and record them.
 
-        Latencies, hangs with a limit and expiries; the timers of asyncio's loops, and so
-        ``asyncio.timeout``, see the time that passes. The clock has ``waits`` and ``advance``.
+        Latencies, hangs with a limit and expiries pass at once. The timers of asyncio event loops,
+        and so ``asyncio.timeout``, see the skipped time as passed. The block returns the clock:
+        its ``waits`` lists the recorded seconds, and ``advance(seconds)`` lets time pass.
         """
         return self._block("fake_clock()", lambda: skipping(self.registry))
 
@@ -191,47 +198,47 @@ class Chaos:
         self,
         point: str,
         *,
-        timeout: float = _SECONDS,
+        timeout: float = _TIMEOUT,
         must_fire: bool | None = None,
         **keys: Unpack[Keys],
     ) -> Armed:
-        """Hold each call at a point, or at all that a glob matches, until it is released.
+        """Hold each call at a point, or at all points of a glob, until `release` is called.
 
-        ``timeout``: real seconds that a call may be held, after which it is let go of and the
-        test fails. ``keys``: when it fires, such as ``times=1`` or ``where``. A child that is
-        forked meanwhile is not paused.
+        ``timeout``: the real seconds a call may be held; after that it continues and the test
+        fails. ``keys``: which calls are held, such as ``times=1`` or ``where``. Calls in a forked
+        child process are not held.
         """
         check_seconds(timeout)
         if wrong := [key for key in ("faults", *SHORT_KEYS, "expires_after") if key in keys]:
             raise ChaosError(
-                f"pause() takes no {wrong[0]!r}: it holds calls until they are released; arm other"
-                " faults by arm()"
+                f"pause() does not take {wrong[0]!r}: it holds calls until they are released; use"
+                " arm() for other faults"
             )
         keys["faults"] = [{"kind": "pause"}]
         handle = self.arm(point, must_fire=must_fire, **keys)
 
-        def said(points: str) -> str:
+        def problem(points: str) -> str:
             return (
-                f"a call of {points} was paused, and nobody released it within {timeout:g} s: it"
-                " went on then; call release(), or pause(..., timeout=...) for longer"
+                f"a call of {points} was paused and not released within {timeout:g} s, so it"
+                " continued: call chaos.release(), or pass pause() a longer timeout"
             )
 
-        self._pauses.append(limit := PauseLimit(handle, timeout, said))
+        self._pauses.append(limit := PauseLimit(handle, timeout, problem))
         self._end.callback(limit.stop)
         return handle
 
-    def wait_until_paused(self, point: str, calls: int = 1, timeout: float = _SECONDS) -> None:
-        """Wait until that many calls are paused there at once.
+    def wait_until_paused(self, point: str, calls: int = 1, timeout: float = _TIMEOUT) -> None:
+        """Block this thread until ``calls`` calls are paused at a point or glob at the same time.
 
-        Raises `TimeoutError` that says what was seen after ``timeout`` seconds, and `ChaosError`
-        if nothing pauses there. Blocks the thread: in a coroutine use `await_until_paused`.
+        Raises `TimeoutError`, with the number of paused calls, after ``timeout`` seconds, and
+        `ChaosError` if no `pause` is armed there. In a coroutine use `await_until_paused`.
         """
         self._pausing(point).wait_until_paused(calls, timeout)
 
     async def await_until_paused(
-        self, point: str, calls: int = 1, timeout: float = _SECONDS
+        self, point: str, calls: int = 1, timeout: float = _TIMEOUT
     ) -> None:
-        """Wait in a coroutine as `wait_until_paused` does on a thread."""
+        """Wait like `wait_until_paused`, without blocking the event loop."""
         await self._pausing(point).await_until_paused(calls, timeout)
 
     def _pausing(self, pattern: str) -> Armed:
@@ -247,32 +254,32 @@ class Chaos:
         return Armed(self.registry.engine, rules)
 
     def release(self, point: str = "*") -> int:
-        """Release the calls that are paused there now, and return how many.
+        """Release the calls that are paused now at a point or glob; return the number of calls.
 
         Raises `UnknownPoint` for a name that no point has.
         """
         if point != "*":
-            self._known(point)
+            self._check_known(point)
         return self.registry.release(point)
 
-    def hold(self, point: str, *, until: str, timeout: float = _SECONDS) -> None:
-        """Have calls at one point wait until another point is reached, from now on.
+    def hold(self, point: str, *, until: str, timeout: float = _TIMEOUT) -> None:
+        """Hold calls at one point until another point is reached.
 
-        So a race can be staged: ``hold("cache.read", until="cache.write")``. ``timeout``: real
-        seconds that a call may wait, after which it goes on and the test fails, as it does if one
-        of the two is never reached, or another rule lets a call by.
+        This stages a race: ``hold("cache.read", until="cache.write")``. ``timeout``: the real
+        seconds a call may wait; after that it continues and the test fails. The test also fails if
+        one of the points is never reached, or if another rule fires at ``point`` first.
         """
         for name in (point, until):
             if is_glob(name):
-                raise ChaosError(f"{name!r} is a glob: say which point waits for which")
+                raise ChaosError(f"hold() takes names of single points, and {name!r} is a glob")
         if point == until:
             raise ChaosError(
-                f"{point!r} cannot wait for itself: say which other point it waits for"
+                f"{point!r} cannot wait for itself: pass the name of another point as until="
             )
         check_seconds(timeout)
         if self.registry.find(until) is None:
             near = nearest_of(self.registry.nearest(until))
-            warn(f"no point is named {until!r} so far: {point} waits for one{near}", "test")
+            warn(f"no point is named {until!r} so far: {point} waits until one is{near}", "test")
 
         def pause() -> Armed:
             return self.arm(point, faults=[{"kind": "pause"}], must_fire=False)
@@ -281,16 +288,18 @@ class Chaos:
         self._orders.append(order)
         self._end.callback(order.stop)
 
-    # -- beginning and end ----------------------------------------------------------------
+    # -- start and end --------------------------------------------------------------------
 
     def observe(self, injection: Injection) -> None:
-        """Take note of an injection; `Registry` calls this."""
+        """Record an injection; the registry calls this."""
         self._seen.append(injection)
 
     def start(self) -> Self:
-        """Begin to look and to count; `finish` ends it."""
+        """Start counting; `finish` ends it. Raises `ChaosError` if it was started before."""
         if self._watch is not None:
-            raise ChaosError("a Chaos is for one test, and this one has begun: make another")
+            raise ChaosError(
+                "this Chaos was started before, and each serves one test: create a new Chaos()"
+            )
         self._watch = Watch(self.registry)
         self._end.callback(self.registry.remove_observer, self)
         self._end.callback(self._watch.stop)
@@ -302,25 +311,28 @@ class Chaos:
 
     @property
     def active(self) -> bool:
-        """Whether it has begun and not ended."""
+        """Whether it has started and not yet finished."""
         return self._watch is not None and not self._ended
 
     def finish(self) -> list[str]:
-        """Disarm what was armed here, and say what is wrong, a problem each; once."""
-        watch, self._ended = self._entered(), True
+        """Disarm what was armed here, and return the problems of the test, one sentence each.
+
+        Call it once; a second call raises `ChaosError`.
+        """
+        watch, self._ended = self._running_watch(), True
         problems = held(self.rules)
         self._end.close()
-        return [*problems, *self._unended(watch), *self._unfired(watch)]
+        return [*problems, *self._misuses(watch), *self._unfired(watch)]
 
     @property
     def rules(self) -> list[ArmedRule]:
-        """The rules that were armed here, as they stand."""
+        """The rules that were armed here, with their current counts."""
         return [rule for handle, _ in self._armed for rule in handle.rules]
 
-    def _unended(self, watch: Watch) -> Iterator[str]:
+    def _misuses(self, watch: Watch) -> Iterator[str]:
         for block in self._blocks:
             if not block.entered:
-                yield f"chaos.{block.name} was made and never entered: write `with` before it"
+                yield f"chaos.{block.name} was never entered: write `with` before it"
         yield from (limit.problem for limit in self._pauses if limit.problem is not None)
         for order in self._orders:
             yield from order.problems(lambda name: nearest_of(self._near(name, watch)))
@@ -331,19 +343,21 @@ class Chaos:
                 if not fired(rule):
                     names = self.registry.engine.points.names(rule.pattern)
                     counts = {name: watch.reaches(name) for name in names}
-                    why = obstacle(self.registry.engine.points, rule, names, self.registry.nearest)
-                    yield unfired(rule, counts, self._near(rule.pattern, watch), why)
+                    cause = obstacle(
+                        self.registry.engine.points, rule, names, self.registry.nearest
+                    )
+                    yield unfired(rule, counts, self._near(rule.pattern, watch), cause)
 
     def _near(self, pattern: str, watch: Watch) -> list[str]:
         names = [name for name in self.registry.nearest(pattern) if not matches(pattern, name)]
         return [f"{name} ({reached(watch.reaches(name))})" for name in names]
 
-    def _entered(self) -> Watch:
+    def _running_watch(self) -> Watch:
         if self._watch is None or self._ended:
-            ended = "its test has ended" if self._ended else "it has not begun"
+            state = "has ended" if self._ended else "has not started"
             raise ChaosError(
-                f"a Chaos arms for the length of its test, and {ended}: take the fixture `chaos`, "
-                "or `with Chaos() as chaos:`, and arm before the test's end"
+                f"a Chaos arms faults only while its test runs, and this test {state}: use the"
+                " fixture `chaos`, or arm inside `with Chaos() as chaos:`"
             )
         return self._watch
 
@@ -364,13 +378,13 @@ class Chaos:
         try:
             problems += self.finish()
         finally:
-            around = [rule for other in _active for rule in other.rules]
-            problems += self._leftovers.problems(around)
+            outer = [rule for other in _active for rule in other.rules]
+            problems += self._leftovers.problems(outer)
         text = "\n".join([*problems, f"repeat it with CHAOSPOINT_SEED={self.seed}"])
         if error is not None and (problems or self._armed):
             error.add_note(text)
         elif error is None and problems:
             raise AssertionError(text)
         elif self._drawn and any(map(by_chance, self.rules)):
-            # unittest does not tell a block that it entered how the test came out.
+            # Always printed, because unittest does not tell the block whether the test failed.
             print(f"chaospoint: repeat it with CHAOSPOINT_SEED={self.seed}", file=sys.stderr)

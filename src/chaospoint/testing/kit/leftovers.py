@@ -1,7 +1,7 @@
-"""What other code left behind: rules, a switch that is off, and errors of chaospoint's own.
+"""Find and clean up what a test left behind: armed rules, a disabled registry, internal errors.
 
-What is armed is noted at the beginning; looked at later, what was left since is said and put in
-order, so that the next test begins as this one did.
+The state at the start of the test is recorded. At its end every difference is reported and undone,
+so that the next test starts from the same state.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _CODE = ("code", "test")
 
 
 class Leftovers:
-    """Looks after one registry, on one thread; makes and loads nothing where nothing is armed."""
+    """The state of a registry at one moment, to compare with later; use it from one thread."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
@@ -34,34 +34,36 @@ class Leftovers:
     def problems(
         self, owned: Iterable[ArmedRule] = (), *, disabled_by_owner: bool = False
     ) -> list[str]:
-        """Say what was left since, and put it in order: disarm, enable, forget.
+        """Return what was left behind since then, one sentence each, and undo it.
 
-        ``owned``: rules that are meant to stay. ``disabled_by_owner``: the switch is meant to be
-        off.
+        Rules are disarmed, the registry is enabled and internal errors are forgotten.
+        ``owned``: rules that should stay armed. ``disabled_by_owner``: whether the registry should
+        stay disabled.
         """
-        meant = self._known.union(owned)
-        # What was disabled and enabled again comes back as another rule of the same identity.
-        same = {rule.identity for rule in meant if rule.source not in _CODE}
+        expected = self._known.union(owned)
+        # Disabling and enabling replaces a rule by another one with the same identity.
+        same = {rule.identity for rule in expected if rule.source not in _CODE}
         rules = self._registry.rules()
-        leaks = [rule for rule in rules if rule not in meant and rule.identity not in same]
-        found = disarm_left(self._registry, leaks)
+        leaks = [rule for rule in rules if rule not in expected and rule.identity not in same]
+        problems = disarm_left(self._registry, leaks)
         if self._enabled and not disabled_by_owner:
-            found += enable_again(self._registry)
-        return [*found, *take_bugs(self._bugs)]
+            problems += enable_again(self._registry)
+        return [*problems, *take_bugs(self._bugs)]
 
 
 def enable_again(registry: Registry, by: str = "the test") -> list[str]:
-    """Enable what was left disabled, and say so."""
+    """Enable the registry if it is disabled, and return this as a problem; ``by``: who left it."""
     if registry.enabled:
         return []
     registry.enable(by="test")
-    return [f"chaospoint was left disabled by {by}: call chaospoint.enable() at its end"]
+    return [f"{by} left chaospoint disabled: call chaospoint.enable() at its end"]
 
 
 def disarm_left(registry: Registry, rules: Iterable[ArmedRule], by: str = "") -> list[str]:
-    """Disarm those of ``rules`` that are still armed, and say who armed them: ``by``, if known.
+    """Disarm the ``rules`` that are still armed, and return a problem for each.
 
-    But for those of environment and file, which whoever runs the tests means.
+    ``by``: who armed them, if known. Rules from the environment and from files stay: they belong
+    to the user who runs the tests.
     """
     armed = frozenset(registry.rules())
     left = [rule for rule in rules if rule in armed and rule.source not in _FROM_OUTSIDE]
@@ -69,21 +71,19 @@ def disarm_left(registry: Registry, rules: Iterable[ArmedRule], by: str = "") ->
         registry.engine.remove(left, "disarmed", "test")
     return [
         f"{rule.shown}, armed by {by or rule.source}{f' ({rule.by})' if rule.by else ''}, was left"
-        " armed: use `with armed(...)`, the fixture `chaos`, or disarm it"
+        " armed: use `with armed(...)` or the fixture `chaos`, or disarm it"
         for rule in left
     ]
 
 
 def take_bugs(known: Sequence[BaseException] = ()) -> list[str]:
-    """Return what went wrong in chaospoint itself, and forget it, but for what is known."""
+    """Return a problem for each internal error of chaospoint, and forget all but the ``known``."""
     errors = [reporting.bugs.popleft() for _ in range(len(reporting.bugs))]
     reporting.bugs.extend(error for error in errors if error in known)
-    found = []
+    problems = []
     for error in errors:
         if error in known:
             continue
         text = "".join(format_exception(error)).rstrip()
-        found.append(
-            f"chaospoint itself failed, or an observer or kind of fault it called:\n{text}"
-        )
-    return found
+        problems.append(f"chaospoint, or an observer or fault kind that it called, failed:\n{text}")
+    return problems

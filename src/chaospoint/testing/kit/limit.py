@@ -1,4 +1,4 @@
-"""The end of a pause that nobody ended: after so many real seconds it is let go of, and said so."""
+"""Release a pause that the test never released, after a limit of real time, and report it."""
 
 from __future__ import annotations
 
@@ -21,34 +21,36 @@ __all__ = ["PauseLimit", "check_seconds"]
 
 
 def check_seconds(timeout: float) -> None:
-    """Refuse with `ChaosError` what is no time to wait."""
+    """Raise `ChaosError` unless ``timeout`` is a number of seconds above 0."""
     is_number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
     if not is_number or not 0 < timeout <= TIMEOUT_MAX:
-        raise ChaosError(f"timeout={timeout!r}: give real seconds above 0, such as timeout=10.0")
+        raise ChaosError(
+            f"timeout={timeout!r}: write a number of seconds above 0, such as timeout=10.0"
+        )
 
 
 class PauseLimit:
-    """How long each call may be paused by the rules of ``handle``; then all of them are let go.
+    """Releases all calls that the rules of ``handle`` pause, once one was paused for ``seconds``.
 
-    ``said``: makes a sentence of the points where calls were held, which is the `problem` then.
-    It goes by real time, for the clock of the test may be a fake one, and on a thread that runs
-    while a call is paused. A forked child, which nobody in the test can reach, is not paused.
+    `problem` then holds the result of ``describe``, which takes the names of the points. It counts
+    real time, because the test may use a fake clock, on a thread that runs only while a call is
+    paused. In a forked child it disarms the rules, because the test cannot release calls there.
     """
 
-    def __init__(self, handle: Armed, seconds: float, said: Callable[[str], str]) -> None:
+    def __init__(self, handle: Armed, seconds: float, describe: Callable[[str], str]) -> None:
         self.problem: str | None = None
         self._handle = handle
         self._seconds = seconds
-        self._said = said
+        self._describe = describe
         self.lock = Lock()
-        self._held: dict[Pause, float] = {}  # since when
+        self._held: dict[Pause, float] = {}  # the time at which each began
         self._timer: Timer | None = None
         self._stopped = False
         guards.append(self)
-        self._look()
+        self._update()
 
     def stop(self) -> None:
-        """Let it not run out any more; no error if it was stopped before."""
+        """Cancel the limit; stopping it twice is allowed."""
         with self.lock:
             self._stopped = True
             if self._timer is not None:
@@ -56,14 +58,14 @@ class PauseLimit:
         if self in guards:
             guards.remove(self)
 
-    def _look(self) -> None:
-        """Take note of who is held now; called at every change, and by whoever is held."""
+    def _update(self) -> None:
+        """Record which calls are paused now; each rule calls this when its paused calls change."""
         for rule in self._handle.rules:
-            rule.watchers.add(self._look)
+            rule.watchers.add(self._update)
         with self.lock:
-            self._take_note()
+            self._restart_timer()
 
-    def _take_note(self) -> None:
+    def _restart_timer(self) -> None:
         now = monotonic()
         held = [pause for rule in self._handle.rules for pause in rule.paused.copy()]
         self._held = {pause: self._held.get(pause, now) for pause in held}
@@ -81,20 +83,20 @@ class PauseLimit:
         late = {pause.point for pause, begun in since.items() if begun <= due}
         held = {pause.point for rule in self._handle.rules for pause in rule.paused.copy()}
         if late & held and not self._stopped:
-            self.problem = self._said(", ".join(sorted(late & held)))
+            self.problem = self._describe(", ".join(sorted(late & held)))
             self._handle.release()
-        self._look()
+        self._update()
 
     # -- around a fork --------------------------------------------------------------------
 
     def renew(self) -> None:
-        """Disarm the rules, in a forked child."""
+        """Disarm the rules in a forked child."""
         self.lock, self._timer, self._stopped = Lock(), None, True
         self._handle.disarm()
 
 
 class _Timer(Timer):
-    """A timer in whose thread no point acts."""
+    """A timer on whose thread points do not act."""
 
     def run(self) -> None:
         transparently(super().run)

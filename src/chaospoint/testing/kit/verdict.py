@@ -1,7 +1,7 @@
-"""What a test has to be told of its rules, in words: pure, and asked once, at the end of the test.
+"""Describe, at the end of a test, the rules that never fired and the calls still paused.
 
-A rule that was armed and never fired has tested nothing; a call that is still paused waits for
-somebody who forgot it.
+These are pure functions. A rule that never fired has tested nothing; a call that is still paused
+means that the test forgot to release it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["by_chance", "fired", "held", "nearest_of", "reached", "unfired"]
 
 
 def fired(rule: ArmedRule) -> bool:
-    """Return whether the rule acted; of ``off``, whose act is to end the search, too."""
+    """Return whether the rule fired; also for ``off``, which fires without an injection."""
     if any(fault.kind != "off" for fault in rule.faults):
         return rule.injections > 0
     return _due(rule)
@@ -33,7 +33,7 @@ def _due(rule: ArmedRule) -> bool:
 
 
 def by_chance(rule: ArmedRule) -> bool:
-    """Return whether it depends on the seed when the rule fires, or what it does."""
+    """Return whether the seed decides when the rule fires or what it does."""
     draws = RecordingDraws(rule.seed, 1)
     for fault in rule.faults:
         fault.effects(draws)
@@ -43,51 +43,51 @@ def by_chance(rule: ArmedRule) -> bool:
 def unfired(
     rule: ArmedRule, calls: Mapping[str, int], near: Sequence[str], obstacle: str = ""
 ) -> str:
-    """Say why a rule never fired.
+    """Return a sentence that says why a rule never fired.
 
-    ``calls``: how many arrived at each point of the rule in the test, whether the rule was armed
-    then or not; empty if it has no point. ``near``: the names nearest to the rule's. ``obstacle``:
-    what keeps the rule from ever being reached at its points.
+    ``calls``: the number of calls in the test at each point of the rule, whether or not it was
+    armed then; empty if no point matches. ``near``: similar names. ``obstacle``: why calls at
+    these points cannot reach the rule.
     """
-    why = _why(rule, calls, obstacle)
-    return f"{rule.shown} was armed and never fired: {why}{nearest_of(near)}"
+    cause = _cause(rule, calls, obstacle)
+    return f"{rule.shown} was armed but never fired: {cause}{nearest_of(near)}"
 
 
-def _why(rule: ArmedRule, calls: Mapping[str, int], obstacle: str) -> str:
+def _cause(rule: ArmedRule, calls: Mapping[str, int], obstacle: str) -> str:
     if not calls:
         return f"no point is named {rule.pattern!r}"
     count = sum(calls.values())
-    said = f"{rule.pattern!r} was {reached(count)} in this test"
+    reaches = f"{rule.pattern!r} was {reached(count)} in this test"
     if count == 0:
-        return said
+        return reaches
     if rule.reaches and rule.overflow:
-        return f"{said}, and max_active let {_times(rule.overflow)} pass"
+        return f"{reaches}, but max_active let the call pass {_times(rule.overflow)}"
     if rule.reaches:
         if _due(rule):
-            return f"{said}, and what was called there was never awaited or iterated"
-        return f"{said}, too seldom for its skip, every, times or probability"
-    lost = [kind for kind, faults in rule.expressible.items() if not faults]
-    if obstacle and not lost:
-        return f"{said}, but {obstacle}"
-    if why := passed(rule):
-        return f"{said}, and {why}"
+            return f"{reaches}, but the call's result was never awaited or iterated"
+        return f"{reaches}, too few times for its skip, every, times or probability"
+    inexpressible = [kind for kind, faults in rule.expressible.items() if not faults]
+    if obstacle and not inexpressible:
+        return f"{reaches}, but {obstacle}"
+    if cause := passed(rule):
+        return f"{reaches}, but {cause}"
     if rule.terms.after:
-        return f"{said}, and no call ended well while the rule, which acts after it, was armed"
-    if lost:
-        return f"{said}, where it is a {lost[0]}, which cannot express the fault"
-    return f"{said}, and never while this rule was armed ({rule.why})"
+        return f"{reaches}, but no call succeeded while this rule, which acts after it, was armed"
+    if inexpressible:
+        return f"{reaches}, but a {inexpressible[0]} cannot express the fault"
+    return f"{reaches}, but never while this rule was armed ({rule.why})"
 
 
 def nearest_of(near: Sequence[str]) -> str:
-    """Return the end of a sentence that names what may have been meant."""
+    """Return a clause, for the end of a sentence, that suggests names; empty if there are none."""
     return f"; the nearest: {', '.join(near)}" if near else ""
 
 
 def held(rules: Sequence[ArmedRule]) -> list[str]:
-    """Name the calls that are still held by a pause, one line for each rule."""
+    """Return a sentence for each rule that still pauses calls, with their points."""
     return [
-        f"{_calls(points)} still paused by {rule.shown}: release what you pause, and wait for who"
-        " was paused, before the test ends"
+        f"{_calls(points)} still paused by {rule.shown}: release paused calls and wait for them"
+        " before the test ends"
         for rule in rules
         if (points := sorted(pause.point for pause in rule.paused.copy()))
     ]

@@ -1,8 +1,8 @@
-"""Counts every call that arrives at a point, also where nothing is armed.
+"""Count every call that reaches a point, whether or not a rule is armed there.
 
-A watch stands at every point before all rules, matches every call and never fires, so it changes
-nothing that a rule does; points that are made later are watched, too. While it is on, every
-decorated function runs a trampoline: that is for tests, and for no service.
+A watch is a rule that precedes all others at every point, matches every call and never fires, so
+other rules behave as without it. It also covers points that are created later. While a watch runs,
+every decorated function runs its trampoline; use it in tests only.
 """
 
 from __future__ import annotations
@@ -29,35 +29,35 @@ __all__ = ["Watch"]
 
 _EVERYWHERE = CompiledRule("*", "watch", (Off(),), Schedule(seed=0, probability=0.0))
 
-Told = Callable[["Placed", "Kind"], None]
+OnReach = Callable[["Placed", "Kind"], None]
 
 
 class Watch:
     """Counts the calls at all points of ``registry`` between `start` and `stop`.
 
-    ``after``: the clean ends of calls instead of their beginnings; statements have none. ``told``
-    is called at each, on the calling thread, with the point (of a decorated function: with what
-    that placement raises) and the kind of the placement; points are transparent to it. Safe from
-    any thread.
+    ``after``: count successful ends of calls instead of beginnings; statements have no end.
+    ``on_reach`` is called for each, on the calling thread, with the point (with the declared
+    exceptions, for a decorated function) and the kind of the placement; points do not act within
+    it. Safe from any thread.
     """
 
     def __init__(
-        self, registry: Registry, *, after: bool = False, told: Told | None = None
+        self, registry: Registry, *, after: bool = False, on_reach: OnReach | None = None
     ) -> None:
         self._registry = registry
-        self._rule = _Watching(registry, _EVERYWHERE._replace(after=after), told)
+        self._rule = _Watching(registry, _EVERYWHERE._replace(after=after), on_reach)
 
     def start(self) -> None:
-        """Begin to count, at every point that there is and will be."""
+        """Start counting at all points, including those created later."""
         with arming_lock:
             engine = self._registry.engine
             engine.watch(*engine.watches, self._rule)
 
     def stop(self) -> None:
-        """Count no more; what was counted stays. No error if it was stopped before."""
+        """Stop counting and keep the counts; stopping twice is allowed."""
         with arming_lock:
             engine = self._registry.engine
-            engine.watch(*(one for one in engine.watches if one is not self._rule))
+            engine.watch(*(rule for rule in engine.watches if rule is not self._rule))
 
     def __enter__(self) -> Watch:
         self.start()
@@ -67,33 +67,33 @@ class Watch:
         self.stop()
 
     def reaches(self, pattern: str) -> int:
-        """Return how many calls arrived at the points that a name or glob matches."""
+        """Return the number of calls at the points that a name or glob matches."""
         return sum(self.counts(pattern).values())
 
     def counts(self, pattern: str = "*") -> Counter[str]:
-        """Return how many calls arrived, by point; points that none arrived at are left out."""
-        found: Counter[str] = Counter()
+        """Return the number of calls by point; points without calls are absent."""
+        counts: Counter[str] = Counter()
         match = matcher(pattern)
         for place in self._rule.places():
             if place.reaches and match(place.point.name):
-                found[place.point.name] += place.reaches
-        return found
+                counts[place.point.name] += place.reaches
+        return counts
 
 
 class _Watching(ArmedRule):
-    """What stands at the points: a rule whose reaches are counted for each placement apart."""
+    """The rule at the points; it counts reaches separately for each placement."""
 
-    __slots__ = ("_places", "_told")
+    __slots__ = ("_on_reach", "_places")
 
-    def __init__(self, registry: Registry, terms: CompiledRule, told: Told | None) -> None:
+    def __init__(self, registry: Registry, terms: CompiledRule, on_reach: OnReach | None) -> None:
         super().__init__(terms, "test", (0, 0, 0), registry.engine)
-        self.faults = ()  # where a placement has no clean end, nothing is left out
-        self._told = told
+        self.faults = ()  # so that no placement counts as unable to express it
+        self._on_reach = on_reach
         self._places: dict[tuple[object, ...], _Place] = {}
 
     def tally_at(self, point: Placed, kind: Kind) -> Tally:
         key = (point.name, kind, point.raises)
-        return self._places.setdefault(key, _Place(point, kind, self._told))
+        return self._places.setdefault(key, _Place(point, kind, self._on_reach))
 
     def places(self) -> list[_Place]:
         return list(self._places.values())
@@ -102,13 +102,13 @@ class _Watching(ArmedRule):
 class _Place(Tally):
     """Counts the reaches of one kind of placement of one point; nothing is ever due."""
 
-    def __init__(self, point: Placed, kind: Kind, told: Told | None) -> None:
+    def __init__(self, point: Placed, kind: Kind, on_reach: OnReach | None) -> None:
         super().__init__(_EVERYWHERE.schedule)
         self.point = point
         self.due = NEVER
         self._kind: Kind = kind
-        self._told = told
-        if told is None:
+        self._on_reach = on_reach
+        if on_reach is None:
             self._taken = self.ordinals
         else:
             self._taken, self.ordinals = counter(), self
@@ -121,10 +121,10 @@ class _Place(Tally):
         return self
 
     def __next__(self) -> int:
-        """Take one ordinal; this is on the way of the program's own call, and raises nothing."""
+        """Take one ordinal. This runs within the program's own call, so it must not raise."""
         try:
-            if self._told is not None:
-                transparently(self._told, self.point, self._kind)
+            if self._on_reach is not None:
+                transparently(self._on_reach, self.point, self._kind)
         except Exception:
             reporting.report_bug(f"watching {self.point.name!r}")
         return next(self._taken)

@@ -1,7 +1,6 @@
-"""The pytest plugin: pytest loads it by its entry point, and it costs nothing until it is used.
+"""The pytest plugin, which pytest loads through its entry point.
 
-Each part adds its options and has hooks of its own; what a part needs is imported when a run asks
-for that part.
+Each part adds its options and its hooks, and imports what it needs only if a run uses the part.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ _PARTS = (seeding, checks, exploring, covering)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options of all parts, in one group."""
+    """Add the options of all parts in one group."""
     group = parser.getgroup("chaospoint", "fault injection (chaospoint)")
     for part in _PARTS:
         part.add_options(parser, group)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Have the parts that this run asks for take part."""
+    """Activate the parts that this run uses."""
     for part in _PARTS:
         part.configure(config)

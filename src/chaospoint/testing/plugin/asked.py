@@ -1,4 +1,4 @@
-"""What the options of a run ask to be explored, and the command that repeats one case of it."""
+"""The options of exploration, and the command that repeats one case."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from chaospoint.testing.plugin.typed import json_path, took_a_path
 
 __all__ = ["Asked"]
 
-_MOST = 1000
+_MAX_CASES = 1000
 _LATENCY = "10m"
 
 
@@ -28,8 +28,9 @@ _LATENCY = "10m"
 class Asked:
     """The options, read and checked.
 
-    ``most``: how many cases of a test. ``limit``: after how many seconds of real time a run hung;
-    None: by how long the test takes without a fault. ``json``: where to write what was found.
+    ``most``: the maximum number of cases of a test. ``limit``: the seconds of real time after which
+    a run counts as hung; None to derive it from the run without faults. ``json``: the file for the
+    results.
     """
 
     points: str
@@ -43,13 +44,13 @@ class Asked:
 
     @classmethod
     def of(cls, config: pytest.Config) -> Self:
-        """Read the options; `pytest.UsageError` for what makes no sense."""
+        """Read the options; raises `pytest.UsageError` for invalid values."""
         most = config.getoption("chaos_explore_max")
         latency = config.getoption("chaos_explore_latency")
         latency = _LATENCY if latency is None else latency
         asked = cls(
             str(config.getoption("chaos_explore")),
-            _MOST if most is None else most,
+            _MAX_CASES if most is None else most,
             tuple(config.getoption("chaos_explore_exception") or ()),
             None if latency == "none" else latency,
             _limit(config.getoption("chaos_explore_limit")),
@@ -64,13 +65,13 @@ class Asked:
     def _check_points(self) -> None:
         try:
             point_pattern(self.points)
-            said = ""
+            problem = ""
         except Refusal as refusal:
-            said = f" ({refusal.statement}; {refusal.cure})"
-        if said or took_a_path(self.config, "--chaos-explore", self.points):
+            problem = f" ({refusal.statement}; {refusal.cure})"
+        if problem or took_a_path(self.config, "--chaos-explore", self.points):
             raise pytest.UsageError(
-                f"--chaos-explore {self.points}: that is no name or glob of points{said}; write "
-                "--chaos-explore=GLOB, and the paths of tests before it"
+                f"--chaos-explore {self.points}: not a name or glob of points{problem}: write "
+                "--chaos-explore=GLOB, and put the paths of tests before it"
             )
 
     def _check_rest(self) -> None:
@@ -78,35 +79,35 @@ class Asked:
             raise pytest.UsageError(f"--chaos-explore-max={self.most}: write a number from 1")
         if self.latency is not None:
             _duration("--chaos-explore-latency", self.latency, "; or 'none'")
-        for one in self.exceptions:
+        for name in self.exceptions:
             try:
-                ExceptionSpec.parse(one)
+                ExceptionSpec.parse(name)
             except Refusal as refusal:
-                raise _refused(one, refusal) from None
+                raise _refused(name, refusal) from None
 
     def faults(self) -> Faults:
-        """Return the faults to try; imports the exceptions, so ask when tests are collected."""
-        for one in self.exceptions:
+        """Return the faults to try; call it after collection, because it imports the exceptions."""
+        for name in self.exceptions:
             try:
-                found = ExceptionSpec.parse(one).find("code")
+                spec = ExceptionSpec.parse(name).find("code")
             except Refusal as refusal:
-                raise _refused(one, refusal) from None
-            if found is None or not isinstance(found.build(), Exception):
+                raise _refused(name, refusal) from None
+            if spec is None or not isinstance(spec.build(), Exception):
                 raise pytest.UsageError(
-                    f"--chaos-explore-exception={one}: that is no Exception, and it would end the "
-                    "run of pytest: write one that code handles, such as TimeoutError"
+                    f"--chaos-explore-exception={name}: not a subclass of Exception, so it would "
+                    "end pytest: write one such as TimeoutError"
                 )
         return Faults.of(self.exceptions, self.latency)
 
     def repeat(self, test: str, case: str) -> str:
-        """Return the command that runs this case of this test, and no other."""
+        """Return the command that runs only this case of this test."""
         config = self.config
         path, colons, name = test.partition("::")
         relative = os.path.relpath(config.rootpath / path, config.invocation_params.dir)
         explore = "--chaos-explore" if self.points == "*" else f"--chaos-explore={self.points}"
         words = [*started_with(config), f"{relative}{colons}{name}", explore]
         words.append(f"--chaos-explore-case={case}")
-        words += [f"--chaos-explore-exception={one}" for one in self.exceptions]
+        words += [f"--chaos-explore-exception={name}" for name in self.exceptions]
         if self.latency != _LATENCY:
             words.append(f"--chaos-explore-latency={self.latency or 'none'}")
         if self.limit is not None:
@@ -127,8 +128,8 @@ def _duration(option: str, given: str, more: str = "") -> float:
     try:
         return parse_duration(given)
     except Refusal as refusal:
-        said = f"{option}={given}: {refusal.problem}; {refusal.cure}{more}"
-        raise pytest.UsageError(said) from None
+        message = f"{option}={given}: {refusal.problem}; {refusal.cure}{more}"
+        raise pytest.UsageError(message) from None
 
 
 def _refused(exception: str, refusal: Refusal) -> pytest.UsageError:

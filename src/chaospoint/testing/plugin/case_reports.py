@@ -1,7 +1,7 @@
-"""What others see of the reports of an explored test: the cache, the summary and JUnit's XML.
+"""Adapt the reports of an explored test for pytest's cache, its summary and JUnit XML.
 
-All of its reports have the name of the one test. So a run that was handled must not count as the
-test that passed, and what was not handled has to say its case.
+All reports of an explored test have the name of that test. So a handled case must not count as the
+test itself passing, and a finding must name its case.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ if TYPE_CHECKING:
 __all__ = ["QUIET", "as_case", "as_test", "junit", "silence"]
 
 QUIET: Any = "explored"
-"""The phase of a report that passed, and clears no failure of the test that pytest remembers."""
+"""The ``when`` of a passed report that must not clear a failure of the test in pytest's cache."""
 
 
 def as_test(report: pytest.TestReport) -> None:
-    """Have a report name its test, and not the share of it that no other run has."""
+    """Let a report name its test and not the share, which exists only in this run."""
     report.nodeid = plain(report.nodeid)
     path, line, domain = report.location
     report.location = (path, line, plain(domain))
 
 
 def silence(config: pytest.Config, report: pytest.TestReport) -> None:
-    """Have a test that passed clear no failure; JUnit's XML counts it still."""
+    """Keep a passed test from clearing a failure; JUnit XML still counts it as passed."""
     report.when = QUIET
     if (xml := config.stash.get(xml_key, None)) is not None:
         xml._opentestcase(report).append_pass(report)
 
 
 def as_case(report: pytest.TestReport, result: Result) -> None:
-    """Have the report of a case name its test and itself."""
+    """Let the report of a case name its test and the case."""
     report.nodeid = plain(report.nodeid)
     path, line, domain = report.location
     ending = f" [{result.case}]"
@@ -58,9 +58,9 @@ def as_case(report: pytest.TestReport, result: Result) -> None:
 def junit(
     config: pytest.Config, report: pytest.TestReport, name: str, silent: str
 ) -> Iterator[None]:
-    """Write a testcase of its own for a report, its name with `` [name]`` at its end.
+    """Write a separate JUnit testcase for a report, with `` [name]`` at the end of its name.
 
-    ``silent``: why it says nothing, so that it is written as skipped.
+    ``silent``: the reason why the case was left out, which makes it a skipped testcase; or ``""``.
     """
     xml = config.stash.get(xml_key, None)
     if xml is None:
@@ -80,4 +80,4 @@ def junit(
     finally:
         xml.finalize(report)
         if report in xml.open_reports:
-            xml.open_reports.remove(report)  # no teardown of it is to come
+            xml.open_reports.remove(report)  # because no teardown report follows

@@ -1,8 +1,8 @@
 """Fault coverage under pytest.
 
 It counts from before the collection to the end of the last fixture. Under pytest-xdist the workers
-count and the controller adds up; a worker that did not report is named, and no share is passed
-off as that of the whole suite.
+count and the controller adds the counts. If a worker does not report, the summary names it, and
+`--chaos-cov-fail-under` fails.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ def add_options(parser: pytest.Parser, group: pytest.OptionGroup) -> None:
         const="*",
         default=None,
         metavar="GLOB",
-        help="show which points were reached, and which kinds of faults fired there, those of "
-        "--chaos-explore too; GLOB: of these points only; write GLOB after '='",
+        help="show which points (matching GLOB) were reached, and which kinds of faults fired "
+        "there, including those of --chaos-explore; write GLOB after '='",
     )
     group.addoption(
         "--chaos-cov-json",
         default=None,
         metavar="PATH",
-        help="write the fault coverage as JSON, too (implies --chaos-cov)",
+        help="also write the fault coverage to this file as JSON (implies --chaos-cov)",
     )
     group.addoption(
         "--chaos-cov-fail-under",
         type=_percentage,
         default=None,
         metavar="PERCENT",
-        help="fail if faults fired at less than this share of the points (implies --chaos-cov)",
+        help="fail if faults fired at less than PERCENT of the points (implies --chaos-cov)",
     )
 
 
@@ -58,13 +58,13 @@ def _percentage(text: str) -> float:
         share = float(text)
     except ValueError:
         share = -1.0
-    if not 0.0 <= share <= 100.0:  # NaN, too
-        raise ArgumentTypeError(f"{text!r} is no percentage: write a number from 0 to 100")
+    if not 0.0 <= share <= 100.0:  # also false for NaN
+        raise ArgumentTypeError(f"{text!r} is not a percentage: write a number from 0 to 100")
     return share
 
 
 def configure(config: pytest.Config) -> None:
-    """Take part in this run, if its options ask for it."""
+    """Activate fault coverage if the options ask for it."""
     option = config.option
     asked = (option.chaos_cov, option.chaos_cov_json, option.chaos_cov_fail_under)
     if asked == (None, None, None) or option.collectonly:
@@ -78,21 +78,21 @@ def configure(config: pytest.Config) -> None:
     from chaospoint.testing.coverage import FaultCoverage
 
     coverage = FaultCoverage(glob)
-    if worker or getattr(option, "dist", "no") == "no":  # the controller of workers runs no test
+    if worker or getattr(option, "dist", "no") == "no":  # a controller with workers runs no tests
         config.pluginmanager.register(_Counting(config, coverage), "chaospoint-counting")
     if not worker:
         config.pluginmanager.register(_Covering(config, coverage, path), "chaospoint-covering")
 
 
 def _check(config: pytest.Config, glob: str) -> None:
-    """Refuse what cannot be shown, also the path of tests that the option swallowed."""
+    """Raise `pytest.UsageError` for an invalid glob, a path of tests, or if rich is missing."""
     from chaospoint.models.point_pattern import point_pattern
     from chaospoint.models.refusal import Refusal
 
     if took_a_path(config, "--chaos-cov", glob):
         raise pytest.UsageError(
-            f"--chaos-cov took {glob!r} for a glob of points, and that is a path: write "
-            f"--chaos-cov='*' {glob}, or put the option behind the paths"
+            f"--chaos-cov took {glob!r} as a glob of points, but it is a path: write "
+            f"--chaos-cov='*' {glob}, or put the option after the paths"
         )
     try:
         point_pattern(glob)
@@ -107,14 +107,14 @@ def _check(config: pytest.Config, glob: str) -> None:
 
 
 class _Counting:
-    """Counts in the process in which tests run; a worker hands its counts to the controller."""
+    """Counts in each process that runs tests; a worker sends its counts to the controller."""
 
     def __init__(self, config: pytest.Config, coverage: FaultCoverage) -> None:
         self._config = config
         self._coverage = coverage
         coverage.start()
 
-    # Behind what ends the last fixtures, and before xdist sends what the worker has to say.
+    # After the teardown of the last fixtures, and before xdist sends the output of the worker.
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
         self._coverage.stop()
@@ -122,11 +122,11 @@ class _Counting:
             output[_KEY] = self._coverage.as_data()
 
     def pytest_unconfigure(self) -> None:
-        self._coverage.stop()  # where no session was begun
+        self._coverage.stop()  # if no session was started
 
 
 class _Covering:
-    """Tells of the coverage at the end of the run, in the process that the user started."""
+    """Reports the coverage at the end of the run, in the process that the user started."""
 
     def __init__(self, config: pytest.Config, coverage: FaultCoverage, path: Path | None) -> None:
         self._config = config
@@ -143,7 +143,7 @@ class _Covering:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        """Add what a worker counted; one that crashed has told of nothing."""
+        """Add the counts of a worker; one that crashed sends none."""
         data = getattr(node, "workeroutput", {}).get(_KEY)
         if data is not None and node.gateway.id not in self._reported:
             self._reported.add(node.gateway.id)
@@ -151,7 +151,7 @@ class _Covering:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        """Decide whether the run is good enough, and write the JSON."""
+        """Fail the run if the coverage is too low, and write the JSON."""
         self._coverage.stop()
         self._problems += self._short()
         self._problems += self._write()
@@ -165,10 +165,10 @@ class _Covering:
         show = terminalreporter
         show.write_sep("=", "fault coverage")
         if exitstatus == pytest.ExitCode.INTERRUPTED:
-            show.write_line("the run was interrupted: these are the counts so far", yellow=True)
+            show.write_line("the run was interrupted, so these counts are incomplete", yellow=True)
         if missing := self._missing():
-            told = f"nothing came from {', '.join(missing)}: what ran there is not counted"
-            show.write_line(told, yellow=True)
+            warning = f"{', '.join(missing)} did not report, so its tests are not counted"
+            show.write_line(warning, yellow=True)
         for line in str(self._coverage).splitlines():
             show.write_line(line)
         for problem in self._problems:
@@ -178,24 +178,26 @@ class _Covering:
         return sorted(self._expected - self._reported)
 
     def _short(self) -> list[str]:
-        """Say why the coverage is not what the run asks for."""
+        """Return why the coverage is below --chaos-cov-fail-under, if it is."""
         if (least := self._config.option.chaos_cov_fail_under) is None:
             return []
         short = []
         if missing := self._missing():
-            told = f"nothing came from {', '.join(missing)}"
-            short.append(f"--chaos-cov-fail-under={least:g} cannot be decided: {told}")
+            workers = ", ".join(missing)
+            short.append(
+                f"--chaos-cov-fail-under={least:g} cannot be decided: {workers} did not report"
+            )
         points = self._coverage.as_data()["points"].values()
         if not points:
-            short.append(f"--chaos-cov-fail-under={least:g}: there is no point to be covered")
+            short.append(f"--chaos-cov-fail-under={least:g}: there are no points to cover")
         elif self._coverage.percent < least:
-            fired = sum(1 for one in points if one["fired"])
-            told = f"a fault fired at {fired} of {len(points)} points"
-            short.append(f"{told}, which is under {least:g}%")
+            fired = sum(1 for point in points if point["fired"])
+            share = f"a fault fired at {fired} of {len(points)} points"
+            short.append(f"{share}, which is less than {least:g}%")
         return short
 
     def _write(self) -> list[str]:
-        """Write the JSON; say why it cannot be written."""
+        """Write the JSON; return why it cannot be written, if so."""
         if self._path is None:
             return []
         data = self._coverage.as_data()

@@ -1,4 +1,4 @@
-"""Exploration under pytest: the options, and who takes part when they are given."""
+"""Exploration under pytest: the options, and the plugins that they activate."""
 
 from __future__ import annotations
 
@@ -21,55 +21,56 @@ def add_options(parser: pytest.Parser, group: pytest.OptionGroup) -> None:
         nargs="?",
         const="*",
         metavar="GLOB",
-        help="run each test once for each call that reaches a point (of those that GLOB matches), "
-        "with that call failing, and report what was not handled; write GLOB after '='",
+        help="run each test once for each call that reaches a point (matching GLOB), with a fault "
+        "in that call, and report the faults that the test did not handle; write GLOB after '='",
     )
     group.addoption(
         "--chaos-explore-max",
         type=int,
         metavar="N",
-        help="explore at most N cases of each test (1000)",
+        help="explore at most N cases of each test (default: 1000)",
     )
     group.addoption(
         "--chaos-explore-exception",
         action="append",
         metavar="TYPE",
-        help="an exception to fail calls with whose placement declares none, by its dotted path; "
-        "may be repeated (InjectedFault)",
+        help="the dotted path of an exception to raise at placements that declare none; may be "
+        "repeated (default: InjectedFault)",
     )
     group.addoption(
         "--chaos-explore-latency",
         metavar="DURATION",
-        help="how late an answer comes, on a clock that skips it; 'none' leaves late answers out "
-        "(10m)",
+        help="delay answers by this much, in skipped time, not real time; 'none' tries no delays "
+        "(default: 10m)",
     )
     group.addoption(
         "--chaos-explore-limit",
         metavar="DURATION",
-        help="the real time after which a run with a fault hung (20 times what the test takes "
-        "without one, 5s at least)",
+        help="the real time after which a run with a fault counts as hung (default: 20 times the "
+        "duration without a fault, at least 5s)",
     )
     group.addoption(
-        "--chaos-explore-case", metavar="ID", help="run only this case, as a finding names it"
+        "--chaos-explore-case",
+        metavar="ID",
+        help="run only the case with this ID, as printed with each finding",
     )
     group.addoption(
-        "--chaos-explore-json", metavar="PATH", help="write what was found to this file, as JSON"
+        "--chaos-explore-json", metavar="PATH", help="write the results to this file as JSON"
     )
 
 
 def configure(config: pytest.Config) -> None:
-    """Take part in this run, if its options ask for it."""
+    """Activate exploration if the options ask for it."""
     given = [name for name in _OTHERS if config.getoption(f"chaos_explore_{name}") is not None]
     if config.getoption("chaos_explore") is None:
         if given:
             raise pytest.UsageError(
-                f"--chaos-explore-{given[0]} says nothing without --chaos-explore: add that"
+                f"--chaos-explore-{given[0]} has no effect without --chaos-explore: add it"
             )
         return
     if find_spec("rich") is None:
         raise pytest.UsageError(
-            "--chaos-explore draws its report with rich, which is not installed: "
-            "pip install 'chaospoint[testing]'"
+            "--chaos-explore needs rich, which is not installed: pip install 'chaospoint[testing]'"
         )
     from chaospoint.testing.plugin.asked import Asked
     from chaospoint.testing.plugin.explored import POINTS, Explored
@@ -84,7 +85,7 @@ def configure(config: pytest.Config) -> None:
 
 
 class _Names:
-    """Hands the names of the points to the controller, which imports no code under test."""
+    """Sends the names of the points to the controller, which does not import the tests."""
 
     def __init__(self, config: pytest.Config, key: str) -> None:
         self._config = config

@@ -1,7 +1,7 @@
-"""What the reports of one test have told so far, from one process or from several.
+"""The results of one test so far, from one or several processes.
 
-A share of a test, with its cases, runs in one process; with ``--dist each`` every process runs all
-of them, so cases are counted for each process, and of each case the worst outcome is kept.
+Each share of a test runs in one process. With ``--dist each`` every process runs all shares, so
+cases are counted for each process, and the worst outcome of each case is kept.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ _WORSE: tuple[Outcome, ...] = ("left out", "handled", "failed", "hung")
 
 
 class Gathered:
-    """All that is known of the test of this name."""
+    """The results of the test with this name."""
 
     def __init__(self, test: str) -> None:
         self.test = test
-        self.expected: Counter[str] = Counter()  # cases, by process
+        self.expected: Counter[str] = Counter()  # the number of cases, by process
         self._done: defaultdict[str, set[str]] = defaultdict(set)
         self._results: dict[str, Result] = {}
         self._left_out: dict[str, None] = {}
-        self._of = 0  # cases of all shares
-        self._reaches: set[object] = set()
+        self._of = 0  # the number of cases in all shares
+        self._hashes: set[object] = set()
 
-    def learn(self, said: Mapping[str, Any], process: str) -> None:
-        """Take what was said of a share that was learnt."""
-        self.expected[process] += said["cases"]
-        self._left_out.update(dict.fromkeys(said["left_out"]))
-        self._of = max(self._of, said.get("of", 0))
-        self._reaches.add(said.get("hash"))
+    def add_share(self, share: Mapping[str, Any], process: str) -> None:
+        """Add the data of a share, as in the attribute `RECORDED` of its report."""
+        self.expected[process] += share["cases"]
+        self._left_out.update(dict.fromkeys(share["left_out"]))
+        self._of = max(self._of, share.get("of", 0))
+        self._hashes.add(share.get("hash"))
 
     def add(self, result: Result, process: str) -> None:
-        """Take what became of a case."""
+        """Add the result of a case."""
         self._done[process].add(result.case)
         known = self._results.get(result.case)
         if known is None or _WORSE.index(result.outcome) > _WORSE.index(known.outcome):
@@ -47,30 +47,31 @@ class Gathered:
 
     @property
     def results(self) -> tuple[Result, ...]:
-        """The cases that were run."""
+        """The results of the cases that were run."""
         return tuple(self._results.values())
 
     @property
     def tried(self) -> bool:
-        """Whether a case of it says something."""
-        return any(one.outcome != "left out" for one in self.results)
+        """Whether at least one case was not left out."""
+        return any(result.outcome != "left out" for result in self.results)
 
     @property
-    def found(self) -> bool:
-        """Whether something was not handled."""
-        return any(one.finding for one in self.results)
+    def has_findings(self) -> bool:
+        """Whether at least one case was not handled."""
+        return any(result.finding for result in self.results)
 
     def exploration(self) -> Exploration:
-        """Return all of it, with what is missing."""
+        """Return all results, with missing cases as left out."""
         left_out = [*self._left_out]
-        if len(self._reaches) > 1:
+        if len(self._hashes) > 1:
             left_out.append(
-                "the processes learnt different reaches, so some cases may have fallen to none"
+                "the processes recorded different reaches, so some cases may have been run by none"
             )
-        begun = sum(
-            max(0, many - len(self._done[process])) for process, many in self.expected.items()
+        unfinished = sum(
+            max(0, expected - len(self._done[process]))
+            for process, expected in self.expected.items()
         )
-        missing = max(begun, self._of - len(self._results))  # also of shares that were not begun
+        missing = max(unfinished, self._of - len(self._results))  # also of shares not started
         if missing:
-            left_out.append(f"{quantity(missing, 'case')} not run, because the run ended before")
+            left_out.append(f"{quantity(missing, 'case')} not run, because the run ended early")
         return Exploration.of(self.test, self.results, left_out)

@@ -1,7 +1,7 @@
-"""Runs the phases of a test by itself, as often as it is asked to, with fresh fixtures each time.
+"""Run the phases of a test any number of times, with new fixtures each time.
 
-A plugin, since what is put around the call has to stand inside of all other plugins, which may
-look after the test from outside.
+This is a pytest plugin because the fault must be armed inside the hooks of all other plugins,
+around nothing but the test's own call.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 from _pytest.runner import call_and_report
 
-from chaospoint.testing.exploring.case_runs import CaseRun, ControlRun
+from chaospoint.testing.exploring.case_runs import CaseRun
+from chaospoint.testing.exploring.control_run import ControlRun
 from chaospoint.testing.exploring.time_limit import TimeLimit
 
 if TYPE_CHECKING:
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
 __all__ = ["SILENT", "Phase", "Phases"]
 
 SILENT = "chaos_silent"
-"""The attribute of the report of a subtest that is part of a case, and not reported apart."""
+"""The attribute of the report of a subtest that belongs to a case and is not shown."""
 
 
 class Phase:
-    """The report of one phase, and what was raised in it."""
+    """The report of one phase, and the exception raised in it."""
 
     def __init__(self, report: pytest.TestReport, raised: BaseException | None) -> None:
         self.report = report
@@ -33,14 +34,14 @@ class Phase:
 
 
 class Phases:
-    """The way to run a test; one at a time."""
+    """Runs tests, one at a time."""
 
     def __init__(self) -> None:
-        self._around: AbstractContextManager[object] | None = None  # the call phase under way
-        self._bounded: CaseRun | ControlRun | None = None  # the run under way, if it has a bound
+        self._around: AbstractContextManager[object] | None = None  # around the call phase
+        self._bounded: CaseRun | ControlRun | None = None  # the current run, if it has a limit
         self._calls = False
         self.subtests: list[BaseException] = []
-        """What failed in subtests of the last run."""
+        """The exceptions of failed subtests in the last run."""
         self._raised: pytest.ExceptionInfo[BaseException] | None = None
 
     def run(
@@ -49,15 +50,16 @@ class Phases:
         around: AbstractContextManager[object],
         after: Callable[[list[Phase]], pytest.Item | None],
     ) -> list[Phase]:
-        """Run setup, call and teardown with fresh fixtures of the function; report nothing.
+        """Run setup, call and teardown with new function-scoped fixtures, without logging reports.
 
-        ``after`` is asked before the teardown which item is next.
+        ``around``: entered around the call. ``after``: called with the finished phases before the
+        teardown; it returns the next item.
         """
-        # What the run before this one left: its captured output, and what a unittest raised.
+        # Remove the captured output and the unittest exceptions of the previous run.
         item._report_sections.clear()
         vars(item).pop("_excinfo", None)
         if item.cls is not None and vars(item).pop("_instance", None) is not None:
-            vars(item).pop("_obj", None)  # each run has an instance of its own
+            vars(item).pop("_obj", None)  # a new instance for each run
         self.subtests = []
         self._bounded = around if isinstance(around, CaseRun | ControlRun) else None
         if not item._request:
@@ -81,7 +83,7 @@ class Phases:
         return done
 
     def forget(self) -> None:
-        """Hold nothing of the last run."""
+        """Drop all references to the last run."""
         self._raised = None
         self.subtests = []
 
@@ -92,7 +94,7 @@ class Phases:
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_call(self) -> Iterator[None]:
-        """Watch or strike the call phase, inside of all other plugins."""
+        """Enter ``around`` for the call phase, inside the hooks of all other plugins."""
         if self._around is None:
             return (yield)
         self._calls = True
@@ -107,11 +109,11 @@ class Phases:
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_teardown(self) -> Iterator[None]:
-        """Bound what is torn down after each run."""
+        """Limit the time of each teardown."""
         if self._bounded is None:
             return (yield)
         called = self._bounded.limit
-        # Of pytest's own kind, so that what else is to be torn down is torn down.
+        # An exception of pytest, so that the remaining teardown still runs.
         limit = TimeLimit(
             called.seconds, called.what, raises=pytest.fail.Exception, before_end=called.before_end
         )
@@ -126,7 +128,7 @@ class Phases:
     def pytest_runtest_makereport(
         self, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Remember what was raised; a subtest has a report of its own, within the call."""
+        """Record the exception of a phase, and those of subtests, which report within the call."""
         report = yield
         if not self._calls:
             self._raised = call.excinfo

@@ -1,4 +1,4 @@
-"""A bar while tests are explored, where there is a terminal; elsewhere pytest's letters speak."""
+"""A progress bar for explorations on a terminal; elsewhere pytest prints its letters."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Bar"]
 
 
 class Bar:
-    """Redrawn when a report comes, and by no thread: in between, pytest captures the output."""
+    """Redraws on each report and not from a thread, because pytest captures output in between."""
 
     def __init__(self, console: Console) -> None:
         self._findings = 0
@@ -40,13 +40,13 @@ class Bar:
 
     @classmethod
     def on(cls, config: pytest.Config) -> Self | None:
-        """Return a bar on the terminal of this run, or None if it writes to none or says more."""
+        """Return a bar, or None if the output is not a terminal, or ``-v`` or ``-q`` is set."""
         reporter = config.pluginmanager.get_plugin("terminalreporter")
         if reporter is None or not reporter.isatty or config.get_verbosity() != 0:
             return None
-        reporter.showfspath = False  # the names of files, which letters would follow
+        reporter.showfspath = False  # no names of files before the letters
         if hasattr(reporter, "_show_progress_info"):
-            reporter._show_progress_info = False  # and their share
+            reporter._show_progress_info = False  # no percentages
         reporter.ensure_newline()
         return cls(Console(file=reporter._tw._file, force_terminal=True))
 
@@ -55,25 +55,25 @@ class Bar:
         self._progress.update(self._task, description=test)
         self._progress.refresh()
 
-    def learnt(self, test: str, cases: int) -> None:
-        """Show that a test was learnt, and has so many cases."""
+    def recorded(self, test: str, cases: int) -> None:
+        """Add the number of cases of a test."""
         self._total += cases
         self._progress.update(self._task, total=self._total, description=test)
         self._progress.refresh()
 
     def tried(self, test: str, result: Result) -> None:
-        """Show that a case was tried, and say what was found."""
+        """Count a case that was run, and print it if it is a finding."""
         if result.finding:
             self._findings += 1
-            self.say(f"{test} {result}")
+            self.print(f"{test} {result}")
         findings = f"{self._findings} not handled" if self._findings else ""
         self._progress.update(self._task, advance=1, description=test, findings=findings)
         self._progress.refresh()
 
-    def say(self, text: str) -> None:
+    def print(self, text: str) -> None:
         """Print a line above the bar."""
         self._progress.console.print(Text(text, style="red"))
 
     def stop(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self._progress.stop()

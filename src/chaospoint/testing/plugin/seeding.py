@@ -1,4 +1,4 @@
-"""The seed of a run: drawn once, or given; it stands in the header and repeats what failed."""
+"""The seed of a run: given or random, shown in the header, and used to repeat failures."""
 
 from __future__ import annotations
 
@@ -28,36 +28,38 @@ __all__ = [
 ]
 
 _VARIABLE = "CHAOSPOINT_SEED"
-_TOLD = "chaospoint_seed"  # to processes of pytest-xdist
+_WORKER_KEY = "chaospoint_seed"  # in the input of pytest-xdist workers
 
 
 def add_options(parser: pytest.Parser, group: pytest.OptionGroup) -> None:
-    """Add ``--chaospoint-seed``; another plugin of this field has the shorter name."""
+    """Add ``--chaospoint-seed``; another plugin has an option with the shorter name."""
     del parser
     group.addoption(
         "--chaospoint-seed",
         type=_seed,
         metavar="N",
-        help="seed of all rules without one; drawn, and shown in the header, if not given",
+        help="the seed of all rules that have none (default: random; the header shows it)",
     )
 
 
-def _seed(text: str, said_by: str = "--chaospoint-seed") -> int:
+def _seed(text: str, option: str = "--chaospoint-seed") -> int:
     if text.isascii() and text.isdigit() and int(text) < 2**63:
         return int(text)
-    raise pytest.UsageError(f"{said_by}={text} is no seed: give a whole number below 2**63")
+    raise pytest.UsageError(
+        f"{option}={text} is not a seed: write a whole number from 0 to 2**63 - 1"
+    )
 
 
 def configure(config: pytest.Config) -> None:
-    """Settle the seed; processes of pytest-xdist are given the one of their controller."""
+    """Choose the seed; pytest-xdist workers use the seed of their controller."""
     if config.option.chaospoint_seed is None:
         config.option.chaospoint_seed = _settled(config)
     config.pluginmanager.register(_Seeding(config.option.chaospoint_seed), "chaospoint-seeding")
 
 
 def _settled(config: pytest.Config) -> int:
-    if (told := getattr(config, "workerinput", {}).get(_TOLD)) is not None:
-        return int(told)
+    if (seed := getattr(config, "workerinput", {}).get(_WORKER_KEY)) is not None:
+        return int(seed)
     given = os.environ.get(_VARIABLE, "").strip()
     return _seed(given, _VARIABLE) if given else draw_seed()
 
@@ -75,7 +77,7 @@ class _Seeding:
     @pytest.hookimpl(optionalhook=True)  # of pytest-xdist, which hands on what was typed alone
     def pytest_configure_node(self, node: Any) -> None:
         """Tell a process of pytest-xdist the seed."""
-        node.workerinput[_TOLD] = self._seed
+        node.workerinput[_WORKER_KEY] = self._seed
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
@@ -110,7 +112,7 @@ def repeat_command(item: pytest.Item) -> str:
 def started_with(config: pytest.Config) -> list[str]:
     """Return the words that start pytest as this run was started: the program and its settings.
 
-    ``python -m pytest`` also puts the working directory on ``sys.path``, so it is not ``pytest``.
+    ``python -m pytest`` differs from ``pytest``: it adds the working directory to ``sys.path``.
     """
     typed = getattr(config, "workerinput", {}).get("mainargv", sys.argv)
     program = Path(typed[0] if typed else "")
@@ -120,7 +122,7 @@ def started_with(config: pytest.Config) -> list[str]:
 
 
 def _launched(config: pytest.Config) -> list[str]:
-    """Return the words of `chaospoint run`, if that started this process."""
+    """Return the words of ``chaospoint run``, if that started this process."""
     plan = launched_with(os.environ)
     if plan is None:
         return []
@@ -130,9 +132,9 @@ def _launched(config: pytest.Config) -> list[str]:
 
 
 def seed_options(config: pytest.Config) -> tuple[str, ...]:
-    """Return the options that give another run the seeds of this one."""
+    """Return the options that repeat the seeds of this run."""
     options = (f"--chaospoint-seed={config.option.chaospoint_seed}",)
     if (shuffled := getattr(config.option, "randomly_seed", None)) is not None:
-        # pytest-randomly seeds the program's own draws.
+        # pytest-randomly seeds the random module for the program.
         return (*options, f"--randomly-seed={shuffled}")
     return options

@@ -1,4 +1,4 @@
-"""What the parts of the plugin ask of options as they were typed: one rule for all of them."""
+"""Read the options as the user typed them: paths, and the settings that repeat a run."""
 
 from __future__ import annotations
 
@@ -14,52 +14,52 @@ if TYPE_CHECKING:
 
 __all__ = ["json_path", "settings_typed", "took_a_path"]
 
-_WHICH_TESTS = (
+_SELECTION = (
     "collectonly deselect failedfirst file_or_dir ignore ignore_glob keepduplicates keyword"
     " last_failed_no_failures lf markexpr maxfail newfirst pyargs stepwise stepwise_reset"
     " stepwise_skip"
 )
-_HOW_IT_IS_TOLD = (
+_OUTPUT = (
     "basetemp cacheclear cacheshow code_highlight color debug disable_warnings durations"
     " durations_min fold_skipped force_short_summary fulltrace help junitprefix markers no_header"
     " no_summary pastebin reportchars setuponly setupplan setupshow show_fixtures_per_test"
     " showcapture showfixtures showlocals tbstyle trace traceconfig usepdb usepdb_cls verbose"
     " version xfail_tb xmlpath"
 )
-_WHICH_PROCESS = (
+_PROCESSES = (
     "dist distload loadscopereorder looponfail maxprocesses maxschedchunk maxworkerrestart"
     " numprocesses px rsyncdir rsyncignore testrunuid tx"
 )
-_SAID_ANEW = "chaospoint_seed randomly_seed"
-_LEFT_OUT = frozenset(f"{_WHICH_TESTS} {_HOW_IT_IS_TOLD} {_WHICH_PROCESS} {_SAID_ANEW}".split())
+_SET_ANEW = "chaospoint_seed randomly_seed"
+_LEFT_OUT = frozenset(f"{_SELECTION} {_OUTPUT} {_PROCESSES} {_SET_ANEW}".split())
 _LEFT_OUT_FAMILIES = ("chaos_cov", "chaos_explore", "cov")
 
 
 def json_path(config: pytest.Config, option: str, given: str | None) -> Path | None:
-    """Return the file to write; `pytest.UsageError` where that cannot be one, before any test."""
+    """Return the path of a file to write; raises `pytest.UsageError` if it cannot be written."""
     if given is None:
         return None
     path = config.invocation_params.dir / given
     if not given or path.is_dir():
-        raise pytest.UsageError(f"{option}={given}: write the path of a file, and not a directory")
+        raise pytest.UsageError(f"{option}={given}: write the path of a file, not of a directory")
     if not path.parent.is_dir():
         raise pytest.UsageError(
-            f"{option}={given}: there is no directory {path.parent}: make it first"
+            f"{option}={given}: the directory {path.parent} does not exist: create it first"
         )
     return path
 
 
 def took_a_path(config: pytest.Config, option: str, value: str) -> bool:
-    """Whether an option that may stand alone took the path behind it for its value."""
+    """Whether an option with an optional value took a path of tests as its value."""
     invoked = config.invocation_params
     return option in invoked.args and (invoked.dir / value).exists()
 
 
 def settings_typed(config: pytest.Config) -> Iterator[str]:
-    """Yield the typed options that decide how a test runs.
+    """Yield the typed options that affect how a test runs.
 
-    It leaves out options that choose tests, set how a run is reported, or spread it over processes,
-    and those that a command for repeating a test sets anew.
+    Options that select tests, configure output or use several processes are left out, and so are
+    those that the command for repeating a test sets itself.
     """
     actions = _actions(config)
     words = deque(map(str, config.invocation_params.args))
@@ -75,7 +75,7 @@ def settings_typed(config: pytest.Config) -> Iterator[str]:
 
 
 def _short(letters: str, actions: dict[str, Action], words: deque[str]) -> Iterator[str]:
-    """Yield the settings among options of one letter, which may share a word: ``-xsW error``."""
+    """Yield the settings among one-letter options, which may share a word: ``-xsW error``."""
     while letters:
         name, letters = f"-{letters[0]}", letters[1:]
         action = actions.get(name)
@@ -91,7 +91,7 @@ def _short(letters: str, actions: dict[str, Action], words: deque[str]) -> Itera
 
 
 def _value(action: Action | None, words: deque[str]) -> list[str]:
-    """Take the value of an option off the words behind it, if it has one there."""
+    """Remove and return the value of an option from the words after it, if it has one there."""
     if action is None or action.nargs == 0 or not words:
         return []
     if action.nargs == "?" and words[0].startswith("-"):
@@ -106,7 +106,7 @@ def _decides(action: Action | None) -> bool:
 
 
 def _actions(config: pytest.Config) -> dict[str, Action]:
-    """Return what pytest's own parser knows of each option, by its name."""
+    """Return the actions of pytest's parser, by the name of the option."""
     parser: Any = config._parser
     known = parser.optparser if hasattr(parser, "optparser") else parser._getparser()
     actions: dict[str, Action] = known._option_string_actions
