@@ -1,4 +1,4 @@
-"""What every test stands on, and what none may leave behind."""
+"""Fixtures for all tests, and a check that no test leaves anything behind."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ pytest_plugins = "parallel"
 
 
 def pytest_collection_finish() -> None:
-    """Leave what stays to the end out of all later garbage collections: many tests make some."""
+    """Exclude existing objects from garbage collection, because many tests collect garbage."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture(autouse=True)
 def _nothing_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No variable of the developer's reaches a test, and no chaos of a test reaches the next."""
+    """Hide the developer's variables from tests, and check that no rule or error is left over."""
     for name in [name for name in os.environ if name.upper().startswith("CHAOSPOINT_")]:
         monkeypatch.delenv(name)
     monkeypatch.setattr(reporting, "_said", set())
@@ -35,43 +35,43 @@ def _nothing_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     reporting.bugs.clear()
     engines = WeakSet(fork.engines)
     yield
-    registry = default_registry()  # it keeps its threads, also if this test was the first to use it
+    registry = default_registry()  # keeps its threads, even if this test was the first to use it
     for engine in set(fork.engines) - {*engines, registry.engine}:
-        fork.engines.discard(engine)  # a fork in a later test would start its thread again
+        fork.engines.discard(engine)  # because a fork in a later test would start its thread again
         engine.housekeeper.stop()
     armed = [rule.text for rule in registry.rules()]
     enabled, bugs = registry.enabled, list(reporting.bugs)
-    registry.disarm()  # whatever it was, the next test is not to suffer from it
+    registry.disarm()  # so that the next test is not affected
     registry.enable()
     reporting.bugs.clear()
     assert not armed, "the test left rules armed in the default registry"
-    assert enabled, "the test left the master switch off"
-    assert not bugs, "chaospoint had a bug; a test that expects one asks for `expected_bugs`"
+    assert enabled, "the test left chaospoint disabled"
+    assert not bugs, "chaospoint had an internal error; to expect one, use `expected_bugs`"
 
 
 @pytest.fixture
 def expected_bugs(_nothing_left: None) -> Iterator[list[BaseException]]:
-    """For a test in which something of ours or of an observer's is meant to break; newest last."""
-    found: list[BaseException] = []
-    yield found
-    assert found, "the test expected a bug, and there was none"
+    """The internal errors that a test expects, in order; the test fails if there are none."""
+    bugs: list[BaseException] = []
+    yield bugs
+    assert bugs, "the test expected an internal error, and there was none"
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_runtest_call(item: pytest.Function) -> Generator[None, object, object]:
-    """Take the bugs that a test expects away before our own pytest plugin judges it."""
+    """Collect the expected errors before chaospoint's pytest plugin fails the test for them."""
     try:
         return (yield)
     finally:
-        found = item.funcargs.get("expected_bugs")
-        if found is not None:
-            found += reporting.bugs
+        bugs = item.funcargs.get("expected_bugs")
+        if bugs is not None:
+            bugs += reporting.bugs
             reporting.bugs.clear()
 
 
 @pytest.fixture
 def pool() -> Iterator[Threads]:
-    """Threads; what they run has to end when the registries of the test are disarmed."""
+    """Threads that are joined after the test; their calls must end when registries are disarmed."""
     threads = Threads()
     yield threads
     threads.join()
@@ -79,7 +79,7 @@ def pool() -> Iterator[Threads]:
 
 @pytest.fixture
 def restless() -> Iterator[None]:
-    """Have threads switched as often as the interpreter can."""
+    """Let the interpreter switch threads as often as possible."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     yield
@@ -88,7 +88,7 @@ def restless() -> Iterator[None]:
 
 @pytest.fixture
 def registry(pool: Threads) -> Iterator[Registry]:
-    """A fresh registry on the machine's clock."""
+    """A new registry that uses real time."""
     yield from _fresh(Registry())
 
 
@@ -100,7 +100,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def still(pool: Threads, clock: FakeClock) -> Iterator[Registry]:
-    """A fresh registry for which time stands still."""
+    """A new registry that uses ``clock``."""
     yield from _fresh(Registry(clock=clock))
 
 

@@ -1,4 +1,4 @@
-"""Holds answers to the document of the API: what is answered has to stand there, whole."""
+"""Check that responses of the API match its OpenAPI document."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ __all__ = ["check", "find_operation", "validator", "validator_of"]
 
 @cache
 def validator(pointer: str) -> Any:
-    """Return what validates against the schema at a place of the document."""
+    """Return a validator for the schema at a JSON pointer in the document."""
     return validator_of({"$ref": f"#{pointer}"})
 
 
 def validator_of(schema: dict[str, Any]) -> Any:
-    """Return what validates against a schema that is part of the document."""
-    told = document(control=False, read=False)
-    whole = {**schema, "components": told["components"], "paths": told["paths"]}
+    """Return a validator for a schema that may refer to other parts of the document."""
+    parts = document(control=False, read=False)
+    whole = {**schema, "components": parts["components"], "paths": parts["paths"]}
     return jsonschema_rs.Draft202012Validator(whole, validate_formats=True)
 
 
 def find_operation(method: str, path: str) -> tuple[str, str] | None:
-    """Return the path of the document and the method that a request is for, None if none is."""
+    """Return the documented path and method of a request, or None."""
     paths = document(control=False, read=False)["paths"]
     if method == "POST" and path == "/v1/disable/":
-        path = path.rstrip("/")  # that order is taken as it comes
+        path = path.rstrip("/")  # this route accepts a trailing slash
     before, _, rest = path.partition("/v1/points/")
     if not before and rest:
         name, _, action = rest.partition("/")
@@ -41,20 +41,22 @@ def find_operation(method: str, path: str) -> tuple[str, str] | None:
 
 
 def check(request: Request, response: Response) -> None:
-    """Fail unless the document says that this may be answered to that."""
+    """Fail unless the document allows this response to this request."""
     status = str(response.status)
     media = response.headers["content-type"].partition(";")[0]
     if response.status >= 400:
         assert media == "application/problem+json"
-    found = find_operation(request.method, request.path)
-    if found is None or response.status in (401, 500):
+    operation = find_operation(request.method, request.path)
+    if operation is None or response.status in (401, 500):
         assert status in ("400", "401", "403", "404", "405", "500")
         if request.method != "HEAD":
             _validate("/components/schemas/ProblemDocument", response)
         return
-    path, method = found
+    path, method = operation
     answers = document(control=False, read=False)["paths"][path][method]["responses"]
-    assert status in answers, f"{method} {path} answered {status}, and {sorted(answers)} are told"
+    assert status in answers, (
+        f"{method} {path} answered {status}, and the document has {sorted(answers)}"
+    )
     answer, place = answers[status], f"/paths/{_escaped(path)}/{method}/responses/{status}"
     if "$ref" in answer:
         place = answer["$ref"][1:]

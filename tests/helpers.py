@@ -1,4 +1,4 @@
-"""Every way to place a point and to reach it, and the few tools that tests of them share."""
+"""Ways to place a point and to reach it, and other tools that tests share."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from chaospoint import Armed, Injection, Point, Registry
 from chaospoint._kernel.compiled_rule import CompiledRule
 
 PATIENCE = 30.0
-"""Seconds after which a test gives up on what has to happen, also on a busy machine."""
+"""The seconds after which a test fails because an event did not happen, on a busy machine too."""
 
 
 def some_or_all(name: str, some: int, all_: int) -> pytest.MarkDecorator:
-    """Run a test with some of its cases, which always run, and with all, which run in CI."""
+    """Run a test with some of its cases, and in CI also with all of them."""
     every = pytest.param(all_, marks=pytest.mark.ci)
     return pytest.mark.parametrize(name, [some, every], ids=["some", "all"])
 
 
 def rest_in_ci(cases: Iterable[Any], *always: Any) -> list[Any]:
-    """Return the cases as parameters, all but ``always`` marked to run in CI only."""
+    """Return the cases as parameters, marked to run in CI only except those in ``always``."""
     return [
         pytest.param(
-            *(one if isinstance(one, tuple) else (one,)),
-            marks=() if one in always else pytest.mark.ci,
+            *(case if isinstance(case, tuple) else (case,)),
+            marks=() if case in always else pytest.mark.ci,
         )
-        for one in cases
+        for case in cases
     ]
 
 
@@ -48,11 +48,11 @@ SOURCE = Path(chaospoint.__file__).parents[1]
 
 
 class Boom(Exception):
-    """What tests inject."""
+    """The exception that tests inject."""
 
 
 class Standing:
-    """What stands in a store, put there name by name as over HTTP; in force at once."""
+    """The rules of a store, put name by name as over HTTP; each change acts at once."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
@@ -60,16 +60,16 @@ class Standing:
         self._keys = count()
 
     def put(self, terms: Iterable[CompiledRule], name: str) -> Armed:
-        """Put rules in place of those on exactly ``name``; raises as arming does."""
-        fresh = [one._replace(key=str(next(self._keys))) for one in terms]
+        """Replace the rules on exactly ``name``; raises the same errors as arming."""
+        fresh = [rule._replace(key=str(next(self._keys))) for rule in terms]
         self._registry.engine.dry_run(fresh, "http")
-        self._terms = [*fresh, *(one for one in self._terms if one.pattern != name)]
+        self._terms = [*fresh, *(rule for rule in self._terms if rule.pattern != name)]
         armed = self._registry.replace(self._terms, source="http")
         return Armed(self._registry.engine, armed.rules[: len(fresh)])
 
 
 class Witness:
-    """An observer that remembers."""
+    """An observer that records injections and notices."""
 
     def __init__(self) -> None:
         self.injections: list[Injection] = []
@@ -87,7 +87,7 @@ class Witness:
 
 
 class Threads:
-    """Runs calls in threads of their own, which do not keep a failed test from ending."""
+    """Runs each call in a new daemon thread, so that a failed test can end."""
 
     def __init__(self) -> None:
         self._started: list[Thread] = []
@@ -97,7 +97,7 @@ class Threads:
         return [future.result() for future in [self.submit(call, item) for item in items]]
 
     def submit(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Future[Any]:
-        """Begin a call, and return the future of its result."""
+        """Start a call, and return the future of its result."""
         future: Future[Any] = Future()
 
         def run() -> None:
@@ -112,34 +112,36 @@ class Threads:
         return future
 
     def join(self) -> None:
-        """Wait for all of them, but not for ever."""
+        """Wait for all threads, up to `PATIENCE` for each."""
         for thread in self._started:
             thread.join(PATIENCE)
-            assert not thread.is_alive(), "a thread of the test never came back"
+            assert not thread.is_alive(), "a thread of the test did not end"
 
 
-def finish(made: Any) -> Any:
-    """Run what a call returned to its end, in this thread; of a generator the last item."""
-    if inspect.iscoroutine(made):
-        return asyncio.run(made)
-    if inspect.isasyncgen(made):
-        return asyncio.run(last(made))
-    if inspect.isgenerator(made):
-        *_, made = made
-    return made
+def finish(result: Any) -> Any:
+    """Run a coroutine or generator to its end in this thread; return its result or last item.
+
+    Other values are returned unchanged.
+    """
+    if inspect.iscoroutine(result):
+        return asyncio.run(result)
+    if inspect.isasyncgen(result):
+        return asyncio.run(last(result))
+    if inspect.isgenerator(result):
+        *_, result = result
+    return result
 
 
-async def last(made: Any) -> Any:
+async def last(items: Any) -> Any:
     """Return the last item of an asynchronous generator."""
-    items = [item async for item in made]
-    return items[-1]
+    return [item async for item in items][-1]
 
 
-async def afinish(made: Any) -> Any:
-    """Run what a call returned to its end, in this task."""
-    if inspect.iscoroutine(made):
-        return await made
-    return await last(made) if inspect.isasyncgen(made) else finish(made)
+async def afinish(result: Any) -> Any:
+    """Do the same as `finish` in this task."""
+    if inspect.iscoroutine(result):
+        return await result
+    return await last(result) if inspect.isasyncgen(result) else finish(result)
 
 
 def _function(point: Point) -> Callable[[], Any]:
@@ -286,10 +288,10 @@ FUNCTIONS = _called(
         _static_method,
     )
 )
-"""What makes a decorated function of each kind: patched when armed."""
+"""By kind: functions that decorate a function of that kind with a point."""
 
 PLACES = FUNCTIONS | _called((_block, _async_block, _statement, _async_statement, _wrapped))
-"""What makes a placement of each kind."""
+"""By kind: functions that create a placement of that kind."""
 
 
 def place(point: Point, kind: str) -> Callable[[], Any]:
@@ -303,7 +305,7 @@ def functions(point: Point) -> dict[str, Callable[[], Any]]:
 
 
 def places(point: Point) -> dict[str, Callable[[], Any]]:
-    """Place ``point`` in every way there is."""
+    """Place ``point`` in every possible way."""
     return {kind: place(point, kind) for kind in PLACES}
 
 
@@ -315,15 +317,15 @@ def code_of(call: Any) -> CodeType:
 
 
 async def tick(seconds: float = 0.0) -> None:
-    """Let the event loop go round, and come back after ``seconds`` at the earliest."""
+    """Let the event loop run, for at least ``seconds``."""
     loop = asyncio.get_running_loop()
-    come: asyncio.Future[None] = loop.create_future()
-    loop.call_later(seconds, come.set_result, None)
-    await come
+    done: asyncio.Future[None] = loop.create_future()
+    loop.call_later(seconds, done.set_result, None)
+    await done
 
 
 def run(main: Coroutine[Any, Any, Any]) -> Any:
-    """Run a coroutine on a loop of its own, and give up on it after a while."""
+    """Run a coroutine on a new event loop; raises `TimeoutError` after `PATIENCE`."""
 
     async def bounded() -> Any:
         async with asyncio.timeout(PATIENCE):
@@ -333,7 +335,7 @@ def run(main: Coroutine[Any, Any, Any]) -> Any:
 
 
 def python(program: str, *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run a program in a fresh interpreter; fail with what it said unless it ends well."""
+    """Run a program in a new interpreter; if it fails, fail with its output."""
     path = ":".join([str(SOURCE), *filter(None, sys.path)])
     done = subprocess.run(
         [sys.executable, *options, "-c", textwrap.dedent(program)],

@@ -53,7 +53,7 @@ from chaospoint.errors import NotPermitted
 
 logging.disable()
 faulthandler.dump_traceback_later(float(os.environ.get("PATIENCE", "1500")), exit=True)
-elsewhere: list[str] = []  # in whose callbacks or finalizers Python swallowed what was raised
+elsewhere: list[str] = []  # the places whose exceptions Python reported and dropped
 
 
 def unraisable(report: Any) -> None:
@@ -73,11 +73,11 @@ point = chaospoint.point("a.b")
 
 
 class Limit(Exception):
-    """What a time limit raises."""
+    """The exception of a time limit."""
 
 
 class Stop(BaseException):
-    """What a handler raises that is no error."""
+    """An exception of a signal handler that is not an `Exception`."""
 
 
 RAISED = {"Exception": Limit, "BaseException": Stop, "KeyboardInterrupt": KeyboardInterrupt}
@@ -87,7 +87,7 @@ RAISED = {"Exception": Limit, "BaseException": Stop, "KeyboardInterrupt": Keyboa
 
 
 def _in_c(name: str, *arguments: Any) -> Any:
-    """Return a function of Python's C library that traces, whatever it is given for that."""
+    """Return a tracing function of Python's C API."""
     function = getattr(ctypes.PyDLL(None), name)
     function.argtypes = [*arguments, ctypes.py_object, ctypes.py_object, ctypes.py_object]
     function.restype = None
@@ -113,7 +113,7 @@ _INERT = (
     *("NOP", "PRECALL", "PUSH_NULL", "KW_NAMES", "IS_OP", "NOT_TAKEN"),
 )
 INERT = {number for name, number in dis.opmap.items() if name.startswith(_INERT)}
-"""Opcodes in which the interpreter neither looks for signals nor begins other Python code."""
+"""Opcodes in which the interpreter neither handles signals nor runs other Python code."""
 
 _code: dict[int, tuple[object, bytes]] = {}
 
@@ -135,7 +135,7 @@ def _trace_opcodes(frame: FrameType, step: Any) -> None:
 
 
 class Steps:
-    """Finds where something can arrive: each call of chaospoint's code, and each opcode in it."""
+    """Finds the places to interrupt: each call of chaospoint's code, and each opcode in it."""
 
     def __init__(self) -> None:
         self.found: list[tuple[int, int]] = []
@@ -157,7 +157,7 @@ class Steps:
 
 
 class Tracer:
-    """Lets something arrive at one opcode of chaospoint; it traces no other call's opcodes."""
+    """Interrupts at one opcode of chaospoint, without tracing the opcodes of other calls."""
 
     def __init__(self, arrives: Any, call: int, opcode: int) -> None:
         self._arrives = arrives
@@ -189,7 +189,7 @@ class Tracer:
 
 
 class Instant:
-    """A clock in which what waits is soon at its end, and a pause released."""
+    """A clock that ends waits soon, and releases pauses."""
 
     now = 0.0
 
@@ -210,7 +210,7 @@ class Instant:
 
 
 def plain_function() -> str:
-    """Be a point's function."""
+    """A function with a point."""
     return "plain"
 
 
@@ -220,19 +220,19 @@ plain = function.__code__
 
 @point
 async def coroutine() -> str:
-    """Be a point's coroutine function."""
+    """A coroutine function with a point."""
     return "plain"
 
 
 @point
 def generator() -> Any:
-    """Be a point's generator function."""
+    """A generator function with a point."""
     yield "plain"
 
 
 @point
 async def async_generator() -> Any:
-    """Be a point's asynchronous generator function."""
+    """An asynchronous generator function with a point."""
     yield "plain"
 
 
@@ -258,7 +258,7 @@ loop = asyncio.new_event_loop()
 
 
 def in_loop(make: Callable[[], Coroutine[Any, Any, object]]) -> None:
-    """Run a coroutine as a loop does, in whose own code nothing is interrupted."""
+    """Run a coroutine like an event loop, without interrupting the loop itself."""
     made = make()
     try:
         asyncio._set_running_loop(loop)
@@ -295,13 +295,13 @@ def enter_and_leave() -> None:
 
 
 def glob() -> None:
-    """Arm a glob for the length of a block, with a bound on injections."""
+    """Arm a glob for the length of a block, with a limit on injections."""
     with chaospoint.armed("a.*", returns="chaos", max_active=1):
         function()
 
 
 def start() -> None:
-    """Arm where the threads have ended, so that they have to start."""
+    """Arm after the threads have ended, so that they must start again."""
     registry.engine.housekeeper.stop()
     registry.engine.housekeeper.resume()
     with chaospoint.armed("a.b", returns="chaos"):
@@ -322,18 +322,18 @@ PLANS = (
 
 
 def put(plan: chaospoint.Plan) -> None:
-    """Put a plan in the place of another."""
+    """Replace a plan by another."""
     arming.install_plan(plan, source="file", trust="names", registry=registry, replace=True)
 
 
 def reload() -> None:
-    """Put one plan in the place of another, and end it."""
+    """Replace a plan by another, and end it."""
     for plan in PLANS:
         put(plan)
 
 
 def switch() -> None:
-    """Turn the master switch."""
+    """Disable and enable chaospoint."""
     chaospoint.disable()
     chaospoint.enable()
 
@@ -344,7 +344,7 @@ def place() -> None:
 
 
 def fork() -> None:
-    """Make a child, which looks what is left behind in it."""
+    """Fork a child that checks what is left behind in it."""
     if (child := os.fork()) == 0:
         status = 70
         try:
@@ -361,7 +361,7 @@ def fork() -> None:
 
 
 def begin_anew() -> None:
-    """Do what a child does that was forked in C, which has no thread but this."""
+    """Do the work of a child that was forked in C and has only this thread."""
     registry.engine.housekeeper.stop()
     _fork.begin_anew()
 
@@ -420,7 +420,7 @@ DOING: list[str] = []
 
 
 def looked(what: str) -> Counter[str]:
-    """Return what the deed has left behind."""
+    """Return the problems that the action left behind."""
     found = Counter[str]()
     stays = DEEDS[what][1]
     engine = registry.engine
@@ -451,7 +451,7 @@ def looked(what: str) -> Counter[str]:
 
 
 def looked_again(what: str, nth: int) -> Counter[str]:
-    """Return what is wrong with the use of chaospoint after the deed."""
+    """Return the problems in using chaospoint after the action."""
     found = Counter[str]()
     handle = chaospoint.arm("a.b", returns="afresh")
     found["what is armed does not act"] += function() != "afresh"
@@ -496,7 +496,7 @@ shown: list[str] = []
 
 
 def interrupted(deed: Callable[[], object], tracer: Tracer) -> bool:
-    """Do it once, interrupted; return whether that came out of it."""
+    """Run the action once, interrupted; return whether the exception left it."""
     out = False
     try:
         sys.settrace(tracer.begin)
@@ -523,7 +523,7 @@ def interrupted(deed: Callable[[], object], tracer: Tracer) -> bool:
 
 
 def armed_again(what: str) -> None:
-    """Arm what stays armed during the deed."""
+    """Arm the rules that stay armed during the action."""
     if len(registry.rules()) != len(DEEDS[what][1]) or not registry.enabled:
         chaospoint.enable()
         chaospoint.disarm()
@@ -532,7 +532,7 @@ def armed_again(what: str) -> None:
 
 
 def steps(deed: Callable[[], object]) -> list[tuple[int, int]]:
-    """Return where something can arrive."""
+    """Return the places to interrupt."""
     tracer = Steps()
     sys.settrace(tracer.begin)
     deed()
@@ -541,7 +541,7 @@ def steps(deed: Callable[[], object]) -> list[tuple[int, int]]:
 
 
 def interrupt(what: str, how: str, tries: int) -> Counter[str]:
-    """Interrupt one thing, and return what was left behind."""
+    """Interrupt one action, and return the problems."""
     DOING[:] = [what]
     deed, found, arrival = DEEDS[what][0], Counter[str](), _arrival(how)
     for _ in range(3):
@@ -581,13 +581,13 @@ def interrupt(what: str, how: str, tries: int) -> Counter[str]:
 
 
 def repeat(deed: Callable[[], object]) -> None:
-    """Repeat it; in a function, because CPython leaves jumps of loops out of blocks."""
+    """Repeat the action; in a function: no exception table covers the jump of a loop."""
     while not came:
         deed()
 
 
 def signalled(what: str, seconds: float) -> Counter[str]:
-    """Let real signals come for so long, and return what was left behind."""
+    """Send real signals for so many seconds, and return the problems."""
     DOING[:] = [what]
     armed_again(what)
     DEEDS[what][0]()  # so that the imports which it begins are over
@@ -620,14 +620,14 @@ def signalled(what: str, seconds: float) -> Counter[str]:
 
 
 def once(*_: object) -> None:
-    """Be the handler of real signals, which raises one time."""
+    """Handle real signals; raise once."""
     if not came:
         came.append(None)
         raise Stop
 
 
 def main(how: str, tries: str = "0", *whats: str) -> int:
-    """Return whether anything was left behind."""
+    """Return whether there were problems."""
     global raising
     signal.signal(signal.SIGALRM, once)
     raising = how in (*RAISED, "SetAsyncExc", "signals")

@@ -1,6 +1,6 @@
-"""A service with one point, which follows what chaospoint is told from outside.
+"""A service with one point, controlled from outside.
 
-It says when it is ready, and then what comes of a call for each line it reads.
+It prints ``ready``, and then the result of a call for each line it reads.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def call() -> str:
 
 
 def tell(said: str) -> None:
-    """Print what this process is, in one write."""
+    """Print the data of this process in one write."""
     files = {}
     for name in os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else ():
         try:
@@ -52,7 +52,7 @@ def tell(said: str) -> None:
 
 
 def live() -> None:
-    """Do what is asked until the end."""
+    """Carry out the commands on standard input until it ends."""
     tell(call())
     while True:
         asked = signal.sigwait(ASKED)

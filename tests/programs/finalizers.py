@@ -48,7 +48,7 @@ async def aquery() -> str:
 
 
 class Odd:
-    """What compares in its own way, by which a point is reached."""
+    """A value whose comparison reaches a point."""
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -58,19 +58,19 @@ class Odd:
 
 
 def set_variable() -> None:
-    """Set a context variable, and set it back."""
+    """Set a context variable, and reset it."""
     with decimal.localcontext():
         pass
 
 
 def arm() -> None:
-    """Change what is armed."""
+    """Arm and disarm rules."""
     with contextlib.suppress(NotPermitted):
         chaospoint.arm("db.other", returns="chaos", registry=changed).disarm()
 
 
 def arm_exceptions() -> None:
-    """Arm what is built and shown first, and pickle what refuses it."""
+    """Arm exceptions that are built and shown first, and pickle objects that refuse it."""
     for exception in (OSError(2, "no such file"), "httpx.NoSuchError"):
         try:
             chaospoint.arm("db.other", exception=exception, registry=changed).disarm()
@@ -106,7 +106,7 @@ done = 0
 
 
 class Connection:
-    """What finalizes itself in the garbage collector."""
+    """An object with a finalizer that the garbage collector runs."""
 
     def __init__(self, finalize: Callable[[], object]) -> None:
         self.me, self.finalize = self, finalize

@@ -1,4 +1,4 @@
-"""Forks while the poller and the admin endpoint run. Arguments: a free port, the plan file."""
+"""Fork while the poller and the admin endpoint run. Arguments: a free port, the plan file."""
 
 import json
 import logging
@@ -38,7 +38,7 @@ def ours() -> list[str]:
 
 
 def listening() -> int:
-    """Count the open files of this process that are a socket which listens on the port."""
+    """Count the sockets of this process that listen on the port."""
     count = 0
     for fd in range(3, 100):
         try:
@@ -113,7 +113,7 @@ def main() -> None:
 
 
 def take_over() -> None:
-    """When the parent serves no more the port is free: the child holds nothing it inherited."""
+    """After the parent stops serving, the port is free: the child closed what it inherited."""
     config.start(settings)
     reading, writing = os.pipe()
     waiting, ready = os.pipe()

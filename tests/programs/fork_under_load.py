@@ -1,4 +1,4 @@
-"""Forks again and again while three clients ask the admin endpoint. Argument: a free port."""
+"""Fork repeatedly while three clients query the admin endpoint. Argument: a free port."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ from prometheus_client import generate_latest
 from chaospoint import config
 from chaospoint._registry.registry import default_registry
 
-# The clients are threads of this program, of which newer Pythons warn at a fork.
+# The clients are threads of this program; newer Pythons warn about threads at a fork.
 warnings.filterwarnings("ignore", ".*multi-threaded")
 sys.setswitchinterval(1e-5)
 default_registry().point("db.query")
@@ -35,7 +35,7 @@ for asker in askers:
 for _ in range(20):
     child = os.fork()
     if child == 0:
-        generate_latest()  # no lock of its is held by a thread of ours that is not here
+        generate_latest()  # needs the lock that a thread of the parent might hold
         config.stop()
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0

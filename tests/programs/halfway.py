@@ -1,7 +1,6 @@
-"""A module whose first point starts chaospoint, and which waits for its threads while it is
-itself being imported.
+"""Start chaospoint with the first point of a module, and wait for its threads during the import.
 
-Environment: chaospoint's own, and ``TEXTS``, a JSON list of what to write into the plan file.
+Environment: the variables of chaospoint, and ``TEXTS``, a JSON list of texts for the plan file.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Ends while a reply is under way, and prints first where the endpoint is."""
+"""Print the URL of the endpoint, and exit while a response is still being sent."""
 
 import atexit
 import sys
@@ -13,7 +13,7 @@ under_way, ending = threading.Event(), threading.Event()
 
 
 class Slow:
-    """Keeps the reply to ``POST /v1/disable`` until the interpreter is ending."""
+    """Delays the response to ``POST /v1/disable`` until the interpreter exits."""
 
     def observe(self, injection: Injection) -> None:
         pass
@@ -22,12 +22,12 @@ class Slow:
         if isinstance(notice, Switched):
             under_way.set()
             ending.wait(10)
-            threading.Event().wait(0.2)  # what ends the process is not to overtake it
+            threading.Event().wait(0.2)  # so that the interpreter exits first
 
 
 default_registry().add_observer(Slow())
 config.start(config.Settings(enabled=True, admin="127.0.0.1:0"))
-atexit.register(ending.set)  # called first, for it was registered last
+atexit.register(ending.set)  # called first, because it was registered last
 assert config._running is not None
 assert config._running._server is not None
 print(config._running._server.url, flush=True)

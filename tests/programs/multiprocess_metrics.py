@@ -1,4 +1,4 @@
-"""Two processes count injections in one directory; what is scraped is the sum of both."""
+"""Count injections of two processes in one directory; a scrape returns the sum."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""A service with one point, as WSGI, ASGI and Celery workers run it; each answer tells its pid."""
+"""A service with one point, for WSGI, ASGI and Celery workers; each answer has the pid."""
 
 from __future__ import annotations
 

@@ -17,11 +17,11 @@ app = Celery(
 
 @app.task  # type: ignore[untyped-decorator]
 def pay() -> dict[str, Any]:
-    told: dict[str, Any] = json.loads(answer())
-    return told
+    result: dict[str, Any] = json.loads(answer())
+    return result
 
 
 if __name__ == "__main__":
-    # Of a process of its own, for Celery's client looks for its Redis as long as it lives.
+    # In a separate process, because Celery's client keeps looking for its Redis until it ends.
     waiting = [pay.delay() for _ in range(int(sys.argv[1]))]
-    print(json.dumps([one.get(timeout=20) for one in waiting]))
+    print(json.dumps([task.get(timeout=20) for task in waiting]))

@@ -1,10 +1,10 @@
-"""Works with a store in a directory. Arguments: the directory, what to do, and with what.
+"""Use a store in a directory. Arguments: the directory, an action, and its arguments.
 
-``report ID``: report a worker, and live until standard input ends.
+``report ID``: report a worker, and run until standard input ends.
 ``fork ID``: the same, with a forked child that reports ``ID-child``.
 ``fork-silently ID``: the same, with a child that reports nothing.
-``fork-updating``: fork in the middle of an update; the parent never ends it.
-``count N``: make N updates, each of which adds one rule more.
+``fork-updating``: fork in the middle of an update that the parent never finishes.
+``count N``: make N updates, each of which adds a rule.
 """
 
 import os
@@ -39,14 +39,16 @@ def update(name: str) -> None:
     while True:
         try:
             store.update(
-                lambda one: one.put([(rule, 1)], name=name, default_seconds=60.0, by="", now=1e9)
+                lambda desired: desired.put(
+                    [(rule, 1)], name=name, default_seconds=60.0, by="", now=1e9
+                )
             )
             return
         except StoreBusy:
             pass
 
 
-def halfway(one: Desired) -> Desired:
+def halfway(_: Desired) -> Desired:
     forked()
     live()
 

@@ -1,1 +1,1 @@
-"""What the soak is made of."""
+"""The parts of the soak test."""

@@ -41,7 +41,7 @@ def number_of(text: str) -> int:
 
 @dataclass(slots=True)
 class Asked:
-    """What one rule may do, and since when it may not."""
+    """The effects that one rule may have, and the time of its end."""
 
     pattern: str
     tenants: frozenset[str] | None
@@ -51,7 +51,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Storm:
-    """A registry in uproar, the books on it, and an observer of it."""
+    """A registry under load, the records about it, and its observer."""
 
     registry: Registry
     asked: dict[int, Asked] = field(default_factory=dict)
@@ -66,7 +66,7 @@ class Storm:
 
     def notice(self, notice: Any) -> None:
         self.notices.append(notice)
-        # What env and file hold may be put back, and be told of in another order.
+        # Rules of env and file may be armed again, and reported in another order.
         if isinstance(notice, RuleDisarmed) and notice.rule.source == "code":
             asked = self.asked.get(number_of(notice.rule.text))
             if asked is not None:
@@ -75,7 +75,7 @@ class Storm:
 
 @dataclass(frozen=True, slots=True)
 class _Begun:
-    """A call under way."""
+    """A current call."""
 
     placement: Placement
     scope: int
@@ -84,7 +84,7 @@ class _Begun:
 
 
 class Caller:
-    """Calls placements, and judges what comes of it."""
+    """Calls placements, and checks the results."""
 
     __slots__ = ("_chance", "_placements", "_runner", "_storm", "fired", "seen", "wrong")
 
@@ -109,7 +109,7 @@ class Caller:
             if way < 0.05:
                 await asyncio.to_thread(self.call, self._chance.choice(self._placements))
             else:
-                # Of a call that is cancelled before it runs nobody counts the injection.
+                # If a call is cancelled before it runs, its injection is not counted.
                 placement = self._chance.choice(awaited)
                 await self.acall(placement, cancel=way > 0.95 and not placement.calm)
 
@@ -203,7 +203,7 @@ def _due(result: object, told: list[Injection]) -> bool:
         return alike and injected is not None and injected in allowed
     if result == 7:
         return None in allowed
-    # A returned list is yielded item by item where a generator stands.
+    # A generator yields the items of a returned list one by one.
     number = number_of(str(result[0] if isinstance(result, list) and result else result))
     returned = {number_of(one.rule) for one in allowed if one and "return" in one.fault}
     return number != 0 and number in returned

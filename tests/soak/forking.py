@@ -17,13 +17,13 @@ from collections.abc import Callable
 from typing import Any
 
 SECONDS = 30.0
-"""How long a child may take."""
+"""The maximum seconds that a child may take."""
 
 
 def forked(work: Callable[[], Any]) -> Any:
-    """Run ``work`` in a forked child, and return what it returned there."""
+    """Run ``work`` in a forked child, and return its result."""
     here, there = os.pipe()
-    # In C, so that it speaks even where the child never comes back from a hook of ours.
+    # Written in C, so that it prints even if the child hangs in a fork hook of chaospoint.
     faulthandler.register(signal.SIGUSR1, there, all_threads=True)
     try:
         child = os.fork()
@@ -39,7 +39,7 @@ def forked(work: Callable[[], Any]) -> Any:
 
 
 def _live(work: Callable[[], Any], there: int) -> None:
-    """Be the child, and never return."""
+    """Run the child; this never returns."""
     failed = 1
     try:
         signal.alarm(int(SECONDS) * 2)  # should the parent be gone
@@ -65,7 +65,7 @@ def _hear(child: int, here: int) -> Any:
 
 
 def _read(here: int, seconds: float) -> tuple[str, bool]:
-    """Return what was written, and whether the writer is gone."""
+    """Return the bytes written, and whether the writer has closed the pipe."""
     said, until = b"", time.monotonic() + seconds
     while select.select([here], [], [], max(0.0, until - time.monotonic()))[0]:
         part = os.read(here, 65536)

@@ -20,7 +20,7 @@ Call = Callable[[], Any]
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """One call, and what is known of it: the points on its way, who calls, and its own code."""
+    """A call: the points that it reaches, its caller, and the result of its own code."""
 
     name: str
     points: tuple[str, ...]
@@ -32,7 +32,7 @@ class Placement:
     awaited: bool = False  # it belongs into a task
 
     def changed(self) -> bool:
-        """Whether something other than its own code is on the way."""
+        """Whether the call runs more than its own code."""
         one = self.target
         while hasattr(one, "_self_enabled"):
             if one._self_enabled:
@@ -62,7 +62,7 @@ async def _aitems() -> Any:
 
 
 def _an_object() -> Callable[[], int]:
-    """Return a callable object of a class of its own: what decorates a method patches the class."""
+    """Return a callable object of a new class, because decorating a method patches the class."""
 
     class Seven:
         def __call__(self) -> int:
@@ -114,7 +114,7 @@ def _own(call: Call, kind: str) -> CodeType | None:
 
 @dataclass(frozen=True, slots=True)
 class _Three:
-    """Points as one decorator, the outermost first."""
+    """Several points as one decorator, the outermost first."""
 
     points: tuple[Point, ...]
 

@@ -31,7 +31,7 @@ __all__ = ["Scene"]
 
 
 class Scene:
-    """All that takes part."""
+    """All participants of a storm."""
 
     def __init__(self, seed: str) -> None:
         self.storm, self.calm, self.kin = Storm(Registry()), Registry(), Registry()
@@ -63,12 +63,12 @@ class Scene:
         )
 
     def changed(self) -> list[str]:
-        """Return what does not run its own code."""
+        """Return the placements that do not run their own code."""
         changed = [name for name, own in self._own.items() if code_of(self.functions[name]) != own]
         return changed + [one.name for one in self.placements if one.changed()]
 
     def end_keepers(self) -> None:
-        """Wait until the threads have ended, as they do where nothing is armed."""
+        """Wait until the threads of the registries have ended, as they do when nothing is armed."""
         for registry in self.registries():
             for housekeeper in (registry.engine.housekeeper, registry.engine.housekeeper._expiry):
                 if (thread := housekeeper._thread) is not None:
@@ -76,7 +76,7 @@ class Scene:
                 assert housekeeper._thread is None
 
     def forget(self) -> None:
-        """Empty the books, and the sources that remember what ended."""
+        """Clear the records, and the sources that remember ended rules."""
         for _ in Changes(self.storm.registry).put(parse_plan([]), by="nobody"):
             pytest.fail("there is nobody to wait for")
         for source in ("env", "file"):
@@ -88,7 +88,7 @@ class Scene:
         self.storm.asked.clear()
 
     def fork_and_go_on(self, forks: list[float], until: float) -> None:
-        """Storm, and fork at these times from the middle of it."""
+        """Run the storm, and fork at these times."""
         stormer = self.stormers[0]
         while forks and forks[0] < until:
             stormer.go_on(forks.pop(0), calm_down=False)
@@ -113,7 +113,7 @@ class Scene:
 
 
 def _booms(call: Callable[[], Any], calls: int) -> list[bool]:
-    """Return which of so many calls were injected."""
+    """Return the numbers of the injected calls among so many."""
 
     def boomed() -> bool:
         try:
@@ -126,7 +126,7 @@ def _booms(call: Callable[[], Any], calls: int) -> list[bool]:
 
 
 class _Child:
-    """What a forked child does."""
+    """The checks in a forked child."""
 
     def __init__(self, scene: Scene, kept: Armed, brief: Armed) -> None:
         self._scene = scene
@@ -150,7 +150,7 @@ class _Child:
         return {"inherited": len(inherited), "calls": calls}
 
     def _goes_on(self) -> None:
-        """Deadlines stay, and somebody keeps them; tallies begin anew."""
+        """Check that deadlines stay and are kept, and that counts start from 0."""
         kept, brief, functions = self._kept, self._brief, self._scene.functions
         assert kept.rules[0].deadline == self._deadline
         assert functions["b"]() == 7  # it hangs until it expires, or has expired meanwhile
@@ -160,7 +160,7 @@ class _Child:
         assert (kept.reaches, kept.injections, kept.rules[0].state) == (6, 3, "spent")
 
     def _inherits(self) -> int:
-        """Call under whatever was armed in the parent, and disarm that."""
+        """Call under the rules of the parent, and disarm them."""
         scene = self._scene
         callers = [Caller(scene.storm, scene.placements, f"child {n}") for n in range(2)]
 
@@ -183,7 +183,7 @@ class _Child:
         return sum(caller.seen["calls"] for caller in callers)
 
     def _counts(self) -> None:
-        """Fire exactly as often as asked for, whatever thread comes first."""
+        """Check that rules fire exactly as often as set, in any order of threads."""
         handle = arm("*", exception=Boom, times=50, registry=self._storm)
 
         def call(_: int) -> int:
@@ -194,7 +194,7 @@ class _Child:
         handle.disarm()
 
     def _holds(self) -> None:
-        """Hang, and wake what hangs, in every way there is."""
+        """Hang calls, and wake them in every possible way."""
         for placement in self._scene.placements[:16:5]:
             for end in (Armed.disarm, lambda _: self._storm.disable()):
                 self._storm.enable()
@@ -216,7 +216,7 @@ class _Child:
         assert self._scene.changed() == []
         assert {finish(one.call()) for one in self._scene.placements} == {7}
         self._scene.end_keepers()
-        # Registries that other tests left armed have keepers in the child as well.
+        # Registries that other tests left armed have housekeepers in the child as well.
         names = {thread.name for thread in threading.enumerate()} - {
             "chaospoint-keeper",
             "chaospoint-expiry",

@@ -1,4 +1,4 @@
-"""Stormers: they change what is armed, by every key of a rule and in every way there is."""
+"""Stormers: threads and tasks that arm and disarm rules, with every key and in every way."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ __all__ = ["FAULTS", "Stormer"]
 
 
 def called(injection: Injection) -> None:
-    """Be called by a rule."""
+    """Do nothing; rules call this."""
     assert injection.fault
 
 
 async def acalled(injection: Injection) -> None:
-    """Be awaited by a rule."""
+    """Do nothing; rules await this."""
     called(injection)
 
 
 def _say(mark: str, *kinds: dict[str, Any]) -> dict[str, Any]:
-    """Return faults without room for a mark, behind one that has it."""
+    """Return faults that cannot carry a mark, after one that can."""
     return {"faults": [{"kind": "print", "message": mark}, *kinds]}
 
 
@@ -81,7 +81,7 @@ PATTERNS = (*PATTERNS, "outer.*", "*-method", "*wrapped*", "*")
 
 
 class _Deck:
-    """Draws one after the other in a random order, and begins again when all were drawn."""
+    """Draws items in a random order, and starts again after all were drawn."""
 
     __slots__ = ("_cards", "_chance", "_left")
 
@@ -97,7 +97,7 @@ class _Deck:
 
 
 class Stormer:
-    """Changes what is armed, and calls in between."""
+    """Arms and disarms rules, and makes calls in between."""
 
     __slots__ = (
         "_any_fault",
@@ -153,7 +153,7 @@ class Stormer:
         self.calm_down()
 
     def calm_down(self) -> None:
-        """Disarm: whoever does so last, of all stormers, ends the storm."""
+        """Disarm; the last stormer to do so ends the storm."""
         self._storm.registry.disarm()
 
     @contextmanager
@@ -167,7 +167,7 @@ class Stormer:
         self.done[deed.__name__.strip("_")] += 1
 
     def _rule(self, *, code: bool = False, scoped: bool = False, fault: str = "") -> dict[str, Any]:
-        """Return a rule that nobody asked for before, and write it down."""
+        """Return a new rule, and record it."""
         chance, number = self._chance, next(self._storm.numbers)
         fault = fault or (self._any_fault if code else self._told_fault).draw()
         tenants = None
@@ -181,7 +181,7 @@ class Stormer:
             rule["when"] = "after"
         if scoped:
             rule["scope"] = "context"
-        # A hang that nobody disarms would end the race for whomever it catches.
+        # A hang that is never disarmed would stop the caller for the rest of the storm.
         endless = fault in ENDLESS and not code
         lifetime = chance.choice((0.002, 0.02, 0.05) if endless else (None, None, 0.002, 0.02))
         if lifetime is not None:
@@ -225,7 +225,7 @@ class Stormer:
         assert handle.injections <= handle.reaches
 
     def _rest(self) -> None:
-        """Call, with nothing of one's own that would hold the call for ever."""
+        """Make a call, without own rules that would hold it for ever."""
         while self._held:
             self._let_go()
         self._call()
@@ -244,7 +244,7 @@ class Stormer:
             self._storm.registry.release(pattern)
 
     def _install(self) -> None:
-        """Reload env or file; a second time, too, which changes nothing."""
+        """Reload env or file twice; the second time changes nothing."""
         chance = self._chance
         source: Any = chance.choice(("env", "file"))
         rules = [self._rule() for _ in range(chance.randrange(4))]
@@ -257,7 +257,7 @@ class Stormer:
                 assert texts <= set(map(unseeded, plan.rules))
 
     def _put(self) -> None:
-        """Put one rule in place of what was put on its name."""
+        """Replace the rules on one name with a rule."""
         rule = self._rule()
         changes = Changes(self._storm.registry)
         for _ in changes.put(parse_plan([rule]), name=rule["point"], by="storm"):
@@ -271,7 +271,7 @@ class Stormer:
         registry = self._storm.registry
         for rule in registry.rules():
             counts = rule.injections, rule.reaches
-            # What ended and was put back counts its injections together with its heir.
+            # A rule that was armed again counts its injections together with its successor.
             assert counts[0] <= counts[1] or rule.why is not None
             assert rule.state
             assert rule.next_ordinal != 0
@@ -287,7 +287,7 @@ class Stormer:
             self.caller.call(Placement(f"made {kind}", (point.name,), MAKERS[kind](point)))
 
     def _within(self) -> None:
-        """Arm in a context of its own, where alone it acts."""
+        """Arm in a new context; the rule acts only there."""
         self._rest()
         copy_context().run(self._scoped)
 
@@ -310,7 +310,7 @@ class Stormer:
             await self._acall(0)
 
     async def _awithin(self) -> None:
-        """Arm in a task, for it and for its tasks and threads."""
+        """Arm in a task; the rule acts in that task and in its tasks and threads."""
         await asyncio.create_task(self._ascoped())
 
     async def _ascoped(self) -> None:

@@ -1,6 +1,6 @@
-"""What pytester needs: it forgets the modules that are first imported while it runs.
+"""Import numpy before pytester runs, because pytester unloads modules that it sees first.
 
-numpy, which hypothesis and the pictures of the benchmarks import, can be loaded once only.
+numpy can be loaded only once; hypothesis and the charts of the benchmarks import it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What pytest says to options that it refuses: asked in one process for many of them."""
+"""Run pytest with invalid options, many in one process, and return its error messages."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import pytest
 
 
 def refused(project: pytest.Pytester, *runs: list[str]) -> list[tuple[int, list[str]]]:
-    """Begin a run with each of these options; return their exit codes and lines of stderr."""
+    """Run pytest with each list of options; return the exit codes and the lines of stderr."""
     command = [sys.executable, __file__, json.dumps(runs)]
     done = project.run(*command, timeout=120)
     assert done.ret == 0, done.stderr.str()
-    return [(status, said.splitlines()) for status, said in json.loads(done.outlines[-1])]
+    return [(status, stderr.splitlines()) for status, stderr in json.loads(done.outlines[-1])]
 
 
 def _main(options: list[str]) -> tuple[int, str]:
-    said = io.StringIO()
-    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+    stderr = io.StringIO()
+    with contextlib.redirect_stderr(stderr), contextlib.redirect_stdout(io.StringIO()):
         status = pytest.main(options)
-    return int(status), said.getvalue()
+    return int(status), stderr.getvalue()
 
 
 if __name__ == "__main__":

@@ -193,14 +193,14 @@ def test_one_is_for_one_test(registry: Registry) -> None:
             use()
     with chaos:
         assert chaos.active
-        with pytest.raises(ChaosError, match="make another"), chaos:
+        with pytest.raises(ChaosError, match="create a new Chaos"), chaos:
             pass
         assert chaos.active
     assert not chaos.active
     for late in (lambda: chaos.arm("a.b", latency=0), chaos.finish):
         with pytest.raises(ChaosError, match="only while its test runs"):
             late()
-    with pytest.raises(ChaosError, match="make another"):
+    with pytest.raises(ChaosError, match="create a new Chaos"):
         chaos.start()
     assert not registry.engine.watches
 

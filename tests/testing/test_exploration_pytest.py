@@ -184,8 +184,8 @@ def test_what_was_found_is_the_same_alone_and_on_workers(project: pytest.Pyteste
     assert of(found, "reaches_nothing")["reaches"] == {}
     result.stdout.fnmatch_lines(
         [
-            "14 cases at 5 reaches, 7 not handled; not exhaustive: 6 left out; 1 call came only "
-            "under a fault and was not failed in turn"
+            "14 cases at 5 reaches, 7 not handled; not exhaustive: 6 left out; 1 call happened "
+            "only under a fault and was not failed in turn"
         ]
     )
     result.assert_outcomes(passed=9, failed=8, skipped=1, xfailed=1)
@@ -400,7 +400,7 @@ def test_a_terminal_shows_a_bar_in_place_of_letters(project: pytest.Pytester) ->
         (["--chaos-explore", "--chaos-explore-exception=no good"], "no good"),
         (
             ["--chaos-explore", "--chaos-explore-json=no/such/dir/a.json"],
-            "does not exist: create it first",
+            "there is no directory",
         ),
     ],
 )

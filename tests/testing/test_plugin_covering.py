@@ -167,7 +167,7 @@ REFUSED: list[tuple[list[str], str]] = [
     (["--chaos-cov", "test_app.py"], "*put the option after the paths*"),
     (
         ["--chaos-cov-json=no/such/c.json"],
-        "*c.json: the directory *such does not exist: create it first*",
+        "*c.json: there is no directory *such: create it first*",
     ),
     (["--chaos-cov-json=app.py/c.json"], "*--chaos-cov-json=app.py/c.json: there is no *"),
     (["--chaos-cov-json="], "*--chaos-cov-json=: write the path of a file*"),

@@ -1,4 +1,4 @@
-"""Real services with real workers, their admin endpoint, and an end for all of them."""
+"""Start real services with workers and an admin endpoint, and end them after the test."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def free_port() -> int:
 
 @pytest.fixture
 def redis() -> Iterator[str]:
-    """A Redis of its own, which keeps nothing; its address."""
+    """The address of a new Redis without persistence."""
     program = shutil.which("redis-server")
     if program is None:
         if os.environ.get("CI"):
@@ -60,7 +60,7 @@ def _answers(port: int) -> bool:
 
 
 class Service:
-    """A program that serves from several workers, which share a store."""
+    """A program with several workers that share a store."""
 
     def __init__(self, command: Sequence[str], port: int, directory: Path) -> None:
         self.admin_port = free_port()
@@ -87,14 +87,14 @@ class Service:
             )
 
     def ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
-        """Ask the admin endpoint, which has to answer well."""
+        """Send a request to the admin endpoint; fail unless it succeeds."""
         answer = self._admin.request(method, path, json=body)
         assert answer.status_code == 200, answer.text
         found: dict[str, Any] = answer.json()
         return found
 
     def until(self, what: Callable[[], Any], seconds: float = START_SECONDS) -> Any:
-        """Wait until ``what`` is true of the service, which may still refuse connections."""
+        """Wait until ``what`` is true of the service; it may refuse connections meanwhile."""
         until = time.monotonic() + seconds
         while True:
             try:
@@ -107,7 +107,7 @@ class Service:
             time.sleep(0.01)
 
     def requests(self, count: int = 200) -> list[dict[str, Any]]:
-        """Send requests, many at once, each on a connection of its own."""
+        """Send many requests at once, each on a new connection."""
 
         def one(_: int) -> Any:
             with closing(

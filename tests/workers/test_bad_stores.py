@@ -1,4 +1,4 @@
-"""Whatever becomes of a store, the program goes on, says it once, and can be stopped."""
+"""If a store fails, the program continues, logs the error once, and can be stopped."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can do that")
 
 
 class Program:
-    """A process that follows a store, and what it printed and logged."""
+    """A process that follows a store, with its output and its log."""
 
     def __init__(self, serve: Callable[..., Service], children: int = 0) -> None:
         self.service = serve("family", "fork", str(children))
@@ -42,33 +42,33 @@ class Program:
         self.service.until(lambda: len(self.told()) == children + 1)
 
     def told(self) -> list[str]:
-        """Return what came of each call of its point that it told of."""
+        """Return the printed results of the calls of its point."""
         text = self.service.log.read_text()
         lines = [line for line in text.splitlines() if line.startswith('{"pid"')]
         return [json.loads(line)["said"] for line in lines]
 
     def said(self) -> list[str]:
-        """Return what it logged, without injections and the master switch."""
+        """Return the log, without injections and the master switch."""
         lines = self.service.log.read_text().splitlines()
         left_out = ('{"pid"', "injected ", "chaospoint disabled ", "chaospoint enabled ")
         return [line for line in lines if not line.startswith(left_out)]
 
     def call(self) -> str:
-        """Have it call its point, and return what came of it."""
+        """Let it call its point, and return the result."""
         before = len(self.told())
         os.kill(self.pid, signal.SIGUSR1)
         self.service.until(lambda: len(self.told()) > before)
         return self.told()[-1]
 
     def rounds(self) -> None:
-        """Ask it for its status while it makes several rounds, one every 100 ms."""
+        """Request its status during several rounds, one every 100 ms."""
         until = time.monotonic() + 0.4
         while time.monotonic() < until:
             self.service.ask("GET", "/v1/status")
 
 
 def elsewhere(program: Program, method: str, path: str) -> Response:
-    """Ask the admin endpoint of another process, which is this one, on the same store."""
+    """Send a request to the admin endpoint of this process, which uses the same store."""
     registry = Registry()
     reconciler = Reconciler(open_store(program.service.store), registry)
     use(registry, reconciler)
@@ -214,7 +214,7 @@ def test_a_directory_that_cannot_be_used_is_said_once_and_so_is_why_disable_reac
     assert words in json.loads(told.body)["detail"]
     assert program.call() == "timed out"
 
-    # Whoever reaches the process itself stops it all the same.
+    # A request to the process itself still stops it.
     answer = program.service._admin.post("/v1/disable")
     assert answer.status_code == 503
     assert "this process is disabled" in answer.json()["detail"]
@@ -233,7 +233,7 @@ def test_a_directory_that_cannot_be_used_is_said_once_and_so_is_why_disable_reac
 def test_a_parent_of_workers_says_once_that_the_store_cannot_be_used(
     serve: Callable[..., Service],
 ) -> None:
-    """It asks the store whether it has children, too."""
+    """The process also asks the store whether it has children."""
     program = Program(serve, children=1)
     program.service.until(lambda: program.service.ask("GET", "/v1/status")["pid"] != program.pid)
     program.path.chmod(0o777)
@@ -246,7 +246,7 @@ def test_a_parent_of_workers_says_once_that_the_store_cannot_be_used(
 
 @pytest.fixture
 def full(tmp_path: Path) -> Iterator[Callable[[], None]]:
-    """A small disk at the place of the store, which the test may fill."""
+    """A small disk for the store, which the test may fill."""
     path = tmp_path / "store"
     path.mkdir(0o700)
     mounted = subprocess.run(

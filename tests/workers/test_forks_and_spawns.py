@@ -1,4 +1,4 @@
-"""Children of every kind are workers from their first line on, and go when they end."""
+"""Child processes of every kind are workers from their first line until they end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FAULT = {"exception": "TimeoutError"}
 
 
 class Family:
-    """The processes of `tests/programs/family.py`, and what they printed."""
+    """The processes of `tests/programs/family.py`, and their output."""
 
     def __init__(self, serve: Serve, how: str, children: int) -> None:
         self.service = serve("family", how, str(children))
@@ -30,7 +30,7 @@ class Family:
         self.service.until(lambda: len(self.workers()) == len(self.told()) == children + 1)
 
     def told(self) -> dict[int, dict[str, Any]]:
-        """Return what each process printed last."""
+        """Return the last output of each process."""
         return {one["pid"]: one for one in self.lines()}
 
     def lines(self) -> list[dict[str, Any]]:
@@ -50,7 +50,7 @@ class Family:
             os.kill(pid, number)
 
     def say(self, *pids: int) -> set[str]:
-        """Have these processes call their point now, and return what came of it."""
+        """Let these processes call their point now, and return the results."""
         before = len(self.lines())
         self.tell(signal.SIGUSR1, *pids)
         self.service.until(lambda: len(self.lines()) == before + len(pids))
@@ -60,7 +60,7 @@ class Family:
         return int(self.service.ask("GET", "/v1/status")["pid"])
 
     def slack(self) -> float:
-        """Return what to add to a limit in seconds: many times what plain reads take here."""
+        """Return seconds to add to a limit: many times the duration of plain reads here."""
         began = time.monotonic()
         for _ in range(5):
             self.workers()
@@ -77,7 +77,7 @@ def test_children_are_workers_and_one_write_reaches_all(how: str, serve: Serve) 
     assert done["acknowledged"] == done["workers"] == 3
     assert family.say(*everyone) == {"timed out"}
 
-    # A child that comes later runs the plan before its own first line.
+    # A later child follows the plan before its own first line.
     family.tell(signal.SIGUSR2, family.parent)
     family.service.until(lambda: len(family.told()) == 4)
     (youngest,) = family.told().keys() - set(everyone)
@@ -211,7 +211,7 @@ def test_forks_while_plans_are_put_neither_deadlock_nor_lose_a_request(serve: Se
     family = Family(serve, "fork", 0)
 
     def put(fault: dict[str, Any]) -> dict[str, Any] | None:
-        """Put a plan; None if nobody has the port, which the parent leaves to its children."""
+        """Put a plan; None if no process has the port, which the parent leaves to its children."""
         try:
             return family.service.ask("PUT", CHARGE, fault)
         except httpx.ConnectError:

@@ -1,4 +1,4 @@
-"""Processes that were forked in C, without Python's hooks, as uWSGI's workers are."""
+"""Processes forked in C, without Python's hooks, like the workers of uWSGI."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ RULE = "rules:\n  - {point: shop.price, exception: TimeoutError}\n"
 
 
 def until(done: Callable[[], Any], what: str) -> Any:
-    """Return what ``done`` returns once that is true."""
+    """Wait until ``done`` returns a true value, and return it."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         if found := done():
@@ -76,7 +76,7 @@ class Site:
         )
 
     def said(self) -> tuple[int, str]:
-        """Return which worker answers, and what."""
+        """Return the worker that answers, and its answer."""
         with urllib.request.urlopen(f"http://{self.address}/", timeout=PATIENCE) as answer:
             pid, _, word = answer.read().decode().partition(" ")
         return int(pid), word
@@ -91,7 +91,7 @@ class Site:
         return [one.pid for one in open_store(self.store.as_uri()).workers()]
 
     def all_say(self, word: str) -> bool:
-        """Whether it is what the server answers, many times in a row."""
+        """Whether the server gives this answer many times in a row."""
         return all(self.said()[1] == word for _ in range(20))
 
     def end(self) -> None:
@@ -163,7 +163,7 @@ def test_uwsgi_workers_follow_the_file_and_the_store_and_let_rules_expire(
 
 @pytest.mark.parametrize("mark", ["page", "number"])
 def test_a_child_forked_in_c_begins_anew_where_a_rule_fires(tmp_path: Path, mark: str) -> None:
-    """Where no server tells of the fork; the child has threads, counts and a worker of its own."""
+    """Without notice of the fork, the child still gets its own threads, counts and worker."""
     plan, store = tmp_path / "plan.yaml", tmp_path / "store"
     store.mkdir(mode=0o700)
     plan.write_text("rules:\n  - {point: a.b, returns: 2, expires_after: 1h}\n")

@@ -1,4 +1,4 @@
-"""Development servers that reload: the process that serves answers at the admin port."""
+"""With reloading development servers, the serving process answers at the admin port."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One write reaches every worker of a real server, and the admin port outlives who holds it."""
+"""One write reaches every worker of a real server, and another worker takes over the port."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_the_workers_of_a_server_are_one_service(
 
 
 def _is_one_service(service: Service, requests: int) -> None:
-    """What is written once is seen by every request, and the port outlives who holds it."""
+    """Every request sees a single write, and another worker takes over the admin port."""
     serving = service.until(lambda: workers_of(service))
 
     began = time.monotonic()
@@ -73,7 +73,7 @@ def _is_one_service(service: Service, requests: int) -> None:
 
 
 def workers_of(service: Service) -> set[int]:
-    """Return the pids of the workers once all are there, and one of those that serve answers."""
+    """Wait for all workers and for an answer from a serving one; return the pids."""
     told = service.ask("GET", "/v1/workers")["workers"]
     parents = {one["parent"] for one in told}
     serving = {one["pid"] for one in told if one["id"] not in parents}
@@ -90,7 +90,7 @@ def said(answers: list[dict[str, Any]]) -> dict[str, int]:
 def test_a_celery_prefork_pool_is_one_service(
     serve: Callable[..., Service], redis: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The parent makes the first point, takes the port, and leaves it to the pool it forks."""
+    """The parent creates the first point, takes the port, and leaves it to its forked pool."""
     monkeypatch.setenv("PAYING_BROKER", redis)
     service = serve(
         *("celery", "--quiet", "-A", "paying_tasks", "worker", "--pool", "prefork"),

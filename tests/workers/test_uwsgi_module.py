@@ -1,4 +1,4 @@
-"""What is asked of the module that uWSGI puts into a program."""
+"""The use of the module that uWSGI adds to a program."""
 
 from __future__ import annotations
 

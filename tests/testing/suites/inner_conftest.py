@@ -1,4 +1,4 @@
-"""Writes down how each inner test came out, and how it was meant to; no test begins unclean."""
+"""Record the actual and the expected outcome of each inner test; check that each starts clean."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from chaospoint._registry.registry import default_registry
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "expected(outcome, *words): how this test is to come out")
-    config.addinivalue_line("markers", "unclean: something may be armed when this test begins")
+    config.addinivalue_line(
+        "markers", "expected(outcome, *words): the outcome of this test, and words of its report"
+    )
+    config.addinivalue_line("markers", "unclean: rules may be armed when this test starts")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -29,9 +31,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("unclean") is None:
         registry = chaospoint.Registry.default()
         assert default_registry() is registry
-        assert not registry.rules(), "the test before left this armed"
-        assert registry.enabled, "the test before left chaospoint disabled"
-        assert not registry.engine.watches, "the test before is still watching"
+        assert not registry.rules(), "the previous test left rules armed"
+        assert registry.enabled, "the previous test left chaospoint disabled"
+        assert not registry.engine.watches, "the previous test left a watch running"
 
 
 @pytest.hookimpl(trylast=True)

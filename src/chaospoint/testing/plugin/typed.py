@@ -44,7 +44,7 @@ def json_path(config: pytest.Config, option: str, given: str | None) -> Path | N
         raise pytest.UsageError(f"{option}={given}: write the path of a file, not of a directory")
     if not path.parent.is_dir():
         raise pytest.UsageError(
-            f"{option}={given}: the directory {path.parent} does not exist: create it first"
+            f"{option}={given}: there is no directory {path.parent}: create it first"
         )
     return path
 
