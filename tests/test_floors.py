@@ -34,6 +34,7 @@ FLOORS = (
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names.split()}
 UPWARDS = {
+    "chaospoint._environ -> _kernel",  # the variable that a wrong name is close to
     "chaospoint.errors -> _kernel",  # an error may be made anywhere, so points are transparent then
     "chaospoint.control.asgi -> config",  # a mounted app starts chaospoint
     "chaospoint.control.wsgi -> config",

@@ -102,7 +102,7 @@ def unknown() -> list[str]:
 
 def hint(variable: str) -> str:
     """Return which variable an unknown one may have been meant to be."""
-    from difflib import get_close_matches
+    from chaospoint._kernel.names import nearest  # seldom needed
 
-    close = get_close_matches(variable.removeprefix(PREFIX), KNOWN, n=1)
+    close = nearest(variable.removeprefix(PREFIX), KNOWN)
     return f"did you mean {PREFIX}{close[0]}?" if close else f"known: {', '.join(KNOWN)}"

@@ -43,6 +43,12 @@ def test_a_thread_of_a_loop_looks_every_half_second_whether_the_loop_ends(
     assert asyncio.run(asyncio.to_thread(asked, seconds)) == min(seconds or 30.0, 0.5)
 
 
+def test_a_thread_of_uvloop_looks_every_half_second_whether_the_loop_ends() -> None:
+    uvloop = pytest.importorskip("uvloop", "0.23")  # before, its threads have no name of their own
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(asyncio.to_thread(asked, None)) == 0.5
+
+
 def test_executors_that_were_imported_anew_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
     module = sys.modules["concurrent.futures.thread"]
     monkeypatch.setattr(concurrent.futures, "thread", module)  # as it is again afterwards

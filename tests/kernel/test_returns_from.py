@@ -304,6 +304,47 @@ def test_within_it_the_function_gives_its_real_answer(name: str) -> None:
     assert armed.reaches == 2
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_within_a_generator_that_it_returns_the_function_gives_its_real_answer(name: str) -> None:
+    """The code of a generator function runs after its call, while the items are taken."""
+    call = placement(name)
+
+    def answer(order: str) -> Iterator[object]:
+        yield "fake"
+        yield from call(order) if name == "generator" else [call(order)]
+
+    async def later(order: str) -> AsyncIterator[object]:
+        yield "fake"
+        await asyncio.sleep(0)
+        if name == "coroutine":
+            yield await call(order)
+        else:
+            async for item in call(order):
+                yield item
+
+    make = later if name in ("coroutine", "async_generator") else answer
+    with chaospoint.armed(f"answers.{name}", returns_from=make) as armed:
+        items = run(call, "A-1")
+        assert (run(lambda: items) if name == "coroutine" else items) == ["fake", "real"]
+    assert armed.reaches == 1
+
+
+def test_a_generator_that_it_returns_is_closed_with_the_call() -> None:
+    events: list[object] = []
+
+    def answer() -> Iterator[int]:
+        try:
+            yield 1
+        finally:
+            events.append("closed")
+
+    with chaospoint.armed("answers.generator", returns_from=answer):
+        items: Any = generator("A-1")
+        assert next(items) == 1
+        items.close()
+    assert events == ["closed"]
+
+
 @pytest.mark.parametrize("name", ["function", "coroutine"])
 def test_it_is_asked_when_the_delays_are_over_and_not_if_woken(name: str) -> None:
     asked: list[str] = []

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from chaospoint._kernel.chance import draw_seed
 from chaospoint._kernel.context import transparently
+from chaospoint._kernel.explanation import EndReason, Source, State
 from chaospoint._kernel.names import matcher, matches
 from chaospoint._kernel.tally import BoundedTally, Tally, counted, counter
 from chaospoint.errors import ChaosError
@@ -27,9 +28,6 @@ __all__ = ["ArmedRule", "EndReason", "Pause", "Runtime", "Source", "end_late", "
 
 
 _SHOWN = 240
-
-Source = Literal["code", "test", "http", "store", "env", "file"]
-EndReason = Literal["disarmed", "expired", "disabled", "replaced", "failed"]
 
 
 class Runtime(Protocol):
@@ -194,7 +192,7 @@ class ArmedRule:
         return (self.source, self.text, seed, self.terms.key)
 
     @property
-    def state(self) -> str:
+    def state(self) -> State:
         """``armed``, ``waiting for an import``, ``spent``, or how it ended."""
         if self.why is not None:
             return self.why
@@ -248,8 +246,7 @@ class ArmedRule:
     @property
     def always(self) -> bool:
         """Whether it fires at each reach."""
-        terms = self.terms
-        schedule = terms.schedule
+        terms, schedule = self.terms, self.terms.schedule
         return (
             (schedule.skip, schedule.every, schedule.times) == (0, 1, None)
             and schedule.probability >= 1.0

@@ -86,13 +86,12 @@ class Binding:
         self._faults = expressible(rule, kind)
         asks = asks_arguments(rule)
         if asks and shape is not None:
-            after, faults = rule.terms.after, rule.terms.faults
-            fit = (
-                n
-                for n in self._faults
-                if why_not_expressible(faults[n], kind, after, shape) is None
+            self._faults = tuple(
+                index
+                for index in self._faults
+                if why_not_expressible(rule.terms.faults[index], kind, rule.terms.after, shape)
+                is None
             )
-            self._faults = tuple(fit)
         self.hands = hands if asks else None
         self.constant: Action | Literal[False] | None = None  # False: it differs by the firing
         self.raised: type | None = None  # of which type the latest exception was

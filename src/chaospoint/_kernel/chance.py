@@ -12,18 +12,14 @@ that fires?
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice, takewhile
 from math import log, log1p
-from random import Random
+from random import Random, SystemRandom
 
 __all__ = ["NEVER", "Draws", "RecordingDraws", "Schedule", "decide", "derive", "draw_seed"]
-
-
-_system = random.SystemRandom()
 
 
 def derive(seed: int, *parts: object) -> int:
@@ -34,7 +30,7 @@ def derive(seed: int, *parts: object) -> int:
 
 def draw_seed() -> int:
     """Return a fresh seed, short enough to be typed again; not affected by ``random.seed``."""
-    return _system.getrandbits(32) or 1
+    return SystemRandom().getrandbits(32) or 1
 
 
 class Draws:
@@ -74,13 +70,10 @@ class Schedule:
 def decide(schedule: Schedule) -> Iterator[int]:
     """Return the ordinals, from 1, at which ``schedule`` fires, in rising order."""
     every, skip = schedule.every, schedule.skip
-    ordinals: Iterable[int]
     if schedule.probability >= 1.0:
-        ordinals = range(skip + every, NEVER, every)
-    else:
-        all_of_them = (skip + every * nth for nth in _candidates(schedule))
-        ordinals = takewhile(NEVER.__gt__, all_of_them)
-    return islice(ordinals, schedule.times)
+        return islice(range(skip + every, NEVER, every), schedule.times)
+    ordinals = (skip + every * nth for nth in _candidates(schedule))
+    return islice(takewhile(NEVER.__gt__, ordinals), schedule.times)
 
 
 def _candidates(schedule: Schedule) -> Iterator[int]:

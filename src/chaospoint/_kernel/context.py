@@ -20,7 +20,7 @@ from __future__ import annotations
 import operator
 import sys
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from threading import local
@@ -39,8 +39,10 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "agenerated_transparently",
     "atransparently",
     "enter",
+    "generated_transparently",
     "in_chaospoint",
     "own",
     "passes",
@@ -112,9 +114,28 @@ async def _awaiting(awaitable: Awaitable[object]) -> object:
     return await awaitable
 
 
+def generated_transparently(items: Generator[Any, Any, object]) -> Generator[Any, Any, object]:
+    """Yield from a generator with every point transparent in each of its steps."""
+    context = context_copied()
+    context.run(_set)
+    return (yield from _steps(items, context.run))
+
+
+async def agenerated_transparently(items: AsyncGenerator[Any, Any]) -> AsyncGenerator[Any, Any]:
+    """Yield the items of an async generator with every point transparent in each of its steps."""
+    context = context_copied()
+    context.run(_set)
+    while True:
+        try:
+            item = await _steps(items.asend(None), context.run)
+        except StopAsyncIteration:
+            return
+        yield item
+
+
 @coroutine
 def _steps(made: Any, run: Callable[..., Any]) -> Generator[Any, Any, object]:
-    """Await a coroutine as ``yield from`` does, with ``run`` taking each step."""
+    """Await or yield from ``made`` as ``yield from`` does; ``run`` calls each step."""
     step, value = made.send, None
     try:
         while True:

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Awaitable
 from copy import deepcopy
 from functools import partial
+from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any, cast
 
 from chaospoint._kernel import process, reporting
@@ -20,7 +21,14 @@ from chaospoint._kernel.allowance import Allowance
 from chaospoint._kernel.armed_rule import Pause, end_late, looked_up
 from chaospoint._kernel.bell import Bell, TaskBell
 from chaospoint._kernel.binding import waits
-from chaospoint._kernel.context import atransparently, context_copied, in_chaospoint, transparently
+from chaospoint._kernel.context import (
+    agenerated_transparently,
+    atransparently,
+    context_copied,
+    generated_transparently,
+    in_chaospoint,
+    transparently,
+)
 from chaospoint._kernel.effects import Hold, Raise, Return, Run, Sleep
 from chaospoint._kernel.ending import ending, executor_of_a_loop
 from chaospoint._kernel.injection import Injection, mark
@@ -63,7 +71,7 @@ def drive(
         if steps and not _take_steps(binding, steps, injection, given, spent):
             return None
         if error is None:
-            return _asked(binding, answer, given) if type(answer) is Return else answer
+            return _computed(binding, answer, given) if type(answer) is Return else answer
         try:
             raise error
         finally:
@@ -88,7 +96,7 @@ async def adrive(
         if steps and not await _atake_steps(binding, steps, injection, given, spent):
             return None
         if error is None:
-            return await _aasked(binding, answer, given) if type(answer) is Return else answer
+            return await _acomputed(binding, answer, given) if type(answer) is Return else answer
         try:
             raise error
         finally:
@@ -278,23 +286,20 @@ def _answer(effect: Return) -> Answer | Return:
     return (deepcopy(effect.value) if effect.copy else effect.value,)
 
 
-def _asked(binding: Binding, effect: Return, given: Given | None) -> Answer:
-    """Ask the rule's own function for the answer.
+def _computed(binding: Binding, effect: Return, given: Given | None) -> Answer:
+    """Return the answer of the rule's own function.
 
-    Points are transparent in it: what it asks the patched function itself is the real answer.
+    Points are transparent in that function, so it may call the patched function for the real
+    answer.
     """
-    return transparently(_answered, binding, effect, given)
+    return transparently(lambda: _fitting(binding, _compute(effect, given)))
 
 
-def _answered(binding: Binding, effect: Return, given: Given | None) -> Answer:
-    return _fitting(binding, _ask(effect, given))
+async def _acomputed(binding: Binding, effect: Return, given: Given | None) -> Answer:
+    return transparently(_fitting, binding, await atransparently(_compute, effect, given))
 
 
-async def _aasked(binding: Binding, effect: Return, given: Given | None) -> Answer:
-    return transparently(_fitting, binding, await atransparently(_ask, effect, given))
-
-
-def _ask(effect: Return, given: Given | None) -> object:
+def _compute(effect: Return, given: Given | None) -> object:
     assert effect.make is not None
     args, kwargs = _handed(effect, given)
     return effect.make(*args, **kwargs)
@@ -307,6 +312,10 @@ def _fitting(binding: Binding, answer: object) -> Answer:
             f"the function of {binding.shown} returned {answer!r}, and {binding.point!r} is at a "
             f"{binding.kind}: return an iterable, whose items are yielded"
         )
+    if isinstance(answer, GeneratorType):  # its code runs later, and points are transparent in it
+        return (generated_transparently(answer),)
+    if isinstance(answer, AsyncGeneratorType):
+        return (agenerated_transparently(answer),)
     return (answer,)
 
 

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Literal
 
 from chaospoint._kernel.quantity import quantity
 
-if TYPE_CHECKING:
-    from chaospoint._kernel.armed_rule import Source
+__all__ = ["EndReason", "Explanation", "RuleState", "Source", "State"]
 
-__all__ = ["Explanation", "RuleState"]
+
+Source = Literal["code", "test", "http", "store", "env", "file"]
+"""Where a rule was armed."""
+
+EndReason = Literal["disarmed", "expired", "disabled", "replaced", "failed"]
+"""Why a rule is no longer armed."""
+
+State = Literal["armed", "waiting for an import", "spent", "masked", "shadowed"] | EndReason
+"""The state of a rule; ``masked`` and ``shadowed`` are known only when rules are compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +35,7 @@ class RuleState:
     point: str
     source: Source
     by: str
-    state: str
+    state: State
     why: str
     text: str
     seed: int

@@ -79,17 +79,15 @@ def signature_of(function: FunctionType) -> Signature | None:
     if (signature := shown_by(function)) is None:
         return None
     parameters = signature.parameters.values()
-    positional = [
-        one.name
-        for one in parameters
-        if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)
-    ]
-    keywords = [one.name for one in parameters if one.kind is one.KEYWORD_ONLY]
-    places = {name: nth for nth, name in enumerate(positional)} | dict.fromkeys(keywords, _KEYWORD)
-    defaults = {one.name: one.default for one in parameters if one.default is not one.empty}
-    has_rest = any(one.kind is one.VAR_KEYWORD for one in parameters)
-    is_open = has_rest or any(one.kind is one.VAR_POSITIONAL for one in parameters)
-    shown = {name: n for name, n in places.items() if name not in own}
+    # A signature lists its parameters in this order: by position, the rest of these, by keyword.
+    shown = {
+        each.name: _KEYWORD if each.kind is each.KEYWORD_ONLY else position
+        for position, each in enumerate(parameters)
+        if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD) and each.name not in own
+    }
+    defaults = {each.name: each.default for each in parameters if each.default is not each.empty}
+    has_rest = any(each.kind is each.VAR_KEYWORD for each in parameters)
+    is_open = has_rest or any(each.kind is each.VAR_POSITIONAL for each in parameters)
     return Signature(shown, defaults, has_rest, is_open)
 
 

@@ -140,8 +140,8 @@ def continuation_for(
     assert isinstance(way, FunctionType)
     named = FunctionType(way.__code__, way.__globals__, function.__name__, way.__defaults__)
     named.__qualname__ = function.__qualname__
-    go_on = _noting(named) if bounded and kind != "function" else named
-    return sharing(go_on) if shares else go_on
+    noting = _noting(named) if bounded and kind != "function" else named
+    return sharing(noting) if shares else noting
 
 
 def _noting(way: Continuation) -> Continuation:

@@ -59,7 +59,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Site", "can_patch", "kind_of", "place", "sweep"]
 
-_log = logging.getLogger("chaospoint")
 _FEW_RULES = 8  # for more of them at a point, the search is made when a call comes
 
 _KIND_OF_FLAGS: dict[int, Kind] = {
@@ -213,7 +212,8 @@ class Site:
         arming_lock.carry_out()
         with arming_lock:
             # Nobody calls a function that leads back here: one that something else patched.
-            return clone if self._estranged or _calls(function, clone) else function
+            calls_clone = clone_of(function.__code__) is clone
+            return clone if self._estranged or calls_clone else function
 
     def _settle_now(self) -> None:
         with arming_lock:
@@ -326,11 +326,6 @@ def _reader(point: Point, code: CodeType, shown: Signature | None) -> Reads:
     return reads
 
 
-def _calls(function: FunctionType, clone: FunctionType) -> bool:
-    """Whether the function's code is the trampoline that calls the clone."""
-    return clone_of(function.__code__) is clone
-
-
 def _innermost(code: CodeType) -> CodeType:
     while (clone := clone_of(code)) is not None:
         code = clone.__code__
@@ -394,7 +389,7 @@ def can_patch() -> bool:
     try:
         return all(_canary(function) for function in _canaries())
     except Exception:
-        _log.debug("the canary failed", exc_info=True)
+        logging.getLogger("chaospoint").debug("the canary failed", exc_info=True)
         return False
 
 

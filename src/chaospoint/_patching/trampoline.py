@@ -259,8 +259,6 @@ def argument_splitter(
     by_place, by_name = code.co_argcount, code.co_kwonlyargcount
     names = code.co_varnames[by_place : by_place + by_name]
     args, kwargs = bool(code.co_flags & _VARARGS), bool(code.co_flags & _VARKEYWORDS)
-
-    places = code.co_varnames[:by_place]
     readers = {} if shown is None else {name: shown.read(name, code) for name in shown.places}
 
     def hand(values: tuple[Any, ...]) -> Given:
@@ -269,7 +267,7 @@ def argument_splitter(
             placed += values[by_place + by_name]
         if kwargs:
             named |= values[-1]
-        known = {**dict(zip(places, values, strict=False)), **named}
+        known = {**dict(zip(code.co_varnames[:by_place], values, strict=False)), **named}
         for name, read in readers.items():
             with suppress(LookupError):
                 known[name] = read(values)
@@ -305,10 +303,9 @@ def make_clone(function: FunctionType, code: CodeType) -> FunctionType:
     It needs no defaults: the trampoline hands it every argument.  Its names are those that the
     function goes by, for coroutines and generators show them.
     """
-    name = function.__qualname__
     clone = FunctionType(code, function.__globals__, function.__name__, None, function.__closure__)
-    clone.__qualname__ = name
-    clone.__doc__ = _Mark(name)  # another attribute would take a dictionary
+    clone.__qualname__ = function.__qualname__
+    clone.__doc__ = _Mark(function.__qualname__)  # another attribute would take a dictionary
     return clone
 
 
@@ -367,10 +364,9 @@ def _make(body: str, code: CodeType, clone: FunctionType, hooks: dict[str, objec
         constants[place] = hooks[hook]
     if keyword_only:
         _rename(constants, code.co_varnames[code.co_argcount :][:keyword_only])
-    arguments = _count(code)
     return template.replace(
         co_consts=tuple(constants),
-        co_varnames=code.co_varnames[:arguments] + template.co_varnames[arguments:],
+        co_varnames=code.co_varnames[: _count(code)] + template.co_varnames[_count(code) :],
         co_freevars=code.co_freevars,
         co_flags=template.co_flags | code.co_flags & KINDS,
         co_filename=code.co_filename,
