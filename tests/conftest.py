@@ -30,8 +30,8 @@ def _nothing_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Hide the developer's variables from tests, and check that no rule or error is left over."""
     for name in [name for name in os.environ if name.upper().startswith("CHAOSPOINT_")]:
         monkeypatch.delenv(name)
-    monkeypatch.setattr(reporting, "_said", set())
-    monkeypatch.setattr(drive, "_said", set())
+    monkeypatch.setattr(reporting, "_reported", set())
+    monkeypatch.setattr(drive, "_warned", set())
     reporting.bugs.clear()
     engines = WeakSet(fork.engines)
     yield

@@ -97,7 +97,7 @@ def test_the_program_ends(where: str, fault: str) -> None:
 
 def test_later_holds_are_said_to_be_none() -> None:
     said = python(BEGIN + ENDINGS["a thread that calls again"].format(fault=HANG))
-    assert "'bank.charge' holds no call any more: the main thread has ended" in said.stderr
+    assert "'bank.charge' no longer holds calls: the main thread has ended" in said.stderr
 
 
 def test_a_latency_of_a_later_call_acts() -> None:

@@ -1,9 +1,9 @@
-"""Named chaos points: free when disarmed; exact, reproducible and seen when armed.
+"""Fault injection at named points of a program.
 
-Importing this does nothing: it starts no thread and loads neither pydantic, Prometheus,
-OpenTelemetry, wrapt nor asyncio.  What needs them is loaded when something is armed or started.
+Importing the package starts no thread and loads neither pydantic, Prometheus, OpenTelemetry, wrapt
+nor asyncio.  The modules that need them are loaded when a rule is armed or chaospoint starts.
 
-PYTEST_DONT_REWRITE: it may be imported before pytest, which would warn of that.
+PYTEST_DONT_REWRITE: without this word pytest warns if the package is imported before its plugin.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from chaospoint._kernel.point import Point
 from chaospoint._registry.registry import Registry, before_first_point, default_registry
 from chaospoint.errors import ChaosError, InjectedFault
 
-TYPE_CHECKING = False  # importing typing for it would cost more than all the rest
+TYPE_CHECKING = False  # importing typing would take longer than the rest of this module
 if TYPE_CHECKING:
     from chaospoint._kernel.injection import Injection, injection_of
     from chaospoint._registry.handle import Armed
@@ -71,18 +71,23 @@ def point(
     raises: type[BaseException] | Sequence[type[BaseException]] = (),
     registry: Registry | None = None,
 ) -> Point:
-    """Return the chaos point of this name, made if need be; always the same object.
+    """Return the chaos point with this name; create it if it does not exist.
 
     Decorate a function with it, enter it with ``with`` or ``async with``, or call its ``hit()``.
-    This is a look-up: in hot code keep the Point in a module variable. ``description`` says in
-    words what the point stands for. ``labels`` and ``raises`` (what this place really raises)
-    belong to one placement: with them a light Point is returned that carries them and shares all
-    else, and which equals every other of the same name, labels and ``raises``. Raises
-    `InvalidPoint` for a name that is not made of parts like ``payment.charge``, for ``labels`` that
-    are not a mapping of names, and for ``raises`` that are not classes of exceptions.
+    The same name gives the same object. The call is a look-up: in hot code keep the Point in a
+    module variable.
 
-    Where ``CHAOSPOINT_ENABLED`` is true the first call starts chaospoint, and what environment
-    and file say is armed when it returns. Safe from any thread.
+    ``description``: what the point stands for. ``labels`` and ``raises`` (the exceptions that the
+    code there really raises) belong to one placement. If either is given, the result is a separate
+    Point that carries them and shares everything else; it equals every other Point with the same
+    name, labels and ``raises``.
+
+    Raises `InvalidPoint` if the name does not consist of parts like ``payment.charge``, if
+    ``labels`` is not a mapping with names as keys, or if ``raises`` holds anything but exception
+    classes.
+
+    If ``CHAOSPOINT_ENABLED`` is true, the first call starts chaospoint: when it returns, the rules
+    of the environment and the plan file are armed. Thread-safe.
     """
     if registry is None:
         registry = default_registry()

@@ -1,4 +1,4 @@
-"""``python -m chaospoint`` is the command ``chaospoint``."""
+"""Run the command line with ``python -m chaospoint``."""
 
 from __future__ import annotations
 

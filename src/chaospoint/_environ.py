@@ -1,4 +1,7 @@
-"""The variables that matter before anything is started, and which are set in vain."""
+"""Read the environment variables that are needed before chaospoint starts.
+
+Also find ``CHAOSPOINT_*`` variables that have no effect.
+"""
 
 from __future__ import annotations
 
@@ -28,21 +31,21 @@ def _word() -> str:
 
 
 overrides: set[object] = set()
-"""What was started although the environment says that nothing may be armed."""
+"""Objects that allow arming, while they are in the set, although the environment forbids it."""
 
 
 def forbids() -> bool:
-    """Whether the environment says that nothing may be armed, and nothing overrides it."""
+    """Whether the environment forbids arming, and `overrides` is empty."""
     return _word() in FALSE and not overrides
 
 
 def is_set() -> bool:
-    """Whether the environment says anything but no; what it says is judged when starting."""
+    """Whether the variable has a value that does not mean false; `start` validates the value."""
     return _word() not in FALSE | {""}
 
 
 def seed() -> int | None:
-    """Return ``CHAOSPOINT_SEED``, or None if it is unset or no seed, which starting says."""
+    """Return ``CHAOSPOINT_SEED``; None if it is unset or invalid, which `start` reports."""
     word = os.environ.get("CHAOSPOINT_SEED", "").strip()
     return int(word) if word.isascii() and word.isdigit() and int(word) < 2**63 else None
 
@@ -67,22 +70,22 @@ KNOWN = (
     "FORBIDDEN_KINDS",
     "SECRET_ARGUMENTS",
 )
-# Code that arms obeys the one, the command line the other: nothing needs to be started for them.
-_NO_REASON = (PREFIX + "SEED", PREFIX + "URL")
+# These two have an effect without a start: `arm` uses the seed, and the command line the URL.
+_USED_WITHOUT_START = (PREFIX + "SEED", PREFIX + "URL")
 
 
 def remind() -> None:
-    """Log one WARNING if variables of chaospoint are set, but not ``CHAOSPOINT_ENABLED``."""
+    """Log one WARNING if ``CHAOSPOINT_*`` variables are set but ``CHAOSPOINT_ENABLED`` is not."""
     if os.environ.get(VARIABLE, "").strip():
         return
     others = sorted(name for name in os.environ if name.startswith(PREFIX))
-    others = [name for name in others if name not in (VARIABLE, *_NO_REASON)]
+    others = [name for name in others if name not in (VARIABLE, *_USED_WITHOUT_START)]
     if not others:
         return
     import logging
 
-    wrong = unknown()
-    named = [f"{name} ({hint(name)})" if name in wrong else name for name in others]
+    misspelt = unknown()
+    named = [f"{name} ({hint(name)})" if name in misspelt else name for name in others]
     logging.getLogger("chaospoint").warning(
         "%s %s set, but %s is not: chaospoint did not start. Set %s=true to start it, or =false to "
         "silence this warning",
@@ -94,14 +97,14 @@ def remind() -> None:
 
 
 def unknown() -> list[str]:
-    """Return the variables that look like those of chaospoint and are unknown."""
+    """Return the names of the ``CHAOSPOINT_*`` variables that are set but not known."""
     names = (name for name in os.environ if name.startswith(PREFIX))
-    known = {PREFIX + name for name in KNOWN} | {*_NO_REASON}
+    known = {PREFIX + name for name in KNOWN} | {*_USED_WITHOUT_START}
     return sorted(name for name in names if name not in known)
 
 
 def hint(variable: str) -> str:
-    """Return which variable an unknown one may have been meant to be."""
+    """Suggest a known variable for an unknown one, or list the known ones."""
     from chaospoint._kernel.names import nearest  # seldom needed
 
     close = nearest(variable.removeprefix(PREFIX), KNOWN)

@@ -294,8 +294,8 @@ class _Running:
         if self._sources.poller is not None:
             self._sources.poller.rounds.start()
         server = self._server
-        tended = server is not None and (server.url is None or may_be_parent())
-        if self._reconciler.store.shared or tended:
+        restarters = server is not None and (server.url is None or may_be_parent())
+        if self._reconciler.store.shared or restarters:
             self._reconciler.rounds.start()
 
     def _tend_port(self) -> None:

@@ -1,6 +1,6 @@
-"""What a kind of fault of your own compiles to; chaospoint's drivers do the rest.
+"""The effects that a fault kind of your own can return; chaospoint carries them out.
 
-A kind is a frozen model with one pure method::
+A fault kind is a frozen model with one pure method::
 
     class Brownout(FaultModel):
         kind: Literal["brownout"] = "brownout"
@@ -9,7 +9,7 @@ A kind is a frozen model with one pure method::
         def effects(self, draws):
             return (Sleep(self.seconds),)
 
-Its package names it as an entry point of the group ``chaospoint.faults``.
+Its package registers it as an entry point in the group ``chaospoint.faults``.
 """
 
 from __future__ import annotations

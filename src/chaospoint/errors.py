@@ -1,21 +1,21 @@
-"""What can go wrong with chaospoint itself, and what it raises on your behalf.
+"""The exceptions of chaospoint, and the default exception that it injects.
 
 ::
 
     Exception
-    ├── ChaosError              your mistake, or the way things are; never injected
-    │   ├── InvalidPlan         a rule, plan, file or body that means nothing
-    │   ├── UnknownPoint        no point has this name (``strict=True``)
-    │   ├── InvalidPoint        a bad name, or a thing that cannot be decorated
+    ├── ChaosError              a wrong use of chaospoint, or a failure in it; never injected
+    │   ├── InvalidPlan         a rule, plan, file or body is invalid
+    │   ├── UnknownPoint        the point does not exist (``strict=True``)
+    │   ├── InvalidPoint        a name is invalid, or an object cannot be decorated
     │   ├── UnsupportedFault    no placement of the point can express the fault
-    │   ├── NotPermitted        disabled, or chaos is not allowed here
-    │   ├── LimitExceeded       a bound that nothing may pass
-    │   └── StoreError          the store of the desired state cannot be read or written
-    │       └── StoreBusy       somebody else is writing it at this moment
-    └── InjectedFault           what you asked for: the default injected exception
+    │   ├── NotPermitted        chaospoint is disabled, or not allowed in this environment
+    │   ├── LimitExceeded       a rule exceeds a configured limit
+    │   └── StoreError          the store cannot be read or written
+    │       └── StoreBusy       another process is writing the store
+    └── InjectedFault           the default injected exception
 
     UserWarning
-    └── ChaosWarning            something armed in code will not do what it says
+    └── ChaosWarning            a rule armed in code will not act as written
 """
 
 from __future__ import annotations
@@ -43,24 +43,24 @@ _E = TypeVar("_E", bound="ChaosError")
 
 
 class ChaosError(Exception):
-    """The root of every error that is about chaospoint and not an injected fault.
+    """The base class of all errors of chaospoint; injected exceptions do not derive from it.
 
-    It pickles and copies as it stands, with all of its attributes; a value that cannot be pickled
-    comes back as its `repr`.
+    Pickling and copying keep all attributes. An attribute that cannot be pickled is replaced by
+    its `repr`.
     """
 
-    # The arguments of a constructor differ from the message, which is all that `Exception` keeps.
+    # `Exception` would call the constructor with the message alone, and subclasses take more.
     def __reduce__(self) -> tuple[object, ...]:
         state = {name: transparently(_portable, value) for name, value in vars(self).items()}
         return _restored, (type(self), self.args), state
 
     def __copy__(self) -> Self:
-        made = _restored(type(self), self.args)
-        vars(made).update(vars(self))
-        return made
+        error = _restored(type(self), self.args)
+        vars(error).update(vars(self))
+        return error
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self.__copy__()  # the attributes are what was given: they are not ours to copy
+        return self.__copy__()  # the attributes belong to the caller, so they are not copied
 
 
 def _restored(kind: type[_E], args: tuple[object, ...]) -> _E:
@@ -68,12 +68,12 @@ def _restored(kind: type[_E], args: tuple[object, ...]) -> _E:
 
 
 def _portable(value: object) -> object:
-    """Return the value if it survives pickling, or else its `repr`."""
-    import pickle  # which costs 2 ms, for a thing that seldom happens
+    """Return the value if it can be pickled and loaded, otherwise its `repr`."""
+    import pickle  # late, because the import takes 2 ms and is seldom needed
 
     try:
         pickle.loads(pickle.dumps(value))
-    except Exception:  # the value is foreign code, and may raise anything
+    except Exception:  # code of the program runs here and may raise anything
         try:
             return repr(value)
         except Exception:
@@ -82,11 +82,11 @@ def _portable(value: object) -> object:
 
 
 class InvalidPlan(ChaosError):
-    """A plan, or a rule of one, was refused; nothing of it is armed.
+    """A plan, or one of its rules, is invalid; no rule of the plan is armed.
 
-    The message says what happened, the value and the cure; the parts are kept for tools:
-    ``rule`` (which one), ``field`` (which key), ``value`` (as given) and ``cure``. ``unquoted`` is
-    the message without the text of the rule, which may hold values that logs must not show.
+    The message names the error, the value and the cure. Attributes hold the parts for tools:
+    ``rule`` (its text), ``field`` (the key), ``value`` (as given) and ``cure``. ``unquoted`` is the
+    message without the text of the rule, which may contain values that logs must not show.
     """
 
     def __init__(
@@ -108,9 +108,9 @@ class InvalidPlan(ChaosError):
 
 
 class UnknownPoint(ChaosError):
-    """No point has the name, or matches the glob, that was asked for.
+    """The point does not exist, or no point matches the glob.
 
-    ``name`` is what was asked for, ``close`` the nearest names that exist.
+    ``name``: the name or glob. ``close``: the most similar names of existing points.
     """
 
     def __init__(self, name: str, close: tuple[str, ...] = ()) -> None:
@@ -121,11 +121,11 @@ class UnknownPoint(ChaosError):
 
 
 class InvalidPoint(ChaosError):
-    """A name that cannot be a point's, or a thing that cannot be decorated."""
+    """The name of a point is invalid, or an object cannot be decorated."""
 
 
 class UnsupportedFault(ChaosError):
-    """No placement of the point can express the fault, such as a return value at a block."""
+    """No placement of the point can express the fault: a block, say, returns no value."""
 
 
 class NotPermitted(ChaosError):
@@ -133,23 +133,24 @@ class NotPermitted(ChaosError):
 
 
 class LimitExceeded(ChaosError):
-    """A bound that nothing may pass was passed."""
+    """A rule exceeds a configured limit."""
 
 
 class StoreError(ChaosError):
-    """The store of the desired state cannot be read or written; nothing in it was changed."""
+    """The store cannot be read or written; its contents did not change."""
 
 
 class StoreBusy(StoreError):
-    """Somebody else is writing the store at this moment, so it has to be tried again."""
+    """Another process is writing the store at the moment; try again."""
 
 
 class InjectedFault(Exception):
-    """The exception that is injected when none is named.
+    """The exception that a rule injects if it names no other.
 
-    It is not a `ChaosError`: this is what you asked for, that would be your mistake.
+    It does not derive from `ChaosError`, so code that handles errors of chaospoint does not catch
+    injected faults.
     """
 
 
 class ChaosWarning(UserWarning):
-    """Something that code armed will not do what it seems to say."""
+    """A rule that code armed will not act as written."""

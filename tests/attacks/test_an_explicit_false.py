@@ -238,7 +238,7 @@ def test_a_child_that_is_forked_in_the_middle_of_stop_has_nothing_of_it(tmp_path
         stopping.start()
         assert inside.wait(30)
         if (pid := os.fork()) == 0:
-            rounds._tend_all()
+            rounds._restart_dead()
             names = {{one.name for one in threading.enumerate()}}
             try:
                 chaospoint.arm("a.b", returns=3)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from helpers import python
 
-from chaospoint._kernel.rounds import Rounds, _tend_all
+from chaospoint._kernel.rounds import Rounds, _restart_dead
 
 BEGIN = """
 import asyncio, logging, os, sys, threading, time
@@ -162,7 +162,7 @@ def test_threads_that_start_meanwhile_disturb_no_look_at_the_others() -> None:
 
     start_another()
     try:
-        _tend_all()
+        _restart_dead()
     finally:
         sys.setprofile(None)
         for one in made:

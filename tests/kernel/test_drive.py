@@ -147,7 +147,7 @@ def test_every_observer_is_told_whatever_another_raises(
     errors = [one.getMessage() for one in log.records if one.levelname == "ERROR"]
     assert len(errors) == 1  # said once
     assert "an observer at 'p' failed (ZeroDivisionError: division by zero)" in errors[0]
-    assert "mend the observer" in errors[0]
+    assert "correct the observer" in errors[0]
     assert len(bugs) == 6
     bugs.clear()
 
@@ -167,7 +167,7 @@ def test_an_observer_that_never_ends_is_its_own_bug(
         function()
     assert [type(bug) for bug in bugs] == [RecursionError]
     (error,) = [one.getMessage() for one in log.records if one.levelname == "ERROR"]
-    assert "mend the observer" in error
+    assert "correct the observer" in error
     bugs.clear()
 
 
@@ -186,7 +186,7 @@ def test_the_programs_own_end_of_stack_in_our_code_is_no_bug(
     arm(registry, rule("p", Asks("exception", end)))
     assert deep(sys.getrecursionlimit() * 3 // 4) == "own"
     (error,) = [one.getMessage() for one in log.records if one.levelname == "ERROR"]
-    assert "the stack of the program is at its end" in error
+    assert "the program has exhausted its stack" in error
     assert list(bugs) == []
 
 
@@ -651,7 +651,7 @@ def test_the_two_drivers_differ_only_by_await() -> None:
         assert isinstance(tree, ast.FunctionDef | ast.AsyncFunctionDef)
         tree.body = tree.body[1:]  # the docstring
         text = "\n".join(map(ast.unparse, tree.body))
-        for name in ("take_steps", "rest", "run", "asked"):
+        for name in ("take_steps", "wait", "run", "computed"):
             text = text.replace(f"await _a{name}", f"_{name}")
         return text.replace(", given, True)", ", given)").replace(", in_task=True", "")
 
@@ -696,7 +696,7 @@ def test_what_is_no_exception_to_inject_lets_the_call_through(
     handle = arm(registry, rule("p", Does("exception", (Raise(lambda: made, "Boom"),))))
     assert function() == "own"
     assert (handle.reaches, handle.injections) == (1, 0)
-    assert "mend the rule's exception or value" in log.text
+    assert "correct the rule's exception or value" in log.text
     assert [type(bug) for bug in bugs] == [TypeError]
     bugs.clear()
 

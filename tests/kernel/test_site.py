@@ -520,7 +520,7 @@ def test_what_somebody_else_patched_while_armed_is_left_alone(
     handle.disarm()
     assert function.__code__ is theirs
     (warning,) = [one for one in log.records if one.levelname == "WARNING"]
-    assert "was patched by something else while armed" in warning.getMessage()
+    assert "was patched by another library while armed" in warning.getMessage()
     assert "make.<locals>.function (function)" in warning.getMessage()
     assert function(1) == ("patched", 3)  # ours, under theirs, is inert
     assert handle.reaches == 1

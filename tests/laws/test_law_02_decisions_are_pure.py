@@ -105,9 +105,9 @@ class _AwaitsLeftOut(ast.NodeTransformer):
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
         names = {
-            "_arest": "_rest",
+            "_await": "_wait",
             "_arun": "_run",
-            "_aasked": "_asked",
+            "_acomputed": "_computed",
             "_atake_steps": "_take_steps",
         }
         return ast.Name(names.get(node.id, node.id), node.ctx)

@@ -276,7 +276,7 @@ class Stormer:
             assert rule.state
             assert rule.next_ordinal != 0
         for point in registry.points():
-            assert "gone" not in repr((point, point.placements))
+            assert "deleted" not in repr((point, point.placements))
         assert str(self._chance.choice(registry.points()).explain())
         registry.flush()
 

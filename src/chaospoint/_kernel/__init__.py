@@ -1,41 +1,64 @@
-"""What a call runs while something is armed.
+"""The code that a call runs while a rule is armed.
 
-The five words
+The five terms
 --------------
 
-* **Point**: a named place in the program (`point`).  Everything with the same name in one registry
-  shares one state.
+* **Point**: a named place in the program (`point`).  All Point objects with the same name in one
+  registry share one state.
 * **Placement**: one use of a point, on a callable, as a block or as a statement.  Its kind decides
   which faults it can express (`placement`).
-* **Rule**: the points, the schedule, the faults and the conditions (`compiled_rule`).  Once armed
-  it has counts, a deadline and an end (`armed_rule`).
-* **Reach**: one arrival at a placement that a rule's conditions match, unless a rule before it
-  fired.  For a rule that acts after the call it is one clean end of the call.  A rule numbers its
-  reaches from 1; the number is the ordinal.
+* **Rule**: which points, when, which faults, under which conditions (`compiled_rule`).  An armed
+  rule has counts, a deadline and an end as well (`armed_rule`).
+* **Reach**: one call of a placement that meets the conditions of a rule, unless an earlier rule
+  fired.  For a rule that acts after the call, a reach is one call that returned without an
+  exception.  Each rule numbers its reaches from 1; this number is the *ordinal*.
 * **Injection**: one firing of one rule, described by one immutable record (`injection`).
 
-The way of one call
--------------------
+One call
+--------
 
-1. Disarmed, a decorated function runs its own code, and the methods of a point do nothing
-   (`point.Point`).  Arming gives the function a trampoline (in ``_patching``) and the point another
-   class (`point.ArmedPoint`).
-2. If one rule is armed there, which acts before the call and asks for no label or argument, the
-   trampoline takes the ordinal itself.  All else calls a search (`search`), which tries the rules
-   in order: it compares labels and arguments (`matching`), then takes an ordinal (`tally`).
-3. The ordinal fires if the rule's schedule says so.  The schedule is a pure function of the seed
-   (`chance`) and is worked out ahead, so most calls compare two integers and go on.
-4. What the rule does at this placement is prepared at its first firing (`binding`), as effects of a
-   closed set (`effects`).  A driver acts on them: `drive.drive` in a thread, `drive.adrive` in a
-   task.
-5. If the rule acts after the call, a second search follows the clean end of the call.
+1. While nothing is armed, a decorated function runs its own code, and the methods of a point do
+   nothing (`point.Point`).  Arming replaces the code of the function by a trampoline (see
+   `chaospoint._patching.trampoline`) and the class of the point by `point.ArmedPoint`.
+2. If exactly one rule is armed there, and it acts before the call and needs no label or argument,
+   the trampoline takes the ordinal itself.  In all other cases the call runs a *search* (`search`),
+   which tries the rules in order: it compares labels and arguments (`matching`), then takes an
+   ordinal (`tally`).
+3. The schedule of the rule decides which ordinals fire.  It is a pure function of the seed
+   (`chance`) and is computed in advance, so most calls compare two integers and continue.
+4. The first firing of a rule at a placement works out what the rule does there (`binding`), as
+   *effects* from a closed set (`effects`).  A driver carries them out: `drive.drive` in a thread,
+   `drive.adrive` in a task.
+5. If a rule acts after the call, a second search runs when the call has returned.
 
-chaospoint's own code sets a context variable (`context`), and no point acts while it is set.
+How the objects belong together
+-------------------------------
 
-The rules of this folder
-------------------------
+::
 
-* It knows no model, no file and no HTTP, and imports only the standard library and its own errors.
-* It holds none of its locks while an effect acts: an effect may wait or run code of the program.
-* It tells the observers of an injection before the injection acts.
+    PointState --rules--> ArmedRule --tally--> Tally --> Schedule
+        |                     ^
+      sites                   |rule
+        v                     |
+      Site --rebuild()--> Binding (one for each rule and kind of placement)
+
+* A ``PointState`` is all that Points of one name share.  Its ``rules`` is a tuple that arming swaps
+  as a whole, so a call reads it without a lock and sees either the old or the new rules.
+* An ``ArmedRule`` outlives its bindings.  Arming another rule at the same point binds all of them
+  again, and ordinals continue only because every binding uses the tally of its rule.  A tally of
+  its own for each binding would let ``times=5`` fire five times at each placement.
+* A ``Binding`` is immutable apart from what it remembers of its first firing.  A trampoline or a
+  search keeps the bindings it was built with.  So a call that is under way when a rule ends may
+  still hold a binding of that rule, and every step that acts asks `ArmedRule.why` first.
+* A ``Tally`` is shared by all threads.  Its `due` may be too low, which costs one extra check.  It
+  must never be too high, which would lose a firing.
+
+While chaospoint's own code runs, a context variable (`context`) makes all points transparent.
+
+The rules of this package
+-------------------------
+
+* It imports only the standard library and `chaospoint.errors`: no models, no files, no HTTP.
+* It holds no lock while an effect acts, because an effect may wait or run code of the program.
+* It informs the observers of an injection before the injection acts.
 """

@@ -1,4 +1,4 @@
-"""What is left of its limits to a call, by the clock: giving up the turn takes time as well."""
+"""Measure how much of its limits one call has used, and cut its steps to the remainder."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ __all__ = ["Allowance"]
 
 
 class Allowance:
-    """Cuts the steps of a firing to what its limits leave.
+    """Cuts the steps of one firing to the remaining seconds.
 
-    ``bounds``: for how many seconds the call may be delayed, and for how many it may be held; None
-    for any. A step that gives up the turn or runs code delays for as long as it takes. ``spent``:
-    how many of these seconds are over; a firing before the call and one after it share the list.
+    ``bounds``: the seconds for which the call may be delayed, and the seconds for which it may be
+    held; None for no limit. Steps that yield the thread or run code count as delays, by the clock.
+    ``spent``: the seconds used so far, of each of the two; a firing before the call and one after
+    it share this list.
     """
 
     __slots__ = ("_bounds", "_holds", "_now", "_since", "_spent")
@@ -37,13 +38,13 @@ class Allowance:
         self._holds = False
 
     def cut_all(self, steps: Iterable[Step]) -> Iterable[Step]:
-        """Return the steps, each cut when its turn comes."""
+        """Return the steps; each is cut just before it is taken."""
         return filter(None, map(self.cut, steps))
 
     def cut(self, step: Step | None) -> Step | None:
-        """Return as much of the step as is left to it, or None for nothing.
+        """Return the step, shortened to the remaining seconds, or None if none remain.
 
-        None stands for the end of the firing.
+        Pass None at the end of the firing, so that the last step is counted.
         """
         now = self._now()
         self._spent[self._holds] += now - self._since
@@ -52,9 +53,11 @@ class Allowance:
         bound = self._bounds[self._holds]
         if bound is None or step is None:
             return step
-        left = bound - self._spent[self._holds]
-        if left <= 0.0:
+        remaining = bound - self._spent[self._holds]
+        if remaining <= 0.0:
             return None
-        if type(step) is Run or (step.seconds is not None and step.seconds <= left):
+        if type(step) is Run or (step.seconds is not None and step.seconds <= remaining):
             return step
-        return Sleep(left, step.busy) if type(step) is Sleep else Hold(left, step.releasable)
+        return (
+            Sleep(remaining, step.busy) if type(step) is Sleep else Hold(remaining, step.releasable)
+        )

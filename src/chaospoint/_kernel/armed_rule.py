@@ -1,4 +1,4 @@
-"""One rule from arming to its end: all that changes in between, and dies with it."""
+"""A rule while it is armed: its counts, its deadline, and the calls that wait for it."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ _SHOWN = 240
 
 
 class Runtime(Protocol):
-    """What a rule needs of the registry that it is armed in."""
+    """The part of a registry that its rules use."""
 
     @property
     def clock(self) -> Clock:
-        """The time by which faults and deadlines go."""
+        """The clock of faults and deadlines."""
         ...
 
     @property
     def now(self) -> Callable[[], float]:
-        """What reads that clock."""
+        """A function that reads the clock."""
         ...
 
     @property
     def observe(self) -> tuple[Callable[[Injection], None], ...]:
-        """The functions that are called for each injection, in this order."""
+        """The functions to call for each injection but the first, in this order."""
         ...
 
     @property
     def observe_first(self) -> tuple[Callable[[Injection], None], ...]:
-        """The functions that are called for the first injection of a rule."""
+        """The functions to call for the first injection of a rule, in this order."""
         ...
 
     def names(self, pattern: str) -> Collection[str]:
@@ -58,14 +58,14 @@ class Runtime(Protocol):
         ...
 
     def fail(self, rule: ArmedRule, error: ChaosError) -> None:
-        """Disarm a rule that turned out to be impossible at its first reach."""
+        """Disarm a rule whose exception could not be found at its first reach."""
 
     def expire_soon(self) -> None:
-        """Have what is overdue end, which a call has noticed, if need be here."""
+        """Disarm overdue rules soon; on this thread if no other thread can do it."""
 
 
 class Pause:
-    """One call that is held at a point until it is released."""
+    """One call that waits at a point until it is released."""
 
     __slots__ = ("point", "released", "wake")
 
@@ -76,10 +76,15 @@ class Pause:
 
 
 class ArmedRule:
-    """One rule while it is armed, and its counts after that.
+    """One rule while it is armed; it keeps its counts afterwards.
 
-    Identity is ``(source, text, key)`` and the seed unless it was drawn; ``rank`` is the place in
-    the order in which rules are tried.  Reading the counts is safe from any thread.
+    ``rank`` orders the rules at a point: the lowest is tried first.  Reading the counts is
+    thread-safe.
+
+    Three sets hold functions that wake waiting threads and tasks.  ``sleepers``: calls that this
+    rule delays or holds.  ``paused``: calls that `release` may let continue.  ``watchers``: tests
+    that wait for a count.  Waking does not remove a sleeper or watcher from its set; it removes
+    itself.  Otherwise an interrupted wake-up would leave it waiting forever.
     """
 
     __slots__ = (
@@ -122,24 +127,24 @@ class ArmedRule:
         by: str = "",
     ) -> None:
         self.terms = terms
-        self._text: str | None = None  # written when it is asked for
+        self._text: str | None = None  # computed on first use
         self.source: Source = source
         self.by = by
         self.rank = rank
         self.seed = terms.schedule.seed
         self.faults: tuple[Fault, ...] = terms.faults
         self.resolve = terms.resolve
-        self.asks: bool | None = None  # for the arguments of calls; None: not looked at
+        self.asks: bool | None = None  # whether it needs the arguments of calls; None: unknown
         self.runtime = runtime
         self._match = matcher(terms.pattern)
-        self.excluded = terms.excluded  # names and globs taken out of a glob
-        self.expressible: dict[str, tuple[int, ...]] = {}  # by the kind of placement
+        self.excluded = terms.excluded  # names and globs at which it does not act
+        self.expressible: dict[str, tuple[int, ...]] = {}  # indexes of faults, by placement kind
         self.why: EndReason | None = None
-        self.reason = ""  # why it failed, in words
+        self.reason = ""  # how it ended, for readers
         self.sleepers: set[Callable[[], None]] = set()
         self.watchers: set[Callable[[], None]] = set()
         self.paused: set[Pause] = set()
-        self.flushed = self.flushed_overflow = 0  # what observers were told of
+        self.flushed = self.flushed_overflow = 0  # the counts that observers know
         self.deadline: float | None = None
         if terms.expires_after is not None:
             self.deadline = runtime.clock.monotonic() + terms.expires_after
@@ -150,26 +155,26 @@ class ArmedRule:
         if schedule.seed != self.seed:
             schedule = replace(schedule, seed=self.seed)
         self.tally = Tally(schedule) if limit is None else BoundedTally(schedule, limit)
-        self._reaches: int | None = None  # how many there were at its end
+        self._reaches: int | None = None  # the final count, once the rule has ended
         self._overflow: int | None = None  # likewise
         self.interruptions: Iterator[int] = counter()
-        self.latest_ordinal: int | None = None  # the ordinal of the latest injection
-        self.shades: Iterator[int] = counter()
+        self.latest_ordinal: int | None = None  # of the latest injection
+        self.shades: Iterator[int] = counter()  # reaches at which an earlier rule fired
         self.misses: Iterator[int] = counter()  # calls that `where` or the scope did not match
 
     def restart(self) -> None:
-        """Begin anew in a forked child: tallies at zero, a drawn seed drawn again."""
+        """Reset the counts in a forked child, and draw a new seed unless the rule sets one."""
         if self.terms.seed_drawn:
             self.seed = draw_seed()
         self.sleepers, self.watchers, self.paused = set(), set(), set()
         self.flushed = self.flushed_overflow = 0
         self._renew()
 
-    # -- what it is -----------------------------------------------------------------------
+    # -- properties -----------------------------------------------------------------------
 
     @property
     def pattern(self) -> str:
-        """The point's name, or the glob, that the rule is put on."""
+        """The name of a point, or a glob."""
         return self.terms.pattern
 
     @property
@@ -181,19 +186,19 @@ class ArmedRule:
 
     @property
     def shown(self) -> str:
-        """The text as logs and spans show it: cut short, and without the values of ``where``."""
+        """The text for logs and spans: shortened, and without the values of ``where``."""
         text = self.terms.shown or self.text
         return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
 
     @property
     def identity(self) -> tuple[object, ...]:
-        """What tells this rule from others when its source is read again."""
+        """What identifies this rule when its source is read again."""
         seed = None if self.terms.seed_drawn else self.seed
         return (self.source, self.text, seed, self.terms.key)
 
     @property
     def state(self) -> State:
-        """``armed``, ``waiting for an import``, ``spent``, or how it ended."""
+        """The state, without comparing the rule with others."""
         if self.why is not None:
             return self.why
         if self.overdue:
@@ -204,43 +209,43 @@ class ArmedRule:
         return "spent" if spent else "armed"
 
     def tally_at(self, point: Placed, kind: Kind) -> Tally:
-        """Return what counts the reaches at one kind of placement of a point: one for all."""
+        """Return the tally that counts the reaches at a placement: one for all placements."""
         del point, kind
         return self.tally
 
     @property
     def reaches(self) -> int:
-        """How many reaches matched the rule."""
+        """The number of reaches."""
         return counted(self.tally.ordinals) if self._reaches is None else self._reaches
 
     @property
     def injections(self) -> int:
-        """How many times it acted."""
+        """The number of injections."""
         return counted(self.tally.fired)
 
     @property
     def interrupted(self) -> int:
-        """How many injections were woken early."""
+        """The number of injections that ended early, because the rule was disarmed."""
         return counted(self.interruptions)
 
     @property
     def shadowed(self) -> int:
-        """How many reaches a rule before this one took."""
+        """The number of calls that matched, at which an earlier rule fired."""
         return counted(self.shades)
 
     @property
     def missed(self) -> int:
-        """How many calls came that ``where`` or the scope did not match."""
+        """The number of calls that ``where`` or the scope did not match."""
         return counted(self.misses)
 
     @property
     def overflow(self) -> int:
-        """How many firings passed because ``max_active`` injections were going on."""
+        """The number of firings that ``max_active`` suppressed."""
         return self.tally.overflow if self._overflow is None else self._overflow
 
     @property
     def next_ordinal(self) -> int | None:
-        """The ordinal that fires next, or None if none does."""
+        """The next ordinal that fires, or None if there is none."""
         return None if self.why is not None else self.tally.next_ordinal
 
     @property
@@ -268,102 +273,106 @@ class ArmedRule:
 
     @property
     def overdue(self) -> bool:
-        """Whether its deadline has come, though it may not have been ended yet."""
+        """Whether its deadline has passed, even if the rule is still armed."""
         return self.deadline is not None and self.deadline <= self.runtime.now()
 
-    # -- what happens to it ---------------------------------------------------------------
+    # -- changes --------------------------------------------------------------------------
 
     def look_up(self) -> None:
-        """Look up what had to wait for the first reach; raises `ChaosError` if it is not there.
+        """Look up, at the first reach, the exceptions that the rule names.
 
-        Several threads may come here at once; each finds the same, and none waits on a lock of
-        ours while foreign modules are being imported.
+        Raises `ChaosError` if one does not exist. Several threads may do this at once, with the
+        same result. No lock is held, because the look-up may import modules of the program.
         """
         if (resolve := self.resolve) is not None:
             self.faults = resolve()
             self.asks = self.resolve = None
 
     def acts_at(self, point: str) -> bool:
-        """Whether the rule is still in force at this point, which is one of its pattern."""
+        """Whether the rule acts at this point now; ``point`` matches its pattern."""
         if self.why is not None or self.overdue:
             return False
         return not self.excluded or not any(matches(taken, point) for taken in self.excluded)
 
     def covers(self, point: str) -> bool:
-        """Whether this point is one of the rule's, armed or not."""
+        """Whether the pattern matches this point and does not exclude it."""
         return bool(self._match(point)) and not any(
             matches(taken, point) for taken in self.excluded
         )
 
     def without(self, pattern: str) -> tuple[str, ...]:
-        """Return what is excluded once the points that ``pattern`` matches are, later ones too."""
+        """Return the exclusions of this rule with ``pattern`` added."""
         if any(matches(taken, pattern) for taken in self.excluded):
             return self.excluded
         return (*(taken for taken in self.excluded if not matches(pattern, taken)), pattern)
 
     @property
     def ended(self) -> bool:
-        """Whether it has ended and its counts are kept."""
+        """Whether it has ended, and its final counts are recorded."""
         return self.why is not None and self._overflow is not None
 
     def end(self, why: EndReason, reason: str = "") -> None:
-        """Act no more, and keep the counts of reaches and overflow.
+        """End the rule, and record the final counts of reaches and overflow.
 
-        A call under way, or a trampoline that somebody patched over, may still take
-        ordinals, and these are no reaches of an armed rule.
+        They are recorded because ordinals may still be taken afterwards: by calls under way, and
+        by a trampoline that another library has wrapped.  Those do not count as reaches.
         """
+        # First: from here on no firing acts, even if a signal handler interrupts the next lines.
         self.why = why
         self.reason = reason
         self._reaches = counted(self.tally.ordinals)
         self._overflow = self.tally.overflow
 
     def successor(self) -> ArmedRule:
-        """Return this rule armed again as it stood; whoever slept on this one is done with it."""
-        heir = copy(self)
-        heir.flushed = self.reaches  # the rest of these is told of as this one's
-        heir.flushed_overflow = self.overflow
-        heir.why = heir._reaches = heir._overflow = None
-        heir.reason = ""
-        heir.sleepers, heir.watchers, heir.paused = set(), set(), set()
-        return heir
+        """Return a rule that continues the counts of this one; waiting calls do not follow it.
+
+        The two share one tally, so ordinals continue where they were.
+        """
+        successor = copy(self)
+        successor.flushed = self.reaches  # the counts up to here are reported for this rule
+        successor.flushed_overflow = self.overflow
+        successor.why = successor._reaches = successor._overflow = None
+        successor.reason = ""
+        successor.sleepers, successor.watchers, successor.paused = set(), set(), set()
+        return successor
 
     def wake(self) -> None:
-        """Wake all that sleep on this rule; each looks whether the rule still holds there."""
+        """Wake all calls that this rule delays or holds; each checks whether to wait again."""
         _call_all(self.sleepers)
 
     def release(self, pattern: str = "*") -> int:
-        """Release the paused calls at the matching points; return how many."""
-        freed = [pause for pause in self.paused.copy() if matches(pattern, pause.point)]
-        for pause in freed:
+        """Release the paused calls at the matching points; return their number."""
+        pauses = [pause for pause in self.paused.copy() if matches(pattern, pause.point)]
+        for pause in pauses:
             pause.released = True
-            self.paused.discard(pause)  # though it may not have woken up yet
-        _call_all({pause.wake for pause in freed})
-        return len(freed)
+            self.paused.discard(pause)  # its thread may still be asleep
+        _call_all({pause.wake for pause in pauses})
+        return len(pauses)
 
     def watched(self) -> None:
-        """Tell those that wait for a count to look again."""
+        """Wake the tests that wait for a count."""
         _call_all(self.watchers)
 
 
 def _call_all(wakers: set[Callable[[], None]]) -> None:
-    # Of a copy, for others come and go meanwhile.  A waker stays until its waiter leaves: were it
-    # taken out first, an interruption would let the waiter sleep on.
+    # Iterates over a copy, because other threads change the set.  A waker stays in the set until
+    # its waiter removes it: if it were removed here, an interruption could leave the waiter asleep.
     for wake in wakers.copy():
         try:
             wake()
         except RuntimeError:
-            wakers.discard(wake)  # its event loop is closed, and no one waits there any more
+            wakers.discard(wake)  # its event loop is closed, so nothing waits there
 
 
 def end_late(rule: ArmedRule) -> bool:
-    """Have a rule ended whose deadline has passed; return True."""
+    """Ask the registry to end a rule whose deadline has passed; return True."""
     transparently(rule.runtime.expire_soon)
     return True
 
 
 def looked_up(rule: ArmedRule) -> bool:
-    """Look up what waited for the rule's first reach; False if it is not there."""
-    return transparently(_look_up, rule)  # it may import, which is foreign code
+    """Look up the exceptions that the rule names; return False, and disarm it, if that fails."""
+    return transparently(_look_up, rule)  # it may import modules of the program
 
 
 def _look_up(rule: ArmedRule) -> bool:

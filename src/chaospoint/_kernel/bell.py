@@ -1,8 +1,8 @@
-"""What chaospoint waits with: a thread waits for a `Bell`, a task for a `TaskBell`.
+"""The events that chaospoint waits for: `Bell` in a thread, `TaskBell` in a task.
 
-Both are made of primitives that no point, patch or frozen clock reaches.  Setting a bell takes no
-lock, so a signal handler, a finalizer or an observer may do it at any moment, also in the middle
-of its own thread's wait.
+Both use primitives that points, patches and frozen clocks do not affect.  Setting a bell takes no
+lock, so signal handlers, finalizers and observers may do it at any moment, even while their own
+thread is inside a wait.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ SLICE = 0.5  # seconds
 
 
 class Bell:
-    """An event for threads that wait: a lock that is held until somebody sets the bell.
+    """An event for threads: a lock that is held until the bell is set.
 
-    Under gevent's patches the lock is gevent's, so waiting lets other greenlets run.  Ctrl-C and
-    other exceptions of signal handlers end a wait.
+    If gevent has patched the standard library, the lock is gevent's, and other greenlets run
+    during a wait.  Ctrl-C and other exceptions of signal handlers end a wait.
     """
 
     __slots__ = ("_lock",)
@@ -35,25 +35,26 @@ class Bell:
         self._lock = transparently(_held_lock)
 
     def set(self) -> None:
-        """Wake the threads that wait, or that come to wait before `clear`."""
+        """Wake the waiting threads; waits that begin before `clear` return at once."""
         try:
             self._lock.release()
         except RuntimeError:
-            pass  # it is set already
+            pass  # it is already set
 
     def is_set(self) -> bool:
-        """Whether somebody set it since the last `clear`."""
+        """Whether it has been set since the last `clear`."""
         return not self._lock.locked()
 
     def clear(self) -> None:
-        """Have the next wait last until somebody sets it again."""
+        """Unset it: later waits last until it is set again."""
         self._lock.acquire(False)
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until it is set, or for ``seconds``; return whether it is set.
 
-        It waits in slices: a signal that arrives just before the interpreter begins to wait does
-        not interrupt that, and what another thread raises here has to wait for the end of it.
+        It waits in slices of half a second, because two things take effect only between waits: a
+        signal that arrives just before a wait begins, and an exception that another thread raises
+        in this one.
         """
         acquire, left = self._lock.acquire, inf if seconds is None else seconds
         while (
@@ -76,29 +77,29 @@ class TaskBell:
         self.future: Future[None] = transparently(loop.create_future)
 
     def set(self) -> None:
-        """Wake the task that waits, or that comes to wait before `clear`.
+        """Wake the waiting task; a wait that begins before `clear` returns at once.
 
         Raises `RuntimeError` if the loop is closed.
         """
         transparently(self.loop.call_soon_threadsafe, settle, self.future)
 
     def is_set(self) -> bool:
-        """Whether somebody set it since the last `clear`."""
+        """Whether it has been set since the last `clear`."""
         return self.future.done()
 
     def clear(self) -> None:
-        """Have the next wait last until somebody sets it again; call it in the task."""
+        """Unset it: later waits last until it is set again. Call it in the task."""
         if self.future.done():
             self.future = transparently(self.loop.create_future)
 
 
 def _held_lock() -> LockType:
-    lock = _thread.allocate_lock()  # looked up at each call, because gevent may patch it late
+    lock = _thread.allocate_lock()  # looked up at each call, because gevent may patch it later
     lock.acquire()
     return lock
 
 
 def settle(future: Future[None]) -> None:
-    """Finish ``future`` unless it is finished or cancelled already."""
+    """Finish ``future`` unless it is already finished or cancelled."""
     if not future.done():
         future.set_result(None)

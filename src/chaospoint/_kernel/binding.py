@@ -1,6 +1,6 @@
-"""Rules are bound to one placement: what each of them does there, firing by firing.
+"""Bind rules to one placement, and work out what each of them does there at a firing.
 
-All that can be known before a firing is made ready at the first one.
+A binding does at its first firing all work that does not depend on the ordinal.
 """
 
 from __future__ import annotations
@@ -32,28 +32,31 @@ __all__ = [
     "asks_arguments",
     "bind",
     "expressible",
+    "log_left_out",
     "returned_function",
-    "say_left_out",
     "waits",
 ]
 
 
 Hands = Callable[[Any], Given]
-"""How a placement gets them from what its search is given."""
+"""Makes the arguments of a call from the value that the placement passes to its search."""
 
 
 class Binding:
-    """One rule as it acts at one kind of placement of one point.
+    """One rule at one kind of placement of one point.
 
-    Faults that the placement cannot express are left out.  What draws nothing is worked out at
-    the first firing, and once.  ``test`` says whether a reach matches; None if all do.
-    ``hands``: how it gets the arguments of the call; None if no function of the rule asks for them.
-    ``shape``: which arguments these are, where that is known.
+    Faults that the placement cannot express are left out.  ``test``: whether a call matches; None
+    if every call does.  ``hands``: makes the arguments of a call; None if the rule needs none.
+    ``shape``: the arguments that a call has, if known.
+
+    ``constant`` is the `Action` of every firing if the faults draw nothing by chance.  It is None
+    before the first firing, and False if each firing is different.  Threads may compute it at the
+    same time; they get equal results, so it is written without a lock.
     """
 
     __slots__ = (
         "_faults",
-        "_said",
+        "_reported",
         "constant",
         "hands",
         "kind",
@@ -81,7 +84,7 @@ class Binding:
         self.tally = rule.tally_at(point, kind)
         self.test = test
         self.kind: Kind = kind
-        self._said: frozenset[str] = frozenset()
+        self._reported: frozenset[str] = frozenset()
         self.shape = shape
         self._faults = expressible(rule, kind)
         asks = asks_arguments(rule)
@@ -93,17 +96,17 @@ class Binding:
                 is None
             )
         self.hands = hands if asks else None
-        self.constant: Action | Literal[False] | None = None  # False: it differs by the firing
-        self.raised: type | None = None  # of which type the latest exception was
+        self.constant: Action | Literal[False] | None = None
+        self.raised: type | None = None  # the type of the latest exception
         self.shown = self.note = ""
 
     @property
     def empty(self) -> bool:
-        """Whether nothing of the rule is left at this placement."""
+        """Whether the placement can express none of the faults."""
         return not self._faults
 
     def act(self, ordinal: int) -> Action:
-        """Return what this firing does; ``constant``, once it is known, is the answer for all."""
+        """Return what this firing does: `constant` if it is known, else it is worked out."""
         rule = self.rule
         if self.constant:
             return self.constant
@@ -119,7 +122,7 @@ class Binding:
         return self._work_out(Draws(rule.seed, ordinal))
 
     def act_without_waits(self, ordinal: int) -> Action:
-        """Return what this firing does where nothing can wait: faults that would are left out."""
+        """Return what this firing does without its faults that wait."""
         return self._work_out(Draws(self.rule.seed, ordinal), can_wait=False)
 
     def _work_out(self, draws: Draws, *, can_wait: bool = True) -> Action:
@@ -128,39 +131,39 @@ class Binding:
         latency: float | None = None
         for index in self._faults:
             fault = self.rule.faults[index]
-            effects = [one for one in fault.effects(draws) if self._can(fault, one)]
+            effects = [effect for effect in fault.effects(draws) if self._can(fault, effect)]
             if not can_wait and any(map(waits, effects)):
                 continue
             if effects:
                 kinds.append(fault.kind)
             for effect in effects:
                 if isinstance(effect, Raise | Return):
-                    # An outcome: what stands behind it never acts.
+                    # An outcome ends the call, so later effects never act.
                     raised = effect.name if isinstance(effect, Raise) else None
                     return Action("+".join(kinds), latency, raised, tuple(steps), effect)
                 if isinstance(effect, Sleep):
                     latency = (latency or 0.0) + effect.seconds
                 elif not isinstance(effect, Hold | Run):
-                    raise TypeError(f"{effect!r} is no effect")
+                    raise TypeError(f"{effect!r} is not an effect")
                 steps.append(effect)
         return Action("+".join(kinds), latency, None, tuple(steps), None)
 
     def _can(self, fault: Fault, effect: Effect) -> bool:
-        # Faults whose effects differ by the draw show only here what a placement cannot express.
-        why = _why_not_expressible(effect, self.kind, self.rule.terms.after, self.shape)
-        if why is not None and fault.kind not in self._said:
-            self._said |= {fault.kind}
-            log(logging.WARNING, _LEFT_OUT, fault.kind, self.point, why, self.rule.shown)
-        return why is None
+        # Effects that depend on a draw are known only now, so they are checked here.
+        reason = _why_not_expressible(effect, self.kind, self.rule.terms.after, self.shape)
+        if reason is not None and fault.kind not in self._reported:
+            self._reported |= {fault.kind}
+            log(logging.WARNING, _LEFT_OUT, fault.kind, self.point, reason, self.rule.shown)
+        return reason is None
 
 
 def waits(effect: Effect) -> bool:
-    """Whether the driver has to wait for this effect, without keeping the processor busy."""
+    """Whether this effect waits without keeping the processor busy."""
     return isinstance(effect, Hold) or (isinstance(effect, Sleep) and not effect.busy)
 
 
 class Action(NamedTuple):
-    """What one firing does: ``fault`` is its label, empty where nothing acts."""
+    """What one firing does; ``fault`` is its label, empty if nothing acts."""
 
     fault: str
     latency: float | None
@@ -171,7 +174,7 @@ class Action(NamedTuple):
 
 def asks_arguments(rule: ArmedRule) -> bool:
     """Whether a function of the rule takes the arguments of the call."""
-    if rule.asks is None:  # a model answers slowly for an attribute that it does not have
+    if rule.asks is None:  # remembered, because models are slow for attributes that they lack
         rule.asks = any(getattr(fault, "with_arguments", False) for fault in rule.faults)
     return rule.asks
 
@@ -186,11 +189,11 @@ def bind(
     hands: Hands = lambda _: NO_ARGUMENTS,
     shape: Shape | None = None,
 ) -> tuple[Binding, ...]:
-    """Return the rules that act before, or after, the calls at one placement of a point.
+    """Bind the rules that act before, or ``after``, the calls at one placement of a point.
 
-    ``reads``: how labels and arguments are read there; ``hands``: how all arguments are handed
-    on, and ``shape`` which these are.  What the placement cannot express, and what can never match
-    there, is left out.
+    ``reads``: how the placement reads a label or argument. ``hands``: how it passes all arguments
+    on. ``shape``: which arguments these are.  Leaves out rules that can never match there, and
+    rules whose faults the placement cannot express.
     """
     bindings = []
     for rule in rules:
@@ -212,50 +215,52 @@ def bind(
 
 
 def _in_scope(rule: ArmedRule, test: Test | None) -> Test:
-    here = context.scoped_rules.get
+    scoped = context.scoped_rules.get
     if test is None:
-        return lambda _: rule in here()
-    return lambda values: rule in here() and test(values)
+        return lambda _: rule in scoped()
+    return lambda values: rule in scoped() and test(values)
 
 
 def _in_force(rule: ArmedRule, point: str, test: Test | None) -> Test:
-    # A call may end long after its rule was disarmed, and then is no reach of it.
+    # The rule may have been disarmed during the call, whose end is then not a reach.
     return lambda values: rule.acts_at(point) and (test is None or test(values))
 
 
 def returned_function(fault: Fault) -> str | None:
-    """Return the name of the Python function that ``fault`` gives as an answer, if it gives one."""
+    """Return the name of the Python function that ``fault`` returns as a value, if it does."""
     try:
         effects = fault.effects(RecordingDraws(0, 0))
     except Exception:
-        return None  # as in `refusal`
-    given = [one.value for one in effects if isinstance(one, Return)]
-    return next((one.__name__ for one in given if type(one) is FunctionType), None)
+        return None  # as in `why_not_expressible`
+    values = [effect.value for effect in effects if isinstance(effect, Return)]
+    return next((value.__name__ for value in values if type(value) is FunctionType), None)
 
 
 def expressible(rule: ArmedRule, kind: Kind) -> tuple[int, ...]:
-    """Return which of the rule's faults a placement of this kind can express, by their index."""
-    found = rule.expressible.get(kind)
-    if found is None:
+    """Return the indexes of the rule's faults that a placement of this kind can express."""
+    indexes = rule.expressible.get(kind)
+    if indexes is None:
         faults, after = rule.terms.faults, rule.terms.after
-        found = rule.expressible.get("block", ())
-        if kind in STATEMENTS or len(found) < len(faults):
-            found = tuple(
-                n for n, one in enumerate(faults) if why_not_expressible(one, kind, after) is None
+        indexes = rule.expressible.get("block", ())
+        if kind in STATEMENTS or len(indexes) < len(faults):
+            indexes = tuple(
+                n
+                for n, fault in enumerate(faults)
+                if why_not_expressible(fault, kind, after) is None
             )
-        # Else a block can express all of it, and so can every decorated function.
-        rule.expressible[kind] = found
-    return found
+        # Otherwise a block can express all of them, and so can every decorated function.
+        rule.expressible[kind] = indexes
+    return indexes
 
 
-def say_left_out(
+def log_left_out(
     rules: Iterable[ArmedRule], point: str, kind: Kind, shape: Shape | None = None
 ) -> None:
-    """Say which faults a placement cannot express that was not there when they were armed."""
+    """Log the faults that a placement cannot express, if it appeared after they were armed."""
     for rule in rules:
         for fault in rule.faults:
-            if why := why_not_expressible(fault, kind, rule.terms.after, shape):
-                log(logging.WARNING, _LEFT_OUT, fault.kind, point, why, rule.shown)
+            if reason := why_not_expressible(fault, kind, rule.terms.after, shape):
+                log(logging.WARNING, _LEFT_OUT, fault.kind, point, reason, rule.shown)
 
 
 _LEFT_OUT = "%r is left out at %r: %s (%s)"

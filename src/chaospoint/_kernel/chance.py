@@ -1,13 +1,12 @@
-"""Chance as a pure function: the same seed, purpose and ordinal give the same draw, for ever.
+"""Random numbers as a pure function: the same seed, purpose and ordinal always give the same one.
 
-No generator is shared and nothing is consumed, so a draw depends neither on which thread came
-first nor on what else was drawn.  Uses SHA-2, never ``hash()``, which differs between builds.
+No random generator is shared, so a draw does not depend on the order of threads or on other draws.
+It uses SHA-2 and not ``hash()``, which differs between builds of Python.
 
-When a rule fires is decided without clock, lock, global or I/O.  A trigger is not a dice thrown at
-each reach but a *schedule*: seed, skip, every, probability and times are a pure function to the
-rising list of ordinals that fire.  So ``times`` is exact by construction, reproducing a run is
-free, and the test on the hot path is one comparison of integers: is my ordinal below the next one
-that fires?
+A rule does not draw a number at each reach.  Its *schedule* (seed, skip, every, probability and
+times) determines the increasing sequence of ordinals that fire, without a clock, lock, global or
+I/O.  So ``times`` is exact, a run can be repeated, and a reach compares only two integers: its own
+ordinal and the next one that fires.
 """
 
 from __future__ import annotations
@@ -29,12 +28,12 @@ def derive(seed: int, *parts: object) -> int:
 
 
 def draw_seed() -> int:
-    """Return a fresh seed, short enough to be typed again; not affected by ``random.seed``."""
+    """Return a new seed that is short enough to type; ``random.seed`` does not affect it."""
     return SystemRandom().getrandbits(32) or 1
 
 
 class Draws:
-    """The draws of one firing, one stream per purpose."""
+    """The draws of one firing."""
 
     __slots__ = ("_ordinal", "_seed")
 
@@ -44,20 +43,20 @@ class Draws:
 
     def uniform(self, purpose: str) -> float:
         """Return a number in [0, 1) for this purpose: ``outcome``, ``jitter`` or ``choice``."""
-        # 53 bits, as random.random() has.
+        # 53 bits, like random.random().
         return (derive(self._seed, purpose, self._ordinal) >> 10) * 2.0**-53
 
 
 NEVER = 2**62
-"""An ordinal that no process lives to see."""
+"""An ordinal that no process reaches."""
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """The trigger of a rule.
+    """When a rule fires.
 
-    Of the reaches that match, the first ``skip`` pass; of the rest every ``every``-th is a
-    candidate; a candidate fires with ``probability``; at most ``times`` fire.
+    The first ``skip`` reaches do not fire. Of the rest, every ``every``-th is a candidate. A
+    candidate fires with ``probability``, until ``times`` reaches have fired.
     """
 
     seed: int
@@ -68,7 +67,7 @@ class Schedule:
 
 
 def decide(schedule: Schedule) -> Iterator[int]:
-    """Return the ordinals, from 1, at which ``schedule`` fires, in rising order."""
+    """Return the ordinals that fire, in increasing order; the first reach has ordinal 1."""
     every, skip = schedule.every, schedule.skip
     if schedule.probability >= 1.0:
         return islice(range(skip + every, NEVER, every), schedule.times)
@@ -77,10 +76,11 @@ def decide(schedule: Schedule) -> Iterator[int]:
 
 
 def _candidates(schedule: Schedule) -> Iterator[int]:
-    """Yield which candidates fire: 1 is the first.
+    """Yield the numbers of the candidates that fire; the first candidate has number 1.
 
-    The gaps between successes of independent trials are geometric, so one draw gives the next
-    success, however rare (inversion; Devroye, Non-Uniform Random Variate Generation, X.2).
+    The gaps between the successes of independent trials have a geometric distribution, so one draw
+    gives the next success, however rare it is (inversion; Devroye, Non-Uniform Random Variate
+    Generation, X.2).
     """
     p = schedule.probability
     if p <= 0.0:
@@ -89,13 +89,13 @@ def _candidates(schedule: Schedule) -> Iterator[int]:
     draw = Random(f"{schedule.seed}/fire").random
     nth = 0
     while nth < NEVER:
-        # 1 - draw() lies in (0, 1]; the bound keeps an infinite quotient out of int().
+        # 1 - draw() is in (0, 1]; min() keeps an infinite quotient from int().
         nth += 1 + int(min(log(1.0 - draw()) / scale, NEVER))
         yield nth
 
 
 class RecordingDraws(Draws):
-    """Draws that remember whether anything was drawn."""
+    """Draws that record in ``drawn`` whether any number was drawn."""
 
     __slots__ = ("drawn",)
 

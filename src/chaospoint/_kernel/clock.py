@@ -1,4 +1,4 @@
-"""Time as an input: all code that waits or looks at the clock does it through one of these."""
+"""Time as an input: all code that waits or reads the time uses a `Clock`."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ __all__ = ["Clock", "SystemClock", "monotonic"]
 
 
 class Clock(Protocol):
-    """A monotonic clock and the two ways of waiting on it.
+    """A monotonic clock, with one method for waiting in a thread and one in a task.
 
-    Both waits may end early without a reason; the caller looks at the clock and waits again. A
-    wait of 0 seconds gives up the turn once.
+    Both waits may end early; the caller reads the clock and waits again. A wait of 0 seconds lets
+    other threads or tasks run once.
     """
 
     def monotonic(self) -> float:
-        """Return seconds that never go backwards; their origin means nothing."""
+        """Return the time in seconds from an arbitrary origin; it never goes backwards."""
         ...
 
     def time_in(self, loop: AbstractEventLoop) -> float:
-        """Return the time by which tasks of ``loop`` wait; its origin means nothing."""
+        """Return the time of ``loop`` in seconds, from an arbitrary origin."""
         ...
 
     def wait(self, woken: Bell, seconds: float | None) -> None:
@@ -43,8 +43,8 @@ class Clock(Protocol):
 def _machine_time() -> partial[float]:
     """Return a function that reads the clock of `time.monotonic`.
 
-    Test libraries that freeze time replace `time.monotonic` itself, in every module that refers to
-    it; they leave `time.clock_gettime` of a monotonic clock alone.
+    Test libraries that freeze time replace `time.monotonic` in every module that refers to it, but
+    not `time.clock_gettime` with a monotonic clock.
     """
     if not hasattr(time, "clock_gettime"):  # Windows
         return partial(time.monotonic)
@@ -53,35 +53,38 @@ def _machine_time() -> partial[float]:
 
 
 monotonic = _machine_time()
-"""Return the seconds of the machine's monotonic clock, which nothing freezes."""
+"""Return the machine's monotonic time in seconds, also while a test library freezes time."""
 
-_A_TURN = 1e-6  # seconds; a lock does not give up the turn for 0
+_SHORTEST_WAIT = 1e-6  # seconds; acquiring a lock for 0 seconds lets no other thread run
 _MACHINE_TIME = ("asyncio.base_events", "chaospoint.testing.clocks.loop_time")
-_ASTRAY = 1.0  # seconds between the machine's time and the time of a loop that is frozen
+_FROZEN_AFTER = 1.0  # seconds of difference between the machine's time and that of a loop
 
 
 class SystemClock:
-    """The machine's monotonic clock; in tasks the time and timers of their loop."""
+    """The machine's monotonic clock; tasks use the time and timers of their loop."""
 
     __slots__ = ()
 
-    monotonic = staticmethod(monotonic)  # each firing of a rule with a deadline calls it
+    monotonic = staticmethod(
+        monotonic
+    )  # static, because each firing of a rule with a deadline calls it
 
     def time_in(self, loop: AbstractEventLoop) -> float:
-        """Return the loop's own time, for a simulated one may differ from the machine's."""
+        """Return the time of the loop, which differs from the machine's in a simulation."""
         return monotonic() if _keeps_machine_time(loop) else loop.time()
 
     def wait(self, woken: Bell, seconds: float | None) -> None:
-        """Wait for ``woken``; signal handlers that raise interrupt it.
+        """Wait for ``woken``; a signal handler that raises ends the wait.
 
-        In the executor of an event loop the wait is short: nothing wakes it when the loop ends.
+        In the executor of an event loop it waits for half a second at most, because the end of the
+        loop does not wake it; the caller checks for that end.
         """
         if (seconds is None or seconds > SLICE) and executor_of_a_loop() is not None:
             seconds = SLICE
-        woken.wait(_A_TURN if seconds == 0.0 else seconds)
+        woken.wait(_SHORTEST_WAIT if seconds == 0.0 else seconds)
 
     async def await_(self, woken: TaskBell, seconds: float | None) -> None:
-        """Wait for ``woken`` and a timer of its own loop."""
+        """Wait for ``woken``, or for a timer of its loop."""
         if seconds is None:
             await woken.future
             return
@@ -93,22 +96,22 @@ class SystemClock:
 
 
 def _set_timer(woken: TaskBell, seconds: float) -> Callable[[], None]:
-    """Have ``woken`` set after ``seconds``; return what cancels that."""
+    """Set ``woken`` after ``seconds``; return a function that cancels this."""
     loop = woken.loop
     timer = loop.call_later(seconds, settle, woken.future)
-    if not _keeps_machine_time(loop) or abs(loop.time() - monotonic()) < _ASTRAY:
+    if not _keeps_machine_time(loop) or abs(loop.time() - monotonic()) < _FROZEN_AFTER:
         return timer.cancel
-    call_off = _set_by_a_thread(woken, seconds)
+    cancelled = _set_by_a_thread(woken, seconds)
 
     def cancel() -> None:
         timer.cancel()
-        call_off.set()
+        cancelled.set()
 
     return cancel
 
 
 def _keeps_machine_time(loop: AbstractEventLoop) -> bool:
-    """Whether the time of ``loop`` is that of `time.monotonic`, if nobody freezes it."""
+    """Whether the time of ``loop`` is that of `time.monotonic`, unless a library freezes it."""
     if getattr(type(loop).time, "__module__", None) not in _MACHINE_TIME:
         return False
     own = vars(loop).get("time")
@@ -116,14 +119,14 @@ def _keeps_machine_time(loop: AbstractEventLoop) -> bool:
 
 
 def _set_by_a_thread(bell: TaskBell, seconds: float) -> Bell:
-    """Set ``bell`` after ``seconds`` from a thread; return a bell that calls this off.
+    """Set ``bell`` after ``seconds`` from a thread; return a bell that cancels this.
 
-    The timers of a loop come never due where a test library freezes its time.
+    While a test library freezes the time of a loop, the timers of that loop never expire.
     """
-    call_off = Bell()
+    cancelled = Bell()
 
     def run() -> None:
-        if not call_off.wait(seconds):
+        if not cancelled.wait(seconds):
             try:
                 bell.set()
             except RuntimeError:
@@ -132,5 +135,5 @@ def _set_by_a_thread(bell: TaskBell, seconds: float) -> Bell:
     try:
         _thread.start_new_thread(run, ())
     except RuntimeError:
-        pass  # no thread can be had: the loop's own timer remains
-    return call_off
+        pass  # no thread can be started, and the loop's own timer remains
+    return cancelled

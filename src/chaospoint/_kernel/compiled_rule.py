@@ -1,4 +1,4 @@
-"""A rule as the kernel runs it: the models compile to this, and the kernel never imports them."""
+"""A compiled rule: the form in which plans give their rules to the kernel."""
 
 from __future__ import annotations
 
@@ -12,39 +12,30 @@ __all__ = ["CompiledRule"]
 
 
 class CompiledRule(NamedTuple):
-    """One rule, compiled.
+    """One compiled rule."""
 
-    ``pattern``: a point's name or a glob. ``written``: the rule's canonical text without its seed,
-    or what writes it, which costs more than all the rest. ``seed_drawn``: the seed was drawn here,
-    so a forked child draws another. ``expires_after``: seconds from arming, or None.
-    ``resolve``: set while a name of the rule has still to be looked up; called at the rule's first
-    reach, it returns the final faults or raises `ChaosError`. ``after``: it acts when the call has
-    succeeded.
-    ``shown``: the text for logs and spans, without the values of ``where``; empty where it is the
-    same. ``max_active``: how many injections may be going on at once. ``where``: what labels and
-    arguments have to be. ``scoped``: it acts in the arming context and its copies alone.
-    ``key``: tells it from rules of the same text that were armed at another time. ``excluded``:
-    names and globs that are taken out of the pattern. ``bounds``: for how many seconds one firing
-    may delay a call, and for how many it may hold it.
-    """
-
-    pattern: str
+    pattern: str  # the name of a point, or a glob
+    # The canonical text without the seed, or a function that writes it, because writing it takes
+    # longer than the rest of compiling.
     written: str | Callable[[], str]
     faults: tuple[Fault, ...]
     schedule: Schedule
-    seed_drawn: bool = False
-    expires_after: float | None = None
+    seed_drawn: bool = False  # the rule sets no seed, so a forked child draws its own
+    expires_after: float | None = None  # seconds from arming
+    # Set if the rule names an exception that is looked up at the first reach: returns the final
+    # faults, or raises `ChaosError`.
     resolve: Callable[[], tuple[Fault, ...]] | None = None
-    after: bool = False
-    max_active: int | None = None
-    where: Mapping[str, object] | None = None
-    scoped: bool = False
-    shown: str = ""
-    key: str = ""
-    excluded: tuple[str, ...] = ()
+    after: bool = False  # acts after the call, if that succeeded
+    max_active: int | None = None  # the limit of simultaneous injections
+    where: Mapping[str, object] | None = None  # conditions on labels and arguments
+    scoped: bool = False  # acts only in the context that armed it, and in copies of that context
+    shown: str = ""  # the text for logs and spans, without values of `where`; empty if the same
+    key: str = ""  # distinguishes rules with the same text that were armed at different times
+    excluded: tuple[str, ...] = ()  # names and globs at which it does not act
+    # The seconds for which one firing may delay a call, and those for which it may hold it.
     bounds: tuple[float | None, float | None] | None = None
 
     @property
     def text(self) -> str:
-        """The canonical text; with source, seed and key it is the rule's identity."""
+        """The canonical text; with the source, seed and key it identifies the rule."""
         return self.written if isinstance(self.written, str) else self.written()

@@ -1,17 +1,17 @@
-"""Inside chaospoint's own code every point is transparent.
+"""Context variables: whether points are transparent, and which scoped rules act.
 
-While the flag is set in a context, calls that reach a point pass through and are not counted: an
-observer that logs through a decorated handler, or the admin endpoint, never meets chaos.
+While `in_chaospoint` is set in a context, calls pass through every point and are not counted.  So
+an observer that logs through a decorated handler, or the admin endpoint, never meets a fault.
 
-The flag is set in a copy of the context, which is simply left: no interruption can leave points
-transparent, and there is nothing to undo.  CPython 3.11 needs the copy for another reason, too.
-There the garbage collector runs in the middle of ``ContextVar.set``, and a finalizer that sets a
-variable of the same context frees what that call is reading; the interpreter crashes.  A finalizer
-of the host may do both: reach a point in the middle of the host's own ``set``, and set a variable
-in the middle of ours.
+The flag is set in a copy of the context, and nothing resets it: the copy is discarded.  So an
+interruption cannot leave points transparent.  CPython 3.11 needs the copy for a second reason.
+There the garbage collector may run inside ``ContextVar.set``.  If a finalizer then sets a variable
+in the same context, it frees memory that the interrupted ``set`` still reads, and the interpreter
+crashes.  Finalizers of the program may cause this in both directions: they may reach a point inside
+the program's own ``set``, or set a variable inside ours.
 
-A context also carries the rules that were armed in it and act in it alone: tasks,
-``asyncio.to_thread`` and ``contextvars.copy_context().run`` copy it, plain threads and
+A scoped rule acts only in the context that armed it and in copies of that context.  Tasks,
+``asyncio.to_thread`` and ``contextvars.copy_context().run`` copy the context; plain threads and
 executors do not.
 """
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Scoped(Protocol):
-        """A rule that acts in some contexts, as far as they need to know it."""
+        """The part of a scoped rule that contexts use."""
 
         @property
         def why(self) -> object:
@@ -52,7 +52,7 @@ __all__ = [
 ]
 
 
-__tracebackhide__ = True  # pytest shows the line of the host's that was hit, and not ours
+__tracebackhide__ = True  # pytest then shows the line of the program that called
 
 _T = TypeVar("_T")
 
@@ -65,9 +65,9 @@ _COLLECTS_WITHIN_CALLS = sys.version_info < (3, 12)
 if _COLLECTS_WITHIN_CALLS:
 
     def context_copied() -> Context:
-        """Return a copy of the context, where a finalizer may set a variable meanwhile."""
-        # Copying is interrupted by the collector as setting is, unless memory for a context is at
-        # hand.  The first line leaves some, and nothing comes between the two.
+        """Return a copy of the context, even if a finalizer sets a variable at the same time."""
+        # Copying allocates memory, at which the collector may run, as in `ContextVar.set`.  The
+        # first line frees memory for one context, so the second allocates none.
         Context()
         return copy_context()
 
@@ -76,11 +76,12 @@ else:
 
 
 def set_safely(var: ContextVar[_T], value: _T) -> None:
-    """Set a context variable where a finalizer may set one of the same context meanwhile.
+    """Set a context variable, even if a finalizer sets one in the same context at the same time.
 
-    On CPython 3.11 a copy of the context is held meanwhile, and so is what ``set`` reads.  The
-    steps are taken in order, in C, and the latest result is kept. `bool` drops the context of the
-    first step, so its memory is free for the copy.
+    On CPython 3.11 this keeps a copy of the context until the end, and with it the memory that
+    ``set`` reads.  The steps run in C, one after the other, and the ``deque`` holds the latest
+    result. The result of `bool` replaces the context of the first step, which frees memory for the
+    copy.
     """
     steps: tuple[Callable[[], object], ...] = (partial(var.set, value),)
     if _COLLECTS_WITHIN_CALLS:
@@ -91,8 +92,7 @@ def set_safely(var: ContextVar[_T], value: _T) -> None:
 def transparently(call: Callable[..., _T], *args: object) -> _T:
     """Call ``call`` with every point transparent.
 
-    It runs in a copy of the context, so no interruption can leave points transparent behind it;
-    context variables that it sets are gone when it returns.
+    It runs in a copy of the context, so context variables that it sets are lost when it returns.
     """
     context = context_copied()
     context.run(_set)
@@ -100,14 +100,15 @@ def transparently(call: Callable[..., _T], *args: object) -> _T:
 
 
 async def atransparently(call: Callable[..., Any], *args: object) -> Any:
-    """Call ``call``, and await what it returns if that can be awaited, as `transparently`.
+    """Call ``call`` with every point transparent, and await its result if that is awaitable.
 
-    The tasks that it starts see no points either; other tasks do, while this one waits.
+    Points are transparent in the tasks that it starts, too. Points act in other tasks while this
+    one waits.
     """
     context = context_copied()
     context.run(_set)
-    answer = context.run(call, *args)
-    return await _steps(_awaiting(answer), context.run) if isinstance(answer, Awaitable) else answer
+    result = context.run(call, *args)
+    return await _steps(_awaiting(result), context.run) if isinstance(result, Awaitable) else result
 
 
 async def _awaiting(awaitable: Awaitable[object]) -> object:
@@ -151,7 +152,7 @@ def _steps(made: Any, run: Callable[..., Any]) -> Generator[Any, Any, object]:
             except BaseException as error:
                 step, value = made.throw, error
     finally:
-        step = value = None  # or an exception and this frame would keep each other alive
+        step = value = None  # avoids a reference cycle of an exception and this frame
 
 
 class _Own(local):
@@ -159,14 +160,15 @@ class _Own(local):
 
 
 own = _Own()
-"""``own.tells_observers``: whether they are told in this thread; None in threads of the program."""
+"""``own.tells_observers``: whether this thread of chaospoint informs observers; None in threads of
+the program."""
 
 
 def passes(error: BaseException) -> bool:
-    """Whether an exception has to reach the program: Ctrl-C, say, in one of its own threads.
+    """Whether an exception must reach the program, such as Ctrl-C in one of its threads.
 
-    No signal handler runs in a thread of chaospoint's.  A `SystemExit` that comes out of an
-    observer or a handler of the log there is treated as any other exception.
+    In threads of chaospoint no exception must: signal handlers do not run there, and a `SystemExit`
+    from an observer or a log handler is treated like any other exception.
     """
     return own.tells_observers is None and not isinstance(error, Exception)
 
@@ -175,7 +177,7 @@ scoped_rules: ContextVar[frozenset[Scoped]] = ContextVar("chaospoint_scope", def
 
 
 def enter(rules: Iterable[Scoped]) -> None:
-    """Have these rules act in this context; it forgets those that ended."""
-    if fresh := list(rules):
-        rest = [rule for rule in scoped_rules.get() if rule.why is None]
-        set_safely(scoped_rules, frozenset([*fresh, *rest]))
+    """Add rules to those that act in this context, and remove the ones that have ended."""
+    if added := list(rules):
+        others = [rule for rule in scoped_rules.get() if rule.why is None]
+        set_safely(scoped_rules, frozenset([*added, *others]))

@@ -1,9 +1,12 @@
-"""The two drivers: the only places that sleep or raise, and they differ only by ``await``.
+"""The two drivers, which carry out a firing: `drive` in a thread, `adrive` in a task.
 
-Both tell the observers first and act after that.  They raise what was asked for, and let Ctrl-C,
-cancellation and time limits of the host pass; after a bug in chaospoint the call goes through.  So
-the code that waits stands outside of the code that catches our bugs.  No lock is held anywhere
-here.
+Only they wait and raise, and they differ only by ``await``.  They inform the observers first, then
+act, and hold no lock.
+
+Three kinds of exceptions must not be confused: the injected one, exceptions that the program throws
+into a wait (Ctrl-C, cancellation, time limits), and bugs of chaospoint.  The first two leave the
+driver unchanged; after a bug the call continues without the fault.  So `_prepare` contains all code
+that catches bugs, and ends before the waits and the ``raise``.
 """
 
 from __future__ import annotations
@@ -45,10 +48,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Answer", "adrive", "drive"]
 
-__tracebackhide__ = True  # pytest shows the line of the host's that was hit, and not ours
+__tracebackhide__ = True  # pytest then shows the line of the program that called
 
 Answer = tuple[object]
-"""What the call is to return instead of being made."""
+"""The value to return instead of making the call, in a tuple, because it may be None."""
 
 
 def drive(
@@ -58,11 +61,11 @@ def drive(
     given: Given | None = None,
     spent: list[float] | None = None,
 ) -> Answer | None:
-    """Act on a firing in this thread; return an answer that replaces the call, or None.
+    """Carry out a firing in this thread; return an answer that replaces the call, or None.
 
-    Without a ``slot`` it takes one, and nothing happens if there is none for this ordinal.
-    ``given``: the arguments of the call, if a function of the rule asks for them. ``spent``: what
-    the firings of this call have used up of their limits.
+    If ``slot`` is None, it takes a slot, and does nothing if the ordinal does not fire.
+    ``given``: the arguments of the call, if a function of the rule needs them. ``spent``: the
+    seconds of their limits that the firings of this call have used.
     """
     try:
         injection, slot, steps, error, answer = context_copied().run(
@@ -75,7 +78,7 @@ def drive(
         try:
             raise error
         finally:
-            del error  # or this frame and the traceback would hold each other
+            del error  # avoids a reference cycle of this frame and the traceback
     finally:
         if slot is not None and slot is not OPEN:
             slot.release()
@@ -88,7 +91,7 @@ async def adrive(
     given: Given | None = None,
     spent: list[float] | None = None,
 ) -> Answer | None:
-    """Act on a firing in this task; else as `drive`."""
+    """Carry out a firing in this task; otherwise like `drive`."""
     try:
         injection, slot, steps, error, answer = context_copied().run(
             _prepare, binding, ordinal, slot, given, in_task=True
@@ -106,8 +109,9 @@ async def adrive(
             slot.release()
 
 
-# On CPython 3.12 to 3.14 what a signal handler raises where a loop begins again can miss the `try`
-# around that loop.  So a loop whose `try` gives something back has a function of its own.
+# On CPython 3.12 to 3.14, an exception that a signal handler raises where a loop jumps back to its
+# start can escape the `try` around that loop.  So a loop stands in a function of its own if a `try`
+# has to release something after it.
 
 
 def _take_steps(
@@ -117,13 +121,13 @@ def _take_steps(
     given: Given | None,
     spent: list[float] | None,
 ) -> bool:
-    """Take the steps of a firing on this thread; return False if the rule was disarmed."""
+    """Take the steps of a firing in this thread; return False if the rule was disarmed."""
     allowance = _allowance(binding, spent)
     try:
         for step in allowance.cut_all(steps) if allowance else steps:
             if type(step) is Run:
                 _run(step, injection, given)
-            elif not _rest(binding, step):
+            elif not _wait(binding, step):
                 return False
     finally:
         if allowance:
@@ -138,13 +142,13 @@ async def _atake_steps(
     given: Given | None,
     spent: list[float] | None,
 ) -> bool:
-    """Take the steps of a firing in this task; else as `_take_steps`."""
+    """Take the steps of a firing in this task; otherwise like `_take_steps`."""
     allowance = _allowance(binding, spent, in_task=True)
     try:
         for step in allowance.cut_all(steps) if allowance else steps:
             if type(step) is Run:
                 await _arun(step, injection, given)
-            elif not await _arest(binding, step):
+            elif not await _await(binding, step):
                 return False
     finally:
         if allowance:
@@ -155,7 +159,7 @@ async def _atake_steps(
 def _allowance(
     binding: Binding, spent: list[float] | None, *, in_task: bool = False
 ) -> Allowance | None:
-    """Return what the limits leave to a firing that begins now, or None where there are none."""
+    """Return the allowance of a firing that begins now, or None if it has no limits."""
     bounds = binding.rule.terms.bounds
     if bounds is None:
         return None
@@ -172,12 +176,12 @@ _NO_INJECTION = Injection("", "", "", 0, "", None, None)
 def _prepare(
     binding: Binding, ordinal: int, slot: Slot | None, given: Given | None, in_task: bool = False
 ) -> _Prepared:
-    """Make the outcome, count the injection, tell the observers; what is left is to act.
+    """Build the outcome, count the injection and inform the observers; the caller then acts.
 
-    All of our own code that a firing runs is in here, so that a bug of it cannot be taken for
-    what was asked for.  It has to run in a copy of the context, in which it makes points
-    transparent.  Most firings raise a constant exception: they call nothing on their way that can
-    be said in a line or two.
+    It catches bugs of chaospoint, so code that waits or raises on purpose must not be in here.
+    Call it in a copy of the context, because it makes points transparent and does not reset that.
+    Most firings raise a constant exception, so small helpers are written inline here to keep that
+    path short.
     """
     rule, point = binding.rule, binding.point
     in_chaospoint.set(True)
@@ -210,31 +214,31 @@ def _prepare(
                     answer = _answer(effect)
             except Exception:
                 reporting.report_bug(
-                    f"making what {point!r} is to raise or return", _UNMADE, foreign=True
+                    f"building the exception or value for {point!r}", _NOT_BUILT, foreign=True
                 )
                 return _nothing(slot)
         if rule.why is not None or (
             (rule.excluded or (rule.deadline is not None and binding.kind != "function"))
             and not rule.acts_at(point)
         ):
-            return _nothing(slot)  # disarmed since, as where a coroutine was made before
+            return _nothing(slot)  # disarmed after the reach, for example before a first await
         injection = _new(
             Injection, (point, fault, binding.shown, ordinal, rule.source, latency, exception)
         )
         if error is not None:
             mark(error, injection, binding.note)
         rule.latest_ordinal = ordinal
-        for nth in rule.tally.fired:  # noqa: B007 - takes one, cheaper than next()
+        for nth in rule.tally.fired:  # noqa: B007 - takes one number, cheaper than next()
             break
-        # The numbers never end, so there is one.
-        told = iter(rule.runtime.observe if nth > 1 else rule.runtime.observe_first)  # pyright: ignore[reportPossiblyUnboundVariable]
+        # The numbers never end, so `nth` is set.
+        observers = iter(rule.runtime.observe if nth > 1 else rule.runtime.observe_first)  # pyright: ignore[reportPossiblyUnboundVariable]
         while True:
             try:
-                for observe in told:
+                for observe in observers:
                     observe(injection)
                 break
-            except Exception:  # the loop goes on behind the one that raised
-                reporting.report_bug(f"an observer at {point!r}", _UNTOLD, foreign=True)
+            except Exception:  # the iterator continues after the observer that raised
+                reporting.report_bug(f"an observer at {point!r}", _NOT_OBSERVED, foreign=True)
         if rule.watchers:
             rule.watched()
         return injection, slot, steps, error, answer
@@ -251,21 +255,21 @@ def _nothing(slot: Slot | None) -> _Prepared:
     return _NO_INJECTION, OPEN if slot is None else slot, (), None, None
 
 
-_new = tuple.__new__  # what the class makes of it costs thrice as much
-_UNMADE = "the call goes through without chaos, uncounted: mend the rule's exception or value"
-_UNTOLD = "the injection happens all the same: mend the observer"
+_new = tuple.__new__  # a third of the time that calling the class takes
+_NOT_BUILT = "the call continues without a fault, uncounted: correct the rule's exception or value"
+_NOT_OBSERVED = "the injection happens nevertheless: correct the observer"
 
 
 _CONTROL_FLOW = (StopIteration, StopAsyncIteration, GeneratorExit)
 
 
-def _name(made: object, effect: Raise, binding: Binding) -> str:
-    """Return the name of an exception's type, if it can be injected."""
-    if not isinstance(made, BaseException) or isinstance(made, _CONTROL_FLOW):
-        raise TypeError(f"{made!r} is no exception that can be injected")
-    kind = type(made)
+def _name(error: object, effect: Raise, binding: Binding) -> str:
+    """Return the name of the type of ``error``; raise `TypeError` if it cannot be injected."""
+    if not isinstance(error, BaseException) or isinstance(error, _CONTROL_FLOW):
+        raise TypeError(f"{error!r} is not an exception that can be injected")
+    kind = type(error)
     if binding.constant and kind.__name__ == effect.name:
-        binding.raised = kind  # what it was asked for, so the next needs no look
+        binding.raised = kind  # the next exception of this type needs no check
     return kind.__name__
 
 
@@ -282,7 +286,7 @@ def _handed(effect: Run | Raise | Return, given: Given | None) -> Arguments:
 
 def _answer(effect: Return) -> Answer | Return:
     if effect.make is not None:
-        return effect  # it is asked when all delays are over
+        return effect  # its function is called after all delays
     return (deepcopy(effect.value) if effect.copy else effect.value,)
 
 
@@ -334,11 +338,11 @@ async def _arun(step: Run, injection: Injection, given: Given | None) -> None:
         await cast("Awaitable[object]", ran)
 
 
-def _rest(binding: Binding, step: Sleep | Hold) -> bool:
-    """Sleep on this thread; return False if the rule was disarmed here before the end."""
+def _wait(binding: Binding, step: Sleep | Hold) -> bool:
+    """Wait in this thread; return False if the rule was disarmed here before the end."""
     stay = _Stay(binding, step, bell := Bell(), None)
     try:
-        _wait(stay, bell, busy=type(step) is Sleep and step.busy)
+        _wait_until_over(stay, bell, busy=type(step) is Sleep and step.busy)
     finally:
         try:
             stay.end()
@@ -348,14 +352,14 @@ def _rest(binding: Binding, step: Sleep | Hold) -> bool:
     return stay.completed
 
 
-async def _arest(binding: Binding, step: Sleep | Hold) -> bool:
-    """Sleep in this task; return False if the rule was disarmed here before the end."""
+async def _await(binding: Binding, step: Sleep | Hold) -> bool:
+    """Wait in this task; return False if the rule was disarmed here before the end."""
     if type(step) is Sleep and step.busy:
-        return _rest(binding, step)
+        return _wait(binding, step)
     bell = TaskBell(asyncio.get_running_loop())
     stay = _Stay(binding, step, bell, bell.loop)
     try:
-        await _await(stay, bell)
+        await _await_until_over(stay, bell)
     finally:
         try:
             stay.end()
@@ -365,7 +369,7 @@ async def _arest(binding: Binding, step: Sleep | Hold) -> bool:
     return stay.completed
 
 
-def _wait(stay: _Stay, bell: Bell, *, busy: bool) -> None:
+def _wait_until_over(stay: _Stay, bell: Bell, *, busy: bool) -> None:
     while stay.goes_on():
         if busy:
             for _ in _SPIN:
@@ -374,7 +378,7 @@ def _wait(stay: _Stay, bell: Bell, *, busy: bool) -> None:
             stay.clock.wait(bell, stay.left)
 
 
-async def _await(stay: _Stay, bell: TaskBell) -> None:
+async def _await_until_over(stay: _Stay, bell: TaskBell) -> None:
     while stay.goes_on():
         await stay.clock.await_(bell, stay.left)
 
@@ -383,9 +387,15 @@ _SPIN = range(2_000)  # some tens of microseconds
 
 
 class _Stay:
-    """One call that is made to wait: what may end that, and when it is over.
+    """One wait of one call: decides whether the wait continues, and for how long.
 
-    It looks and does not wait, so a bug in it can be caught: the call then goes on.
+    It does not wait itself, so it can catch its own bugs; the call then continues.
+
+    The wait may end by its deadline, because the rule ends, by `ArmedRule.release`, or because the
+    program or its event loop ends.  All but the deadline set the bell of this wait.  The order in
+    `_look` matters: clear the bell, register it, then check whether the rule still acts.  If the
+    check came before the registration, a rule that was disarmed between the two would wake nobody,
+    and the call would wait forever.
     """
 
     __slots__ = (
@@ -413,18 +423,18 @@ class _Stay:
         self._binding = binding
         self._step = step
         self._bell = bell
-        self.clock = binding.rule.runtime.clock  # the engine's may change in the middle
+        self.clock = binding.rule.runtime.clock  # the registry's clock may change during the wait
         self._loop = loop
         self._pause: Pause | None = None
         self._deadline: float | None = None
         self._begun = False
         self._executor: Any = None
         self._late = ending.has_begun
-        self.left: float | None = None  # seconds to wait from now; None: without end
-        self.completed = False  # it lasted as long as asked
+        self.left: float | None = None  # the remaining seconds; None: unlimited
+        self.completed = False  # whether it lasted as long as the rule says
 
     def goes_on(self) -> bool:
-        """Look whether to wait, once more and for `left`."""
+        """Whether to wait again, for `left` seconds."""
         try:
             return transparently(self._look)
         except Exception:
@@ -432,7 +442,7 @@ class _Stay:
             return False
 
     def end(self) -> None:
-        """Need no waking any more."""
+        """Remove this wait from all sets of functions that wake."""
         self._binding.rule.sleepers.discard(self._bell.set)
         ending.discard(self._bell.set)
         if self._pause is not None:
@@ -442,27 +452,27 @@ class _Stay:
         rule, point, step = self._binding.rule, self._binding.point, self._step
         if self._begun:
             self._bell.clear()
-        turn = not self._begun and self._begin()
+        yields = not self._begun and self._begin()
         self._begun = True
-        rule.sleepers.add(self._bell.set)  # first: disarming from here on wakes this call
+        rule.sleepers.add(self._bell.set)  # from here on, disarming wakes this call
         if self._pause is not None and self._pause.released:
-            self.completed = True  # also if it was disarmed since: the rest acts
+            self.completed = True  # even if the rule was disarmed since: the later effects act
             return False
         if not rule.acts_at(point) or self._is_cut_off():
             next(rule.interruptions)
             return False
-        if turn:
+        if yields:
             self.left = 0.0
             return True
         if self._deadline is not None:
             self.left = self._deadline - self._now()
             self.completed = self.left <= 0
-        elif step.seconds is not None:  # the turn was given up
+        elif step.seconds is not None:  # other threads or tasks ran
             self.completed = True
         return not self.completed
 
     def _begin(self) -> bool:
-        """Note down when it ends; return whether it only gives up the turn once."""
+        """Begin the wait; return whether it only lets other threads or tasks run once."""
         binding, step = self._binding, self._step
         ending.add(self._bell.set)
         self._executor = self._loop is None and executor_of_a_loop()
@@ -479,9 +489,9 @@ class _Stay:
             and not (type(step) is Sleep and step.busy)
             and asyncio._get_running_loop() is not None
         ):
-            _say_once(
+            _warn_once(
                 binding.point,
-                "%r delays a thread that runs an event loop, and so every task of it: "
+                "%r delays a thread that runs an event loop, and so all tasks of that loop: "
                 "decorate a coroutine, or use 'async with' or 'ahit'",
             )
         return False
@@ -490,26 +500,29 @@ class _Stay:
         return self.clock.monotonic() if self._loop is None else self.clock.time_in(self._loop)
 
     def _is_cut_off(self) -> bool:
-        """Whether the end of the program ends this wait: a later one only if it is a hold."""
+        """Whether the end of the program, or of the loop of this thread, ends this wait.
+
+        A sleep that begins after the main thread has ended still lasts its time.
+        """
         if (self._executor and self._executor._shutdown) or (ending.has_begun and not self._late):
             return True
         if not ending.has_begun or type(self._step) is Sleep:
             return False
-        _say_once(
+        _warn_once(
             self._binding.point,
-            "%r holds no call any more: the main thread has ended, and the process ends when its "
-            "other threads do",
+            "%r no longer holds calls: the main thread has ended, and the process would wait for "
+            "this thread",
         )
         return True
 
 
 def _can_wait(steps: tuple[Step, ...]) -> bool:
-    """Whether what a firing does in a task can be done: waiting needs asyncio's loop."""
+    """Whether these steps can be taken in a coroutine: waiting needs an asyncio event loop."""
     return asyncio._get_running_loop() is not None or not any(map(waits, steps))
 
 
 def _without_waits(binding: Binding, ordinal: int) -> Action:
-    """Return what of a firing can act in a coroutine that asyncio does not run; say what cannot."""
+    """Return the action of a firing without its waits, for coroutines that asyncio does not run."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -518,14 +531,14 @@ def _without_waits(binding: Binding, ordinal: int) -> Action:
 
 
 _NO_LOOP = (
-    "latency and holds act only in tasks of asyncio's event loop, so the call goes through without "
+    "latency and holds act only in tasks of asyncio's event loop, so the call continues without "
     "them and they are not counted: run the code under asyncio, or arm an exception or a `delay`"
 )
 
-_said: set[tuple[str, str]] = set()
+_warned: set[tuple[str, str]] = set()
 
 
-def _say_once(point: str, message: str) -> None:
-    if (point, message) not in _said:
-        _said.add((point, message))
+def _warn_once(point: str, message: str) -> None:
+    if (point, message) not in _warned:
+        _warned.add((point, message))
         log(logging.WARNING, message, point)

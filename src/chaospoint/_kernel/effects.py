@@ -1,7 +1,7 @@
-"""What a driver can do: a closed set of frozen values.
+"""Effects: a closed set of frozen values that the drivers carry out.
 
-Faults are an open set; every fault compiles to these, so that a new fault never needs an
-asynchronous twin.  Nothing here acts: `drive` does.
+Faults are an open set. Each fault returns effects, so a new fault works in threads and in tasks
+without code of its own for each.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ __all__ = ["Effect", "Fault", "Hold", "Outcome", "Raise", "Return", "Run", "Slee
 @final
 @dataclass(frozen=True, slots=True)
 class Sleep:
-    """Delay the call by ``seconds``; disarming wakes it.
+    """Delay the call by ``seconds``; disarming ends the delay.
 
-    ``busy``: by keeping the processor, and so the thread or the event loop, busy.
+    ``busy``: keep the processor busy meanwhile, and so block the thread or the event loop.
     """
 
     seconds: float
@@ -32,10 +32,10 @@ class Sleep:
 @final
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Keep the call until its rule is disarmed, or for ``seconds`` at most.
+    """Hold the call until its rule is disarmed, or for ``seconds`` at most.
 
-    For 0 seconds: give up the turn once. ``releasable``: until it is released, after which the
-    effects behind it act.
+    For 0 seconds: let other threads or tasks run once. ``releasable``: `release` ends the hold, and
+    the later effects then act.
     """
 
     seconds: float | None = None
@@ -45,11 +45,11 @@ class Hold:
 @final
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Run ``call`` with the `Injection`; what it raises reaches the caller.
+    """Call ``call`` with the `Injection`; its exceptions reach the caller.
 
-    ``needs_await``: it is a coroutine function, and its coroutine is awaited.
-    ``with_arguments``: the arguments of the call follow the `Injection`; with ``needs_arguments``
-    it cannot do without.  ``takes``: what it takes of them; None for all as the call was made.
+    ``needs_await``: it is a coroutine function, whose coroutine is awaited. ``with_arguments``:
+    pass the arguments of the call after the `Injection`. ``needs_arguments``: it requires them.
+    ``takes``: the arguments that it takes; None to pass all of them as the caller did.
     """
 
     call: Callable[..., object]
@@ -62,10 +62,11 @@ class Run:
 @final
 @dataclass(frozen=True, slots=True)
 class Raise:
-    """Fail the call with a fresh exception from ``build``; ``name`` is its type's name.
+    """Raise a new exception from ``build``; ``name`` is the name of its type.
 
-    ``with_arguments``: ``build`` is given the arguments of the call; with ``needs_arguments`` it
-    cannot do without.  ``takes``: what it takes of them; None for all as the call was made.
+    ``with_arguments``: pass the arguments of the call to ``build``. ``needs_arguments``: it
+    requires them. ``takes``: the arguments that it takes; None to pass all of them as the caller
+    did.
     """
 
     build: Callable[..., BaseException]
@@ -78,13 +79,13 @@ class Raise:
 @final
 @dataclass(frozen=True, slots=True)
 class Return:
-    """Answer with ``value`` instead of making the call; with a deep copy of it if ``copy``.
+    """Return ``value``, or a deep copy of it if ``copy``, instead of making the call.
 
-    At a generator the value is an iterable, iterated anew each time, whose items are yielded.
-    ``make``: it is asked for the value at each firing, and what it raises reaches the caller; an
-    awaitable is awaited at asynchronous placements. ``needs_await``: it is a coroutine function.
-    ``with_arguments``: it is given the arguments of the call; ``takes``: what it takes of them,
-    or None for all as the call was made.
+    At a generator the value is an iterable; its items are yielded, from the start at each call.
+    ``make``: a function that is called for the value at each firing; its exceptions reach the
+    caller, and asynchronous placements await an awaitable result. ``needs_await``: ``make`` is a
+    coroutine function. ``with_arguments``: pass the arguments of the call to ``make``. ``takes``:
+    the arguments that it takes; None to pass all of them as the caller did.
     """
 
     value: object = None
@@ -96,16 +97,16 @@ class Return:
 
 
 Step = Sleep | Hold | Run
-"""What a call goes through on its way."""
+"""An effect after which the call continues."""
 
 Outcome = Raise | Return
-"""How a call ends; what stands behind it never acts."""
+"""An effect that ends the call; later effects never act."""
 
 Effect = Step | Outcome
 
 
 class Fault(Protocol):
-    """What a caller suffers, as effects."""
+    """A fault, as the kernel sees it: a label and effects."""
 
     @property
     def kind(self) -> str:
@@ -113,11 +114,11 @@ class Fault(Protocol):
         ...
 
     def effects(self, draws: Draws) -> tuple[Effect, ...]:
-        """Say what to do at one firing; no effects means that this fault sits this one out.
+        """Return the effects of one firing; an empty tuple means that the fault does not act.
 
-        Pure: no clock, no lock, no global, no I/O.  Chance comes from ``draws`` alone; the answer
-        of what draws nothing is used for every firing.  It is asked when arming, too, to see which
-        placements can express it.  A fault with an effect that has ``with_arguments`` has an
-        attribute ``with_arguments`` that is true.
+        The method must be pure: no clock, lock, global or I/O, and random numbers from ``draws``
+        alone.  If it draws nothing, its first result is used for every firing.  It is also called
+        when a rule is armed, to find the placements that can express the effects.  If an effect has
+        ``with_arguments``, the fault has a true attribute ``with_arguments``.
         """
         ...

@@ -1,7 +1,7 @@
-"""The end of the program: a call that is held must not keep the process alive.
+"""Wake the waiting calls at the end of the program, so that they do not keep the process alive.
 
-Python joins threads and executors before it runs `atexit` functions.  Before it does so, all calls
-that wait here are woken, and from then on none is held.
+Python joins threads and executors before it runs `atexit` functions, so an `atexit` function would
+be too late.  The calls are woken just before the threads are joined, and none is held afterwards.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ __all__ = ["ProgramEnd", "ending", "executor_of_a_loop"]
 
 
 class ProgramEnd:
-    """What has to be woken when the main thread ends, and whether it has ended."""
+    """The waiting calls to wake when the main thread ends, and whether it has ended."""
 
     __slots__ = ("_waiting", "has_begun")
 
     def __init__(self) -> None:
         self.has_begun = False
-        self._waiting: set[Callable[[], None]] = set()  # changed in single steps
+        self._waiting: set[Callable[[], None]] = set()  # only atomic operations change it
 
     def add(self, wake: Callable[[], None]) -> None:
-        """Have ``wake`` called when the main thread ends."""
+        """Call ``wake`` when the main thread ends."""
         self._waiting.add(wake)
 
     def discard(self, wake: Callable[[], None]) -> None:
-        """Forget ``wake``."""
+        """Do not call ``wake`` any more."""
         self._waiting.discard(wake)
 
     def begin(self) -> None:
-        """Wake all that wait."""
+        """Wake all waiting calls."""
         self.has_begun = True
         transparently(self._wake_all)
 
@@ -50,25 +50,28 @@ ending = ProgramEnd()
 
 
 def executor_of_a_loop() -> Any:
-    """Return the executor of an event loop that runs this thread, as in `asyncio.to_thread`.
+    """Return the executor that runs this thread if it is the default one of an event loop.
 
-    The main thread waits for it where it closes the loop, and so before it ends.
+    `asyncio.to_thread` uses it.  Closing the loop waits for the executor, and happens before the
+    main thread ends.  The threads of asyncio's and uvloop's (0.23 and later) default executors are
+    recognised by their names.
     """
     thread: Any = threading.current_thread()
     return (
         thread._args[0]()
         if thread.name.startswith(("asyncio_", "uvloop_"))
-        # A program may import the module of executors a second time.
+        # Compares the code, because a program may import the module of executors a second time.
         and getattr(thread._target, "__code__", None) == _worker.__code__
         else None
     )
 
 
 def _register() -> None:
-    """Have `ProgramEnd.begin` called before Python joins threads.
+    """Call `ProgramEnd.begin` before Python joins threads.
 
-    The function registered last is called first, and executors join their threads in the one that
-    `concurrent.futures` registers when it is imported, as it is above.
+    Python calls these functions in reverse order of registration.  The import of
+    `concurrent.futures` above has registered the one that joins the threads of executors, so ours
+    runs before it.
     """
     try:
         threading._register_atexit(ending.begin)  # type: ignore[attr-defined]

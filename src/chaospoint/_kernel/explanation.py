@@ -1,4 +1,4 @@
-"""How a rule stands, and what there is at one point: plain values."""
+"""The state of a rule, and the explanation of a point, as plain values."""
 
 from __future__ import annotations
 
@@ -22,14 +22,13 @@ State = Literal["armed", "waiting for an import", "spent", "masked", "shadowed"]
 
 @dataclass(frozen=True, slots=True)
 class RuleState:
-    """A rule as it stands, in this process.
+    """The state of one rule in this process.
 
-    ``state``: ``armed``; ``waiting for an import``; ``spent``; ``masked`` or ``shadowed``, where
-    ``off`` or another rule before it fires at every reach; or how it ended. ``why`` says more
-    where there is more to say. ``ordinal``: that of its latest injection, None before the first;
-    ``next_ordinal``: the one that fires next, None if none does. ``seed``: the
-    effective one, which as the rule's own gives the same firings. ``seconds_left``: None if it
-    does not expire. The other numbers are counts.
+    ``state``: ``masked`` means that an earlier ``off`` fires at every reach, ``shadowed`` that
+    another earlier rule does. ``why``: details of the state, or empty. ``ordinal``: of the latest
+    injection, or None. ``next_ordinal``: the next one that fires, or None. ``seed``: the effective
+    seed; a rule that sets it fires at the same ordinals. ``seconds_left``: until the rule expires,
+    or None. The other numbers are counts.
     """
 
     point: str
@@ -77,10 +76,10 @@ class RuleState:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What there is at one point: ``str()`` of it is for reading.
+    """The placements and rules of one point; ``str()`` gives a text for readers.
 
-    ``off``: why nothing can be armed, or empty. ``near``: names like this one, where no function is
-    decorated with the point.
+    ``off``: why no rule can be armed, or empty. ``near``: similar names of points, if no function
+    is decorated with this one.
     """
 
     point: str

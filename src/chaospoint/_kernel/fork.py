@@ -1,14 +1,15 @@
-"""What happens around a fork, in one order: chaospoint's threads end, then its locks are held.
+"""The hooks around a fork.
 
-So a child finds nothing half built and no lock held by a thread that it does not have.  In the
-child every rule starts anew, and the threads start again in both processes.  A hook of the host
-that runs before a fork must not wait for a thread that is arming something.
+Before a fork, the threads of chaospoint end, and then its locks are taken.  So the child finds no
+change half made, and no lock held by a thread that does not exist there.  In the child all counts
+start from zero.  The threads start again in both processes.  A hook of the program that runs before
+a fork must not wait for a thread that is arming a rule.
 
-A signal handler may raise in the middle of a hook, and Python only reports that.  Each hook is
-finished all the same, and raises what interrupted it when it is done.  What it has to undo stands
-in ``_held``, where each lock is noted by the same step that takes it.
+A signal handler may raise inside a hook, and Python only reports that.  So each hook completes its
+work and raises the interruption afterwards.  ``_held`` lists the locks to release; the step that
+takes a lock also adds it to the list.
 
-A process that was forked in C, without these hooks, is made anew by `begin_anew`.
+`begin_anew` does the same work in a process that was forked in C, without these hooks.
 """
 
 from __future__ import annotations
@@ -26,20 +27,20 @@ __all__ = ["Guard", "begin_anew", "engines", "guards"]
 
 
 class Threads(Protocol):
-    """Threads that end before a fork, and start again after it."""
+    """Threads that end before a fork and start again after it."""
 
     def stop(self) -> None:
-        """End them and wait until they are gone; `resume` lets them start again."""
+        """End them, wait until they have ended, and do not start them before `resume`."""
 
     def resume(self) -> object:
-        """Allow them again, and start them if there is anything to do."""
+        """Allow them to start, and start them if there is work."""
 
     def renew(self) -> None:
-        """Forget them and their locks, in a forked child."""
+        """Discard them and their locks, in a forked child."""
 
 
 class Forked(Protocol):
-    """What has threads to end, and rules that start anew in a child."""
+    """The part of an engine that the hooks use."""
 
     @property
     def housekeeper(self) -> Threads:
@@ -47,10 +48,10 @@ class Forked(Protocol):
         ...
 
     def restart(self) -> None:
-        """Begin anew in a forked child."""
+        """Reset all counts in a forked child."""
 
     def flush(self) -> None:
-        """Tell the observers of the reaches since this was done last."""
+        """Report the reaches since the last call to the observers."""
 
     def names(self, pattern: str) -> Collection[str]:
         """Return the names of the points that a name or glob matches."""
@@ -70,21 +71,22 @@ class Guard(Protocol):
 
 
 engines: WeakSet[Forked] = WeakSet()
-"""What is looked after over a fork."""
+"""All engines of the process."""
 
 guards: list[Guard] = [arming_lock]
-"""The locks to hold, in the order in which they are taken."""
+"""The locks to hold during a fork, in the order in which they are taken."""
 
-_forking = Lock()  # a second thread that forks would find the threads running again
+_forking = Lock()  # one fork at a time: the end of another one would start the threads again
 _held: list[Lock] = []
 _release = methodcaller("release")
-_made_anew = False  # this child was, by the first of its two hooks
+_renewed = False  # whether the first of the two hooks has renewed this child
 
 
-def _surely(*steps: Callable[[], object]) -> None:
-    """Take each step to its end, and raise what interrupted one of them when all are done.
+def _complete(*steps: Callable[[], object]) -> None:
+    """Complete all steps; raise the exception that interrupted one of them at the end.
 
-    The tries are nested, because the interpreter looks for signals where a loop begins again.
+    The ``try`` statements are nested and not in a loop, because the interpreter handles signals
+    where a loop jumps back to its start.
     """
     left = list(steps)
     try:
@@ -108,8 +110,8 @@ def _take(left: list[Callable[[], object]]) -> None:
 
 def _hold(lock: Lock) -> None:
     if any(held is lock for held in _held):
-        return  # it was taken before an interruption
-    for _ in iter(lock.acquire, None):  # nothing comes between the two lines
+        return  # taken before an interruption
+    for _ in iter(lock.acquire, None):  # no signal is handled between this line and the next
         _held.append(lock)
         return
 
@@ -132,7 +134,9 @@ def _hold_all() -> None:
 
 def _release_all() -> None:
     try:
-        for _ in map(_release, iter(_held.pop, None)):  # nothing comes between the two
+        for _ in map(
+            _release, iter(_held.pop, None)
+        ):  # pops and releases without a signal in between
             pass
     except IndexError:
         pass
@@ -154,25 +158,25 @@ def _all_engines() -> list[Forked]:
 
 
 def _before() -> None:
-    global _made_anew
-    _made_anew = False
-    _surely(_take_turn, _stop, _hold_all)
+    global _renewed
+    _renewed = False
+    _complete(_take_turn, _stop, _hold_all)
 
 
 def _in_parent() -> None:
-    if _forking.owned:  # else the first hook did it all, and another thread may fork already
-        _surely(_release_all, _resume, _end_turn)
+    if _forking.owned:  # otherwise the first hook has done the work
+        _complete(_release_all, _resume, _end_turn)
 
 
 def _in_child() -> None:
-    # A lock that is still held is held by this thread: a signal handler forked in the middle of
-    # one of its changes, and that goes on in the child.
-    _surely(_release_all, partial(_renew_locks, keep_own=True), _renew_engines)
+    # If a lock is still held, then by this thread: a signal handler forked in the middle of one of
+    # its changes, and this change continues in the child.
+    _complete(_release_all, partial(_renew_locks, keep_own=True), _renew_engines)
 
 
 def _in_child_again() -> None:
-    # The numbers of processes say nothing: a child may have that of its parent in a new namespace.
-    if not _made_anew:
+    # Comparing process ids would not do: in a new namespace a child may have that of its parent.
+    if not _renewed:
         _in_child()
 
 
@@ -184,22 +188,22 @@ def _renew_locks(*, keep_own: bool) -> None:
 
 
 def _renew_engines() -> None:
-    global _made_anew
+    global _renewed
     for engine in list(engines):
         engine.housekeeper.renew()
         engine.restart()
         engine.housekeeper.resume()
-    _made_anew = True
+    _renewed = True
 
 
 def begin_anew() -> None:
-    """Make everything anew in a child that was forked without the hooks; call it under no lock."""
-    _held.clear()  # of threads that do not exist here
-    _surely(partial(_renew_locks, keep_own=False), _renew_engines)
+    """Renew everything in a child that was forked without the hooks; call it without a lock."""
+    _held.clear()  # the threads that held these locks do not exist here
+    _complete(partial(_renew_locks, keep_own=False), _renew_engines)
 
 
-# Once, because a module is imported once; and each hook twice, because the signals that came during
-# the fork are handled where the next function begins, and that one does nothing then.
+# Each hook is registered twice.  A signal that arrived during the fork is handled where the first
+# hook begins, and may end it before its first line; then the second one does the work.
 if hasattr(os, "register_at_fork"):
     for in_child in (_in_child, _in_child_again):
         os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=in_child)

@@ -1,4 +1,4 @@
-"""Tell an exception that the host threw into our code from one that a bug in it raised."""
+"""Distinguish exceptions that the program throws into chaospoint's code from bugs in that code."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 __all__ = ["is_of_host"]
 
 _BARE = (StopIteration, StopAsyncIteration, MemoryError, AssertionError, RecursionError)
-"""What our own code, or the interpreter on its behalf, raises without arguments."""
+"""Exceptions that our own code, or the interpreter in it, raises without arguments."""
 
 
 def is_of_host(error: BaseException, *, foreign: bool = False) -> bool:
-    """Whether the host threw ``error`` into our code, as time limits are.
+    """Whether the program threw ``error`` into our code, as time limits do.
 
-    Either one of its signal handlers raised it, or it was raised from another thread by
-    `PyThreadState_SetAsyncExc`, which makes the exception without arguments.  So does foreign code
-    in C, which leaves no frame: where such code was just called, say ``foreign``, and only signal
-    handlers count.
+    Either a signal handler raised it, or another thread raised it with
+    `PyThreadState_SetAsyncExc`, which creates the exception without arguments.  Code of the program
+    that is written in C looks the same, because it leaves no frame.  So pass ``foreign`` if code of
+    the program was just called; then only signal handlers count.
     """
     frames = list(_frames(error))
     if not frames:
@@ -40,15 +40,15 @@ def _frames(error: BaseException) -> Iterator[FrameType]:
 
 
 def _signal_handlers() -> Iterator[CodeType]:
-    """Yield the code of the functions that handle signals now."""
+    """Yield the code of the current signal handlers."""
     import signal
 
     for number in signal.valid_signals():
         handler: Any = signal.getsignal(number)
-        handler = getattr(handler, "func", handler)  # of a partial
-        handler = getattr(handler, "__func__", handler)  # of a method
+        handler = getattr(handler, "func", handler)  # a partial
+        handler = getattr(handler, "__func__", handler)  # a method
         if not hasattr(handler, "__code__"):
-            handler = type(handler).__call__  # of an object that is called
+            handler = type(handler).__call__  # a callable object
         code = getattr(handler, "__code__", None)
         if isinstance(code, CodeType):
             yield code

@@ -1,4 +1,4 @@
-"""What observers are told of: one immutable record per firing, before the effect happens."""
+"""The record of one firing, which observers receive before the effects happen."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ _MARK = "__chaospoint_injection__"
 class Injection(NamedTuple):
     """One firing of one rule at one point.
 
-    ``point``: the point's name. ``fault``: what acts, as in metrics: ``latency``,
-    ``exception``, ``latency+exception``. ``rule``: the rule's text. ``ordinal``: which matching
-    reach of the rule this was, from 1. ``source``: who armed the rule. ``latency``: the seconds
-    asked for, or None. ``exception``: the name of the exception's type, or None.
+    ``point``: the name of the point. ``fault``: the kinds of faults that act, as in metrics:
+    ``latency``, ``exception``, ``latency+exception``. ``rule``: the text of the rule. ``ordinal``:
+    the number of this reach of the rule, from 1. ``source``: where the rule was armed.
+    ``latency``: the intended delay in seconds, or None. ``exception``: the name of the type of the
+    exception, or None.
     """
 
     point: str
@@ -30,41 +31,41 @@ class Injection(NamedTuple):
 
 
 class Observer(Protocol):
-    """Is told of every injection, on the thread and in the context of the call it hits."""
+    """Receives every injection, in the thread and context of the affected call."""
 
     def observe(self, injection: Injection) -> None:
-        """Take note of ``injection``; keep it short, and raise nothing that matters.
+        """Record ``injection``, quickly: the call waits for it.
 
-        No lock of chaospoint's is held; what this raises is logged and goes no further.
+        chaospoint holds no lock meanwhile. Exceptions are logged and do not reach the caller.
         """
 
 
 def mark(exception: BaseException, injection: Injection, note: str) -> None:
-    """Make ``exception`` recognisable as injected: a PEP 678 note, and its `Injection`."""
-    state = exception.__dict__  # and not by attribute: an exception may be frozen
+    """Mark ``exception`` as injected: add a note (PEP 678) and its `Injection`."""
+    state = exception.__dict__  # setting attributes fails for frozen exceptions
     if not state:
         state["__notes__"] = [note]
     else:
-        if _MARK in state:  # made once, injected again: it would gather notes and frames for ever
+        if _MARK in state:  # an instance that is injected again would collect notes and frames
             state["__notes__"], exception.__traceback__ = [], None
         state["__notes__"] = [*state.get("__notes__", ()), note]
     state[_MARK] = injection
 
 
 def was_injected(exception: BaseException) -> bool:
-    """Tell whether ``exception`` itself was injected; its last note is ours then."""
+    """Whether ``exception`` itself was injected; if so, its last note is chaospoint's."""
     return _MARK in exception.__dict__
 
 
 def injection_of(exc: BaseException | None) -> Injection | None:
-    """Return the `Injection` behind an exception, or None if it was not injected.
+    """Return the `Injection` that caused an exception, or None.
 
-    Looks through causes, contexts and exception groups, so an injected error that was wrapped
-    or replaced on its way is found all the same.
+    It searches causes, contexts and exception groups, so it also finds an injected exception that
+    another one wraps or replaces. Raises `TypeError` for other objects. Thread-safe.
     """
     if exc is not None and not isinstance(exc, BaseException):
         raise TypeError(f"injection_of takes an exception or None, not {exc!r}")
-    return transparently(_find, exc)  # an attribute of a foreign exception may be code
+    return transparently(_find, exc)  # an attribute may be a property of the program
 
 
 def _find(exc: BaseException | None) -> Injection | None:
@@ -75,9 +76,9 @@ def _find(exc: BaseException | None) -> Injection | None:
         if current is None or id(current) in seen:
             continue
         seen.add(id(current))
-        found = getattr(current, _MARK, None)
-        if isinstance(found, Injection):
-            return found
+        injection = getattr(current, _MARK, None)
+        if isinstance(injection, Injection):
+            return injection
         queue += [current.__context__, current.__cause__]
         if isinstance(current, BaseExceptionGroup):
             queue += reversed(current.exceptions)

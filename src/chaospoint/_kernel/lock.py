@@ -1,22 +1,22 @@
-"""The lock under which what is armed changes, and the requests that wait until it is free.
+"""The lock for all changes of the armed rules, and the requests that wait for its release.
 
-One function may carry points of several registries, so there is one lock and not one for each.
-It is never held across an effect, an observer or other foreign code, except the pure `effects` of
-kinds.  A call takes it in two cases only: to disarm a rule that turns out to be impossible, and to
-patch a function at its first call that was decorated while armed.
+A function may carry points of several registries, so the registries share one lock.  It is never
+held during an effect, an observer or other code of the program, except for the pure method
+`effects` of fault kinds.  A call takes the lock in only two cases: to disarm a rule whose exception
+cannot be found, and to patch, at its first call, a function that was decorated while armed.
 
-Signal handlers raise between any two steps of a change, and finalizers and handlers themselves
-arm and disarm.  Four rules keep that safe:
+Signal handlers may raise between any two steps of a change.  Handlers and finalizers may also arm
+and disarm rules themselves.  Four rules make that safe:
 
-* `Lock` is taken and released by C code, so no handler runs between taking it and the block that
-  releases it.
-* A change runs in a copy of the context.  The points are transparent in that copy, so nothing has
-  to be undone when the change ends.
-* A thread never enters a change in the middle of its own.  What comes in between leaves a request,
-  which the same thread carries out as soon as it has released the lock.
-* What has to happen after a change is noted as a request *before* the change takes effect.  An
-  interrupted change is finished by the first thread that looks: the same one on its way out, the
-  next change, or the housekeeper.
+* C code takes and releases `Lock`, so no handler runs between taking it and entering the block
+  that releases it.
+* A change runs in a copy of the context.  Points are transparent in that copy, so nothing has to
+  be reset when the change ends.
+* A thread never begins a change inside another one of its own.  A change that a handler attempts
+  there becomes a request, which the same thread carries out after it releases the lock.
+* The work that follows a change is recorded as a request *before* the change takes effect.  If the
+  change is interrupted, the next opportunity completes it: the same thread when it leaves, the next
+  change, or the housekeeper.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from chaospoint.errors import NotPermitted
 __all__ = ["Lease", "Lock", "Once", "arming_lock"]
 
 _T = TypeVar("_T")
-_iter = iter  # which may become a point
-_TRIES = 5  # a request that fails each time must not fail every later change, too
+_iter = iter  # the builtin may become a point
+_TRIES = 5  # after that a failing request is dropped, so that it does not fail every later change
 
 
 if TYPE_CHECKING:
 
     class _RLock:
-        """What is used of the class in C, which the type checker's stubs declare final."""
+        """The methods that we use; the stubs of the type checker declare the C class final."""
 
         def acquire(self, blocking: bool = True, timeout: float = -1) -> bool: ...
         def release(self) -> None: ...
@@ -52,15 +52,15 @@ else:
 
 
 class Lock(_RLock):
-    """A reentrant lock that no signal handler can leave held.
+    """A reentrant lock that stays free if a signal handler raises at any moment.
 
-    ``with`` on a lock of the standard library leaks it on CPython 3.14 if a handler raises between
-    ``__enter__`` and the block.  Here the lock is taken by the iteration itself, and the
-    interpreter looks for signals neither there nor on the way back to the block; it is released by
-    the C code of the base class.
+    With a lock of the standard library, CPython 3.14 leaves it held if a handler raises between
+    ``__enter__`` and the ``with`` block.  Here the step of the iteration takes the lock, and the
+    interpreter handles no signals between that step and the block.  The C code of the base class
+    releases it.
 
-    Call a function in the block rather than write a loop there: CPython leaves the jump from the
-    end of an ``if`` to the beginning of its loop out of the block, and looks for signals at it.
+    Do not write a loop inside the block; call a function instead.  CPython excludes the jump from
+    the end of an ``if`` to the start of its loop from the block, and handles signals there.
     """
 
     def __enter__(self) -> bool:
@@ -74,24 +74,24 @@ class Lock(_RLock):
         return self._is_owned()
 
     def renew(self) -> None:
-        """Start afresh in a forked child, where the thread that held the lock may not exist."""
+        """Free the lock in a forked child, where the thread that held it may not exist."""
         self._at_fork_reinit()
 
 
 class Lease(Protocol):
-    """What is armed for as long as something exists."""
+    """Rules that are armed only while their owner exists."""
 
     def end(self) -> None:
-        """Disarm it, now that its owner is gone; doing so twice does no harm."""
+        """Disarm them, after the owner was garbage-collected; may be called twice."""
 
 
 class _Arming(Lock):
     def __init__(self) -> None:
         self._changing = False
-        # In order, and how often each failed.  A plain item assignment cannot be interrupted.
+        # The requests, in order, with the number of failed tries.  Assigning an item is atomic.
         self.requests: dict[Callable[[], object], int] = {}
         self._later: deque[Callable[[], object]] = deque()
-        self._carrying_out: set[int] = set()  # the threads that do
+        self._carrying_out: set[int] = set()  # ids of threads
         self.abandoned: deque[Lease] = deque()
 
     @property
@@ -101,19 +101,19 @@ class _Arming(Lock):
 
     @property
     def nested(self) -> bool:
-        """Whether a handler or finalizer runs in the middle of a change of this thread."""
+        """Whether this thread is inside a change, so that a handler or finalizer is running."""
         return self._changing and self._is_owned()
 
     def change(self, body: Callable[..., _T], *args: object) -> _T:
         """Run ``body`` under the lock, with every point transparent; then carry out requests.
 
-        Raises `NotPermitted` in the middle of a change of this thread.
+        Raises `NotPermitted` inside another change of this thread.
         """
         if self.nested:
             raise NotPermitted(
-                "this thread is in the middle of another change of what is armed, which a signal "
-                "handler or a finalizer has interrupted: arm before or after it, or in another "
-                "thread; disarm() and disable() work here"
+                "a signal handler or a finalizer cannot arm while it interrupts another change of "
+                "its own thread: arm before or after that change, or in another thread; disarm() "
+                "and disable() work here"
             )
         try:
             with self:
@@ -126,11 +126,11 @@ class _Arming(Lock):
             self.carry_out()
 
     def request(self, call: Callable[[], object]) -> None:
-        """Have ``call`` called, at least once, by this thread when it has released the lock."""
+        """Call ``call`` at least once after this thread has released the lock."""
         self.requests[call] = 0
 
     def soon(self, call: Callable[[], object]) -> None:
-        """Call ``call`` now, or, in the middle of a change of this thread, right after that."""
+        """Call ``call`` now, or, if this thread is inside a change, right after the change."""
         if self.nested:
             self.request(call)
         else:
@@ -139,7 +139,7 @@ class _Arming(Lock):
     def after_release(self, call: Callable[[], object]) -> None:
         """Call ``call`` now, or after this thread releases the lock if it holds it.
 
-        Logging goes through here, because handlers are foreign code.
+        Logging goes through here, because log handlers are code of the program.
         """
         if self._is_owned():
             self._later.append(call)
@@ -152,7 +152,7 @@ class _Arming(Lock):
             return
         me = get_ident()
         if me in self._carrying_out:
-            return  # a request made a change, and the loop below goes on after it
+            return  # called by a request; the loop that runs it continues
         try:
             self._carrying_out.add(me)
             self._carry_out_all()
@@ -166,13 +166,13 @@ class _Arming(Lock):
                 self.abandoned.remove(lease)
         while self.requests or self._later:
             for request in tuple(self.requests):
-                if request in self.requests:  # else another thread has finished it
+                if request in self.requests:  # otherwise another thread has completed it
                     self._carry_out(request)
             while self._later:
                 try:
                     call = self._later.popleft()
                 except IndexError:
-                    break  # another thread was quicker
+                    break  # another thread took it
                 call()
 
     def _carry_out(self, request: Callable[[], object]) -> None:
@@ -188,7 +188,7 @@ class _Arming(Lock):
         self.requests.pop(request, None)
 
     def renew(self) -> None:
-        """Start afresh in a forked child, where no other thread exists."""
+        """Free the lock in a forked child, where no other thread exists."""
         super().renew()
         self._changing = False
         self._later.clear()
@@ -199,10 +199,11 @@ arming_lock = _Arming()
 
 
 class Once:
-    """A change to make now or on request, and what to do after it; it is made one time only.
+    """A change that is made only once, and the work that follows it.
 
-    Two threads may carry out the same request, and one of them late.  Its change must not undo
-    what was armed since.  ``body`` runs under the lock and returns what to do after it, or None.
+    Two threads may carry out the same request, one of them much later than the other.  The late one
+    must not undo changes made since.  ``body`` runs under the lock; it returns a function to call
+    after the release, or None.
     """
 
     __slots__ = ("_after", "_body", "_made")
@@ -213,13 +214,13 @@ class Once:
         self._after: deque[Callable[[], object]] = deque()
 
     def __call__(self) -> None:
-        """Make the change unless it was made, and do what is left to do after it."""
+        """Make the change unless it is already made, then do the work that follows."""
         arming_lock.change(self._make)
         while self._after:
             try:
                 call = self._after.popleft()
             except IndexError:
-                break  # another thread was quicker
+                break  # another thread took it
             call()
 
     def _make(self) -> None:

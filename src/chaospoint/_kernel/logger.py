@@ -1,10 +1,10 @@
 """The loggers of chaospoint.
 
-They stay enabled when a logging configuration disables every logger that it does not name, which is
-the default of `logging.config.dictConfig` and `fileConfig`: what chaospoint injects must be logged.
-A level or a filter silences them on purpose.
+`logging.config.dictConfig` and `fileConfig` disable every existing logger that they do not name,
+unless ``disable_existing_loggers=False`` is passed.  Injections must appear in the log, so these
+loggers stay enabled.  Use a level or a filter to silence them.
 
-Where logging is not configured, each line on stderr begins with the name of the logger.
+If logging is not configured, each line on stderr begins with the name of the logger.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ __all__ = ["AUDIT", "LOGGER"]
 
 
 class _Logger(logging.Logger):
-    """A logger that stays enabled and that says its name where no handler formats its lines."""
+    """A logger that stays enabled, and adds its name to lines that no handler formats."""
 
-    # The base class has a writable attribute here; writing this property has no effect.
+    # An attribute in the base class; here assignments have no effect.
     disabled = property(lambda _: False, lambda *_: None)  # pyright: ignore[reportAssignmentType]
 
     def callHandlers(self, record: logging.LogRecord) -> None:  # noqa: N802
-        # Without a handler, logging's last resort prints the bare message.
+        # Without a handler, `logging.lastResort` prints only the message.
         record.msg = record.msg if self.hasHandlers() else f"{self.name}: {record.msg}"
         super().callHandlers(record)
 
@@ -32,7 +32,7 @@ def _logger(name: str) -> logging.Logger:
     logger = logging.getLogger(name)
     if not isinstance(logger, _Logger):
         kind = type(logger)  # the program may have set a logger class of its own
-        with suppress(TypeError):  # a class with slots stays as it is
+        with suppress(TypeError):  # a class with slots cannot be replaced
             logger.__class__ = (
                 _Logger if kind is logging.Logger else type(kind.__name__, (_Logger, kind), {})
             )

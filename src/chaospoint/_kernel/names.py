@@ -1,7 +1,7 @@
 """Names of points and globs over them.
 
-A name is parts of lower-case letters, digits, ``_`` and ``-``, joined by dots; in a glob ``*``
-stands for any run of characters, dots included.
+A name consists of parts joined by dots; each part has lower-case letters, digits, ``_`` and ``-``.
+In a glob, ``*`` matches any sequence of characters, including dots.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from chaospoint.errors import InvalidPoint
 __all__ = ["MAX_NAME", "check_name", "is_glob", "matcher", "matches", "nearest"]
 
 MAX_NAME = 255
-"""How many characters a name or a glob from outside may have."""
+"""The maximum length of a name or glob that does not come from code."""
 
 _NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 
 
 def check_name(name: object) -> str:
-    """Return ``name`` if it can be a point's; raise `InvalidPoint` with the cure if not."""
+    """Return ``name`` if it is valid for a point; otherwise raise `InvalidPoint`."""
     if isinstance(name, str) and _NAME.fullmatch(name):
         return name
     if callable(name):
         raise InvalidPoint(
-            f"a point needs a name, and got {name!r}: write @chaospoint.point('payment.charge')"
+            f"a point needs a name, not {name!r}: write @chaospoint.point('payment.charge')"
         )
     raise InvalidPoint(
         f"{name!r} cannot be the name of a point: use lower-case letters, digits, '_' and '-', "
@@ -35,29 +35,29 @@ def check_name(name: object) -> str:
 
 
 def is_glob(pattern: str) -> bool:
-    """Whether ``pattern`` stands for more than one name."""
+    """Whether ``pattern`` is a glob."""
     return "*" in pattern
 
 
 def matcher(pattern: str) -> Callable[[str], object]:
-    """Return a function that is true of the names, or globs read as text, that match."""
+    """Return a function whose result is true for the names that match."""
     if not is_glob(pattern):
         return pattern.__eq__
-    # One that is made of a long text takes a megabyte: it is not kept.
+    # A long glob compiles to a megabyte, so it is not cached.
     return _matcher(pattern) if len(pattern) <= MAX_NAME else _matcher.__wrapped__(pattern)
 
 
 @lru_cache(maxsize=1024)
 def _matcher(pattern: str) -> Callable[[str], object]:
-    # Runs of stars mean what one star means.  What stands between two stars is matched at the
-    # first place where it can be and never tried at another, or matching would take for ever.
+    # Several stars in a row mean the same as one.  Atomic groups match each part at its first
+    # possible position and never retry it, because backtracking could take exponential time.
     first, *inner, last = map(re.escape, re.split(r"\*+", pattern))
     atoms = "".join(f"(?>.*?{part})" for part in inner)
     return re.compile(f"{first}{atoms}.*{last}", re.DOTALL).fullmatch
 
 
 def matches(pattern: str, name: str) -> bool:
-    """Whether ``name``, read as text, matches ``pattern``."""
+    """Whether ``name`` matches ``pattern``; ``name`` may itself be a glob, compared as text."""
     return bool(matcher(pattern)(name))
 
 

@@ -1,4 +1,4 @@
-"""The kinds of placements, and what each of them can express."""
+"""The kinds of placements, and the faults that each can express."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ Kind = Literal[
 ]
 
 STATEMENTS: tuple[Kind, ...] = ("block", "async block", "statement", "async statement")
-"""What a point may be used as without anyone knowing before it is."""
+"""Kinds that are unknown until the point is first used in that way."""
 
 _AWAITS: tuple[Kind, ...] = ("coroutine", "async generator", "async block", "async statement")
 
 
 class Placed(Protocol):
-    """A point at one placement, as far as its rules need to know it."""
+    """The part of a point at one placement that its rules use."""
 
     @property
     def name(self) -> str:
@@ -41,16 +41,16 @@ class Placed(Protocol):
 
     @property
     def raises(self) -> tuple[type[BaseException], ...]:
-        """What this placement really raises."""
+        """The exceptions that this placement really raises."""
         ...
 
 
 def why_not_expressible(
     fault: Fault, kind: Kind, after: bool = False, shape: Shape | None = None
 ) -> str | None:
-    """Say why a placement of this kind cannot express ``fault``, or None if it can.
+    """Return why a placement of this kind cannot express ``fault``, or None if it can.
 
-    ``shape``: the arguments that it has to give, where they are known.
+    ``shape``: the arguments of its calls, if known.
     """
     if after and kind in ("statement", "async statement"):
         return "a statement has no end to act after: use a block, or leave `when` out"
@@ -59,9 +59,9 @@ def why_not_expressible(
     try:
         effects = fault.effects(RecordingDraws(0, 0))
     except Exception:
-        return None  # it waits for the first reach to look up what it raises, or is wrong then
+        return None  # the exception is looked up at the first reach, and may fail only then
     return next(
-        (why for one in effects if (why := _why_not_expressible(one, kind, after, shape))), None
+        filter(None, (_why_not_expressible(effect, kind, after, shape) for effect in effects)), None
     )
 
 
@@ -86,9 +86,9 @@ def _why_not_expressible(
         return "what a generator has yielded cannot be replaced: leave `when` out"
     if effect.make is not None:
         return None
-    given = type(effect.value)
-    if not hasattr(given, "__iter__"):
-        return f"a generator needs an iterable to yield from, not {given.__name__!r}"
-    if hasattr(given, "__next__"):
+    kind_of_value = type(effect.value)
+    if not hasattr(kind_of_value, "__iter__"):
+        return f"a generator needs an iterable to yield from, not {kind_of_value.__name__!r}"
+    if hasattr(kind_of_value, "__next__"):
         return "an iterator is empty after its first use: give a list or a tuple"
     return None

@@ -1,9 +1,12 @@
-"""A named place in the code, as decorator, block and statement.
+"""Points: used as a decorator, as a block and as a statement.
 
-A disarmed Point's methods are empty.  Arming changes the *class* of the Point, so there is no
-flag to test; the methods of the armed class call functions of this module and nothing of
-``self``, which may have been disarmed since it was looked at.  Between entering and leaving a
-block nothing is kept on the Point, so one Point serves all threads and tasks at once.
+The methods of a disarmed Point are empty.  Arming a point replaces the *class* of its Point object,
+so a call does not have to test a flag.  Another thread may disarm the point while a method of the
+armed class runs.  So these methods read the searches of ``core`` once, and call no method of
+``self``, whose class may have changed.
+
+A Point stores nothing between entering and leaving a block, so all threads and tasks can use the
+same one at once.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ _F = TypeVar("_F")
 
 
 class Site(Protocol):
-    """A decorated callable: one that was patched, or what wraps it."""
+    """A decorated callable, patched or wrapped."""
 
     @property
     def kind(self) -> Kind:
@@ -40,44 +43,48 @@ class Site(Protocol):
 
     @property
     def gone(self) -> bool:
-        """Whether the callable is gone."""
+        """Whether the callable no longer exists."""
         ...
 
     @property
     def arguments(self) -> tuple[str, ...] | None:
-        """The names of its arguments; None if it takes whatever name there is."""
+        """The names of its arguments; None if it takes any name."""
 
     @property
     def shape(self) -> Shape | None:
-        """The arguments of a call, as they are handed to functions of rules."""
+        """The arguments of a call, as they are passed to functions of rules."""
 
     @property
     def unsigned(self) -> bool:
-        """Whether it shows no signature."""
+        """Whether `inspect.signature` fails for it."""
         ...
 
     def rebuild(self) -> None:
-        """Make it do what is armed on its points now."""
+        """Apply the rules that are now armed on its points."""
 
 
 class Home(Protocol):
-    """The registry of a point."""
+    """The part of a registry that its points use."""
 
     def rules(self, point: str | None = None) -> tuple[ArmedRule, ...]:
         """Return the armed rules, or those at one point."""
         ...
 
     def place(self, point: Point, target: _F) -> _F:
-        """Put a point on ``target``, and return what is to be used in its place."""
+        """Put a point on ``target``, and return the object to use instead of it."""
         ...
 
     def explain(self, point: Point) -> Explanation:
-        """Return what there is at a point, and why its rules fire or do not."""
+        """Explain a point: its placements, its rules, and why these fire or do not."""
         ...
 
 
 class PointState:
-    """What all Point objects of one name share; changed under the arming lock only."""
+    """The state that all Points with one name share; changed only under the arming lock.
+
+    Calls read it without the lock.  So arming builds new objects and assigns them here; it never
+    modifies a tuple of rules or the searches that a call may be using.
+    """
 
     __slots__ = (
         "after",
@@ -96,21 +103,21 @@ class PointState:
         self.name = name
         self.home = home
         self.description = ""
-        self.raises: tuple[type[BaseException], ...] = ()  # what any of its placements raises
+        self.raises: tuple[type[BaseException], ...] = ()  # of all its placements
         self.sites: list[Site] = []
-        self.discarded = ""  # what was wrapped although nobody kept the wrapper
-        self.labelled = False  # blocks or statements have brought labels, and others may come
-        self.rules: tuple[ArmedRule, ...] = ()  # armed here, in the order they are tried
-        # One reach of a block or statement; None where no rule is armed that acts then.
+        self.discarded = ""  # the name of a callable whose wrapper the program did not keep
+        self.labelled = False  # whether any block or statement has had labels
+        self.rules: tuple[ArmedRule, ...] = ()  # armed here, in the order in which they are tried
+        # The searches of blocks and statements; None if no armed rule acts at that moment.
         self.before: Searches | None = None
         self.after: Searches | None = None
 
 
 class Point:
-    """A named place in the code.  Make one with `chaospoint.point`.
+    """A named place in the code.  Create one with `chaospoint.point`.
 
-    Decorate with it, enter it with ``with`` or ``async with``, or call `hit`, in any thread or
-    task.  While nothing is armed on it, it does nothing.
+    Decorate a callable with it, enter it with ``with`` or ``async with``, or call `hit`, in any
+    thread or task.  It has no effect while no rule is armed on it.
     """
 
     __slots__ = ("__weakref__", "core")
@@ -130,44 +137,45 @@ class Point:
 
     @property
     def description(self) -> str:
-        """What the point stands for, in words."""
+        """The description of the point, or an empty string."""
         return self.core.description
 
     @property
     def labels(self) -> Mapping[str, object]:
-        """What this placement is told apart by."""
+        """The labels of this placement."""
         return self._labels
 
     @property
     def raises(self) -> tuple[type[BaseException], ...]:
-        """What this placement really raises, as its author says; for tools and docs."""
+        """The exceptions that this placement really raises, as its author declared."""
         return ()
 
     @property
     def armed(self) -> bool:
-        """Whether anything is armed on the point."""
+        """Whether any rule is armed on the point."""
         return bool(self.core.home.rules(self.name))
 
     @property
     def placements(self) -> tuple[str, ...]:
-        """The decorated callables: ``module:qualname (kind)``; blocks are not known."""
+        """The decorated callables, as ``module:qualname (kind)``; without blocks and statements."""
         return tuple(str(site) for site in self.core.sites if not site.gone)
 
     def explain(self) -> Explanation:
-        """Say what each rule here is, how far it has come, and why it does not fire.
+        """Explain the rules of this point: their counts, and why they fire or do not.
 
-        ``print(point.explain())`` for reading; its ``rules`` hold the same as data.
+        ``print(point.explain())`` shows a text; ``rules`` of the result has the same as data.
+        Thread-safe.
         """
         return self.core.home.explain(self)
 
     def __call__(self, target: _F) -> _F:
-        """Put the point on ``target``, and return what is to be used in its place.
+        """Put the point on ``target``, and return the object to use instead of it.
 
-        A Python function is patched where it is and returned as it is, also behind a method, a
-        `classmethod` or `staticmethod` object, or a wrapper of wrapt such as OpenTelemetry's, so
-        the point lies below these.  Any other callable is wrapped: use what is returned in its
-        place.  Raises `InvalidPoint` for what is not callable, and for a method of a type written
-        in C, which nothing can replace.
+        A Python function is patched, and the result is ``target`` itself.  This also holds for the
+        function behind a method, a `classmethod` or `staticmethod` object, or a wrapper made with
+        wrapt such as OpenTelemetry's: the point is then inside these.  Any other callable is
+        wrapped, and the result is the wrapper.  Raises `InvalidPoint` if ``target`` is not
+        callable, or is a method of a type written in C, which cannot be replaced.
         """
         return self.core.home.place(self, target)
 
@@ -178,7 +186,7 @@ class Point:
         return self
 
     def __reduce__(self) -> tuple[methodcaller, tuple[Home]]:
-        """Pickle the name, labels and ``raises``; loading asks the default registry for them."""
+        """Pickle the name, labels and ``raises``; loading gets the point of the registry."""
         keys: dict[str, Any] = {"labels": dict(self.labels)} if self.labels else {}
         if self.raises:
             keys["raises"] = self.raises
@@ -197,14 +205,14 @@ class Point:
         return None
 
     def hit(self, /, **labels: object) -> None:
-        """Reach the point here and now, as a statement."""
+        """Reach the point, with these labels."""
 
     async def ahit(self, /, **labels: object) -> None:
-        """Reach the point here and now, in a coroutine."""
+        """Reach the point, with these labels, in a coroutine."""
 
 
 class ArmedPoint(Point):
-    """What a Point is while something is armed on it."""
+    """The class of a Point while a rule is armed on it."""
 
     __slots__ = ()
 
@@ -242,9 +250,10 @@ class ArmedPoint(Point):
 
 
 class LabelledPoint(ArmedPoint):
-    """A light Point that carries labels and what its placement raises, and shares all else.
+    """A Point with the labels and ``raises`` of one placement; it shares the rest.
 
-    There may be one for each call, so arming does not look for them; they look for themselves.
+    A program may create one for each call, so arming does not change their class.  They always have
+    the methods of the armed class, which check whether a search exists.
     """
 
     __slots__ = ("_labels", "_raises")
@@ -274,14 +283,14 @@ class LabelledPoint(ArmedPoint):
         return self
 
     def __eq__(self, other: object) -> bool:
-        """Whether it is the same placement, as one is that went through a pickle."""
+        """Whether the other has the same name, labels and ``raises``."""
         if not isinstance(other, LabelledPoint):
             return NotImplemented
         mine, others = (self._raises, self._labels), (other._raises, other._labels)
         return self.core is other.core and mine == others
 
     def __hash__(self) -> int:
-        return hash(self.core)  # labels may hold what has no hash
+        return hash(self.core)  # labels may contain values that are not hashable
 
     @property
     def raises(self) -> tuple[type[BaseException], ...]:

@@ -1,7 +1,7 @@
-"""A process that was forked in C, without Python's hooks, is noticed where a rule is about to fire.
+"""Detect, when a rule is about to fire, that the process was forked in C without Python's hooks.
 
-uWSGI forks its workers so.  Asking the system for the number of the process takes a third of a
-microsecond on some machines, so Linux is asked for a page of memory that a child finds wiped.
+uWSGI forks its workers in this way.  ``os.getpid`` takes a third of a microsecond on some machines.
+So on Linux the parent sets a byte in a page of memory that the kernel clears in child processes.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ __all__ = ["after_fork_in_c", "known", "made_anew"]
 
 
 class _Mark(Protocol):
-    """``mark[0]`` is true in the process that set it, and false in a child."""
+    """``mark[0]`` is true in the process that set it, and false in its children."""
 
     def __getitem__(self, index: int, /) -> int: ...
     def __setitem__(self, index: int, value: int, /) -> None: ...
 
 
 class _Number:
-    """A mark that asks for the number of the process."""
+    """A mark that compares process ids."""
 
     def __init__(self) -> None:
         self._number = getpid()
@@ -37,7 +37,7 @@ class _Number:
         self._number = getpid()
 
 
-_WIPE_ON_FORK = 18  # MADV_WIPEONFORK, which the module mmap does not name
+_WIPE_ON_FORK = 18  # MADV_WIPEONFORK, which the module mmap does not define
 
 
 def _mark() -> _Mark:
@@ -51,33 +51,33 @@ def _mark() -> _Mark:
 
 
 known = _mark()
-"""``known[0]`` is true unless this process is a child that was not yet made anew."""
+"""``known[0]`` is true unless this process is a child that is not yet renewed."""
 
 after_fork_in_c: list[Callable[[], object]] = []
-"""What begins anew in such a child after the kernel, in this order."""
+"""Functions to call in such a child after the kernel is renewed, in this order."""
 
-_first: dict[int, object] = {}  # of the threads of a process that find it not made anew
+_first: dict[int, object] = {}  # by process id, a token of the first thread that renews it
 
 
 def made_anew() -> bool:
-    """Begin everything anew if this process is such a child; return whether it was.
+    """Renew everything if this process is such a child; return whether it was.
 
-    Call it from any thread that holds no lock of chaospoint.
+    The calling thread must not hold a lock of chaospoint.
     """
     if known[0]:
         return False
     me = object()
     if _first.setdefault(getpid(), me) is not me:
-        return False  # another thread is at it
+        return False  # another thread is doing it
     try:
         if known[0]:
-            return False  # another thread has done it meanwhile
+            return False  # another thread has done it
         known[0] = 1
         for begin in (fork.begin_anew, *after_fork_in_c):
             try:
                 begin()
             except Exception:
-                reporting.report_bug("beginning anew in a forked process")
+                reporting.report_bug("renewing the state in a forked process")
         return True
     finally:
         _first.clear()

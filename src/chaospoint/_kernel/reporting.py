@@ -1,9 +1,9 @@
-"""What chaospoint says for itself: lines in the log, warnings, and bugs of its own.
+"""Log lines, warnings, and reports of chaospoint's own bugs.
 
-It says them where no point acts and no lock of chaospoint is held, because a handler of the log is
-foreign code: it may reach points, and wait for other threads.  What code armed is warned of; what
-came from outside is logged.  A bug of our own never reaches the host: the call goes through, and
-the log says so, once.
+Log handlers are code of the program: they may reach points, and wait for other threads.  So they
+run with points transparent and without a lock of chaospoint.  Problems of rules that code armed
+become warnings; those of other sources go to the log.  A bug of chaospoint never reaches the
+program: the call continues, and the log reports the bug once.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _log = logging.getLogger("chaospoint")
 
 
 def log(level: int, message: str, *values: object, error: BaseException | None = None) -> None:
-    """Log a line, with a traceback if there is an ``error``; what a handler raises is dropped."""
+    """Log a line, with a traceback if ``error`` is given; exceptions of handlers are dropped."""
     arming_lock.after_release(partial(_write, level, message, values, error))
 
 
@@ -45,24 +45,24 @@ def _write(
         from chaospoint._kernel.host_error import is_of_host  # seldom needed
 
         if is_of_host(raised):
-            raise  # a time limit that came meanwhile
+            raise  # a time limit of the program that expired meanwhile
         # A log handler that fails must not break the caller's call.
 
 
 bugs: deque[BaseException] = deque(maxlen=10)
-"""The latest errors of chaospoint's own, for test fixtures that must fail on one."""
+"""The latest bugs of chaospoint, so that test fixtures can fail on them."""
 
-_said: set[tuple[str, type[BaseException]]] = set()
+_reported: set[tuple[str, type[BaseException]]] = set()
 
-_STACK = "the stack of the program is at its end, and the call goes on as it can"
-_OURS = "the call goes through without chaos; this is a bug in chaospoint: please report it"
+_STACK_EXHAUSTED = "the program has exhausted its stack, and the call continues if it can"
+_BUG = "the call continues without a fault; this is a bug in chaospoint: please report it"
 
 
-def report_bug(where: str, cure: str = _OURS, *, foreign: bool = False) -> None:
-    """Log the exception being handled, at ERROR and once for each place and type.
+def report_bug(where: str, cure: str = _BUG, *, foreign: bool = False) -> None:
+    """Log the exception that is being handled, at ERROR, once for each place and type.
 
-    A time limit of the host that came in the middle of our code is raised again.  ``foreign``:
-    code of the program was just called, and may have raised it.
+    Raises the exception again if it is a time limit of the program that expired in chaospoint's
+    code.  ``foreign``: code of the program was just called and may have raised the exception.
     """
     from chaospoint._kernel.host_error import is_of_host  # seldom needed
 
@@ -73,13 +73,13 @@ def report_bug(where: str, cure: str = _OURS, *, foreign: bool = False) -> None:
         try:
             raise error
         finally:
-            del error  # or this frame and the traceback would hold each other
+            del error  # avoids a reference cycle of this frame and the traceback
     if isinstance(error, RecursionError) and _deep():
-        cure = _STACK  # the program's own came to its end in our code
+        cure = _STACK_EXHAUSTED  # the program used most of the stack, so this is not our bug
     else:
         bugs.append(error)
-    if (where, type(error)) not in _said:
-        _said.add((where, type(error)))
+    if (where, type(error)) not in _reported:
+        _reported.add((where, type(error)))
         kind = type(error).__name__
         try:
             log(logging.ERROR, "%s failed (%s: %s); %s", where, kind, error, cure, error=error)
@@ -88,7 +88,7 @@ def report_bug(where: str, cure: str = _OURS, *, foreign: bool = False) -> None:
 
 
 def _deep() -> bool:
-    """Whether the program was far down already: what recursed by itself has come back by now."""
+    """Whether the stack of the program is deep: a recursion of our own has unwound by now."""
     depth, frame = 0, sys._getframe().f_back
     while frame is not None:
         depth, frame = depth + 1, frame.f_back
@@ -102,28 +102,28 @@ _place: ContextVar[tuple[str, int] | None] = ContextVar("chaospoint_remark_place
 
 @contextmanager
 def located(filename: str, line: int) -> Iterator[None]:
-    """Have warnings belong to this line, where another one arms for it."""
-    before = _place.get()
+    """Attribute warnings in the ``with`` block to this line, for which another line arms."""
+    previous = _place.get()
     try:
         set_safely(_place, (filename, line))
         yield
     finally:
-        set_safely(_place, before)
+        set_safely(_place, previous)
 
 
 def warn(text: str, source: str) -> None:
-    """Report ``text`` to the source that armed."""
-    transparently(_say, text, source)  # handlers, and what shows warnings, are foreign code
+    """Issue a `ChaosWarning` if code or a test armed the rule, otherwise log a WARNING."""
+    transparently(_warn, text, source)  # log handlers and `warnings.showwarning` may be replaced
 
 
-def _say(text: str, source: str) -> None:
+def _warn(text: str, source: str) -> None:
     if source not in ("code", "test"):
         logging.getLogger("chaospoint").warning("%s (armed by %s)", text, source)
         return
     if (place := _place.get()) is not None:
         warnings.warn_explicit(text, ChaosWarning, *place)
         return
-    # The warning belongs to the line that armed, however many frames of chaospoint lie between.
+    # Attributes the warning to the line that armed, above all frames of chaospoint.
     depth = 1
     frame: FrameType | None = sys._getframe()
     while frame is not None and frame.f_code.co_filename.startswith(_HERE):

@@ -1,4 +1,4 @@
-"""A daemon thread that does something again and again, and ends where it has to: before a fork."""
+"""A daemon thread that calls a function again and again, and can end before a fork."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from chaospoint._kernel.bell import Bell
 from chaospoint._kernel.context import own, transparently
 from chaospoint._kernel.lock import Lock
 from chaospoint._kernel.logger import LOGGER
-from chaospoint._kernel.threads import OwnThread, start, tended
+from chaospoint._kernel.threads import OwnThread, restarters, start
 
 __all__ = ["Rounds"]
 
@@ -21,11 +21,11 @@ _running: set[Rounds] = set()
 
 
 class Rounds:
-    """Calls ``act`` on a thread, each time after waiting for ``interval()`` seconds.
+    """Calls ``act`` in a thread, each time after waiting for ``interval()`` seconds.
 
-    No point acts in it, and observers are told on another thread. What ``act`` raises is logged
-    and ends nothing. Each such thread replaces the others that have ended before their time.
-    `start` and `stop` may be called again and from any thread.
+    Points are transparent in the thread, and it informs no observers. An exception of ``act`` is
+    logged and does not end the thread. Each of these threads replaces others that have ended
+    unexpectedly. `start` and `stop` are thread-safe and may be called repeatedly.
     """
 
     def __init__(self, name: str, interval: Callable[[], float], act: Callable[[], object]) -> None:
@@ -36,13 +36,13 @@ class Rounds:
         self.renew()
 
     def start(self) -> None:
-        """Start the thread, unless it runs."""
+        """Start the thread unless it is running."""
         with self._guard:
             if self._thread is None:
                 transparently(self._begin)
 
     def _begin(self) -> None:
-        # A thread that was abandoned, or lost in a fork, keeps the bell it was given.
+        # A new bell, because a thread that did not end in time keeps waiting for the old one.
         self._stop = stop = Bell()
         thread = OwnThread(self._name, partial(self._run, stop))
         start(thread)
@@ -50,7 +50,7 @@ class Rounds:
         _running.add(self)
 
     def stop(self, timeout_seconds: float = 5.0) -> None:
-        """Wake and end the thread; wait for it, but not for ever."""
+        """End the thread; wait up to ``timeout_seconds`` for that."""
         with self._guard:
             thread, self._thread = self._thread, None
             _running.discard(self)
@@ -58,14 +58,14 @@ class Rounds:
         if thread is not None and thread is not current_thread():
             transparently(thread.join, timeout_seconds)
 
-    def tend(self) -> None:
-        """Start another thread if this one has ended before its time."""
+    def restart_if_dead(self) -> None:
+        """Start another thread if this one has ended unexpectedly."""
         thread = self._thread
         if thread is None or thread.is_alive():
             return
         with self._guard:
             if self._thread is not thread:
-                return  # it was stopped, or replaced
+                return  # stopped or replaced meanwhile
             transparently(self._begin)
         LOGGER.log(
             logging.ERROR,
@@ -74,7 +74,7 @@ class Rounds:
         )
 
     def renew(self) -> None:
-        """Forget the thread and make the lock anew, in a forked child."""
+        """Discard the thread and create a new lock, in a forked child."""
         self._guard = Lock()
         self._stop = Bell()
         self._thread = None
@@ -90,8 +90,8 @@ class Rounds:
             if stop.wait(self._interval()):
                 return False
             self._act()
-            _tend_all()
-        except BaseException:  # an observer or a handler of the log may raise SystemExit
+            _restart_dead()
+        except BaseException:  # a log handler may raise SystemExit
             _report(self._name)
             return not stop.wait(_REST_SECONDS)
         return True
@@ -99,14 +99,14 @@ class Rounds:
 
 def _report(name: str) -> None:
     try:
-        reporting.report_bug(f"a round of {name}", "it is made again", foreign=True)
-    except BaseException:  # what a handler of the log raises ends nothing, either
+        reporting.report_bug(f"a round of {name}", "it is repeated", foreign=True)
+    except BaseException:  # an exception of a log handler does not end the thread, either
         return
 
 
-def _tend_all() -> None:
-    for rounds in _running.copy():  # in one step, because other threads start and stop some
-        rounds.tend()
+def _restart_dead() -> None:
+    for rounds in _running.copy():  # an atomic copy, because other threads change the set
+        rounds.restart_if_dead()
 
 
-tended.append(_tend_all)
+restarters.append(_restart_dead)

@@ -1,8 +1,8 @@
-"""One reach: which of the rules at a placement fires, if any does.
+"""Searches: functions that make one reach, and return the rule that fires, if any.
 
-The searches of blocks and statements are made at their first reach, because nobody knows what a
-point is used as before it is.  What a block or a statement cannot express is said then, once for
-each time that something is armed.
+The searches of blocks and statements are built at their first reach, because it is not known
+before how the program uses the point.  Faults that a block or a statement cannot express are
+logged then, once after each change of the armed rules.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from chaospoint._kernel import process, reporting
 from chaospoint._kernel.armed_rule import end_late, looked_up
-from chaospoint._kernel.binding import Binding, bind, say_left_out
+from chaospoint._kernel.binding import Binding, bind, log_left_out
 from chaospoint._kernel.context import in_chaospoint, transparently
 from chaospoint._kernel.drive import adrive, drive
 from chaospoint._kernel.placement import Kind
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from chaospoint._kernel.placement import Placed
     from chaospoint._kernel.tally import Slot, Tally
 
-    _Tried = tuple["Binding", Tally, Test | None, int]
+    _Candidate = tuple["Binding", Tally, Test | None, int]
 
 __all__ = [
     "Continuation",
@@ -38,17 +38,17 @@ __all__ = [
 
 
 Firing = tuple[Binding, int, "Slot", *tuple[Any, ...]]
-"""The arguments of `drive`; a firing may lack those that have defaults."""
+"""The arguments of `drive`, without those at the end that have their default values."""
 Search = Callable[[Any], Firing | None]
-"""One reach, given the labels or arguments of the call where the rules ask for them."""
+"""Makes one reach. It takes the labels or arguments of the call if the rules need them."""
 Continuation = Callable[[Firing | None, Callable[[], Any], Callable[[], Firing | None] | None], Any]
-"""How a call goes on: takes what fires before it, the call, and the search after it, if any."""
+"""Makes a call: takes the firing before it, the call itself, and the search after it."""
 
 
 def search(bindings: tuple[Binding, ...]) -> Search:
-    """Return a function that makes one reach: the first of ``bindings`` that fires acts.
+    """Return the search through ``bindings``, which returns the first firing.
 
-    It raises nothing: a bug of chaospoint lets the call through.
+    The search never raises: after a bug of chaospoint the call continues.
     """
     if any(binding.hands for binding in bindings):
         return _handing(_search(bindings))
@@ -56,9 +56,9 @@ def search(bindings: tuple[Binding, ...]) -> Search:
 
 
 def search_later(make: Callable[[], tuple[Binding, ...]], *, hands: bool) -> Search:
-    """Return the search through the bindings that ``make`` returns, which the first reach calls.
+    """Return a search that calls ``make`` for its bindings at the first reach.
 
-    Where many rules meet at many points, most are disarmed before a call comes.  ``hands``: a
+    If many rules apply to many points, most are disarmed before any call.  ``hands``: whether a
     function of some rule takes the arguments of the call.
     """
     reach = _search_all(make)
@@ -66,7 +66,7 @@ def search_later(make: Callable[[], tuple[Binding, ...]], *, hands: bool) -> Sea
 
 
 def _handing(reach: Search) -> Search:
-    """Return the search with which a firing has the arguments of its call, if it needs them."""
+    """Return ``reach``, with the arguments of the call added to firings that need them."""
 
     def reach_and_hand(values: Any) -> Firing | None:
         firing = reach(values)
@@ -84,46 +84,46 @@ def _search(bindings: tuple[Binding, ...]) -> Search:
 
 
 class _Begin:
-    """Stands for what a search tries until it is first asked for that."""
+    """An iterable that builds the bindings of a search when it is first iterated."""
 
     __slots__ = ("_begin",)
 
-    def __init__(self, begin: Callable[[], Iterable[_Tried]]) -> None:
+    def __init__(self, begin: Callable[[], Iterable[_Candidate]]) -> None:
         self._begin = begin
 
-    def __iter__(self) -> Iterator[_Tried]:
+    def __iter__(self) -> Iterator[_Candidate]:
         return iter(self._begin())
 
 
 def _search_all(make: Callable[[], tuple[Binding, ...]], *, now: bool = False) -> Search:
     bindings: tuple[Binding, ...] = ()
-    tried: Iterable[_Tried] = ()
+    candidates: Iterable[_Candidate] = ()
 
-    def begin() -> Iterable[_Tried]:
-        nonlocal bindings, tried
+    def begin() -> Iterable[_Candidate]:
+        nonlocal bindings, candidates
         try:
-            bindings = transparently(make)  # kinds are asked what they do, and may be foreign
+            bindings = transparently(make)  # calls `effects` of fault kinds of the program
         except Exception:
-            reporting.report_bug("making a point ready")
-        tried = tuple(
+            reporting.report_bug("preparing the rules of a point")
+        candidates = tuple(
             (binding, binding.tally, binding.test, place)
             for place, binding in enumerate(bindings, 1)
         )
-        return tried
+        return candidates
 
-    tried = begin() if now else _Begin(begin)
+    candidates = begin() if now else _Begin(begin)
 
     def reach(values: Any = None) -> Firing | None:
         if in_chaospoint.get():
             return None
-        for binding, tally, test, place in tried:
+        for binding, tally, test, place in candidates:
             if test is not None and not test(values):
                 for _ in binding.rule.misses:
                     break
                 continue
-            for ordinal in tally.ordinals:  # noqa: B007 - takes one, cheaper than next()
+            for ordinal in tally.ordinals:  # noqa: B007 - takes one ordinal, cheaper than next()
                 break
-            # The ordinals never end, so there is one.
+            # The ordinals never end, so `ordinal` is set.
             if ordinal >= tally.due and (firing := take(binding, ordinal)) is not None:  # pyright: ignore[reportPossiblyUnboundVariable]
                 for other in bindings[place:]:
                     if other.test is None or other.test(values):
@@ -144,14 +144,19 @@ def _search_one(binding: Binding) -> Search:
             return None
         for ordinal in ordinals:  # noqa: B007
             break
-        # The ordinals never end, so there is one.
+        # The ordinals never end, so `ordinal` is set.
         return take(binding, ordinal) if ordinal >= tally.due else None  # pyright: ignore[reportPossiblyUnboundVariable]
 
     return reach
 
 
 def take(binding: Binding, ordinal: int) -> Firing | None:
-    """Return the firing that this reach is due, if any; raises nothing."""
+    """Return the firing of this ordinal, or None; never raises.
+
+    `Tally.due` may be too low, so most ordinals that come here do not fire.  The rule may also have
+    ended since the call took its ordinal, so its end and deadline are checked before a slot is
+    taken; afterwards the ordinal would be lost.
+    """
     rule = binding.rule
     try:
         if not process.known[0] and process.made_anew():
@@ -164,18 +169,18 @@ def take(binding: Binding, ordinal: int) -> Firing | None:
             return None
         slot = rule.tally.take(ordinal)
     except Exception:
-        reporting.report_bug(f"deciding at {binding.point!r}")
+        reporting.report_bug(f"deciding whether a rule fires at {binding.point!r}")
         return None
     return None if slot is None else (binding, ordinal, slot)
 
 
 def share_limits(rules: Iterable[ArmedRule]) -> bool:
-    """Whether a firing before a call and one after it have one limit together."""
+    """Whether a firing before a call and one after it share the same limits."""
     return len({rule.terms.after for rule in rules if rule.terms.bounds is not None}) > 1
 
 
 class Searches(dict[Kind, Search]):
-    """By the kind of the placement, before the call or after it."""
+    """The searches of one point, before or after calls, by the kind of the placement."""
 
     __slots__ = ("_after", "_point", "_rules")
 
@@ -188,20 +193,20 @@ class Searches(dict[Kind, Search]):
     def __missing__(self, kind: Kind) -> Search:
         try:
             bindings = bind(self._rules, self._point, kind, after=self._after)
-            self[kind] = made = search(bindings)
+            self[kind] = result = search(bindings)
             if not self._after:
-                say_left_out(self._rules, self._point.name, kind)
+                log_left_out(self._rules, self._point.name, kind)
         except Exception:
-            reporting.report_bug(f"making {self._point.name!r} ready")
+            reporting.report_bug(f"preparing the rules of {self._point.name!r}")
             return search(())
-        return made
+        return result
 
     def act(self, kind: Kind, labels: Mapping[str, object]) -> None:
-        """Make one reach, and act if a rule fires."""
+        """Make one reach, and carry out the firing, if any."""
         if (firing := self[kind](labels)) is not None:
             drive(*firing)
 
     async def aact(self, kind: Kind, labels: Mapping[str, object]) -> None:
-        """Make one reach, and act in this task if a rule fires."""
+        """Make one reach, and carry out the firing, if any, in this task."""
         if (firing := self[kind](labels)) is not None:
             await adrive(*firing)

@@ -1,7 +1,7 @@
-"""The arguments that a function shows, where they are not those that its code takes.
+"""The arguments in the signature of a function, if they differ from those of its code.
 
-A function behind `functools.wraps` takes ``*args, **kwargs`` and shows the signature of the one it
-wraps.  People write ``where`` by the names that they see.
+A function made with `functools.wraps` takes ``*args, **kwargs`` but has the signature of the
+wrapped function.  Users write ``where`` with the names in the signature.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _NOT_GIVEN = object()
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """The names that `inspect.signature` shows, with positions and defaults.
+    """The parameters in a signature, without those that the code itself names.
 
-    ``places``: the position of each name, or -1 where it is passed by keyword alone.  ``has_rest``:
-    whether any other keyword is taken, too.  ``is_open``: whether anything without a name is.
+    ``places``: the position of each name, or -1 if it is keyword-only.  ``has_rest``: whether there
+    is ``**kwargs``.  ``is_open``: whether there is ``*args`` or ``**kwargs``.
     """
 
     places: Mapping[str, int]
@@ -39,7 +39,7 @@ class Signature:
     is_open: bool = False
 
     def read(self, name: str, code: CodeType) -> Callable[[Any], object]:
-        """Return how the argument is read from the values that code with rests was given."""
+        """Return a function that reads the argument from the values that the code received."""
         place, default = self.places[name], self.defaults.get(name, _NOT_GIVEN)
         own = code.co_argcount
         extra, rest = takes_rest(code)
@@ -59,9 +59,9 @@ class Signature:
 
 
 def shown_by(target: object) -> inspect.Signature | None:
-    """Return what `inspect.signature` shows; None for some builtins, or where foreign code fails.
+    """Return `inspect.signature` of ``target``; None if that fails, as for some builtins.
 
-    It may run foreign code, so do not call it under a lock.
+    It may run code of the program, so do not call it under a lock.
     """
     import inspect
 
@@ -72,7 +72,7 @@ def shown_by(target: object) -> inspect.Signature | None:
 
 
 def signature_of(function: FunctionType) -> Signature | None:
-    """Return what the function shows, or None where that is what its code takes."""
+    """Return the signature of a function, or None if it is that of its code."""
     if not any(hasattr(function, name) for name in ("__wrapped__", "__signature__")):
         return None
     own, _ = argument_names(function.__code__)
@@ -95,12 +95,12 @@ _VARARGS, _VARKEYWORDS = 0x04, 0x08
 
 
 def argument_names(code: CodeType) -> tuple[tuple[str, ...], bool]:
-    """Return the names of the arguments, and whether the last of them takes the keyword rest."""
+    """Return the names of the arguments, and whether the last one is ``**kwargs``."""
     return code.co_varnames[: _count(code)], bool(code.co_flags & _VARKEYWORDS)
 
 
 def takes_rest(code: CodeType) -> tuple[int | None, int | None]:
-    """Return at which places ``*args`` and ``**kwargs`` stand among the arguments."""
+    """Return the positions of ``*args`` and ``**kwargs`` among the arguments."""
     named = code.co_argcount + code.co_kwonlyargcount
     extra = named if code.co_flags & _VARARGS else None
     rest = _count(code) - 1 if code.co_flags & _VARKEYWORDS else None

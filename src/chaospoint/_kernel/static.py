@@ -1,7 +1,7 @@
-"""What modules, classes and objects hold, read without running any code of the program.
+"""Read attributes of modules, classes and objects without running code of the program.
 
-No ``__getattr__``, no descriptor, no metaclass and no lazy loader is asked: only the slots in
-which the interpreter itself keeps dictionaries and names.
+This bypasses ``__getattr__``, descriptors, metaclasses and lazy loaders: it reads only the slots in
+which the interpreter stores dictionaries and names.
 """
 
 from __future__ import annotations
@@ -34,34 +34,34 @@ qualname_of_class = type.__dict__["__qualname__"].__get__
 _written_module = type.__dict__["__module__"].__get__
 
 
-def is_class(found: object) -> bool:
-    """Whether this is a class; its type is asked, because ``__class__`` may be a property."""
-    return issubclass(type(found), type)
+def is_class(owner: object) -> bool:
+    """Whether this is a class, by its type, because ``__class__`` may be a property."""
+    return issubclass(type(owner), type)
 
 
-def is_module(found: object) -> bool:
-    """Whether this is a module, also one that is loaded lazily."""
-    return issubclass(type(found), ModuleType)
+def is_module(owner: object) -> bool:
+    """Whether this is a module, which may be loaded lazily."""
+    return issubclass(type(owner), ModuleType)
 
 
 def module_of_class(owner: type) -> str | None:
-    """Return the name of the module that a class says it is written in."""
+    """Return the ``__module__`` of a class, or None if that is not a string."""
     module = _dictionary_of_class(owner).get("__module__")
-    if module is None:  # a type in C keeps it in its name
+    if module is None:  # a type in C stores it in its name
         module = _written_module(owner)
     return module if type(module) is str else None
 
 
-def dictionary(found: object) -> dict[str, object]:
-    """Return the names in a module, a class or an object; empty for what has none."""
-    if is_class(found):
-        return dict(_dictionary_of_class(found))
-    for base in line_of_class(type(found)):
+def dictionary(owner: object) -> dict[str, object]:
+    """Return the dictionary of a module, a class or an object; empty if it has none."""
+    if is_class(owner):
+        return dict(_dictionary_of_class(owner))
+    for base in line_of_class(type(owner)):
         slot = _dictionary_of_class(base).get("__dict__", MISSING)
         if slot is MISSING:
             continue
-        # A property of that name is code of the program, and so may a dictionary of its own be.
-        names = slot.__get__(found) if type(slot) in _SLOTS else None
+        # A property of that name is code of the program, and so may a subclass of `dict` be.
+        names = slot.__get__(owner) if type(slot) in _SLOTS else None
         return names if type(names) is dict else {}
     return {}
 
@@ -69,24 +69,24 @@ def dictionary(found: object) -> dict[str, object]:
 _SLOTS: Final = (GetSetDescriptorType, MemberDescriptorType)
 
 
-def held(found: object, name: str) -> object:
-    """Return what is kept under a name, or `MISSING`."""
-    if is_class(found):
-        for base in line_of_class(found):
+def held(owner: object, name: str) -> object:
+    """Return the attribute with this name, or `MISSING`."""
+    if is_class(owner):
+        for base in line_of_class(owner):
             if name in (names := _dictionary_of_class(base)):
                 return names[name]
         return MISSING
-    one = dictionary(found).get(name, MISSING)
-    if one is MISSING and not is_module(found):
-        return held(type(found), name)
-    return one
+    value = dictionary(owner).get(name, MISSING)
+    if value is MISSING and not is_module(owner):
+        return held(type(owner), name)
+    return value
 
 
-def is_lazy(one: object) -> bool:
-    """Whether this stands for an import that the first use of its name makes."""
-    return type(one) is _LAZY
+def is_lazy(owner: object) -> bool:
+    """Whether this is a lazy import, which the first use of its name resolves."""
+    return type(owner) is _LAZY
 
 
 def is_initializing(module: object) -> bool:
-    """Whether the import of a module has begun and not ended."""
+    """Whether a module is still being imported."""
     return held(dictionary(module).get("__spec__"), "_initializing") is True

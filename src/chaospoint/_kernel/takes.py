@@ -1,4 +1,4 @@
-"""How a function of the program is given the arguments of the call that it answers."""
+"""Pass the arguments of a call to functions of rules, which may take only some of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
 
 
 class Given(NamedTuple):
-    """The arguments of a call: as it was made, and all that have a name by their names."""
+    """The arguments of a call: as the caller passed them, and all that have names, by name."""
 
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
@@ -30,12 +30,12 @@ NO_ARGUMENTS = Given((), MappingProxyType({}), MappingProxyType({}))
 
 @dataclass(frozen=True, slots=True)
 class Takes:
-    """What a function takes beside what is bound already and what comes first.
+    """The parameters of a function, without bound ones and those that chaospoint fills itself.
 
-    ``placed``: the names of what it takes by place; ``keywords``: of what it takes by keyword
-    alone; ``needed``: of all without a default; ``unnamed``: whether some of it is taken by place
-    alone; ``extra`` and ``rest``: whether there are ``*args`` and ``**kwargs``; ``bound``: the
-    keywords that a ``partial`` has said.
+    ``placed``: the names of the positional parameters. ``keywords``: of the keyword-only ones.
+    ``needed``: of those without a default. ``unnamed``: whether some are positional-only. ``extra``
+    and ``rest``: whether there is ``*args`` and ``**kwargs``. ``bound``: the keywords that a
+    ``partial`` binds.
     """
 
     placed: tuple[str, ...] = ()
@@ -47,8 +47,8 @@ class Takes:
     bound: frozenset[str] = frozenset()
 
     def handed(self, given: Given) -> Arguments:
-        """Return the arguments for the function: by name where its names are those of the call,
-        else as the call was made."""
+        """Return the arguments for the function: by name if its names match those of the call,
+        otherwise as the caller passed them."""
         args, kwargs, named = given
         if self.extra or self.unnamed:
             return args, kwargs
@@ -61,8 +61,8 @@ class Takes:
         return args, kwargs
 
     def fits(self, shape: Shape) -> bool:
-        """Tell whether some call of this shape can be handed to the function."""
-        return shape.open or any(self._binds(*self.handed(one)) for one in shape.calls())
+        """Whether the function can take the arguments of some call of this shape."""
+        return shape.open or any(self._binds(*self.handed(call)) for call in shape.calls())
 
     def _binds(self, args: Collection[object], kwargs: Mapping[str, object]) -> bool:
         if len(args) > len(self.placed) and not self.extra:
@@ -80,10 +80,10 @@ class Takes:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The arguments that a placement has to give.
+    """The arguments that the calls of a placement have.
 
-    ``defaults``: the names that a call may leave out; none where they are filled in.  ``open``:
-    it takes more than has names.
+    ``defaults``: the names that a call may omit; empty if the placement fills them in.  ``open``:
+    whether it has ``*args`` or ``**kwargs``.
     """
 
     placed: tuple[str, ...]
@@ -93,7 +93,7 @@ class Shape:
 
     @classmethod
     def of_code(cls, code: CodeType, shown: Signature | None) -> Shape:
-        """Return that of a function; ``shown``: its signature, where that is another."""
+        """Return the shape of a function; ``shown``: its signature, if it differs from its code."""
         named = code.co_argcount + code.co_kwonlyargcount
         placed = code.co_varnames[: code.co_argcount]
         keywords = code.co_varnames[code.co_argcount : named]
@@ -106,14 +106,14 @@ class Shape:
         return cls((*placed, *more), (*keywords, *alone), defaults, shown.is_open)
 
     def calls(self) -> tuple[Given, ...]:
-        """Return a call with all arguments, and one with as few as can be."""
+        """Return a call with all arguments, and one with as few as possible."""
         placed, keywords = self.placed, self.keywords
-        everything = dict.fromkeys((*placed, *keywords))
-        few = [name for name in placed if name not in self.defaults]
-        kept = {name: None for name in keywords if name not in self.defaults}
+        named = dict.fromkeys((*placed, *keywords))
+        needed = [name for name in placed if name not in self.defaults]
+        needed_keywords = {name: None for name in keywords if name not in self.defaults}
         return (
-            Given(tuple(placed), dict.fromkeys(keywords), everything),
-            Given(tuple(few), kept, everything),
+            Given(tuple(placed), dict.fromkeys(keywords), named),
+            Given(tuple(needed), needed_keywords, named),
         )
 
     def __str__(self) -> str:

@@ -1,7 +1,7 @@
-"""The counts of one rule, exact under threads.
+"""The counts of one rule, which are exact under threads.
 
-A call that does not fire takes no lock, but for the one in some hundred that draws the next
-ordinals, and those that ``max_active`` lets pass.
+A call that does not fire takes no lock, with two exceptions: about one call in a hundred draws the
+next ordinals, and firings that ``max_active`` suppresses are counted.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from chaospoint._kernel.lock import Lock
 __all__ = ["BoundedTally", "Slot", "Tally", "counted", "counter"]
 
 _CHUNK = 128
-_int, _repr = int, repr  # which may become points
+_int, _repr = int, repr  # the builtins may become points
 
 
 class Slot:
-    """A place among the injections of one rule that are going on.
+    """One of the ``max_active`` simultaneous injections of a rule.
 
-    Given back at the end of the effects.  It is free, too, when the object is gone, or when the
-    coroutine or generator that has it was closed before it began: a rule that is full looks for
-    such places.  (A finalizer would swallow what a signal handler raises in it.)
+    The driver releases it at the end of the effects.  Some drivers never run: a coroutine or
+    generator may be closed before it begins.  So the tally keeps a weak reference to the owner, and
+    a rule at its limit takes back the slots whose owners are gone.  A finalizer would do this
+    earlier, but it would swallow exceptions that a signal handler raises in it.
     """
 
     __slots__ = ("__weakref__", "_taken")
@@ -36,37 +37,37 @@ class Slot:
         self._taken = taken
         taken[id(self)] = ref(self)
 
-    def belongs_to(self, made: object) -> None:
-        """Note down the coroutine or generator that is to act; it may be closed before."""
-        self._taken[id(self)] = ref(made)
+    def belongs_to(self, owner: object) -> None:
+        """Record the coroutine or generator that will act; it may be closed before it begins."""
+        self._taken[id(self)] = ref(owner)
 
     def release(self) -> None:
-        """Give the place back."""
+        """Release the slot."""
         self._taken.pop(id(self), None)
 
 
 def _is_over(owner: object) -> bool:
-    """Whether the owner of a place is gone: a slot, or a coroutine or generator, that is closed."""
+    """Whether the owner of a slot is gone, or is a closed coroutine or generator."""
     if owner is None or isinstance(owner, Slot):
         return owner is None
     return all(getattr(owner, name, None) is None for name in ("cr_frame", "gi_frame", "ag_frame"))
 
 
 OPEN = Slot({})
-"""The place of injections that nothing bounds."""
+"""The slot of all injections without a limit."""
 
 
 class Tally:
-    """The counts of one rule, exact under threads.
+    """The counts of one rule, which are exact under threads.
 
-    ``ordinals`` hands out one ordinal a matching reach, in one bytecode of C code; ``due`` is a
-    lower bound of the next ordinal that fires, so a stale read costs a look and never a firing.
-    Ordinals that fire lie in ``_chunk`` until the reach that drew them takes them out, which
-    `dict.pop` does for exactly one thread.
+    ``ordinals`` gives each reach its ordinal, in one bytecode that runs C code.  ``due`` is a lower
+    bound of the next ordinal that fires: a thread that reads an old value makes one call of `take`
+    in vain, and never misses a firing.  ``_chunk`` holds the next ordinals that fire.  A reach
+    claims its ordinal with `dict.pop`, which succeeds in exactly one thread.
 
-    Under the lock every point is transparent: a finalizer may come in the middle, and what it
-    reaches must not wait for this thread.  Only looking may come in the middle, as `explain` in a
-    signal handler does, and it takes what is there.
+    Points are transparent while the lock is held: a finalizer may run then, and if it reached a
+    point of this rule, it would wait for its own thread.  Only a reader may interrupt the holder of
+    the lock, such as `explain` in a signal handler; it reads the current values.
     """
 
     __slots__ = (
@@ -84,39 +85,40 @@ class Tally:
     def __init__(self, schedule: Schedule) -> None:
         self.ordinals: Iterator[int] = counter()
         self.fired: Iterator[int] = counter()
-        self.due = 0  # the first reach looks, and so makes the first chunk
+        self.due = 0  # so that the first reach calls `take`, which draws the first chunk
         self._chunk: dict[int, None] = {}
         self._schedule = schedule
         self._firings: Iterator[int] | None = decide(schedule)
-        self._horizon = 0  # every firing ordinal up to here is, or was, in the chunk
+        self._horizon = 0  # all firing ordinals up to this one are or were in the chunk
         self._lock = Lock()
         self._drawing = False
 
     def take(self, ordinal: int) -> Slot | None:
-        """Return a slot if ``ordinal`` fires; once only."""
+        """Return a slot if ``ordinal`` fires; only once for each ordinal."""
         chunk = self._chunk
         took = chunk.pop(ordinal, False) is None or self._take_late(ordinal)
-        few = chunk.__len__() < _CHUNK // 2  # `len` may be a point, and is not transparent here
+        few = chunk.__len__() < _CHUNK // 2  # not `len`, which may be a point that acts here
         if took and few and self._horizon < NEVER and not self._drawing:
-            self._draw(below=_CHUNK // 2)  # early, so that others seldom wait
-        # The horizon is read before the chunk: a chunk extended in between lies beyond it.
+            self._draw(below=_CHUNK // 2)  # early, so that other threads seldom wait for a chunk
+        # Reads the horizon before the chunk.  The other way round, a chunk that another thread adds
+        # in between would be below the horizon, and `due` would be too high.
         lowest = self._horizon + 1
         try:
-            for lowest in chunk:  # noqa: B007 - its first, cheaper than next()
+            for lowest in chunk:  # noqa: B007 - its first key, cheaper than next()
                 break
             self.due = lowest
         except RuntimeError:
-            pass  # another thread took one while we looked; the old bound still holds
+            pass  # another thread changed the chunk; the old bound is still a lower bound
         return OPEN if took else None
 
     def _take_late(self, ordinal: int) -> bool:
-        """Take an ordinal that may lie beyond what was drawn a moment ago."""
+        """Claim an ordinal that may be beyond the horizon."""
         while ordinal > self._horizon:
             self._draw(to=ordinal)
         return self._chunk.pop(ordinal, False) is None
 
     def _draw(self, *, below: int = 0, to: int = 0) -> None:
-        """Draw the next firings, if fewer than ``below`` are left, or none beyond ``to``."""
+        """Draw the next chunk if fewer than ``below`` ordinals are left, or ``to`` is beyond it."""
         transparently(self._draw_locked, below, to)
 
     def _draw_locked(self, below: int, to: int) -> None:
@@ -130,41 +132,41 @@ class Tally:
 
     @property
     def spent(self) -> bool:
-        """Whether no ordinal is left that fires."""
+        """Whether no further ordinal fires."""
         return self._horizon >= NEVER and not self._chunk
 
     @property
     def overflow(self) -> int:
-        """How many reaches passed because as many injections were going on as may be."""
+        """The number of firings that ``max_active`` suppressed."""
         return 0
 
     @property
     def next_ordinal(self) -> int | None:
-        """The ordinal that fires next, or None if none does."""
+        """The next ordinal that fires, or None if there is none."""
         if not self._lock.owned:
             self._draw(below=1)
-        elif not self._chunk:  # a signal handler looks while its own thread is drawing
+        elif not self._chunk:  # read by a signal handler while its own thread is drawing
             return next(dropwhile(self._horizon.__ge__, decide(self._schedule)), None)
         return min(self._chunk.copy(), default=None)
 
     def _extend(self) -> None:
         if self._horizon >= NEVER:
             return
-        firings, self._firings = self._firings, None  # a generator that is interrupted has ended
+        firings, self._firings = self._firings, None  # an interrupted generator has ended
         if firings is None:
             firings = dropwhile(self._horizon.__ge__, decide(self._schedule))
         fresh = list(islice(firings, _CHUNK))
         chunk = dict.fromkeys(fresh)
-        self._firings = firings  # Ctrl-C cannot come from here until the chunk has them
+        self._firings = firings  # no signal is handled from here to the end of `update`
         self._chunk.update(chunk)
         self._horizon = fresh[-1] if len(fresh) == _CHUNK else NEVER
 
 
 class BoundedTally(Tally):
-    """The counts of a rule of which at most ``limit`` injections may be going on.
+    """The counts of a rule with at most ``limit`` simultaneous injections.
 
-    What the limit lets pass uses up none of ``times``, so these are counted here and not by the
-    schedule.
+    A suppressed firing does not count towards ``times``, so ``times`` is counted here and not by
+    the schedule.
     """
 
     __slots__ = ("_left", "_limit", "_overflow", "_taken")
@@ -177,7 +179,7 @@ class BoundedTally(Tally):
         self._overflow = counter()
 
     def take(self, ordinal: int) -> Slot | None:
-        """Return a slot if ``ordinal`` fires and one is free; once only."""
+        """Return a slot if ``ordinal`` fires and one is free; only once for each ordinal."""
         if super().take(ordinal) is None:
             return None
         return self._take_place() if in_chaospoint.get() else transparently(self._take_place)
@@ -195,29 +197,29 @@ class BoundedTally(Tally):
             return Slot(self._taken)
 
     def _take_back(self) -> None:
-        """Free the places whose owners are gone."""
-        for place, owner in self._taken.copy().items():
+        """Release the slots whose owners are gone."""
+        for slot, owner in self._taken.copy().items():
             if _is_over(owner()):
-                self._taken.pop(place, None)
+                self._taken.pop(slot, None)
 
     @property
     def spent(self) -> bool:
-        """Whether no firing is left."""
+        """Whether no further ordinal fires."""
         return self._left == 0 or super().spent
 
     @property
     def overflow(self) -> int:
-        """How many reaches passed because as many injections were going on as may be."""
+        """The number of firings that ``max_active`` suppressed."""
         return counted(self._overflow)
 
     @property
     def next_ordinal(self) -> int | None:
-        """The ordinal that fires next if a slot is free then, or None if none does."""
+        """The next ordinal that fires if a slot is free then, or None."""
         return None if self._left == 0 else super().next_ordinal
 
 
 class _LockedCount:
-    """`itertools.count` for interpreters without a GIL, where the one in C is not atomic."""
+    """Like `itertools.count`, for interpreters without a GIL, where that one is not atomic."""
 
     def __init__(self) -> None:
         self._next = 1
@@ -236,7 +238,7 @@ class _LockedCount:
 
 
 def counter() -> Iterator[int]:
-    """Return an endless iterator over 1, 2, … that hands each number to one thread only."""
+    """Return an endless iterator over 1, 2, … that gives each number to one thread only."""
     return count(1) if _has_gil() else _LockedCount()
 
 
@@ -244,7 +246,7 @@ _has_gil: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)
 
 
 def counted(numbers: Iterator[int]) -> int:
-    """Return how many numbers a `counter` has handed out, without taking one."""
+    """Return how many numbers have been taken from a `counter`, without taking one."""
     return _int(_repr(numbers)[_BEFORE:-1]) - 1
 
 

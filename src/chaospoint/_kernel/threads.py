@@ -1,8 +1,8 @@
-"""Starts a thread from another thread, where no signal handler can interrupt that.
+"""Start a thread from a helper thread, where no signal handler can interrupt the start.
 
-Python runs signal handlers in the main thread.  One that raises within ``Thread.start`` may leave a
-lock of `threading` held, and then no thread of the process can start any more; or the new thread
-waits for ever for its own beginning.
+Python runs signal handlers in the main thread.  If one raises inside ``Thread.start``, a lock of
+`threading` may stay held, and the process can then start no other thread; or the new thread waits
+forever for its own start.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from threading import Thread
 from chaospoint._kernel.bell import Bell
 from chaospoint._kernel.context import in_chaospoint
 
-__all__ = ["BeginningCall", "OwnThread", "Start", "start", "tended"]
+__all__ = ["BeginningCall", "OwnThread", "Start", "restarters", "start"]
 
 
 _PATIENCE_SECONDS = 5.0
 
 
 class OwnThread(Thread):
-    """A daemon thread of chaospoint's, in which every point is transparent from its first step.
+    """A daemon thread in which every point is transparent from the first instruction.
 
-    Before it comes to ``body``, and after that, it runs code of `threading`.
+    Setting the flag in ``body`` would not be enough, because the thread runs code of `threading`
+    before and after it.
     """
 
     def __init__(self, name: str, body: Callable[[], object]) -> None:
@@ -33,46 +34,47 @@ class OwnThread(Thread):
 
     def _bootstrap(self) -> None:
         in_chaospoint.set(True)
-        super()._bootstrap()  # type: ignore[misc]  # what `start` has the new thread call
+        super()._bootstrap()  # type: ignore[misc]  # `start` makes the new thread call this
 
     def run(self) -> None:
-        """Do what the thread is for."""
-        in_chaospoint.set(True)  # the context of a thread may be another one here
+        """Call ``body``."""
+        in_chaospoint.set(True)  # again, because the thread may have another context by now
         self._body()
 
 
 class Start:
-    """The start of one thread, which takes a moment."""
+    """The start of one thread, which another thread performs."""
 
     def __init__(self, thread: Thread) -> None:
         self.thread = thread
         self.error: RuntimeError | None = None
         self._begun = False
-        self._over = False  # besides the bell, which an interrupted wait may leave unset
+        self._over = False  # in addition to the bell, which an interrupted wait may leave unset
         self._done = Bell()
 
     @property
     def over(self) -> bool:
-        """Whether the thread has ended, or was never started."""
+        """Whether the thread has ended or was never started."""
         return not self._begun or (self._over and not self.thread.is_alive())
 
     def begin(self) -> None:
-        """Start it; raises `RuntimeError` if the process can have no more threads."""
-        # Looked up at each call, because gevent may patch it late.  Only the new thread keeps what
-        # it is to call, which is gone when that ends.
+        """Start it; raises `RuntimeError` if the process cannot start another thread."""
+        # `start_new_thread` is looked up at each call, because gevent may patch it later.  `pop`
+        # hands the only reference to the `BeginningCall` to the new thread, so the call is deleted
+        # when that thread ends.
         call = iter([BeginningCall(Start._start, self)].pop, None)
         for _ in map(_thread.start_new_thread, call, ((),)):
-            self._begun = True  # nothing comes between the two lines
+            self._begun = True  # no signal is handled between the previous line and this one
             return
 
     def finish(self) -> None:
-        """Wait until the thread runs; raises `RuntimeError` if it cannot."""
+        """Wait until the thread runs; raises `RuntimeError` if it cannot be started."""
         self._wait(_PATIENCE_SECONDS)
         if self.error is not None:
             raise self.error
 
     def join(self, seconds: float) -> None:
-        """Wait until the thread has ended, for so many seconds at most."""
+        """Wait until the thread has ended, for ``seconds`` at most."""
         if self._begun and self._wait(seconds) and self.thread.is_alive():
             self.thread.join(seconds)
 
@@ -81,7 +83,7 @@ class Start:
 
     def _start(self) -> None:
         try:
-            in_chaospoint.set(True)  # the context of a new thread is its own
+            in_chaospoint.set(True)  # a new thread has a context of its own
             self.thread.start()
         except RuntimeError as error:
             self.error = error
@@ -89,16 +91,16 @@ class Start:
             self.end()
 
     def end(self) -> None:
-        """Take note that the thread runs, or that it never will."""
+        """Record that the thread runs or could not be started."""
         self._over = True
         self._done.set()
 
 
 class BeginningCall(partial[None]):
-    """What a new thread calls; the start is over when this is gone.
+    """The function of the helper thread; deleting it marks the start as over.
 
-    The thread may end before its first step: what is thrown into the thread that has begun it is
-    raised in the new one on CPython 3.11, until that runs.
+    The helper thread may end before its first instruction: on CPython 3.11, an exception that is
+    thrown into the thread that starts it may be raised in the new one.
     """
 
     def __del__(self) -> None:
@@ -106,11 +108,11 @@ class BeginningCall(partial[None]):
 
 
 def start(thread: Thread) -> None:
-    """Start ``thread`` as its own ``start`` does, and wait until it runs."""
+    """Start ``thread``, and wait until it runs."""
     beginning = Start(thread)
     beginning.begin()
     beginning.finish()
 
 
-tended: list[Callable[[], object]] = []
-"""Functions that replace chaospoint's other threads, where these have ended early."""
+restarters: list[Callable[[], object]] = []
+"""Functions that replace other threads of chaospoint if these have ended unexpectedly."""

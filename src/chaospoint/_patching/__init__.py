@@ -1,1 +1,1 @@
-"""How a callable becomes a placement."""
+"""Turn callables into placements: patch Python functions (`site`), wrap the others (`wrapper`)."""

@@ -1,10 +1,12 @@
-"""How a call goes on when a rule fires before it, or may fire after it: a way for each kind.
+"""Continuations: how a call goes on if a rule fires before it, or may fire after it.
 
-Each takes what fires before the call, the call itself, a function without arguments, and the
-search after it if there is one, which is made at the clean end of a call that was really made.
-Coroutines and generators are reached when called and act at the first await or item, so each of
-theirs is made of its own kind; when nothing can fire none of this runs and the caller gets the
-callable's own.
+There is one continuation for each kind of callable.  Each takes the firing before the call (or
+None), the call as a function without arguments, and the search to run after a successful call (or
+None).
+
+A coroutine or generator is reached when it is called, but the fault acts at the first await or
+item.  So the continuation of such a kind is itself a coroutine or generator of that kind.  If no
+rule can fire, no continuation runs, and the caller gets the callable's own coroutine or generator.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from chaospoint._kernel.tally import OPEN
 
 __all__ = ["CONTINUATIONS", "continuation_for", "sharing"]
 
-__tracebackhide__ = True  # pytest shows the line of the host's that was hit, and not ours
+__tracebackhide__ = True  # pytest then shows the line of the program that called
 
 _After = Callable[[], Firing | None]
 
@@ -86,9 +88,9 @@ async def _async_generator(
         for item in cast(Iterable[object], answer[0]):
             yield item
         return
-    # What `yield from` does for a generator, spelt out: PEP 380 has no asynchronous twin.
+    # Does what `yield from` does for a generator; there is no such statement for async generators.
     items = call()
-    step = _own(items)
+    step = _first_item(items)
     while True:
         try:
             item = await step
@@ -107,11 +109,11 @@ async def _async_generator(
         await adrive(*late)
 
 
-def _own(items: AsyncGenerator[object, object]) -> Awaitable[object]:
-    """Ask for the first item of ``items`` without its event loop taking note of it.
+def _first_item(items: AsyncGenerator[object, object]) -> Awaitable[object]:
+    """Return the awaitable of the first item, without registering ``items`` with the event loop.
 
-    A loop closes the asynchronous generators that it knows when it ends, all at once; this one
-    is closed by the one around it, which the loop knows.
+    When a loop ends, it closes all registered async generators at the same time.  The continuation
+    is registered, and closes ``items`` itself.
     """
     hooks = sys.get_asyncgen_hooks()
     sys.set_asyncgen_hooks(None, None)
@@ -121,7 +123,7 @@ def _own(items: AsyncGenerator[object, object]) -> Awaitable[object]:
         sys.set_asyncgen_hooks(*hooks)
 
 
-_WAYS: dict[Kind, Continuation] = {
+_PLAIN: dict[Kind, Continuation] = {
     "function": _function,
     "coroutine": _coroutine,
     "generator": _generator,
@@ -132,54 +134,54 @@ _WAYS: dict[Kind, Continuation] = {
 def continuation_for(
     kind: Kind, function: FunctionType, *, bounded: bool = True, shares: bool = False
 ) -> Continuation:
-    """Return how calls of ``function`` go on; what they return has the function's names.
+    """Return the continuation of ``function``; its coroutines or generators have the same names.
 
-    ``bounded``: a firing may have a slot of its own. ``shares``: see `sharing`.
+    ``bounded``: whether a firing may have a slot. ``shares``: see `sharing`.
     """
-    way = _WAYS[kind]
-    assert isinstance(way, FunctionType)
-    named = FunctionType(way.__code__, way.__globals__, function.__name__, way.__defaults__)
+    plain = _PLAIN[kind]
+    assert isinstance(plain, FunctionType)
+    named = FunctionType(plain.__code__, plain.__globals__, function.__name__, plain.__defaults__)
     named.__qualname__ = function.__qualname__
-    noting = _noting(named) if bounded and kind != "function" else named
-    return sharing(noting) if shares else noting
+    result = _recording_owner(named) if bounded and kind != "function" else named
+    return sharing(result) if shares else result
 
 
-def _noting(way: Continuation) -> Continuation:
-    """Have the slot of a firing know the coroutine or generator that is to act.
+def _recording_owner(inner: Continuation) -> Continuation:
+    """Record in the slot of a firing which coroutine or generator will act.
 
-    It may be closed before it begins, and then none of its code runs that gives the slot back.
+    If that is closed before it begins, none of its code runs, and nothing releases the slot.
     """
 
-    def go_on(
+    def continuation(
         firing: Firing | None, call: Callable[[], Any], after: _After | None = None
     ) -> object:
-        made = way(firing, call, after)
+        owner = inner(firing, call, after)
         if firing is not None and (slot := firing[2]) is not OPEN:
-            slot.belongs_to(made)
-        return made
+            slot.belongs_to(owner)
+        return owner
 
-    return go_on
+    return continuation
 
 
-def sharing(way: Continuation) -> Continuation:
-    """Have what fires before a call and what fires after it share one limit."""
+def sharing(inner: Continuation) -> Continuation:
+    """Make the firings before and after a call share the same limits."""
 
-    def go_on(
+    def continuation(
         firing: Firing | None, call: Callable[[], Any], after: _After | None = None
     ) -> object:
         if firing is None or after is None:
-            return way(firing, call, after)
+            return inner(firing, call, after)
         spent = [0.0, 0.0]
-        return way(_spending(firing, spent), call, lambda: _spending(after(), spent))
+        return inner(_with_spent(firing, spent), call, lambda: _with_spent(after(), spent))
 
-    return go_on
+    return continuation
 
 
-def _spending(firing: Firing | None, spent: list[float]) -> Firing | None:
+def _with_spent(firing: Firing | None, spent: list[float]) -> Firing | None:
     return firing and (*firing[:3], firing[3] if len(firing) > 3 else None, spent)
 
 
 CONTINUATIONS: dict[Kind, Continuation] = {
-    kind: way if kind == "function" else _noting(way) for kind, way in _WAYS.items()
+    kind: plain if kind == "function" else _recording_owner(plain) for kind, plain in _PLAIN.items()
 }
-"""How calls go on whose names do not matter."""
+"""The continuations for wrapped callables, whose names need not be kept."""

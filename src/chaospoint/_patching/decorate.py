@@ -1,4 +1,4 @@
-"""A callable becomes a placement: a Python function is patched, and anything else is wrapped."""
+"""Put a point on a callable: patch a Python function, wrap anything else."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _METHODS_IN_C = (ClassMethodDescriptorType, MethodDescriptorType, WrapperDescrip
 
 
 def decorate(point: Point, target: _F) -> _F:
-    """Put a point on ``target``, and return what is to be used in its place.
+    """Put a point on ``target``, and return the object to use instead of it.
 
-    Raises `InvalidPoint` for what cannot be decorated, as ``Point.__call__`` says.
+    Raises `InvalidPoint` if ``target`` cannot be decorated; see ``Point.__call__``.
     """
     if site.can_patch() and (function := function_of(target)) is not None:
         site.place(point, function)
@@ -36,7 +36,7 @@ def decorate(point: Point, target: _F) -> _F:
     if type(inner) in _METHODS_IN_C:
         raise InvalidPoint(
             f"{point.name!r} cannot decorate {target!r}: it is a method of a type written in "
-            "C, where nothing can replace it; override it in a subclass and decorate that, or "
+            "C, which cannot be replaced; override it in a subclass and decorate that, or "
             "decorate a function that calls it"
         )
     from chaospoint._patching.wrapper import wrap

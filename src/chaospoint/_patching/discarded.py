@@ -1,4 +1,4 @@
-"""A wrapper that was thrown away, so that nothing acts there."""
+"""The warning for a wrapper that the program did not keep, and that therefore never acts."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["discarded"]
 
 
 def discarded(point: Point) -> str:
-    """Say that the wrapper made for a point was thrown away, and what to do."""
+    """Return the text of the warning for a point."""
     return (
         f"{point.core.discarded} was decorated with {point.name!r}, and the wrapper that this "
-        "returned was thrown away, so nothing acts there: use it in place of what it wraps, as in "
+        "returned was thrown away, so no rule acts there: use it in place of the original, as in "
         f"`module.name = chaospoint.point({point.name!r})(module.name)`, or name the function "
         "under `placements` in a plan file"
     )

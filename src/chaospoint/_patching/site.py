@@ -1,23 +1,37 @@
-"""How a callable becomes a placement, and how arming patches it.
+"""Sites: patch a Python function when a rule is armed, and restore it when none is.
 
-A Python function is not wrapped: decorating it returns that same function object and only notes
-it down here.  *Arming* swaps its code for a trampoline, and the original code moves to a private
-clone that the trampoline calls; *disarming* puts the original code back.  So a disarmed function
-runs its own bytecode, whoever imported it and when, and armed or not it is the same object with
-the same signature, source, pickle and kind.  Linux does the same to its static keys.
+Decorating a Python function returns the same function object and only records it here.  *Arming*
+replaces the code object of the function by a *trampoline*, and moves the original code to a private
+*clone* that the trampoline calls (`chaospoint._patching.trampoline` explains both).  *Disarming*
+puts the original code back.  So:
 
-One function has one *site*, however many points are stacked on it and whatever registries they
-are of.  The site is rebuilt as a whole whenever what is armed on one of its points changes: from
-the innermost point outwards, each armed point adds a trampoline that calls the clone below it::
+* A disarmed function runs its own bytecode and costs nothing extra.
+* Callers that imported the function before it was armed reach the trampoline too, because they hold
+  the same function object.
+* Signature, source, pickle and kind are those of the original, armed or not.
+
+The Linux kernel patches its static keys in the same way.
+
+Each function has one *site*, however many points are stacked on it, even points of several
+registries.  Each change of the rules at one of its points rebuilds the whole site.  Starting with
+the innermost point, each armed point adds a trampoline that calls a clone of the code below it::
 
     f.__code__ = trampoline(outer point) -> clone(trampoline(inner point)) -> clone(original)
 
-What somebody else put on the function is not ours to remove.  The original is taken when arming,
-as it is then.  When rebuilding finds code that is neither ours nor the original, it leaves all as
-it is and says so; our trampolines under it pass calls through once their rules are disarmed.
+A site is rebuilt as a whole, because a point in the middle cannot be removed: the trampoline above
+it has its clone among its constants.  The swap of ``__code__`` is one assignment, so a thread that
+calls the function runs either the old code or the new, and a call under way finishes with the code
+with which it began.  Such a call may therefore reach a rule that has just ended; `search.take` and
+the driver check for that.
 
-Everything here is done under the arming lock, but for the callback of a dying function: it can
-come at any moment, also in the middle of the sections below, so it only notes the death down.
+Other libraries patch functions, too.  The original is read each time the site is armed, because it
+may have changed.  If ``__code__`` is neither our trampoline nor the original, the site leaves it
+alone and logs that.  Our trampoline is then somewhere inside the other patch, and passes calls
+through after its rules are disarmed.
+
+All of this happens under the arming lock, except for the callback of a weak reference to a function
+that is deleted.  It may run at any moment, even while this thread holds the lock, so it only
+appends to a queue.
 """
 
 from __future__ import annotations
@@ -59,43 +73,52 @@ if TYPE_CHECKING:
 
 __all__ = ["Site", "can_patch", "kind_of", "place", "sweep"]
 
-_FEW_RULES = 8  # for more of them at a point, the search is made when a call comes
+_FEW_RULES = 8  # if a point has more rules, its search is built at the first call
 
 _KIND_OF_FLAGS: dict[int, Kind] = {
     0x00: "function",
     0x20: "generator",
     0x80: "coroutine",
-    0x120: "coroutine",  # @types.coroutine: a generator that is awaited
+    0x120: "coroutine",  # @types.coroutine: a generator that can be awaited
     0x200: "async generator",
 }
 
 
 def kind_of(code: CodeType) -> Kind:
-    """Return the kind of callable that ``code`` makes."""
+    """Return the kind of a function with this code."""
     return _KIND_OF_FLAGS[code.co_flags & KINDS]
 
 
-_ESTRANGED = (
-    "%s was patched by something else while armed; chaospoint leaves that alone: what is armed "
-    "there from now on acts once the other patch is undone and something is armed or disarmed there"
+_PATCHED_BY_OTHERS = (
+    "%s was patched by another library while armed; chaospoint leaves that alone: rules that are "
+    "armed there from now on act after the other patch is undone and a rule is armed or disarmed "
+    "there"
 )
 
 
-class _Death(ref[FunctionType]):
-    """A weak reference to a function, which knows its site's key when the function is gone."""
+class _FunctionRef(ref[FunctionType]):
+    """A weak reference that knows the key of its site after the function is deleted."""
 
     __slots__ = ("key",)
     key: int
 
 
 class Site:
-    """What chaospoint keeps for one patched function."""
+    """One patched function and its points.
+
+    ``_original`` and ``_trampoline`` are both None while the function runs its own code, and both
+    set while it is armed: the code to restore, and the code that must still be in place for that.
+
+    A function that is decorated while a rule is armed may still be marked as awaitable by the next
+    decorator, which changes its kind.  Until its first call it is *unsettled*, and has a trampoline
+    that decides the kind then.
+    """
 
     __slots__ = (
-        "_estranged",
         "_function",
         "_kind",
         "_original",
+        "_patched_by_others",
         "_settled",
         "_trampoline",
         "points",
@@ -105,34 +128,33 @@ class Site:
     unsigned = False
 
     def __init__(self, function: FunctionType) -> None:
-        self.shown: Signature | None = (
-            None  # read before the lock is taken, as this may run foreign code
-        )
-        self._function = _Death(function, _dead.append)
+        # Set by `place`, which reads it before it takes the lock: it may run code of the program.
+        self.shown: Signature | None = None
+        self._function = _FunctionRef(function, _dead.append)
         self._function.key = id(function)
         self._original: CodeType | None = None
         self._trampoline: CodeType | None = None
-        self._estranged = False
-        self._settled = True  # its kind can be told
+        self._patched_by_others = False
+        self._settled = True
         self._kind: Kind = kind_of(function.__code__)
         self.points: list[Point] = []  # the innermost first
 
     def __str__(self) -> str:
         function = self._function()
         if function is None:
-            return "a function that is gone"
+            return "a deleted function"
         return f"{function.__module__}:{function.__qualname__} ({self.kind})"
 
     @property
     def kind(self) -> Kind:
-        """The kind of callable; a function that is marked as one to be awaited is a coroutine."""
+        """The kind of callable; a function that is marked as awaitable counts as a coroutine."""
         if self._kind == "function" and is_awaitable_marked(self._function()):
             return "coroutine"
         return self._kind
 
     @property
     def arguments(self) -> tuple[str, ...] | None:
-        """The names of the function's arguments; None if it takes whatever name there is."""
+        """The names of the function's arguments; None if it takes any name."""
         function = self._function()
         if function is None:
             return ()
@@ -144,7 +166,7 @@ class Site:
 
     @property
     def shape(self) -> Shape | None:
-        """The arguments of a call, as they are handed to functions of rules."""
+        """The arguments of a call, as they are passed to functions of rules."""
         function = self._function()
         if function is None:
             return None
@@ -152,30 +174,30 @@ class Site:
 
     @property
     def gone(self) -> bool:
-        """Whether the function is gone."""
+        """Whether the function is deleted."""
         return self._function() is None
 
     def is_of(self, function: FunctionType) -> bool:
-        """Whether this is the site of that very function."""
+        """Whether this is the site of that function object."""
         return self._function() is function
 
-    def died(self, death: ref[FunctionType]) -> bool:
-        """Whether this is the site whose function's death was noted."""
-        return self._function is death
+    def refers_by(self, reference: ref[FunctionType]) -> bool:
+        """Whether this site has that weak reference."""
+        return self._function is reference
 
     def rebuild(self) -> None:
-        """Make the function's code say what is armed on its points now."""
+        """Give the function the code for the rules that are now armed on its points."""
         function = self._function()
         if function is None:
             return
-        found = function.__code__
-        if self._trampoline is not None and found is not self._trampoline:
-            if found is not self._original and clone_of(found) is None:
+        current = function.__code__
+        if self._trampoline is not None and current is not self._trampoline:
+            if current is not self._original and clone_of(current) is None:
                 self._leave_alone()
                 return
-            self._trampoline = None  # somebody put older code back
+            self._trampoline = None  # another library restored older code
         if self._trampoline is None:
-            self._original = _innermost(found)
+            self._original = _innermost(current)
         original = self._original
         assert original is not None
         code = original
@@ -187,33 +209,34 @@ class Site:
             for point in self.points:
                 if point.core.rules:
                     code = self._patched(function, code, point, kind)
-        if code is not found:
+        if code is not current:
             function.__code__ = code
         if code is original:
             self._original = self._trampoline = None
         else:
             self._trampoline = code
-        self._estranged = False
+        self._patched_by_others = False
 
     @property
     def _armed(self) -> bool:
         return any(point.core.rules for point in self.points)
 
     def settle_later(self) -> None:
-        """Leave the kind of the function, which is being decorated, open until its first call."""
+        """Decide the kind at the first call, because other decorators may still mark it."""
         self._settled = False
 
     def _settle(self, clone: FunctionType) -> Callable[..., object]:
-        """Patch the function, for its kind is known at its first call; return what to call."""
+        """Patch the function at its first call; return the function to call now."""
         function = self._function()
         if in_chaospoint.get() or function is None:
             return clone
         transparently(self._settle_now)
         arming_lock.carry_out()
         with arming_lock:
-            # Nobody calls a function that leads back here: one that something else patched.
-            calls_clone = clone_of(function.__code__) is clone
-            return clone if self._estranged or calls_clone else function
+            # If the function still leads here, because another library patched it, calling it
+            # again would not end.
+            leads_here = clone_of(function.__code__) is clone
+            return clone if self._patched_by_others or leads_here else function
 
     def _settle_now(self) -> None:
         with arming_lock:
@@ -222,12 +245,12 @@ class Site:
                 self._patch_now()
 
     def _patch_now(self) -> None:
-        from chaospoint._kernel.binding import say_left_out
+        from chaospoint._kernel.binding import log_left_out
 
         try:
             self.rebuild()
             for point in self.points:
-                say_left_out(point.core.rules, point.name, self.kind, self.shape)
+                log_left_out(point.core.rules, point.name, self.kind, self.shape)
         except Exception:
             reporting.report_bug(f"patching {self}")
 
@@ -263,20 +286,20 @@ class Site:
         if asks or len(before) != 1:
             return searched(code, clone, act, search(before), asks=asks, later=not plain)
         (binding,) = before
-        fire = MethodType(drive if plain else tools.take, binding)  # cheaper than a partial
+        fire = MethodType(drive if plain else tools.take, binding)  # faster than a partial
         return single(code, clone, binding, fire, act, later=not plain)
 
     def _leave_alone(self) -> None:
         if not self._armed:
-            # Disarmed: ours passes calls through for ever, and the next arming starts afresh.
+            # Our trampoline inside the other patch passes all calls through from now on.
             self._original = self._trampoline = None
-        if not self._estranged:
-            self._estranged = True
-            log(logging.WARNING, _ESTRANGED, self)
+        if not self._patched_by_others:
+            self._patched_by_others = True
+            log(logging.WARNING, _PATCHED_BY_OTHERS, self)
 
 
 class _Tools:
-    """What only arming needs, imported by the first arming."""
+    """The modules that only armed functions need, imported when the first rule is armed."""
 
     def __init__(self) -> None:
         from chaospoint._kernel import binding
@@ -296,7 +319,7 @@ class _Tools:
     def continuation_for(
         self, kind: Kind, function: FunctionType, rules: Sequence[ArmedRule]
     ) -> Continuation:
-        """Return how calls of a kind that acts later go on."""
+        """Return the continuation of a function for its armed rules."""
         bounded = any(rule.terms.max_active is not None for rule in rules)
         return self._continuation_for(
             kind, function, bounded=bounded, shares=self.share_limits(rules)
@@ -307,7 +330,7 @@ _tools = cache(_Tools)
 
 
 def _reader(point: Point, code: CodeType, shown: Signature | None) -> Reads:
-    """Return how labels and arguments are read at a function: a label wins over an argument."""
+    """Return how to read labels and arguments; a label takes precedence over an argument."""
     names, has_rest = argument_names(code)
     rest = itemgetter(len(names) - 1)
 
@@ -337,7 +360,7 @@ _dead: deque[ref[FunctionType]] = deque()
 
 
 def place(point: Point, function: FunctionType) -> None:
-    """Put ``point`` on ``function``; what is armed on it acts there from now on."""
+    """Put ``point`` on ``function``; the rules armed on the point act there from now on."""
     shown = signature_of(function)
     arming_lock.soon(partial(arming_lock.change, _place, point, function, shown))
 
@@ -353,27 +376,27 @@ def _place(point: Point, function: FunctionType, shown: Signature | None) -> Non
         site.points.append(point)
         point.core.sites.append(site)
     if point.core.rules:
-        from chaospoint._kernel.binding import say_left_out
+        from chaospoint._kernel.binding import log_left_out
 
         try:
             if fresh:
                 site.settle_later()
             site.rebuild()
             if not fresh or site.kind != "function":
-                say_left_out(point.core.rules, point.name, site.kind, site.shape)
+                log_left_out(point.core.rules, point.name, site.kind, site.shape)
         except Exception:
             reporting.report_bug(f"patching {site}")
 
 
 def sweep() -> None:
-    """Forget the sites of functions that are gone; call it under the lock."""
+    """Remove the sites of deleted functions; call it under the lock."""
     gone: set[Site] = set()
     while _dead:
-        death = _dead.popleft()
-        assert isinstance(death, _Death)
-        site = _sites.get(death.key)
-        if site is not None and site.died(death):
-            del _sites[death.key]
+        reference = _dead.popleft()
+        assert isinstance(reference, _FunctionRef)
+        site = _sites.get(reference.key)
+        if site is not None and site.refers_by(reference):
+            del _sites[reference.key]
             gone.add(site)
     for core in {point.core for site in gone for point in site.points}:
         core.sites[:] = [site for site in core.sites if site not in gone]
@@ -381,7 +404,7 @@ def sweep() -> None:
 
 @cache
 def can_patch() -> bool:
-    """Whether code can be swapped in this interpreter: tried once, on a function of each kind."""
+    """Whether this interpreter can swap code; tried once, with a function of each kind."""
     if sys.implementation.name != "cpython":
         return False
     if not getattr(sys, "_is_gil_enabled", lambda: True)():
@@ -389,7 +412,7 @@ def can_patch() -> bool:
     try:
         return all(_canary(function) for function in _canaries())
     except Exception:
-        logging.getLogger("chaospoint").debug("the canary failed", exc_info=True)
+        logging.getLogger("chaospoint").debug("patching a test function failed", exc_info=True)
         return False
 
 
@@ -412,25 +435,25 @@ def _canaries() -> tuple[Callable[..., Any], ...]:
 
 
 def _canary(function: Callable[..., Any]) -> bool:
-    """Swap, call, restore and call again."""
+    """Whether a function can be patched, called, restored and called again."""
     assert isinstance(function, FunctionType)
     original, kind = function.__code__, kind_of(function.__code__)
     reached: list[int] = []
     clone = make_clone(function, original)
-    never = cast(Any, None)  # nothing fires, so nothing runs
-    function.__code__ = searched(original, clone, never, lambda: reached.append(1))
+    unused = cast(Any, None)  # the search finds no firing, so no driver is called
+    function.__code__ = searched(original, clone, unused, lambda: reached.append(1))
     swapped = _run(kind, function) == 4 and kind_of(function.__code__) == kind
     function.__code__ = original
     return swapped and _run(kind, function) == 4 and reached == [1]
 
 
 def _run(kind: Kind, function: Callable[..., Any]) -> object:
-    made = function(1)
+    result = function(1)
     if kind == "function":
-        return made
+        return result
     if kind == "generator":
-        return next(made)
-    step: Coroutine[Any, Any, object] = made.asend(None) if kind == "async generator" else made
+        return next(result)
+    step: Coroutine[Any, Any, object] = result.asend(None) if kind == "async generator" else result
     try:
         step.send(None)
     except StopIteration as end:

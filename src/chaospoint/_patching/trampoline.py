@@ -1,63 +1,77 @@
-"""The code that stands in for a function's own while one of its points is armed.
+"""Trampolines: the code that a function has while one of its points is armed.
 
-A trampoline has the argument shape, names, file, first line and kind of the function it stands
-for.  It makes one reach and then calls the *clone*, a function made of the original code, with
-its own arguments:
+**The idea.**  The body of a Python function is a code object, and ``f.__code__`` can be assigned at
+any time.  To arm a function, we assign code of our own, the *trampoline*.  It has the argument
+names, file, first line and kind of the original.  The original code moves to a *clone*, a private
+function with the same globals and closure.  The trampoline makes one reach, and then calls the
+clone with its own arguments.  To disarm the function, we assign the original code again.  A wrapper
+would cost each call a Python frame, armed or not, and would miss callers that hold the function
+itself; this costs nothing while disarmed.
+
+**The five shapes.**  A trampoline contains only what its rules need.  The placeholders in capitals
+are constants of the code object:
 
 .. code-block:: python
 
-    def f(a, *args, k, **kw):
-        found = None                            # single: one rule, decided here and now
-        if not inside():
-            for n in ORDINALS: break            # one ordinal, taken in one bytecode of C
+    def f(a, *args, k, **kw):                   # single: one rule that needs no arguments
+        found = None
+        if not inside():                        # not in chaospoint's own code
+            for n in ORDINALS: break            # take an ordinal, in one bytecode that runs C code
             if n >= TALLY.due:                  # seldom true
-                found = FIRE(n)                 # has acted, and has an answer or none
+                found = FIRE(n)                 # act; returns an answer or None
         if found is not None:
             return found[0]
         return CLONE(a, *args, k=k, **kw)
 
-    def f(a, *args, k, **kw):                   # scoped: the same, behind the question whether
-        ...                                     # the rule is of this context
+    def f(a, *args, k, **kw):                   # scoped: like single, but first asks whether the
+        ...                                     # rule acts in this context
 
-    def f(a, *args, k, **kw):                   # searched: several rules, decided by a closure,
-        found = SEARCH((a, args, k, kw))        # which is given the arguments if a rule asks
+    def f(a, *args, k, **kw):                   # searched: several rules, tried by a function,
+        found = SEARCH((a, args, k, kw))        # which gets the arguments if a rule needs them
         if found is not None:
             answer = ACT(*found)
             if answer is not None:
                 return answer[0]
         return CLONE(a, *args, k=k, **kw)
 
-    def f(a, *args, k, **kw):                   # followed: a rule may fire after the call, too
+    def f(a, *args, k, **kw):                   # followed: a rule may also fire after the call
         ...
         result = CLONE(a, *args, k=k, **kw)
         found = AFTER((a, args, k, kw))
         ...
         return result
 
-    def f(a, *args, k, **kw):                   # unsettled: decorated while armed and not called
-        return SETTLE(CLONE)(a, *args, k=k, **kw)        # yet, so it may still be marked
+    def f(a, *args, k, **kw):                   # unsettled: decorated while armed, and not yet
+        return SETTLE(CLONE)(a, *args, k=k, **kw)        # called, so its kind may still change
 
-That is a plain function.  The other kinds are reached when they are called and act later, so where
-something fires, or may fire after the call, they end in one call that makes one of their kind::
+This is the form for plain functions.  Coroutines and generators are reached when they are called,
+and act later.  If a rule fires, or may fire after the call, their trampoline returns a
+continuation, which is a coroutine or generator of the same kind (see `chaospoint._patching.calls`):
+
+.. code-block:: python
 
         return ACT(found, PARTIAL(CLONE, a, *args, k=k, **kw), PARTIAL(AFTER, (a, args, k, kw)))
 
-Compiling takes tens of microseconds, so a template is compiled once for each argument shape and
-number of free variables; a trampoline is that template with other constants and names.
+Otherwise it returns the clone's own coroutine or generator.  So the trampoline itself is always a
+plain body, with the flags of the kind set on it: since CPython 3.11, an opcode creates the
+coroutine, and the flags only describe it.
 
-What bites, and how it is met:
+**Templates.**  Compiling takes tens of microseconds.  So one *template* is compiled and cached for
+each combination of shape, argument counts and number of free variables.  A trampoline is a copy of
+the template with other constants (the hooks) and names.
 
-* A code object with ``co_freevars`` but without the instruction that copies them crashes the
-  interpreter when anyone reads ``f_locals``.  Templates are compiled nested in a function that
-  has as many variables, which they name and never read.
-* A coroutine needs no asynchronous trampoline: since 3.11 an opcode makes the coroutine and the
-  flags only tell of it.  A plain body with the flags set returns the clone's own coroutine.
-* Tracing writes locals back by name, up to 3.12: those of ours are renamed to what no argument can
-  be called.
-* Constants must be hashable, for tools that keep code objects in dictionaries, and something
-  that is called goes through a local, for the compiler warns of calling a constant.
-* The line table says the first line for every instruction, and no columns, so that a traceback
-  shows the function's head and no misplaced carets.
+**Traps.**  A change of the templates has to respect these:
+
+* If a code object has ``co_freevars`` but not the instruction that copies them, reading
+  ``f_locals`` crashes the interpreter.  So templates are compiled inside an outer function with the
+  same number of variables; they name these variables and never read them.
+* Up to CPython 3.12, tracing writes local variables back by name.  So the locals of a template get
+  names that no argument can have (``_found`` becomes ``.found``).
+* Constants must be hashable, because debuggers and profilers keep code objects in dictionaries.
+* A hook that is called is first assigned to a local, because the compiler warns if a constant is
+  called.
+* The line table gives the first line for every instruction, without columns.  So a traceback shows
+  the head of the function and no misplaced carets.
 """
 
 from __future__ import annotations
@@ -90,10 +104,10 @@ __all__ = [
 
 
 KINDS = 0x20 | 0x80 | 0x100 | 0x200
-"""The flags of a code object that tell its kind: generator, coroutine, iterable coroutine,
-asynchronous generator (their names in `inspect` cost its import)."""
+"""The flags of a code object that determine its kind: generator, coroutine, iterable coroutine,
+async generator. `inspect` has names for them, but takes long to import."""
 
-# Strings in angle brackets become the hooks.
+# `_make` replaces the strings in angle brackets by the hooks.
 _SINGLE = """
         _found = None
         _inside = "<inside>"
@@ -181,11 +195,11 @@ def single(
     *,
     later: bool | None = None,
 ) -> CodeType:
-    """Return a trampoline for ``code`` at which one rule aims that asks for no arguments.
+    """Return a trampoline for one rule that needs no arguments.
 
-    ``fire`` is given the ordinal of a reach that may fire.  For a plain function it acts, and
-    returns an `Answer` or None; for other kinds it returns a `Firing` or None, for ``act``.
-    ``later``: what is called acts later, as a coroutine does; unset, its flags tell.
+    ``fire`` takes the ordinal of a reach that may fire.  For a plain function it acts, and returns
+    an `Answer` or None.  For other kinds it returns a `Firing` for ``act``, or None.  ``later``:
+    whether the function acts later than its call, as coroutines do; by default its flags decide.
     """
     rule, tally = binding.rule, binding.tally
     hooks = {
@@ -210,10 +224,10 @@ def searched(
     asks: bool = False,
     later: bool | None = None,
 ) -> CodeType:
-    """Return a trampoline for ``code`` on which whatever ``search`` tries is armed.
+    """Return a trampoline for the rules of ``search``.
 
-    ``act``: `drive` for a plain function, else how calls of the kind go on.  ``asks``: the search
-    is given the tuple of the arguments, in the order of `argument_names`.  Else as `single`.
+    ``act``: `drive` for a plain function, otherwise the continuation.  ``asks``: pass the search
+    the tuple of the arguments, in the order of `argument_names`.  ``later``: as in `single`.
     """
     body = _ASKED if asks else _SEARCHED
     end = _GOES_ON if _acts_later(code, later) else _ACTS
@@ -229,9 +243,9 @@ def followed(
     *,
     later: bool | None = None,
 ) -> CodeType:
-    """Return a trampoline for ``code`` where there is a search before and one after each call.
+    """Return a trampoline with a search before and a search after each call.
 
-    Both are given the tuple of the arguments; else as `searched`.
+    Both take the tuple of the arguments; otherwise it is like `searched`.
     """
     plain = _ASKED + _ACTS + _LATE + _ACTS + _RETURNS
     body = _GOES_ON_AFTER if _acts_later(code, later) else plain
@@ -241,7 +255,7 @@ def followed(
 def unsettled(
     code: CodeType, clone: FunctionType, settle: Callable[[FunctionType], Callable[..., object]]
 ) -> CodeType:
-    """Return a trampoline for ``code`` that asks ``settle`` at each call what is to be called."""
+    """Return a trampoline that calls the result of ``settle``, until another code replaces it."""
     return _make(_SETTLES, code, clone, {"<settle>": settle})
 
 
@@ -252,9 +266,9 @@ def _acts_later(code: CodeType, later: bool | None) -> bool:
 def argument_splitter(
     code: CodeType, shown: Signature | None = None
 ) -> Callable[[tuple[Any, ...]], Given]:
-    """Return what makes of the tuple of the arguments those by place and those by name.
+    """Return a function that turns the tuple of the arguments into a `Given`.
 
-    ``shown``: the signature that the function shows, where it is not that of its code.
+    ``shown``: the signature of the function, if it differs from that of its code.
     """
     by_place, by_name = code.co_argcount, code.co_kwonlyargcount
     names = code.co_varnames[by_place : by_place + by_name]
@@ -277,7 +291,7 @@ def argument_splitter(
 
 
 def clone_of(code: CodeType) -> FunctionType | None:
-    """Return the clone that ``code`` calls if it is a trampoline, armed or not."""
+    """Return the clone that ``code`` calls if it is a trampoline, otherwise None."""
     for constant in code.co_consts:
         if isinstance(constant, FunctionType) and isinstance(constant.__doc__, _Mark):
             return constant
@@ -285,8 +299,11 @@ def clone_of(code: CodeType) -> FunctionType | None:
 
 
 class _Mark(str):
-    """The docstring of a clone, by which it is known, and which nothing pickles by value: the name
-    of its function."""
+    """The docstring of a clone: the name of its function.
+
+    It identifies clones among the constants of a code object.  It cannot be pickled, so libraries
+    that pickle functions by value fail with a clear error while the function is armed.
+    """
 
     __slots__ = ()
 
@@ -300,12 +317,12 @@ class _Mark(str):
 def make_clone(function: FunctionType, code: CodeType) -> FunctionType:
     """Return a private function that runs ``code`` as ``function`` would.
 
-    It needs no defaults: the trampoline hands it every argument.  Its names are those that the
-    function goes by, for coroutines and generators show them.
+    It needs no defaults, because the trampoline passes every argument.  It has the names of the
+    function, because coroutines and generators show them.
     """
     clone = FunctionType(code, function.__globals__, function.__name__, None, function.__closure__)
     clone.__qualname__ = function.__qualname__
-    clone.__doc__ = _Mark(function.__qualname__)  # another attribute would take a dictionary
+    clone.__doc__ = _Mark(function.__qualname__)  # any other attribute would need a dictionary
     return clone
 
 
@@ -313,18 +330,19 @@ def make_clone(function: FunctionType, code: CodeType) -> FunctionType:
 def _template(
     body: str, positional_only: int, positional: int, keyword_only: int, rests: int, free: int
 ) -> tuple[CodeType, tuple[tuple[int, str], ...]]:
-    """Return the template for a shape of arguments, and which constant each hook replaces.
+    """Return the template for these argument counts, and the index and name of each hook.
 
-    ``positional`` counts the positional-only ones too; ``rests`` are the flags of the two rests.
+    ``positional`` includes the positional-only arguments.  ``rests``: the flags for ``*args`` and
+    ``**kwargs``.  ``free``: the number of free variables.
     """
     names = [f"a{n}" for n in range(positional)]
     keywords = [f"k{n}" for n in range(keyword_only)]
-    taken = list(names)
+    parameters = list(names)
     if positional_only:
-        taken.insert(positional_only, "/")
+        parameters.insert(positional_only, "/")
     args, kwargs = bool(rests & _VARARGS), bool(rests & _VARKEYWORDS)
     if args or keywords:
-        taken.append("*args" if args else "*")
+        parameters.append("*args" if args else "*")
     handed = names + ["*args"] * args + [f"{name}={name}" for name in keywords]
     rest = ["**kwargs"] * kwargs
     values = names + keywords + ["args"] * args + ["kwargs"] * kwargs
@@ -332,15 +350,15 @@ def _template(
     source = f"""
 def outer():
     {cells.replace(",", " =")}{" = None" if free else ""}
-    def inner({", ".join(taken + keywords + rest)}):
+    def inner({", ".join(parameters + keywords + rest)}):
         if False: {cells}
         _clone = "<clone>"
-{body.format(handed=", ".join(handed + rest), values="".join(f"{one}, " for one in values))}
+{body.format(handed=", ".join(handed + rest), values="".join(f"{name}, " for name in values))}
 """
     outer = compile(source, "<chaospoint>", "exec").co_consts[0]
     assert isinstance(outer, CodeType)
     (inner,) = (code for code in outer.co_consts if isinstance(code, CodeType))
-    hooks = [(n, one) for n, one in enumerate(inner.co_consts) if str(one).startswith("<")]
+    hooks = [(n, value) for n, value in enumerate(inner.co_consts) if str(value).startswith("<")]
     template = inner.replace(
         co_varnames=tuple(name.replace("_", ".", 1) for name in inner.co_varnames),
         co_linetable=_line_table(len(inner.co_code) // 2),
@@ -377,20 +395,20 @@ def _make(body: str, code: CodeType, clone: FunctionType, hooks: dict[str, objec
 
 
 def _rename(constants: list[Any], keywords: Sequence[str]) -> None:
-    """Rename keyword-only arguments, whose names are constants too, alone or in a tuple."""
+    """Rename keyword-only arguments, whose names are also constants, alone or in a tuple."""
     names = {f"k{n}": name for n, name in enumerate(keywords)}
     for place, value in enumerate(constants):
         if isinstance(value, str):
             constants[place] = names.get(value, value)
         elif isinstance(value, tuple):
-            constants[place] = tuple(names.get(one, one) for one in value)
+            constants[place] = tuple(names.get(name, name) for name in value)
 
 
 def _line_table(units: int) -> bytes:
-    """Return a location table: every instruction on the first line, without columns.
+    """Return a location table that puts every instruction on the first line, without columns.
 
-    An entry covers up to eight code units: ``0x80 | 13 << 3 | units - 1``, where 13 means a line
-    and no columns, and a signed line delta, 0 (CPython, Objects/locations.md).
+    An entry covers up to eight code units.  It consists of ``0x80 | 13 << 3 | units - 1``, where 13
+    means a line without columns, and of the line delta 0 (CPython, Objects/locations.md).
     """
     whole, rest = divmod(units, 8)
     return bytes((0xEF, 0)) * whole + (bytes((0xE8 | rest - 1, 0)) if rest else b"")

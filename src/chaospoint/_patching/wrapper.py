@@ -1,12 +1,12 @@
-"""Placements whose code cannot be patched: they are wrapped by wrapt.
+"""Wrap callables whose code cannot be patched, with wrapt.
 
-Builtins, C functions, callable instances, classes, `functools.partial` and the like, and Python
-functions too where the canary says that this interpreter cannot swap code.  The wrapper tests the
-truth of the very list that arming fills, in C, so it costs little while it is empty; importing
-wrapt costs some 50 ms, so that is done at the first of them.
+These are builtins, C functions, callable instances, classes, `functools.partial` and similar
+objects; also Python functions, in interpreters that cannot swap code (see `site.can_patch`).  The
+wrapper tests, in C, whether the list that arming fills is empty, so it costs little while disarmed.
+Importing wrapt takes about 50 ms, so this module is imported when the first callable is wrapped.
 
-A wrapper acts where it is used in place of what it wraps.  One that the caller throws away can
-never act, so that is noted and said when something is armed.
+A wrapper acts only if the program uses it instead of the original.  If the program does not keep
+the wrapper, it can never act, so that is recorded, and logged when a rule is armed.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ __all__ = ["Wrapper", "wrap"]
 
 
 class _Proxy(_FunctionWrapper):
-    """A wrapped callable that pickles by its name, as functions do, and is copied as itself."""
+    """A wrapped callable; like a function, it pickles by name, and a copy is the same object."""
 
     def __reduce_ex__(self, protocol: Any) -> str:
         return str(self.__qualname__)
@@ -60,7 +60,11 @@ class _Proxy(_FunctionWrapper):
 
 
 class Wrapper:
-    """What chaospoint keeps for one wrapped callable: a placement of one point."""
+    """One wrapped callable, a placement of one point.
+
+    ``_live`` is the list that the proxy tests: empty while disarmed, otherwise with one item.  The
+    reference to the proxy is weak, so the proxy is deleted when the program drops it.
+    """
 
     __slots__ = (
         "_kind",
@@ -77,17 +81,17 @@ class Wrapper:
     )
 
     def __init__(self, point: Point, target: Callable[..., Any]) -> None:
-        # The searches before and after, and whether they ask for labels and arguments.
+        # The searches before and after, whether they need labels or arguments, the continuation.
         self._live: list[tuple[Search, Search | None, bool, Continuation]] = []
         self._proxy: Callable[[], Any] = lambda: None  # a weak reference
-        self._settled = True  # its kind can be told
+        self._settled = True  # whether its kind is final; see `Site`
         self.gone = False
         self._name = _name(target)
         self._kind: Kind = _kind(target)
         self.points = [point]
-        # Read now, before the lock is taken, as this may run foreign code.
+        # Read before the lock is taken, because this may run code of the program.
         self._shown = shown_by(target)
-        self.unsigned = self._shown is None  # as some builtins are, so positions have no names
+        self.unsigned = self._shown is None  # as for some builtins, whose arguments have no names
         self.arguments = _names(self._shown)
         self.shape = _shape(self._shown)
 
@@ -96,13 +100,13 @@ class Wrapper:
 
     @property
     def kind(self) -> Kind:
-        """The kind of callable; one that is marked to be awaited is a coroutine."""
+        """The kind of callable; one that is marked as awaitable counts as a coroutine."""
         if self._kind == "function" and (proxy := self._proxy()) is not None:
             self._kind = _kind(proxy.__wrapped__)
         return self._kind
 
     def rebuild(self) -> None:
-        """Make the wrapper try what is armed on its point now."""
+        """Apply the rules that are now armed on its point."""
         (point,) = self.points
         if not point.core.rules:
             self._live.clear()
@@ -123,15 +127,15 @@ class Wrapper:
         self._live[:] = [live] if before or after or not self._settled else []
 
     def stand_in(self, proxy: Any) -> None:
-        """Act for the calls of ``proxy`` from now on, by what is armed already."""
+        """Act for the calls of ``proxy`` from now on."""
         (point,) = self.points
-        self._proxy = ref(proxy, partial(_bury, point, self, _caller()))
+        self._proxy = ref(proxy, partial(_proxy_deleted, point, self, _caller()))
         if point.core.rules:
-            self._settled = self.kind != "function"  # else it may still be marked
+            self._settled = self.kind != "function"  # a function may still be marked as awaitable
             self._arm()
 
     def _settle(self) -> None:
-        """Act by the kind that is known at the first call."""
+        """Decide the kind, at the first call."""
         transparently(self._settle_now)
         arming_lock.carry_out()
 
@@ -141,19 +145,19 @@ class Wrapper:
             self._arm()
 
     def _arm(self) -> None:
-        from chaospoint._kernel.binding import say_left_out
+        from chaospoint._kernel.binding import log_left_out
 
         (point,) = self.points
         try:
             self.rebuild()
             if self._settled:
-                say_left_out(point.core.rules, point.name, self.kind, self.shape)
+                log_left_out(point.core.rules, point.name, self.kind, self.shape)
         except Exception:
             reporting.report_bug(f"arming {self}")
 
     def proxy(self, target: Callable[..., Any]) -> Any:
-        """Return the callable that stands in for ``target``."""
-        live, own = self._live, self._shown
+        """Return the callable to use instead of ``target``."""
+        live, shown_unbound = self._live, self._shown
         (point,) = self.points
 
         def call(
@@ -161,10 +165,12 @@ class Wrapper:
         ) -> Any:
             if not self._settled:
                 self._settle()
-            for search, after, asks, continuation in live:  # none, if it was disarmed just now
+            for search, after, asks, continuation in live:  # empty if it was disarmed just now
                 values = None
                 if asks:
-                    shown = own if wrapped is target else _shown_bound(own, wrapped)
+                    shown = (
+                        shown_unbound if wrapped is target else _shown_bound(shown_unbound, wrapped)
+                    )
                     values = _values(point, shown, args, kwargs)
                 firing = search(values)
                 if firing is None and after is None:
@@ -180,7 +186,7 @@ _dead: deque[tuple[Point, Wrapper]] = deque()
 
 
 def wrap(point: Point, target: Callable[..., Any]) -> Any:
-    """Return ``target`` wrapped as a placement of ``point``; it holds the wrapper, we do not."""
+    """Return ``target`` wrapped as a placement of ``point``."""
     wrapper = Wrapper(point, target)
     proxy = wrapper.proxy(target)
     arming_lock.soon(partial(arming_lock.change, _place, point, wrapper, proxy))
@@ -196,27 +202,29 @@ def _place(point: Point, wrapper: Wrapper, proxy: object) -> None:
     point.core.sites.append(wrapper)
 
 
-def _bury(point: Point, wrapper: Wrapper, made: _Spot | None, _: object) -> None:
-    # May run in the middle of anything: only note it down.
-    if _dead is None:  # the interpreter is ending, and modules are gone
+def _proxy_deleted(
+    point: Point, wrapper: Wrapper, decorated_at: _Location | None, _: object
+) -> None:
+    # May run at any moment, even under the lock, so it only records the deletion.
+    if _dead is None:  # the interpreter is ending, and has deleted the modules
         return
     wrapper.gone = True
     _dead.append((point, wrapper))
     frame = sys._getframe().f_back
-    if made is not None and frame is not None and made.throws_away(frame):
+    if decorated_at is not None and frame is not None and decorated_at.discards(frame):
         point.core.discarded = wrapper._name
-        if point.core.rules:  # in the middle of nothing: between two statements of the program
+        if point.core.rules:  # logging is safe here: the program is between two statements
             log(logging.WARNING, "%s", discarded(point))
 
 
-class _Spot(NamedTuple):
-    """Where in a program a wrapper was made."""
+class _Location(NamedTuple):
+    """The instruction of the program that made a wrapper."""
 
     code: int
     instruction: int
 
-    def throws_away(self, frame: FrameType) -> bool:
-        """Whether a frame drops there, at this moment, what the call has returned."""
+    def discards(self, frame: FrameType) -> bool:
+        """Whether the frame is now discarding the result of that instruction."""
         code, at = frame.f_code, frame.f_lasti
         return (
             id(code) == self.code
@@ -225,19 +233,19 @@ class _Spot(NamedTuple):
         )
 
 
-_LONGEST_CALL = 24  # bytes of one instruction and its caches
+_LONGEST_CALL = 24  # bytes of the longest call instruction with its caches
 
 
-def _caller() -> _Spot | None:
-    """Return where the program decorates; None where code of chaospoint does."""
+def _caller() -> _Location | None:
+    """Return the location in the program that decorates; None if there is none."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_globals.get("__name__", "").startswith("chaospoint."):
         frame = frame.f_back
-    return None if frame is None else _Spot(id(frame.f_code), frame.f_lasti)
+    return None if frame is None else _Location(id(frame.f_code), frame.f_lasti)
 
 
 class _Values(dict[str, object]):
-    """Labels and arguments of a call by their names, and the arguments as the caller gave them."""
+    """The labels and arguments of a call by name, and the arguments as the caller passed them."""
 
     __slots__ = ("given",)
 
@@ -245,16 +253,16 @@ class _Values(dict[str, object]):
 
 
 def _shown_bound(
-    own: inspect.Signature | None, wrapped: Callable[..., Any]
+    unbound: inspect.Signature | None, wrapped: Callable[..., Any]
 ) -> inspect.Signature | None:
-    """Return what a method shows that a class has bound; it does so anew at each access.
+    """Return the signature of a bound method, which is a new object at each access.
 
-    For ``Class.method(instance, ...)`` wrapt binds the instance itself, and before 2.0 its proxy
-    goes on showing the instance among the arguments.
+    For ``Class.method(instance, ...)`` wrapt binds the instance itself; before wrapt 2.0 the
+    signature of its proxy still contains the instance.
     """
-    if own is None or not isinstance(wrapped, wrapt.PartialCallableObjectProxy):
+    if unbound is None or not isinstance(wrapped, wrapt.PartialCallableObjectProxy):
         return shown_by(wrapped)
-    return own.replace(parameters=list(own.parameters.values())[1:])
+    return unbound.replace(parameters=list(unbound.parameters.values())[1:])
 
 
 def _values(
@@ -272,15 +280,15 @@ def _values(
 def _named(
     shown: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Mapping[str, object]:
-    """Return the arguments of a call by their names."""
+    """Return the arguments of a call by name."""
     try:
         bound = transparently(_bound, shown, args, kwargs)
-    except Exception:  # a wrong call, or foreign code
+    except Exception:  # the arguments do not fit, or code of the program failed
         return kwargs
     parameters = bound.signature.parameters.values()
-    rest = (one.name for one in parameters if one.kind is one.VAR_KEYWORD)
-    more = [bound.arguments[name] for name in rest]
-    return {**(more[0] if more else {}), **bound.arguments}
+    rest = (each.name for each in parameters if each.kind is each.VAR_KEYWORD)
+    keywords = [bound.arguments[name] for name in rest]
+    return {**(keywords[0] if keywords else {}), **bound.arguments}
 
 
 def _bound(
@@ -295,24 +303,24 @@ _PLACED = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KE
 
 
 def _names(signature: inspect.Signature | None) -> tuple[str, ...] | None:
-    """Return the names of the arguments; None if they are only known at a call."""
+    """Return the names of the arguments; None if a call may use other names."""
     if signature is None:
         return None
     parameters = signature.parameters
-    rest = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+    rest = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
     return None if rest else tuple(parameters)
 
 
 def _shape(signature: inspect.Signature | None) -> Shape | None:
-    """Return the arguments of a call, as they are handed to functions of rules."""
+    """Return the arguments of a call, as they are passed to functions of rules."""
     if signature is None:
         return None
     parameters = signature.parameters.values()
     return Shape(
-        tuple(one.name for one in parameters if one.kind in _PLACED),
-        tuple(one.name for one in parameters if one.kind is one.KEYWORD_ONLY),
-        frozenset(one.name for one in parameters if one.default is not one.empty),
-        any(one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD) for one in parameters),
+        tuple(each.name for each in parameters if each.kind in _PLACED),
+        tuple(each.name for each in parameters if each.kind is each.KEYWORD_ONLY),
+        frozenset(each.name for each in parameters if each.default is not each.empty),
+        any(each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in parameters),
     )
 
 
@@ -332,7 +340,7 @@ def _kind(target: object) -> Kind:
         if inspect.isgeneratorfunction(target):
             return "generator"
     except Exception:
-        pass  # it only passes itself off as a function, as a mock with a spec does
+        pass  # it only imitates a function, like a mock with a spec
     return "function"
 
 
@@ -342,5 +350,5 @@ def _name(target: object) -> str:
         target = target.func
     named = target if hasattr(target, "__qualname__") else type(target)
     name = getattr(named, "__qualname__", repr(named))
-    module = getattr(named, "__module__", None)  # methods in C have none
+    module = getattr(named, "__module__", None)  # methods written in C have none
     return f"{module}:{name}" if module else name

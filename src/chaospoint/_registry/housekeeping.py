@@ -24,7 +24,7 @@ from chaospoint._kernel.bell import Bell
 from chaospoint._kernel.context import own
 from chaospoint._kernel.lock import Lock, arming_lock
 from chaospoint._kernel.reporting import log
-from chaospoint._kernel.threads import OwnThread, Start, tended
+from chaospoint._kernel.threads import OwnThread, Start, restarters
 
 if TYPE_CHECKING:
     from chaospoint._kernel.clock import Clock
@@ -264,5 +264,5 @@ class Housekeeper(_Thread):
 
     def _duties(self) -> tuple[Callable[[], object], ...]:
         engine = self._engine
-        tend = (self._expiry.tend, *tended)
+        tend = (self._expiry.tend, *restarters)
         return (engine.expire, *tend, arming_lock.carry_out, engine.remind, engine.flush)

@@ -1,1 +1,1 @@
-"""What `chaospoint.sources.launching` puts first on ``PYTHONPATH``: this directory alone."""
+"""The directory that `chaospoint.sources.launching` puts first on ``PYTHONPATH``."""

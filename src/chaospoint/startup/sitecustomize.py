@@ -1,11 +1,13 @@
-"""Starts chaospoint before the program runs, and makes way for any other ``sitecustomize``.
+"""Start chaospoint before the program runs, and import the next ``sitecustomize`` on the path.
 
-Every Python with this directory on its path runs it, of whatever version and environment, so it
-is plain Python and breaks nothing: where chaospoint is not installed that is one line on stderr.
+Every Python interpreter that has this directory on its path runs this module, whatever its version
+and environment.  So the code is plain Python and never fails: if chaospoint is not installed, it
+prints one line to stderr.
 
-Python imports the first ``sitecustomize`` on the path and no other.  OpenTelemetry's puts itself
-first for the processes that it starts, and imports no other, so this directory is put back before
-it: once it has run, and before a launcher such as ``opentelemetry-instrument`` becomes the program.
+Python imports only the first ``sitecustomize`` on the path.  OpenTelemetry's puts its own directory
+first for the processes that it starts, and does not import another one.  So this module puts its
+directory back in front, first when OpenTelemetry's has run, and again before a launcher such as
+``opentelemetry-instrument`` replaces itself with the program.
 """
 
 from __future__ import annotations
@@ -24,8 +26,8 @@ __all__ = ()
 _HERE = os.path.dirname(os.path.abspath(__file__))
 
 
-def _make_way() -> None:
-    """Import the ``sitecustomize`` that would have been, on the path that would have been."""
+def _import_next() -> None:
+    """Import the ``sitecustomize`` that Python would have imported without this directory."""
     sys.path[:] = [entry for entry in sys.path if not _is_here(entry)]
     ours = sys.modules.pop("sitecustomize", None)
     try:
@@ -43,7 +45,7 @@ def _is_here(entry: str) -> bool:
 
 
 def _stay_first(environ: MutableMapping[str, str]) -> None:
-    """Put this directory first on the path of processes to come, if it stands there at all."""
+    """Put this directory first on the path of later processes, if the path contains it."""
     entries = environ.get("PYTHONPATH", "").split(os.pathsep)
     others = [entry for entry in entries if not entry or not _is_here(entry)]
     if len(others) < len(entries) and not _is_here(entries[0] or "."):
@@ -51,7 +53,7 @@ def _stay_first(environ: MutableMapping[str, str]) -> None:
 
 
 def _stay_first_in_programs() -> None:
-    """Have what replaces this process run this file, too."""
+    """Make programs that replace this process run this module, too."""
     execv, execve = os.execv, os.execve
 
     def execv_with_chaos(path: Any, argv: Any, /) -> NoReturn:
@@ -59,7 +61,7 @@ def _stay_first_in_programs() -> None:
         execv(path, argv)
 
     def execve_with_chaos(path: Any, argv: Any, env: Any) -> NoReturn:
-        if hasattr(env, "keys"):  # else it is wrong, which is said in the words of Python
+        if hasattr(env, "keys"):  # otherwise Python's own function raises its own error
             env = dict(env)
             _stay_first(env)
         execve(path, argv, env)
@@ -84,16 +86,16 @@ def _start() -> None:
         start()
 
 
-def _serves_python_only() -> bool:
-    """Whether this process is multiprocessing's own helper, which runs nothing of the program."""
+def _is_helper() -> bool:
+    """Whether this process is a helper of multiprocessing, which runs no code of the program."""
     helper = "from multiprocessing.resource_tracker "
     return any(word.startswith(helper) for word in getattr(sys, "orig_argv", ()))
 
 
 try:
-    _make_way()  # first, because what patches all of Python has to come before its users
+    _import_next()  # first, because modules that patch Python have to run before their users
 finally:
     _stay_first(os.environ)
     _stay_first_in_programs()
-    if not _serves_python_only():
+    if not _is_helper():
         _start()
