@@ -1,4 +1,4 @@
-"""Where ``CHAOSPOINT_ENABLED`` is false nothing is armed, whichever way somebody tries."""
+"""If ``CHAOSPOINT_ENABLED`` is false, no way of arming works."""
 
 from __future__ import annotations
 

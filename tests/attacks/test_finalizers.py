@@ -16,7 +16,7 @@ PROGRAM = Path(__file__).parents[1] / "programs" / "finalizers.py"
 
 
 @pytest.mark.parametrize("seconds", [3, pytest.param(20, marks=[pytest.mark.ci, pytest.mark.once])])
-def test_finalizers_reach_points_and_change_what_is_armed(seconds: int) -> None:
+def test_finalizers_reach_points_and_arm_and_disarm(seconds: int) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "ignore", PROGRAM, str(seconds)],
         capture_output=True,

@@ -72,7 +72,7 @@ def test_forks_return_after_handlers_that_raised_in_them() -> None:
 
 
 @needs_fork
-def test_a_child_forked_in_c_begins_anew_whatever_its_parent_held() -> None:
+def test_a_child_forked_in_c_is_renewed_whatever_its_parent_held() -> None:
     """There Python calls no hooks, and the thread that holds a lock does not exist."""
     python(
         """

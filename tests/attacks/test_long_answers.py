@@ -187,7 +187,7 @@ def test_pages_hold_where_rules_come_and_go(small: Registry) -> None:
     assert rest["next"] is None
 
 
-def test_what_ended_comes_after_what_is_armed(small: Registry) -> None:
+def test_ended_rules_come_after_armed_ones(small: Registry) -> None:
     service = Service.of(Settings(enabled=True), small)
     for n in range(3):
         arm("svc1.*", latency=n + 1, registry=small)

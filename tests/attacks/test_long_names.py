@@ -1,4 +1,4 @@
-"""Names and globs from outside are short, and what matches a long one is not kept."""
+"""Names and globs from outside are short, and matchers of long ones are not cached."""
 
 from __future__ import annotations
 

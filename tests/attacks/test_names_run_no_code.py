@@ -1,4 +1,4 @@
-"""A name in a rule from outside is looked up without running any code of the program."""
+"""Looking up a name of a rule from outside runs no code of the program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where no thread can be started, nothing from outside is armed: nobody could end it."""
+"""If no thread can be started, no rule from outside is armed, because it could not be ended."""
 
 from __future__ import annotations
 
@@ -71,9 +71,7 @@ def test_nothing_is_armed_and_one_line_says_the_cure(left: int, tmp_path: Path) 
 
 @pytest.mark.ci
 @pytest.mark.parametrize("left", range(12, 24))
-def test_what_was_armed_is_disarmed_where_the_last_thread_cannot_be_started(
-    left: int, tmp_path: Path
-) -> None:
+def test_rules_are_disarmed_if_the_last_thread_cannot_be_started(left: int, tmp_path: Path) -> None:
     (tmp_path / "plan.yaml").write_text("rules: [{point: bank.charge, returns: 3}]\n")
     begin = BEGIN.replace("LEFT", str(left))
     said = python(begin + START.format(folder=tmp_path) + "print(left[0] < 0)")
@@ -306,7 +304,7 @@ def test_what_a_fork_disarmed_is_armed_as_it_was_when_threads_can_be_started(
 
 
 @pytest.mark.parametrize("expires", [None, 60])
-def test_what_loses_its_thread_while_it_is_armed_is_disarmed(
+def test_rules_whose_thread_ends_while_they_are_armed_are_disarmed(
     expires: float | None,
     registry: Registry,
     monkeypatch: pytest.MonkeyPatch,

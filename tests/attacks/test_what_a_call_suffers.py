@@ -1,4 +1,4 @@
-"""Limits bound what one call suffers in all, and not each part of it."""
+"""Limits apply to one call as a whole, not to each of its faults."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_a_late_wait_is_taken_off_the_next(registry: Registry, clock: Crowded) -
     assert 1.0 <= call(registry, clock, "thread") <= 1.0 + 2 * TURN
 
 
-def test_what_fits_into_its_limits_acts_whole(registry: Registry, clock: Crowded) -> None:
+def test_faults_within_the_limits_act_fully(registry: Registry, clock: Crowded) -> None:
     arm(registry, Limits(max_latency=10, max_hang=10), delay(1), YIELD, hang(2), delay(1))
     assert call(registry, clock, "thread") == pytest.approx(4 + 4 * TURN)
     (rule,) = registry.rules()
@@ -245,7 +245,7 @@ def test_before_and_after_a_call_share_one_limit(
 
 
 @pytest.mark.parametrize("kind", ["function", "coroutine"])
-def test_each_call_has_the_limit_anew(registry: Registry, clock: Crowded, kind: str) -> None:
+def test_each_call_has_the_whole_limit(registry: Registry, clock: Crowded, kind: str) -> None:
     call = placed(registry, kind, clock)
     install_plan(
         parse_plan(after(delay(0.04))),
@@ -260,7 +260,9 @@ def test_each_call_has_the_limit_anew(registry: Registry, clock: Crowded, kind: 
         assert clock.monotonic() - began == pytest.approx(1.05, abs=2 * TURN)
 
 
-def test_what_fits_acts_whole_before_and_after(registry: Registry, clock: Crowded) -> None:
+def test_faults_within_the_limits_act_fully_before_and_after_the_call(
+    registry: Registry, clock: Crowded
+) -> None:
     call = placed(registry, "function", clock)
     install_plan(
         parse_plan(after(delay(2), {"kind": "return", "value": 7})[1:] + after(delay(2))[:1]),
@@ -297,7 +299,7 @@ class Halting(FakeClock):
 @pytest.mark.parametrize("fault", ["latency", "hang"])
 @pytest.mark.parametrize("end", ["disarmed", "expired"])
 @pytest.mark.parametrize("kind", CALLS)
-def test_what_a_rule_has_spent_before_it_ended_is_spent(
+def test_time_that_a_rule_used_before_it_ended_counts(
     registry: Registry, kind: str, end: str, fault: str
 ) -> None:
     """The rule that acts after the call has only the rest, here 0.1 s."""

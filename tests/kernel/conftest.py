@@ -1,4 +1,4 @@
-"""What the tests of the kernel share: a registry for which time stands still, and who watches."""
+"""Fixtures for the tests of the kernel: a registry with a fake clock, and observers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of the kernel stand on: faults that do as they are told."""
+"""Helpers for the tests of the kernel: faults with given effects."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from chaospoint._kernel.injection import Injection
 
 @dataclass(frozen=True)
 class Does:
-    """A fault that does what it is told."""
+    """A fault with the given effects."""
 
     kind: str
     acts: tuple[Effect, ...]
@@ -33,7 +33,7 @@ class Does:
 
 @dataclass(frozen=True)
 class Asks:
-    """A fault that asks a function what to do."""
+    """A fault whose effects a function returns."""
 
     kind: str
     ask: Callable[[Any], tuple[Effect, ...]]
@@ -139,7 +139,7 @@ def run_coroutine(made: Coroutine[Any, Any, Any]) -> Any:
 
 
 class Interrupt(BaseException):
-    """What a signal handler raises, as that of Ctrl-C does."""
+    """An exception that a signal handler raises, like Ctrl-C."""
 
 
 def interrupted(call: Callable[[], object], moment: int) -> bool:

@@ -154,7 +154,7 @@ def test_the_work_is_done_and_the_answer_is_lost(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_call_that_raised_is_no_reach(registry: Registry, kind: str) -> None:
+def test_a_call_that_raised_is_not_a_reach(registry: Registry, kind: str) -> None:
     log: list[object] = []
     call = made(registry, kind, log)
     handle = arm(registry, late(raises(), times=1))
@@ -177,7 +177,9 @@ def test_the_answer_is_replaced_after_the_call(registry: Registry, kind: str) ->
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if "block" not in kind])
-def test_a_call_that_is_answered_instead_of_made_is_no_reach(registry: Registry, kind: str) -> None:
+def test_a_call_that_is_answered_instead_of_made_is_not_a_reach(
+    registry: Registry, kind: str
+) -> None:
     log: list[object] = []
     call = made(registry, kind, log)
     after = arm(registry, late(raises()))
@@ -187,7 +189,7 @@ def test_a_call_that_is_answered_instead_of_made_is_no_reach(registry: Registry,
 
 
 @pytest.mark.parametrize("kind", ["partial", "instance"])
-def test_a_wrapped_call_that_fails_before_is_no_reach(registry: Registry, kind: str) -> None:
+def test_a_wrapped_call_that_fails_before_is_not_a_reach(registry: Registry, kind: str) -> None:
     call = made(registry, kind, [])
     after = arm(registry, late(answers(1)))
     arm(registry, rule("p", raises(), times=1), rule("p", sleeps(0)))
@@ -230,7 +232,7 @@ def test_a_generator_is_reached_when_it_returns(registry: Registry) -> None:
 
 
 @pytest.mark.parametrize("end", ["close", "throw", "drop"])
-def test_a_stream_closed_early_is_no_reach(registry: Registry, end: str) -> None:
+def test_a_stream_closed_early_is_not_a_reach(registry: Registry, end: str) -> None:
     function = registry.point("p")(type(echo)(echo.__code__, globals(), "echo"))
     handle = arm(registry, late(raises()))
     talk = function()
@@ -244,7 +246,7 @@ def test_a_stream_closed_early_is_no_reach(registry: Registry, end: str) -> None
     assert handle.reaches == 0
 
 
-def test_a_generator_that_swallows_its_close_is_no_reach(registry: Registry) -> None:
+def test_a_generator_that_swallows_its_close_is_not_a_reach(registry: Registry) -> None:
     @registry.point("p")
     def function() -> Generator[int]:
         try:
@@ -260,7 +262,7 @@ def test_a_generator_that_swallows_its_close_is_no_reach(registry: Registry) -> 
 
 
 @pytest.mark.parametrize("end", ["aclose", "athrow", "break", "cancel"])
-def test_an_async_stream_closed_early_is_no_reach(registry: Registry, end: str) -> None:
+def test_an_async_stream_closed_early_is_not_a_reach(registry: Registry, end: str) -> None:
     closed = []
 
     @registry.point("p")
@@ -322,7 +324,7 @@ def test_an_async_stream_that_ends_in_answer_to_a_throw_is_reached(registry: Reg
 # -- coroutines and blocks ---------------------------------------------------------------
 
 
-def test_a_cancelled_coroutine_is_no_reach(registry: Registry) -> None:
+def test_a_cancelled_coroutine_is_not_a_reach(registry: Registry) -> None:
     @registry.point("p")
     async def function() -> None:
         await asyncio.Event().wait()
@@ -340,7 +342,7 @@ def test_a_cancelled_coroutine_is_no_reach(registry: Registry) -> None:
     assert handle.reaches == 0
 
 
-def test_a_coroutine_that_is_never_run_is_no_reach(registry: Registry) -> None:
+def test_a_coroutine_that_never_runs_is_not_a_reach(registry: Registry) -> None:
     @registry.point("p")
     async def function() -> None:
         pass
@@ -372,7 +374,7 @@ def test_a_block_entered_before_arming_is_as_it_was_entered(registry: Registry) 
     assert handle.reaches == 0
 
 
-def test_a_block_left_after_disarming_is_no_reach(registry: Registry) -> None:
+def test_a_block_left_after_disarming_is_not_a_reach(registry: Registry) -> None:
     point = registry.point("p")
     handle = arm(registry, late(raises()))
     with point:
@@ -401,7 +403,7 @@ def test_arming_in_the_middle_of_a_call_concerns_the_next_one(
         call()
 
 
-def test_a_call_that_ends_after_disarming_is_no_reach(registry: Registry) -> None:
+def test_a_call_that_ends_after_disarming_is_not_a_reach(registry: Registry) -> None:
     @registry.point("p")
     def function() -> str:
         handle.disarm()
@@ -453,7 +455,9 @@ def test_points_stacked_on_one_function_act_from_the_inside_out(
     assert [one.point for one in witness.injections] == ["outer", "inner", "inner", "outer"]
 
 
-def test_an_inner_failure_is_no_reach_of_the_outer_points_after(registry: Registry) -> None:
+def test_an_inner_failure_is_not_a_reach_of_outer_rules_that_act_after_the_call(
+    registry: Registry,
+) -> None:
     @registry.point("outer")
     @registry.point("inner")
     def function() -> None:
@@ -468,7 +472,7 @@ def test_an_inner_failure_is_no_reach_of_the_outer_points_after(registry: Regist
     assert inner.reaches == 2
 
 
-def test_a_call_that_ends_while_disabled_takes_nothing_from_what_comes_back(
+def test_a_call_that_ends_while_disabled_does_not_count_for_restored_rules(
     registry: Registry,
 ) -> None:
     @registry.point("p")
@@ -553,7 +557,7 @@ def test_times_is_exact_under_threads(registry: Registry, pool: Threads) -> None
 
 
 @pytest.mark.parametrize("armed", [False, True])
-def test_one_frame_of_ours_is_on_the_stack(registry: Registry, armed: bool) -> None:
+def test_one_frame_of_chaospoint_is_on_the_stack(registry: Registry, armed: bool) -> None:
     @registry.point("p")
     def function() -> int:
         depth, frame = 0, sys._getframe().f_back
@@ -593,7 +597,7 @@ def test_an_exception_after_the_call_is_in_no_cycle(registry: Registry, kind: st
         gc.enable()
 
 
-def test_results_and_arguments_are_let_go(registry: Registry) -> None:
+def test_results_and_arguments_are_released(registry: Registry) -> None:
     import weakref
 
     class Thing:

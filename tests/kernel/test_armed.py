@@ -51,7 +51,7 @@ def test_repr_says_what_happened(registry: Registry, hit: Callable[[], None]) ->
     assert repr(handle) == "<Armed the rule: 1 injection in 1 reach>"
 
 
-def test_waiting_for_what_was_already_returns_at_once(
+def test_waiting_for_a_count_that_is_already_reached_returns_at_once(
     registry: Registry, hit: Callable[[], None]
 ) -> None:
     handle = arm(registry, rule("p", raises()))
@@ -93,7 +93,7 @@ def test_waiting_in_a_coroutine_ends_with_the_last_injection(
     assert handle.rules[0].watchers == set()
 
 
-def test_it_returns_when_the_observers_were_told_and_before_the_effect_is_over(
+def test_it_returns_after_the_observers_are_informed_and_before_the_effect_ends(
     registry: Registry, clock: FakeClock, pool: ThreadPoolExecutor
 ) -> None:
     registry.point("p")
@@ -112,7 +112,7 @@ def waiting(handle: Armed, kind: str, **keys: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["thread", "coroutine"])
-def test_in_vain_it_says_what_was_seen(
+def test_a_timeout_says_which_counts_were_seen(
     registry: Registry,
     hit: Callable[[], None],
     clock: FakeClock,
@@ -166,7 +166,7 @@ def test_many_may_wait_at_once(
         job.result(PATIENCE)
 
 
-def test_one_injection_wakes_whoever_waits_for_another_rule_of_the_handle(
+def test_one_injection_wakes_waiters_for_another_rule_of_the_handle(
     registry: Registry, clock: FakeClock, pool: ThreadPoolExecutor
 ) -> None:
     registry.point("q"), registry.point("p")
@@ -179,7 +179,7 @@ def test_one_injection_wakes_whoever_waits_for_another_rule_of_the_handle(
     job.result(PATIENCE)
 
 
-def test_cancelling_who_waits_leaves_nothing_behind(
+def test_cancelling_a_waiter_leaves_nothing_behind(
     registry: Registry, hit: Callable[[], None]
 ) -> None:
     handle = arm(registry, rule("p", raises()))

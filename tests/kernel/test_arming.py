@@ -218,7 +218,7 @@ def test_the_values_of_where_enter_no_log_span_note_or_message(
     assert not any("secret" in text for text in said)
 
 
-def test_what_is_armed_again_means_what_it_says_each_time() -> None:
+def test_a_plan_that_is_armed_again_means_the_same() -> None:
     registry = Registry()
     made = registry.point("a.b")(lambda: 7)
 

@@ -1,4 +1,4 @@
-"""How a call goes on when a rule fires: the caller cannot tell the wrapper from the real thing."""
+"""Continuations: callers cannot distinguish them from the original callables."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_function_that_passes_is_called_once_with_its_arguments(
     assert calls == [((1,), {"a": 2})]
 
 
-def test_what_a_function_raises_passes_untouched(registry: Registry, state: str) -> None:
+def test_exceptions_of_the_function_pass_unchanged(registry: Registry, state: str) -> None:
     error = Stop()
 
     @registry.point("p")
@@ -163,7 +163,7 @@ def test_a_coroutine_that_is_never_awaited_warns_once(registry: Registry, state:
 
 
 @pytest.mark.parametrize("kind", ["coroutine", "generator", "async generator"])
-def test_what_is_never_run_has_used_its_ordinal_and_is_no_injection(
+def test_a_coroutine_that_never_runs_uses_its_ordinal_and_is_not_an_injection(
     registry: Registry, witness: Witness, kind: str
 ) -> None:
     async def coroutine() -> str:
@@ -290,7 +290,9 @@ def test_a_generator_acts_at_its_first_item(registry: Registry, witness: Witness
     assert list(made) == []
 
 
-def test_a_generators_answer_is_iterated_anew_each_time(registry: Registry) -> None:
+def test_the_answer_of_a_generator_is_iterated_from_the_start_at_each_call(
+    registry: Registry,
+) -> None:
     class Items:
         def __iter__(self) -> Any:
             return iter("ab")
@@ -306,7 +308,7 @@ def test_a_generators_answer_is_iterated_anew_each_time(registry: Registry) -> N
         handle.disarm()
 
 
-def test_whoever_sends_into_a_generators_answer_gets_the_next_item(registry: Registry) -> None:
+def test_sending_into_the_answer_of_a_generator_gives_the_next_item(registry: Registry) -> None:
     """A list takes no send(); the caller must not get an AttributeError of ours."""
     log: list[object] = []
     function = registry.point("p")(type(talker)(talker.__code__, globals(), "talker"))
@@ -520,7 +522,7 @@ def test_an_async_generator_under_aclosing_and_comprehensions(
     asyncio.run(main())
 
 
-def test_an_async_generators_answer_is_iterated_anew_each_time(
+def test_the_answer_of_an_async_generator_is_iterated_from_the_start_at_each_call(
     registry: Registry, async_talker: Any
 ) -> None:
     arm(registry, rule("p", answers(["a", "b"])))
@@ -577,7 +579,9 @@ def test_async_context_managers_made_of_generators(state: str, registry: Registr
     assert log == ["closed", "stopped", "closed", "closed", "closed", "stopped", "closed"]
 
 
-def test_an_observer_that_only_passes_is_no_answer(registry: Registry, clock: FakeClock) -> None:
+def test_an_observer_alone_does_not_replace_the_answer(
+    registry: Registry, clock: FakeClock
+) -> None:
     @registry.point("p")
     def function() -> int:
         return 3

@@ -123,7 +123,7 @@ def test_the_order_of_many_rules_is_that_of_their_plan(
     assert [calls[2]() for _ in range(3)] == [7, 7, 7]
 
 
-def test_states_look_at_points_that_are_alike_once(
+def test_states_look_only_once_at_points_with_the_same_rules(
     registry: Registry, calls: list[Callable[[], int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked: list[str] = []

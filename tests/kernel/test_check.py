@@ -1,4 +1,4 @@
-"""What is said when arming: rules that can never fire, and names that no function has."""
+"""Warnings when arming: rules that can never fire, and arguments that no function has."""
 
 from __future__ import annotations
 
@@ -68,14 +68,16 @@ def test_a_rule_behind_one_of_a_source_before_it(registry: Registry, function: o
     ]
 
 
-def test_what_is_armed_later_stands_before_and_is_not_hidden(
+def test_a_rule_armed_later_comes_first_and_is_not_hidden(
     registry: Registry, function: object
 ) -> None:
     assert remarks(registry, rule("a.p", raises())) == []
     assert remarks(registry, rule("a.p", raises())) == []
 
 
-def test_one_by_one_is_no_shadow_of_itself(registry: Registry, function: object) -> None:
+def test_rules_that_were_armed_one_by_one_do_not_shadow_themselves(
+    registry: Registry, function: object
+) -> None:
     assert remarks(registry, rule("a.p", raises()), rule("a.q", raises())) == []
 
 
@@ -94,15 +96,13 @@ def test_one_by_one_is_no_shadow_of_itself(registry: Registry, function: object)
     ],
     ids=str,
 )
-def test_what_does_not_always_fire_hides_nothing(
+def test_a_rule_that_does_not_always_fire_hides_no_other(
     registry: Registry, function: object, trigger: dict[str, Any]
 ) -> None:
     assert remarks(registry, rule("a.p", raises(), **trigger), rule("a.p", sleeps(0))) == []
 
 
-def test_what_ends_with_it_or_before_it_is_hidden_for_good(
-    registry: Registry, function: object
-) -> None:
+def test_a_rule_that_ends_no_later_is_hidden_for_good(registry: Registry, function: object) -> None:
     first = rule("a.p", raises(), expires_after=60, text="first")
     assert remarks(registry, first, rule("a.p", sleeps(0), expires_after=61)) == []
     registry.disarm()
@@ -121,7 +121,7 @@ def test_before_and_after_do_not_hide_each_other_but_their_own_kind(
     assert said.startswith("second cannot fire while first")
 
 
-def test_a_glob_hides_what_it_covers_and_nothing_wider(
+def test_a_glob_hides_the_patterns_that_it_covers_and_no_wider_ones(
     registry: Registry, function: object
 ) -> None:
     assert remarks(registry, rule("a.p", raises()), rule("a.*", sleeps(0))) == []
@@ -130,7 +130,7 @@ def test_a_glob_hides_what_it_covers_and_nothing_wider(
     assert "cannot fire while glob" in said
 
 
-def test_what_was_taken_out_of_a_glob_is_not_hidden_by_it(
+def test_a_point_excluded_from_a_glob_is_not_hidden_by_it(
     registry: Registry, function: object
 ) -> None:
     assert remarks(registry, rule("a.*", raises())) == []
@@ -142,13 +142,13 @@ def test_what_was_taken_out_of_a_glob_is_not_hidden_by_it(
     assert said == []
 
 
-def test_what_a_block_cannot_express_is_not_sure_to_hide(
+def test_a_fault_that_a_block_cannot_express_may_not_hide_others(
     registry: Registry, function: object
 ) -> None:
     assert remarks(registry, rule("a.p", answers(1)), rule("a.p", sleeps(0))) == []
 
 
-def test_replacing_a_rule_is_no_shadow(
+def test_replacing_a_rule_does_not_shadow_it(
     registry: Registry, function: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
@@ -200,7 +200,7 @@ def test_a_label_or_a_second_function_may_have_it(registry: Registry, function: 
     assert "'a.p' has a label or an argument 'more'" in said
 
 
-def test_what_takes_any_name_or_is_not_decorated_may_have_it(registry: Registry) -> None:
+def test_a_function_that_takes_any_name_may_have_the_argument(registry: Registry) -> None:
     @registry.point("rest")
     def rest(**more: object) -> None: ...
 
@@ -218,7 +218,7 @@ def test_a_function_without_arguments_has_none(registry: Registry) -> None:
     assert "'bare' has a label or an argument 'any'" in said
 
 
-def test_what_is_said_while_it_is_armed_is_the_same(registry: Registry, function: object) -> None:
+def test_explanations_say_the_same_while_armed(registry: Registry, function: object) -> None:
     for _ in range(2):
         (said,) = remarks(registry, rule("a.p", raises(), where={"no": 1}, times=1))
         assert "'a.p' has a label or an argument 'no'" in said
@@ -264,7 +264,7 @@ def test_a_fault_that_waits_for_its_import_is_not_asked_too_early(
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
-def test_what_a_function_decorated_later_cannot_express_is_said_then(
+def test_faults_that_a_function_decorated_later_cannot_express_are_reported(
     registry: Registry, log: pytest.LogCaptureFixture, wrapped: bool
 ) -> None:
     assert len(remarks(registry, rule("late", answers(5)))) == 1
@@ -282,7 +282,7 @@ def test_what_a_function_decorated_later_cannot_express_is_said_then(
 
 @pytest.mark.parametrize("how", ["light point", "statement", "light statement"])
 @pytest.mark.parametrize("asked", ["label", "value"])
-def test_nothing_is_said_of_labels_where_a_block_or_statement_has_brought_its_own(
+def test_no_label_is_reported_as_unknown_if_a_block_or_statement_has_labels(
     registry: Registry, how: str, asked: str
 ) -> None:
     """What else such a block may bring is not known, so the remark could be false."""
@@ -332,7 +332,7 @@ def test_an_async_block_with_labels_is_remembered_too(registry: Registry) -> Non
         ({"latency": 0, "exception": OSError}, 0),
     ],
 )
-def test_an_exception_that_is_never_raised_is_said(
+def test_an_exception_that_the_placement_never_raises_is_reported(
     registry: Registry, keys: Any, count: int
 ) -> None:
     @registry.point("a.rate")

@@ -49,7 +49,9 @@ def test_a_thread_of_uvloop_looks_every_half_second_whether_the_loop_ends() -> N
         assert runner.run(asyncio.to_thread(asked, None)) == 0.5
 
 
-def test_executors_that_were_imported_anew_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_executors_of_a_module_that_was_imported_again_are_recognised(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     module = sys.modules["concurrent.futures.thread"]
     monkeypatch.setattr(concurrent.futures, "thread", module)  # as it is again afterwards
     monkeypatch.delitem(sys.modules, module.__name__)

@@ -79,7 +79,7 @@ def test_extreme_schedules_end_or_rise_and_never_loop(schedule: Schedule) -> Non
     assert schedule.times is None or len(fired) <= schedule.times
 
 
-def test_what_cannot_fire_within_any_life_never_fires() -> None:
+def test_ordinals_that_no_process_reaches_never_fire() -> None:
     assert list(decide(Schedule(1, probability=0.0))) == []
     assert list(decide(Schedule(1, probability=5e-324))) == []
     assert list(decide(Schedule(1, skip=NEVER))) == []
@@ -94,7 +94,7 @@ def test_skip_comes_before_every_and_times_counts_firings_only() -> None:
     assert list(decide(Schedule(1, skip=2, every=3, times=3))) == [5, 8, 11]
 
 
-def test_times_counts_what_fires_and_not_what_is_drawn() -> None:
+def test_times_counts_firings_and_not_draws() -> None:
     unlimited = list(islice(decide(Schedule(3, probability=0.1)), 5))
     assert list(decide(Schedule(3, probability=0.1, times=5))) == unlimited
 

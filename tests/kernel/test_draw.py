@@ -35,7 +35,7 @@ def test_draws_are_uniform_in_0_to_1() -> None:
         assert abs(share - 2_000) < 5 * (20_000 * 0.1 * 0.9) ** 0.5
 
 
-def test_draws_stay_the_same_for_ever() -> None:
+def test_draws_never_change() -> None:
     assert derive(7, "payment.charge", 1) == 5252946456211503610
     assert Draws(7, 3).uniform("outcome") == 0.49395827160199934
 

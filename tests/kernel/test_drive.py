@@ -83,7 +83,7 @@ def test_base_exceptions_are_raised_as_asked_for(
         run_coroutine(coroutine())
 
 
-def test_an_exception_with_the_look_of_ours_is_no_bug(
+def test_an_exception_that_looks_injected_is_not_a_bug(
     registry: Registry, function: Callable[[], str]
 ) -> None:
     arm(registry, rule("p", raises(lambda: AttributeError("asked for"))))
@@ -105,7 +105,7 @@ class Calls:
 
 
 @pytest.mark.parametrize("kind", ["function", "coroutine"])
-def test_observers_are_told_before_the_effect(
+def test_observers_are_informed_before_the_effect(
     registry: Registry,
     function: Callable[[], str],
     coroutine: Callable[[], Any],
@@ -127,7 +127,7 @@ def test_observers_are_told_before_the_effect(
         job.result(PATIENCE)
 
 
-def test_every_observer_is_told_whatever_another_raises(
+def test_every_observer_is_informed_whatever_another_raises(
     registry: Registry,
     function: Callable[[], str],
     bugs: deque[BaseException],
@@ -171,7 +171,7 @@ def test_an_observer_that_never_ends_is_its_own_bug(
     bugs.clear()
 
 
-def test_the_programs_own_end_of_stack_in_our_code_is_no_bug(
+def test_a_stack_overflow_of_the_program_in_our_code_is_not_a_bug(
     registry: Registry,
     function: Callable[[], str],
     bugs: deque[BaseException],
@@ -252,7 +252,7 @@ def test_a_log_handler_that_calls_the_function_meets_no_chaos(
     bugs.clear()
 
 
-def test_a_log_handler_that_calls_the_function_while_a_bug_is_said(
+def test_a_log_handler_that_calls_the_function_while_a_bug_is_logged(
     registry: Registry,
     function: Callable[[], str],
     bugs: deque[BaseException],
@@ -358,7 +358,7 @@ def test_a_fault_that_raises_lets_the_call_through(
         ("tests.clock", "the clock"),
     ],
 )
-def test_a_bug_of_ours_lets_the_call_through(
+def test_after_a_bug_of_chaospoint_the_call_continues(
     registry: Registry,
     function: Callable[[], str],
     coroutine: Callable[[], Any],
@@ -393,7 +393,7 @@ def _broken(*_: object, **__: object) -> None:
 # -- waiting -----------------------------------------------------------------------------
 
 
-def test_a_latency_delays_by_what_was_asked_for(
+def test_a_latency_delays_by_its_seconds(
     registry: Registry, function: Callable[[], str], clock: FakeClock, pool: ThreadPoolExecutor
 ) -> None:
     handle = arm(registry, rule("p", sleeps(0.2)))
@@ -588,7 +588,7 @@ def test_a_loop_that_closed_over_a_sleeper_does_not_disturb_disarming(
     assert handle.rules[0].sleepers == set()
 
 
-def test_a_plain_call_on_a_thread_with_a_loop_waits_and_says_once_what_to_use(
+def test_a_plain_call_on_a_thread_with_a_loop_waits_and_logs_once_what_to_use(
     registry: Registry, function: Callable[[], str], log: pytest.LogCaptureFixture
 ) -> None:
     arm(registry, rule("p", sleeps(0)))
@@ -604,7 +604,7 @@ def test_a_plain_call_on_a_thread_with_a_loop_waits_and_says_once_what_to_use(
     assert "use 'async with' or 'ahit'" in said
 
 
-def test_under_another_event_loop_what_waits_is_left_out_and_not_counted(
+def test_under_another_event_loop_waits_are_left_out_and_not_counted(
     registry: Registry,
     coroutine: Callable[[], Any],
     bugs: deque[BaseException],
@@ -631,7 +631,7 @@ def test_under_another_event_loop_what_waits_is_left_out_and_not_counted(
     bugs.clear()
 
 
-def test_what_needs_no_loop_acts_under_any(
+def test_faults_that_need_no_loop_act_under_any(
     registry: Registry, coroutine: Callable[[], Any]
 ) -> None:
     handle = arm(registry, rule("p", raises(), times=1))
@@ -685,7 +685,7 @@ def test_an_answer_after_a_sleep_is_dropped_when_woken(
 
 
 @pytest.mark.parametrize("made", ["boo", {}, None, StopIteration(1), GeneratorExit()])
-def test_what_is_no_exception_to_inject_lets_the_call_through(
+def test_an_object_that_is_not_an_exception_lets_the_call_through(
     registry: Registry,
     function: Callable[[], str],
     made: Any,
@@ -710,7 +710,7 @@ def test_the_record_names_the_exception_that_was_made(
     assert [injection.exception for injection in witness.injections] == ["KeyError"]
 
 
-def test_who_disarms_while_the_exception_is_made_gets_no_injection(
+def test_disarming_while_the_exception_is_built_prevents_the_injection(
     registry: Registry, function: Callable[[], str]
 ) -> None:
     def slow() -> BaseException:

@@ -1,4 +1,4 @@
-"""One look says why a rule fires or does not."""
+"""Explanations of why a rule fires or does not."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_a_spent_rule_is_spent_though_something_stands_before_it(
     [{"times": 5}, {"every": 2}, {"probability": 0.9}, {"max_active": 1}, {"where": {"a": 1}}],
     ids=str,
 )
-def test_what_does_not_always_fire_shadows_nothing(
+def test_a_rule_that_does_not_always_fire_shadows_no_other(
     registry: Registry, trigger: dict[str, Any]
 ) -> None:
     registry.point("p")
@@ -154,7 +154,7 @@ def test_a_rule_of_several_points_is_hidden_where_it_is_and_as_a_whole_if_everyw
     assert whole() == ["armed", "masked"]
 
 
-def test_what_is_left_out_at_a_point_shadows_nothing_there(registry: Registry) -> None:
+def test_a_fault_that_is_left_out_at_a_point_shadows_no_rule_there(registry: Registry) -> None:
     @registry.point("a.function")
     def function() -> None: ...
 
@@ -194,7 +194,7 @@ def test_a_name_in_where_that_nothing_here_has(
     assert "'tenant', which `where` asks for" in one.why
 
 
-def test_what_keeps_a_rule_from_firing(registry: Registry) -> None:
+def test_explanations_of_rules_that_do_not_fire(registry: Registry) -> None:
     registry.point("p")
     arm(registry, rule("p", raises(), probability=0.0))
     (one,) = registry.point("p").explain().rules
@@ -212,7 +212,7 @@ def test_what_keeps_a_rule_from_firing(registry: Registry) -> None:
 # -- numbers -----------------------------------------------------------------------------
 
 
-def test_the_numbers_and_who_armed_it(
+def test_the_counts_and_the_source(
     registry: Registry, function: Callable[[], str], clock: FakeClock, pool: Threads
 ) -> None:
     terms = rule("p", pauses(), seed=7, max_active=1, expires_after=60, text="the rule")
@@ -280,7 +280,7 @@ def test_the_effective_seed_gives_the_same_firings(
     assert fired() == first
 
 
-def test_an_explicit_false_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_explicit_false_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHAOSPOINT_ENABLED", "no")
     said = str(Registry().point("p").explain())
     assert "CHAOSPOINT_ENABLED is false in this process: nothing can be armed" in said
@@ -292,7 +292,7 @@ def test_an_explicit_false_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         _environ.overrides.discard(overridden)
 
 
-def test_disabled_by_nobody_who_gave_a_name_is_said(registry: Registry) -> None:
+def test_disabling_without_a_name_is_explained(registry: Registry) -> None:
     registry.disable(by="")
     told = str(registry.point("p").explain())
     assert "disabled by somebody: nothing can be armed until it is enabled again" in told
@@ -300,7 +300,7 @@ def test_disabled_by_nobody_who_gave_a_name_is_said(registry: Registry) -> None:
         registry.install([rule("p", raises())], source="code")
 
 
-def test_disabled_is_said(registry: Registry) -> None:
+def test_disabling_is_explained(registry: Registry) -> None:
     registry.point("p")
     registry.replace([rule("p", raises(), text="kept")], source="env")
     registry.disable()
@@ -357,7 +357,7 @@ def test_disarming_says_that_calls_came_and_did_not_match(
     assert "never reached" not in log.text
 
 
-def test_a_name_that_no_point_has_is_said_again_in_the_end(
+def test_a_name_that_no_point_has_is_reported_again_at_disarm(
     registry: Registry, log: pytest.LogCaptureFixture
 ) -> None:
     registry.add_observer(Log())
@@ -375,7 +375,7 @@ def test_names_like_one_that_nothing_is_decorated_with(registry: Registry) -> No
     assert "points with names like it: payment.charge" in str(told)
 
 
-def test_what_no_placement_can_express(registry: Registry) -> None:
+def test_faults_that_no_placement_can_express(registry: Registry) -> None:
     arm(registry, rule("p", answers(5)))
 
     @registry.point("p")
@@ -407,7 +407,7 @@ def test_each_rule_ends_for_a_reason_of_its_own(
     assert "do the calls go through this point?" in two
 
 
-def test_disarming_says_that_where_asked_for_what_no_function_has(
+def test_disarming_reports_that_where_names_an_unknown_argument(
     registry: Registry, function: Callable[[], str], log: pytest.LogCaptureFixture
 ) -> None:
     registry.add_observer(Log())
@@ -418,7 +418,7 @@ def test_disarming_says_that_where_asked_for_what_no_function_has(
     assert said in log.text
 
 
-def test_what_another_rule_took_is_said_alike_while_armed_and_in_the_end(
+def test_reaches_of_an_earlier_rule_are_reported_while_armed_and_at_disarm(
     registry: Registry, log: pytest.LogCaptureFixture
 ) -> None:
     registry.add_observer(Log())
@@ -437,7 +437,7 @@ def test_what_another_rule_took_is_said_alike_while_armed_and_in_the_end(
     assert line.endswith(f"; {said}")
 
 
-def test_what_expires_after_others_took_its_calls_says_so(
+def test_an_expired_rule_reports_that_others_took_its_calls(
     still: Registry, clock: FakeClock, log: pytest.LogCaptureFixture
 ) -> None:
     still.add_observer(Log())
@@ -453,7 +453,7 @@ def test_what_expires_after_others_took_its_calls_says_so(
     assert (low.state, low.why) == ("expired", "1 call came, and each time a rule before it fired")
 
 
-def test_calls_of_both_sorts_are_told_apart(registry: Registry) -> None:
+def test_calls_of_both_kinds_are_distinguished(registry: Registry) -> None:
     point = registry.point("p")
     arm(registry, rule("p", raises(), text="low", where={"tenant": "acme"}))
     arm(registry, rule("p", raises(), text="high", times=1))
@@ -467,7 +467,9 @@ def test_calls_of_both_sorts_are_told_apart(registry: Registry) -> None:
 
 
 @pytest.mark.parametrize("placed", ["block", "async block", "statement", "light point", "function"])
-def test_a_label_that_no_call_has_is_said_after_some_calls(registry: Registry, placed: str) -> None:
+def test_a_label_that_no_call_has_is_explained_after_some_calls(
+    registry: Registry, placed: str
+) -> None:
     """Of a block nothing is known before a call comes."""
     point = registry.point("p")
     arm(registry, rule("p", raises(), where={"expires": "5m"}))
@@ -499,7 +501,9 @@ def test_a_label_that_no_call_has_is_said_after_some_calls(registry: Registry, p
     assert one.why == "3 calls came, and none matched its `where`, which asks for 'expires' as str"
 
 
-def test_what_did_not_match_at_first_is_not_said_once_it_is_reached(registry: Registry) -> None:
+def test_a_label_that_did_not_match_at_first_is_not_reported_after_a_reach(
+    registry: Registry,
+) -> None:
     point = registry.point("p")
     arm(registry, rule("p", raises(), where={"tenant": "acme"}))
     point.hit(tenant="other")

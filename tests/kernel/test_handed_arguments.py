@@ -101,7 +101,7 @@ def test_names_of_the_call_are_given_by_name(name: str, nth: int) -> None:
 
 
 @pytest.mark.parametrize("name", PLACEMENTS)
-def test_given_by_name_what_was_passed_any_way(name: str) -> None:
+def test_arguments_are_passed_on_by_name_however_the_caller_passed_them(name: str) -> None:
     call = PLACEMENTS[name]
     with chaospoint.armed(f"handed.{name}", returns_from=lambda n: [n]):
         got = [call("web", n=3), call(n=4)]
@@ -160,7 +160,7 @@ def test_other_names_are_given_by_place() -> None:
         assert function("web") == ("web", 1)
 
 
-def test_one_of_several_placements_is_left_out_and_said() -> None:
+def test_one_of_several_placements_is_left_out_and_reported() -> None:
     def charge(order: str) -> str:
         return "real"
 
@@ -176,7 +176,7 @@ def test_one_of_several_placements_is_left_out_and_said() -> None:
     armed.disarm()
 
 
-def test_a_placement_made_later_is_left_out_and_said(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_placement_made_later_is_left_out_and_reported(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.warns(ChaosWarning, match="no point is named"):
         armed = chaospoint.arm("handed.later", returns_from=lambda amount, unit: amount)
 

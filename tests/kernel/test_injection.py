@@ -1,4 +1,4 @@
-"""Injected is recognisable, through whatever was made of the exception since."""
+"""Injected exceptions stay recognisable when others wrap or replace them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a firing leaves behind: nothing."""
+"""A firing leaves no objects behind."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_answers_and_latencies_leave_no_cycle(registry: Registry) -> None:
 
 
 @pytest.mark.usefixtures("collected")
-def test_a_latency_in_a_task_leaves_no_cycle_of_ours(registry: Registry) -> None:
+def test_a_latency_in_a_task_leaves_no_reference_cycle(registry: Registry) -> None:
     @registry.point("p")
     async def function() -> None:
         pass
@@ -168,7 +168,7 @@ def test_with_all_sinks_on_ten_thousand_firings_leave_no_memory_behind(
         assert len(gc.get_objects()) - objects < FEW
 
 
-def test_one_factory_exception_grows_no_traceback_of_ours(registry: Registry) -> None:
+def test_an_exception_of_a_factory_collects_no_traceback(registry: Registry) -> None:
     """Each injection is a fresh exception, so tracebacks have the same length for ever."""
     function = calls(registry)["function"]
     registry.install([rule("p", raises())], source="test")
@@ -207,7 +207,7 @@ def test_arming_and_disarming_leaves_nothing_behind(registry: Registry) -> None:
     assert sys.getrefcount(function) == references
 
 
-def test_arguments_and_results_are_let_go(registry: Registry) -> None:
+def test_arguments_and_results_are_released(registry: Registry) -> None:
     import weakref
 
     class Thing:

@@ -1,4 +1,4 @@
-"""At most so many injections at once; what is over that passes and is counted."""
+"""`max_active`: firings above the limit are suppressed and counted."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_a_call_in_a_call_is_one_more(registry: Registry) -> None:
     assert (len(depths), handle.injections, handle.overflow) == (3, 3, 1)
 
 
-def test_the_real_call_is_no_part_of_it(registry: Registry) -> None:
+def test_the_real_call_does_not_count_towards_the_limit(registry: Registry) -> None:
     @registry.point("p")
     def function(depth: int) -> int:
         return function(depth - 1) if depth else 0
@@ -160,7 +160,7 @@ def test_after_an_exception_which_is_kept(registry: Registry, function: Callable
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit, GeneratorExit])
-def test_after_what_a_function_of_ones_own_raises(
+def test_after_an_exception_of_a_function_of_the_program(
     registry: Registry, function: Callable[[], str], error: type[BaseException]
 ) -> None:
     def fail(_: object) -> None:
@@ -256,7 +256,7 @@ def makers(registry: Registry) -> dict[str, Callable[[], Any]]:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
-def test_what_was_made_and_not_run_holds_its_place_until_it_is_dropped(
+def test_a_coroutine_that_never_runs_holds_its_slot_until_it_is_deleted(
     registry: Registry, kind: str
 ) -> None:
     make, point = makers(registry)[kind], registry.point("p")
@@ -270,7 +270,9 @@ def test_what_was_made_and_not_run_holds_its_place_until_it_is_dropped(
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
-def test_what_was_made_and_not_run_and_is_in_a_cycle(registry: Registry, kind: str) -> None:
+def test_a_coroutine_in_a_cycle_that_never_runs_releases_its_slot(
+    registry: Registry, kind: str
+) -> None:
     make, point = makers(registry)[kind], registry.point("p")
     handle = arm(registry, bounded(raises()))
     cycle: list[Any] = [make()]
@@ -300,7 +302,7 @@ def throw(made: Any, kind: str) -> None:
 @pytest.mark.parametrize("end", [close, throw])
 @pytest.mark.parametrize("wrapped", [False, True], ids=["patched", "wrapped"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_closed_before_it_runs_gives_its_place_back_though_it_is_kept(
+def test_a_coroutine_closed_before_it_runs_releases_its_slot(
     registry: Registry, kind: str, wrapped: bool, end: Callable[[Any, str], None]
 ) -> None:
     make, point = makers(registry)[kind], registry.point("p")
@@ -359,7 +361,7 @@ def test_a_coroutine_made_before_disarming_gives_its_place_back(
 # -- seen --------------------------------------------------------------------------------
 
 
-def test_observers_are_told_of_the_overflow(
+def test_observers_are_informed_of_the_overflow(
     registry: Registry, function: Callable[[], str], pool: Threads, witness: Witness
 ) -> None:
     handle = arm(registry, bounded(pauses()))
@@ -377,7 +379,7 @@ def test_observers_are_told_of_the_overflow(
     assert len(witness.injections) == 1
 
 
-def test_overflow_is_told_once_when_enabling_comes_before_disabling_is_through(
+def test_overflow_is_reported_once_if_enabling_comes_before_disabling_is_complete(
     registry: Registry,
     function: Callable[[], str],
     monkeypatch: pytest.MonkeyPatch,

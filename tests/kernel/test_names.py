@@ -46,7 +46,7 @@ def test_a_star_alone_is_special(pattern: str, name: str) -> None:
         assert matches(pattern, name) is fnmatch.fnmatchcase(name, pattern)
 
 
-def test_what_is_a_glob() -> None:
+def test_a_pattern_with_a_star_is_a_glob() -> None:
     assert is_glob("pay.*")
     assert not is_glob("pay.[a]")
 
@@ -84,5 +84,5 @@ def test_a_glob_of_many_stars_does_not_backtrack() -> None:
         ("*", "", True),
     ],
 )
-def test_what_stands_between_stars(pattern: str, name: str, does: bool) -> None:
+def test_parts_between_stars(pattern: str, name: str, does: bool) -> None:
     assert matches(pattern, name) is does

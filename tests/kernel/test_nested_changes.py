@@ -96,7 +96,9 @@ class _Changer:
 
 
 @pytest.mark.parametrize("what", ["disarm", "switch", "arm", "explain"])
-def test_an_observer_makes_a_change_when_it_is_told_of_one(registry: Registry, what: str) -> None:
+def test_an_observer_makes_a_change_when_it_is_informed_of_one(
+    registry: Registry, what: str
+) -> None:
     changer = _Changer(_changes(registry)[what])
     registry.add_observer(changer)
     registry.install([rule("p", OFF)], source="test").disarm()

@@ -194,7 +194,7 @@ def exposed(metrics: CollectorRegistry, point: str = "p") -> float:
     return sum(float(line.removeprefix(start)) for line in lines if line.startswith(start))
 
 
-def test_an_injection_is_there_for_who_looks_right_after_it(
+def test_an_injection_is_visible_right_after_it(
     registry: Registry, metrics: CollectorRegistry
 ) -> None:
     arm(registry, rule("p", raises()))
@@ -251,7 +251,7 @@ def test_counts_are_exact_with_many_threads_while_one_looks(
     assert exposed(metrics) == 8_000
 
 
-def test_who_looks_from_many_threads_adds_nothing_twice(
+def test_looking_from_many_threads_adds_nothing_twice(
     registry: Registry,
     metrics: CollectorRegistry,
     pool: Threads,
@@ -403,7 +403,7 @@ class Disarms:
         self.handle.disarm()
 
 
-def test_what_has_no_latency_is_not_in_the_histogram(
+def test_an_injection_without_latency_is_not_in_the_histogram(
     registry: Registry, metrics: CollectorRegistry
 ) -> None:
     handle = arm(registry, rule("p", hangs()))
@@ -426,7 +426,7 @@ def test_reaches_are_those_of_the_moment_when_they_are_read(
     assert value(metrics, name, point="p") == 2
 
 
-def test_gauges_follow_what_is_armed(registry: Registry, metrics: CollectorRegistry) -> None:
+def test_gauges_show_the_armed_rules(registry: Registry, metrics: CollectorRegistry) -> None:
     def armed(source: str) -> float | None:
         return value(metrics, "chaospoint_armed_rules", source=source)
 
@@ -628,9 +628,7 @@ def test_a_hot_point_formats_nothing_that_is_not_logged(
     assert [level for level, text in lines() if text.startswith("injected")] == ["WARNING"]
 
 
-def test_arming_and_disarming_are_info_and_the_switch_a_warning_with_who_and_what(
-    registry: Registry, lines: Any
-) -> None:
+def test_arming_is_logged_at_info_and_the_switch_at_warning(registry: Registry, lines: Any) -> None:
     terms = rule("p", Does("off", ()), text="one", seed=7, expires_after=90)
     registry.install([terms], source="http", by="10.0.0.1")
     hit(registry)

@@ -1,4 +1,4 @@
-"""Pauses: a call is held until it is released, and then goes on with what stands behind."""
+"""Pauses: a call is held until it is released, and the later effects then act."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_a_call_is_held_until_it_is_released(registry: Registry, pool: Threads, 
     assert handle.rules[0].sleepers == set()
 
 
-def test_what_stands_behind_acts_after_the_release(
+def test_later_effects_act_after_the_release(
     registry: Registry,
     function: Callable[[], str],
     clock: FakeClock,
@@ -145,7 +145,7 @@ def test_what_stands_behind_acts_after_the_release(
     )
 
 
-def test_only_who_is_paused_is_let_go_and_the_next_call_is_paused_again(
+def test_only_paused_calls_are_released_and_the_next_call_is_paused_again(
     registry: Registry, function: Callable[[], str], pool: Threads
 ) -> None:
     handle = arm(registry, rule("p", pauses()))
@@ -162,7 +162,7 @@ def test_only_who_is_paused_is_let_go_and_the_next_call_is_paused_again(
     assert (handle.injections, handle.interrupted) == (4, 1)
 
 
-def test_a_call_is_let_go_once(registry: Registry) -> None:
+def test_a_call_is_released_once(registry: Registry) -> None:
     """It is not paused any more when `release` returns, whether or not it has run since."""
     point = registry.point("p")
     handle = arm(registry, rule("p", pauses()))
@@ -355,7 +355,7 @@ def test_a_cancelled_task_is_paused_no_more(
     assert handle.rules[0].sleepers == set()
 
 
-def test_a_loop_that_closed_over_a_paused_call_disturbs_nobody(
+def test_a_loop_that_closed_during_a_pause_does_not_disturb_other_calls(
     registry: Registry, coroutine: Callable[[], Any], function: Callable[[], str], pool: Threads
 ) -> None:
     handle = arm(registry, rule("p", pauses()))
@@ -375,7 +375,7 @@ def test_a_loop_that_closed_over_a_paused_call_disturbs_nobody(
     assert (handle.paused, handle.rules[0].sleepers) == (0, set())
 
 
-def test_a_waiter_whose_loop_closed_disturbs_nobody(
+def test_a_waiter_whose_loop_closed_does_not_disturb_others(
     registry: Registry, function: Callable[[], str], pool: Threads
 ) -> None:
     handle = arm(registry, rule("p", pauses()))
@@ -424,7 +424,7 @@ def test_under_another_event_loop_the_call_goes_through(
 # -- waiting for it ----------------------------------------------------------------------
 
 
-def test_waiting_says_what_was_seen_instead(
+def test_a_timeout_of_a_wait_says_which_counts_were_seen(
     registry: Registry, function: Callable[[], str], clock: FakeClock, pool: Threads
 ) -> None:
     handle = arm(registry, rule("p", pauses(), text="the rule"))
@@ -441,7 +441,7 @@ def test_waiting_says_what_was_seen_instead(
         handle.wait_until_paused()
 
 
-def test_who_waits_is_told_of_the_end(registry: Registry) -> None:
+def test_waiters_are_informed_of_the_end(registry: Registry) -> None:
     registry.point("p")
     handle = arm(registry, rule("p", pauses()))
 
@@ -459,7 +459,7 @@ def test_who_waits_is_told_of_the_end(registry: Registry) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
-def test_a_forked_child_has_nobody_paused(
+def test_a_forked_child_has_no_paused_calls(
     registry: Registry, function: Callable[[], str], pool: Threads
 ) -> None:
     handle = arm(registry, rule("p", pauses(), times=1))
@@ -514,7 +514,7 @@ def test_released_by_an_observer_of_the_very_injection_it_is_not_paused_yet(
 
 
 @pytest.mark.parametrize("kind", ["thread", "task"])
-def test_who_was_released_goes_on_though_disarmed_since(
+def test_a_released_call_continues_though_disarmed_since(
     registry: Registry, function: Callable[[], str], coroutine: Callable[[], Any], kind: str
 ) -> None:
     async def staged() -> None:

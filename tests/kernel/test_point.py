@@ -66,7 +66,7 @@ def test_bad_names_are_refused_with_the_cure(registry: Registry, name: Any) -> N
     assert registry.points() == ()
 
 
-def test_a_decorator_without_a_name_is_told_so(registry: Registry) -> None:
+def test_a_decorator_without_a_name_raises_a_clear_error(registry: Registry) -> None:
     with pytest.raises(InvalidPoint, match=r"@chaospoint.point\('payment.charge'\)"):
 
         @registry.point
@@ -157,7 +157,7 @@ def test_a_light_point_carries_labels_and_raises_and_shares_the_rest(registry: R
         ({"description": 5}, "5 cannot describe point 'p': write text"),
     ],
 )
-def test_what_a_placement_cannot_have_is_refused_with_the_cure(
+def test_invalid_attributes_of_a_placement_are_refused_with_a_cure(
     registry: Registry, keys: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(InvalidPoint, match=said):
@@ -307,7 +307,7 @@ def test_a_fault_at_entering_keeps_the_block_from_running(registry: Registry) ->
         pytest.fail("the block was run")
 
 
-def test_what_a_block_raises_passes(registry: Registry) -> None:
+def test_exceptions_of_a_block_pass(registry: Registry) -> None:
     point = registry.point("p")
     for armed in (False, True):
         if armed:
@@ -333,7 +333,7 @@ def test_one_point_serves_nested_blocks_and_disarming_inside(registry: Registry)
     assert (handle.reaches, again.reaches) == (2, 0)
 
 
-def test_an_answer_cannot_be_given_at_a_block_so_it_is_left_out_and_said(
+def test_an_answer_at_a_block_is_left_out_and_reported(
     registry: Registry, log: pytest.LogCaptureFixture
 ) -> None:
     @registry.point("p")

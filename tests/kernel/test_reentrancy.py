@@ -1,4 +1,4 @@
-"""What comes in the middle of something: finalizers, handlers, forks, a second entrance."""
+"""Finalizers, signal handlers and forks that interrupt chaospoint."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_a_point_may_be_armed_by_itself(registry: Registry) -> None:
 
 
 @pytest.mark.parametrize("target", [len, 3, None, ["p"]])
-def test_what_cannot_be_armed_is_refused_by_its_kind(registry: Registry, target: object) -> None:
+def test_objects_of_the_wrong_type_cannot_be_armed(registry: Registry, target: object) -> None:
     with pytest.raises(InvalidPlan, match="cannot be armed: give the name of a point"):
         arm(target, latency=1, registry=registry)  # type: ignore[arg-type]
 

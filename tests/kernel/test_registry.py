@@ -60,7 +60,7 @@ def test_there_is_one_default() -> None:
     assert chaospoint.point(name) is default_registry().point(name)
 
 
-def test_what_is_to_happen_before_the_first_point_happens_once_for_all_threads(
+def test_the_call_before_the_first_point_happens_once_for_all_threads(
     monkeypatch: pytest.MonkeyPatch, pool: ThreadPoolExecutor
 ) -> None:
     made = Registry()

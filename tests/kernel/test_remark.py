@@ -42,7 +42,7 @@ def test_it_belongs_to_the_line_that_armed(registry: Registry) -> None:
         assert where(call) == (__file__, call.__code__.co_firstlineno + 1)
 
 
-def test_a_package_beside_ours_with_a_longer_name_is_not_ours() -> None:
+def test_a_package_whose_name_begins_like_chaospoint_belongs_to_the_program() -> None:
     beside = str(Path(reporting.__file__).parents[1]) + "_extras/conf.py"
     space = {"remark": reporting.warn}
     exec(compile("def call():\n    remark('text', 'code')\n", beside, "exec"), space)
@@ -50,7 +50,9 @@ def test_a_package_beside_ours_with_a_longer_name_is_not_ours() -> None:
 
 
 @pytest.mark.parametrize("source", ["http", "env", "file", "store"])
-def test_what_comes_from_outside_is_logged(source: str, log: pytest.LogCaptureFixture) -> None:
+def test_problems_of_rules_from_outside_are_logged(
+    source: str, log: pytest.LogCaptureFixture
+) -> None:
     reporting.warn("text", source)
     (one,) = log.records
     assert (one.levelname, one.getMessage()) == ("WARNING", f"text (armed by {source})")

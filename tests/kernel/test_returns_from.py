@@ -103,7 +103,7 @@ def test_the_function_is_given_the_arguments_of_the_call(name: str, when: Any) -
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_is_asked_anew_each_time_and_by_where(name: str) -> None:
+def test_it_is_called_for_each_answer_and_only_if_where_matches(name: str) -> None:
     asked: list[object] = []
 
     def answer(order: str, *rest: object, **more: object) -> list[object]:
@@ -138,7 +138,7 @@ class Stock:
         return (self, *args)
 
 
-def test_methods_hand_on_what_they_are_called_on() -> None:
+def test_methods_pass_their_instance_or_class_on() -> None:
     stock, other = Stock(), Stock()
     with chaospoint.armed("answers.*", returns_from=other.answer):
         assert stock.method("a") == (other, stock, "a")  # type: ignore[comparison-overlap]
@@ -195,7 +195,7 @@ def by_default(order: str = "none", amount: int = 0) -> object:
         (Mock(return_value=9), 9),
     ],
 )
-def test_what_is_handed_over_is_decided_by_the_signature(make: Call, expected: object) -> None:
+def test_the_signature_decides_which_arguments_are_passed(make: Call, expected: object) -> None:
     @chaospoint.point("lone.answer")
     def one(order: str) -> object:
         return "real"
@@ -276,7 +276,7 @@ def test_a_generator_yields_the_items_of_the_answer(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_it_raises_reaches_the_caller(name: str) -> None:
+def test_its_exceptions_reach_the_caller(name: str) -> None:
     def answer(order: str, *rest: object, **more: object) -> object:
         raise LookupError(order)
 
@@ -416,7 +416,7 @@ def test_one_of_several_exceptions_may_take_the_arguments() -> None:
     assert kinds == {"LookupError('A-1')", "TimeoutError()"}
 
 
-def test_what_needs_no_arguments_gets_none() -> None:
+def test_a_function_that_needs_no_arguments_gets_none() -> None:
     for make in (
         lambda text="own": LookupError(text),
         partial(LookupError, "own"),

@@ -1,4 +1,4 @@
-"""Steps that are no wait for an answer: a function of one's own, a line, a turn, a busy delay."""
+"""Faults that call a function, print a line, yield the thread or keep it busy."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_it_runs_after_the_observers_and_in_its_place_among_the_faults(
     "kind", ["function", "coroutine", "generator", "async generator", "block", "wrapped"]
 )
 @pytest.mark.parametrize("error", [Boom, KeyboardInterrupt])
-def test_what_it_raises_reaches_the_caller_and_is_not_ours(
+def test_its_exceptions_reach_the_caller_and_are_not_marked(
     registry: Registry, kind: str, error: type[BaseException]
 ) -> None:
     point = registry.point("p")

@@ -1,4 +1,4 @@
-"""Sites: arming swaps code, disarming puts it back, and nobody notices."""
+"""Sites: arming swaps the code of a function, and disarming restores it."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_decorating_while_armed_is_in_force_at_once(registry: Registry, kind: st
     assert run(function(1), kind) == said(kind, 3)
 
 
-def test_whoever_imported_the_function_before_arming_is_hit_too(registry: Registry) -> None:
+def test_importers_of_the_function_before_arming_are_hit_too(registry: Registry) -> None:
     module = types.ModuleType("shop")
     module.charge = make("function")
     registry.point("p")(module.charge)
@@ -398,7 +398,7 @@ def test_recursion_reaches_at_every_level_with_two_frames_a_call(registry: Regis
 # -- what looks at functions -------------------------------------------------------------
 
 
-def test_what_inspects_functions_sees_the_same_while_armed(registry: Registry) -> None:
+def test_inspection_of_an_armed_function_gives_the_same_results(registry: Registry) -> None:
     def look(function: Any) -> list[object]:
         return [
             inspect.signature(function),
@@ -507,7 +507,7 @@ def _other(a):
     return ("patched", before(a, k=2))
 
 
-def test_what_somebody_else_patched_while_armed_is_left_alone(
+def test_a_patch_of_another_library_made_while_armed_is_left_alone(
     registry: Registry, log: pytest.LogCaptureFixture
 ) -> None:
     function = registry.point("p")(make("function"))
@@ -534,7 +534,7 @@ def test_what_somebody_else_patched_while_armed_is_left_alone(
     assert function.__code__ is original
 
 
-def test_arming_more_under_somebody_elses_patch_is_said_once_and_acts_once_it_is_undone(
+def test_arming_more_under_a_foreign_patch_is_reported_once_and_acts_when_that_is_undone(
     registry: Registry, log: pytest.LogCaptureFixture
 ) -> None:
     function = registry.point("p")(make("function"))
@@ -550,7 +550,7 @@ def test_arming_more_under_somebody_elses_patch_is_said_once_and_acts_once_it_is
         function(1)
 
 
-def test_arming_anew_on_somebody_elses_patch_keeps_it(registry: Registry) -> None:
+def test_arming_again_keeps_the_patch_of_another_library(registry: Registry) -> None:
     function = registry.point("p")(make("function"))
     function.__code__ = theirs = other_code(function)
     handle = arm(registry, rule("p", raises(), times=1))
@@ -561,7 +561,7 @@ def test_arming_anew_on_somebody_elses_patch_keeps_it(registry: Registry) -> Non
     assert function.__code__ is theirs
 
 
-def test_arming_anew_on_a_patch_that_came_while_armed_keeps_it_too(registry: Registry) -> None:
+def test_arming_again_keeps_a_patch_that_was_made_while_armed(registry: Registry) -> None:
     function = registry.point("p")(make("function"))
     before = arm(registry, rule("p", PASS))
     function.__code__ = theirs = other_code(function)
@@ -607,7 +607,7 @@ def test_a_copy_of_the_code_is_inert_after_disarming(
     assert (handle.reaches, handle.injections, handle.overflow) == (0, 0, 0)
 
 
-def test_our_old_code_put_back_by_somebody_is_found_to_be_ours(registry: Registry) -> None:
+def test_an_old_trampoline_that_another_library_restored_is_recognised(registry: Registry) -> None:
     function = registry.point("p")(make("function"))
     original = function.__code__
     first = arm(registry, rule("p", PASS))
@@ -804,7 +804,7 @@ def test_the_collector_runs_at_every_allocation_while_arming(registry: Registry)
 # -- bugs, and interpreters that cannot be patched ---------------------------------------
 
 
-def test_a_bug_while_patching_is_said_and_leaves_the_function_as_it_is(
+def test_a_bug_while_patching_is_logged_and_leaves_the_function_unchanged(
     registry: Registry, monkeypatch: pytest.MonkeyPatch, bugs: deque[BaseException]
 ) -> None:
     function = registry.point("p")(make("function"))

@@ -47,7 +47,7 @@ def reach(tally: Tally) -> tuple[int, bool]:
     )
 )
 @settings(deadline=None, max_examples=150)
-def test_one_thread_fires_what_the_schedule_says(schedule: Schedule) -> None:
+def test_one_thread_fires_at_the_ordinals_of_the_schedule(schedule: Schedule) -> None:
     tally = Tally(schedule)
     fired = [ordinal for ordinal, fires in (reach(tally) for _ in range(700)) if fires]
     assert fired == [ordinal for ordinal in islice(decide(schedule), 700) if ordinal <= 700]

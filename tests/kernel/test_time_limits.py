@@ -118,7 +118,7 @@ def once_waiting(handle: Any, act: Callable[[], object]) -> threading.Thread:
 
 @pytest.mark.parametrize("kind", [Limit, TimeoutError, BareLimit])
 @pytest.mark.parametrize("name", SYNC)
-def test_what_a_signal_handler_raises_comes_out_of_the_call(
+def test_an_exception_of_a_signal_handler_comes_out_of_the_call(
     registry: Registry, limit: list[type[BaseException]], name: str, kind: type[BaseException]
 ) -> None:
     limit[0] = kind
@@ -135,7 +135,7 @@ def test_what_a_signal_handler_raises_comes_out_of_the_call(
 
 
 @pytest.mark.parametrize("name", ASYNC)
-def test_what_a_signal_handler_raises_comes_out_of_a_busy_delay_in_a_task(
+def test_an_exception_of_a_signal_handler_ends_a_busy_delay_in_a_task(
     registry: Registry, limit: list[type[BaseException]], name: str
 ) -> None:
     main = threading.get_ident()
@@ -227,7 +227,7 @@ def begun(call: Callable[[], Any], *, after: bool) -> Any:
 
 @pytest.mark.parametrize("kind", [Limit, TimeoutError, BareLimit, asyncio.CancelledError])
 @pytest.mark.parametrize("name", ASYNC)
-def test_what_is_thrown_into_a_coroutine_comes_out_of_it(
+def test_an_exception_thrown_into_a_coroutine_comes_out_of_it(
     registry: Registry, name: str, kind: type[BaseException]
 ) -> None:
     call = place(registry.point("p"), name)
@@ -255,7 +255,7 @@ def raise_in(thread: int, kind: type[BaseException]) -> None:
 
 
 @pytest.mark.parametrize("name", SYNC)
-def test_what_another_thread_raises_here_comes_out_of_the_call(
+def test_an_exception_raised_from_another_thread_comes_out_of_the_call(
     registry: Registry, pool: Threads, name: str
 ) -> None:
     call = place(registry.point("p"), name)
@@ -299,7 +299,7 @@ def test_a_limit_that_comes_in_an_observer_comes_out_of_the_call(
     assert in_chaospoint.get() is False
 
 
-def test_what_an_observer_raises_itself_does_not(
+def test_exceptions_of_an_observer_do_not(
     registry: Registry, limit: list[type[BaseException]], bugs: deque[BaseException]
 ) -> None:
     del limit
@@ -320,7 +320,7 @@ def test_what_an_observer_raises_itself_does_not(
 
 
 @pytest.mark.parametrize("who", ["observer", "listener", "factory"])
-def test_what_code_in_c_raises_without_arguments_does_not(
+def test_exceptions_of_c_code_without_arguments_do_not(
     registry: Registry, bugs: deque[BaseException], who: str
 ) -> None:
     """It leaves no frame, so it looks like what another thread raises here."""

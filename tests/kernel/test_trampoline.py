@@ -305,7 +305,7 @@ def test_a_closure_sees_and_sets_what_its_maker_holds(mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_an_empty_cell_is_none_of_ours(mode: str) -> None:
+def test_an_empty_cell_stays_empty(mode: str) -> None:
     def use() -> int:
         return later
 

@@ -78,7 +78,7 @@ def test_threads_that_a_task_asks_are_transparent_as_it_is() -> None:
     assert found == [False]
 
 
-def test_what_is_thrown_into_a_task_reaches_what_it_awaits() -> None:
+def test_an_exception_thrown_into_a_task_reaches_the_awaited_object() -> None:
     seen: list[str] = []
 
     async def answer(forever: asyncio.Future[None]) -> str:
@@ -105,7 +105,7 @@ async def _asked(call: Any, *args: object) -> object:
     return await atransparently(call, *args)
 
 
-def test_what_it_awaits_is_closed_with_it() -> None:
+def test_an_awaited_coroutine_is_closed_with_the_call() -> None:
     ends: list[tuple[str, bool]] = []
 
     async def answer() -> None:
@@ -120,7 +120,7 @@ def test_what_it_awaits_is_closed_with_it() -> None:
     assert ends == [("closed", True)]
 
 
-def test_what_it_raises_comes_out() -> None:
+def test_its_exceptions_come_out() -> None:
     async def answer() -> None:
         await _once()
         raise LookupError("none")
@@ -188,7 +188,7 @@ def _begins_with_the_first_point() -> None:
         _begins_with_the_first_point,
     ],
 )
-def test_no_variable_is_set_in_the_context_of_who_calls_chaospoint(
+def test_no_variable_is_set_in_the_context_of_the_caller(
     act: Callable[[], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A finalizer may call it in the middle of ``ContextVar.set``, which CPython 3.11 dies of."""

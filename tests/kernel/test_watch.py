@@ -45,7 +45,7 @@ def test_points_that_are_made_later_are_watched(registry: Registry) -> None:
     assert watch.reaches("*.late") == 2
 
 
-def test_a_watch_is_no_rule(registry: Registry) -> None:
+def test_a_watch_is_not_a_rule(registry: Registry) -> None:
     """It is not listed or told of, arms nothing, and what disarms and disables leaves it on."""
     point = registry.point("p")
     call = place(point, "function")
@@ -113,7 +113,7 @@ def test_what_it_tells_reaches_no_point(registry: Registry) -> None:
     assert watch.counts() == {"p": 1}
 
 
-def test_what_the_told_raises_reaches_no_caller(
+def test_exceptions_of_observers_of_notices_reach_no_caller(
     registry: Registry, expected_bugs: list[BaseException]
 ) -> None:
     def told(point: Point, kind: Kind) -> None:

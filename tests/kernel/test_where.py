@@ -184,7 +184,7 @@ FOREIGN: dict[str, Callable[[], object]] = {
 
 @pytest.mark.parametrize("foreign", FOREIGN)
 @pytest.mark.parametrize("wanted", ["acme", "ac*", "*", ["x", "y*"], 5, None, {"a": 1}], ids=repr)
-def test_what_cannot_be_compared_does_not_match_and_raises_nothing(
+def test_values_that_cannot_be_compared_do_not_match_and_do_not_raise(
     registry: Registry, point: Point, wanted: object, foreign: str
 ) -> None:
     @point
@@ -466,9 +466,7 @@ def test_firings_with_where_are_exact_under_threads(
     assert (sum(seen), handle.injections, handle.reaches) == (50, 50, 1600)
 
 
-def test_a_wrapped_callable_may_be_armed_anew_in_the_middle_of_a_call(
-    registry: Registry, point: Point
-) -> None:
+def test_a_wrapped_callable_may_be_rearmed_during_a_call(registry: Registry, point: Point) -> None:
     """A call that looked at the old rules asks what these ask, whatever is armed meanwhile."""
     wrapped = point(functools.partial(lambda value: "own"))
     (wrapper,) = point.core.sites

@@ -69,7 +69,7 @@ TARGETS: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_what_is_no_python_function_is_wrapped_and_named(registry: Registry, name: str) -> None:
+def test_other_callables_are_wrapped_and_named(registry: Registry, name: str) -> None:
     target, shown = TARGETS[name]
     point = registry.point("p")
     wrapped = point(target)
@@ -119,7 +119,7 @@ def test_a_wrapper_around_a_patched_function(registry: Registry) -> None:
     assert (inner.reaches, outer.reaches) == (1, 1)
 
 
-def test_what_is_not_callable_is_refused_with_the_cure(registry: Registry) -> None:
+def test_objects_that_are_not_callable_are_refused_with_a_cure(registry: Registry) -> None:
     from chaospoint.errors import InvalidPoint
 
     for target in (1, "text", None, property(lambda self: 1), [1]):

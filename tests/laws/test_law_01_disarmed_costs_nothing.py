@@ -135,7 +135,7 @@ def _does(function: FunctionType) -> list[tuple[str, object]]:
     return [(step.opname, step.argval) for step in dis.get_instructions(function)]
 
 
-def test_law_01_what_cannot_be_patched_is_called_by_c_code_alone(still: Registry) -> None:
+def test_law_01_wrapped_callables_are_called_by_c_code_alone(still: Registry) -> None:
     """A disarmed wrapper calls what it wraps without running any Python of ours."""
     wrapped = still.point("payment.charge")(functools.partial(int, "7"))
     with armed("payment.charge", exception=Boom, registry=still):

@@ -51,7 +51,7 @@ def _without_a_world() -> Iterator[None]:
         yield
 
 
-def test_law_02_deciding_when_is_pure() -> None:
+def test_law_02_schedules_are_pure() -> None:
     """The same schedule gives the same ordinals, here and in every version to come."""
     schedule = Schedule(seed=7, skip=10, every=2, probability=0.3, times=8)
     with _without_a_world():
@@ -60,7 +60,7 @@ def test_law_02_deciding_when_is_pure() -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
-def test_law_02_deciding_what_is_pure(fault: Fault) -> None:
+def test_law_02_effects_are_pure(fault: Fault) -> None:
     """A fault's effects follow from its fields and the draws, in any order and however often."""
     ordinals = range(1, 200)
     with _without_a_world():
@@ -79,7 +79,7 @@ def test_law_02_decisions_leave_the_shared_generator_alone() -> None:
 
 
 @pytest.mark.parametrize("module", ["chance.py", "effects.py", "compiled_rule.py"])
-def test_law_02_what_decides_cannot_act(module: str) -> None:
+def test_law_02_modules_that_decide_cannot_act(module: str) -> None:
     """No module that decides imports anything that can wait, lock, log or look at the time."""
     acting = {"asyncio", "io", "logging", "os", "socket", "sys", "threading", "time"}
     tree = ast.parse((SOURCE / "_kernel" / module).read_text())

@@ -97,7 +97,7 @@ def test_law_03_a_plain_block_on_a_loop_waits_and_says_which_form_to_use(
     assert handle.injections == 6
 
 
-def test_law_03_without_a_loop_nothing_is_said(
+def test_law_03_without_a_loop_nothing_is_logged(
     registry: Registry, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A thread without a loop may be delayed by whatever form it likes."""

@@ -72,7 +72,7 @@ def _loops_under_locks(tree: ast.AST) -> list[int]:
 
 
 @pytest.mark.parametrize("file", FILES, ids=_name)
-def test_what_blocks_take_is_a_lock_of_ours(file: Path) -> None:
+def test_all_with_blocks_use_our_lock(file: Path) -> None:
     found = _of_threading(ast.parse(file.read_text()))
     if _name(file) == "_kernel/lock.py":
         found -= {"RLock"}  # the base class of ours
@@ -86,7 +86,7 @@ def test_no_loop_stands_in_a_block_under_a_lock(file: Path) -> None:
     assert _loops_under_locks(ast.parse(file.read_text())) == [], "call a function that loops"
 
 
-def test_the_search_finds_what_it_looks_for() -> None:
+def test_the_search_for_private_names_finds_some() -> None:
     text = "import threading\nwith a, self._lock:\n    if x:\n        y = [z for z in x]\n"
     assert _loops_under_locks(ast.parse(text)) == [4]
     assert _of_threading(ast.parse(text + "threading.Lock()")) == {"Lock"}

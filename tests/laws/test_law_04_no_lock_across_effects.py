@@ -210,7 +210,7 @@ def test_law_04_disarming_wakes_at_once(
 
 @pytest.mark.parametrize("keys", ENDLESS, ids=str)
 @pytest.mark.parametrize("way", ["handle", "pattern", "part of a glob", "disable", "expiry"])
-def test_law_04_every_way_to_end_wakes_threads_and_tasks_alike(
+def test_law_04_every_way_to_end_wakes_threads_and_tasks(
     way: str, keys: dict[str, Any], still: Registry, clock: FakeClock, pool: Threads
 ) -> None:
     """Whatever ends a rule, its sleepers come back: the call goes through, counted as woken."""

@@ -30,7 +30,7 @@ class _Notes:
         self._when.append("slept" if 30 in self._clock.waits else "told")
 
 
-def test_law_05_observers_are_told_before_the_effect(
+def test_law_05_observers_are_informed_before_the_effect(
     still: Registry, clock: FakeClock, pool: Threads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The observers hear of an injection before it sleeps, and before it raises."""
@@ -50,7 +50,7 @@ def test_law_05_observers_are_told_before_the_effect(
 
 
 @pytest.mark.parametrize("name", list(PLACES))
-def test_law_05_what_raises_is_counted_everywhere(name: str, registry: Registry) -> None:
+def test_law_05_injected_exceptions_are_counted_everywhere(name: str, registry: Registry) -> None:
     """Handle, metric and observer all count an injection whose effect is an exception."""
     point = f"law-05.{name.replace('_', '-')}"
     call = place(registry.point(point), name)
@@ -70,7 +70,7 @@ def test_law_05_what_raises_is_counted_everywhere(name: str, registry: Registry)
     assert (handle.injections, handle.reaches) == (3, 4)
 
 
-def test_law_05_what_an_observer_raises_is_logged_and_never_passed_on(
+def test_law_05_exceptions_of_observers_are_logged_and_never_passed_on(
     registry: Registry, expected_bugs: list[BaseException], caplog: pytest.LogCaptureFixture
 ) -> None:
     """An observer that breaks takes neither the call nor the other observers with it."""
@@ -91,7 +91,7 @@ def test_law_05_what_an_observer_raises_is_logged_and_never_passed_on(
     assert "the sink is full" in errors[0]
 
 
-def test_law_05_a_handle_counts_before_its_observers_are_told(registry: Registry) -> None:
+def test_law_05_a_handle_counts_before_its_observers_are_informed(registry: Registry) -> None:
     """Who is told of the n-th injection finds n in the counts of the handle."""
     seen: list[int] = []
 

@@ -67,7 +67,7 @@ def test_law_07_same_seed_same_ordinals_with_one_thread_and_with_eight(
         assert [injection.ordinal for injection in other] != [found.ordinal for found in one]
 
 
-def test_law_07_what_a_firing_suffers_does_not_depend_on_who_acts_first(
+def test_law_07_the_faults_of_a_firing_do_not_depend_on_the_order_of_acting(
     registry: Registry,
 ) -> None:
     """Ten coroutines are run in the order they were made in, and backwards."""
@@ -112,7 +112,9 @@ def test_law_07_rules_of_one_plan_differ_and_are_the_same_each_time(registry: Re
     assert len({str(ordinals) for ordinals in first}) == 3
 
 
-def test_law_07_what_is_drawn_is_said(registry: Registry, caplog: pytest.LogCaptureFixture) -> None:
+def test_law_07_a_drawn_seed_is_logged(
+    registry: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
     """Without a seed one is drawn; the log has it, and armed again with it the run is the same."""
     registry.point("bank.charge")
     with caplog.at_level("INFO", "chaospoint"):

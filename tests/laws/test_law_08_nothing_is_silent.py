@@ -1,4 +1,4 @@
-"""Law 8. Nothing is silent: what will not do what it seems to say is said, with the cure."""
+"""Law 8. Nothing is silent: rules that will not act as written are reported, with a cure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def shop(registry: Registry) -> Registry:
 
 
 @pytest.mark.parametrize("name", ["payment.chrage", "paymnt.*"])
-def test_law_08_a_typo_in_a_name_is_said(name: str, shop: Registry) -> None:
+def test_law_08_a_typo_in_a_name_is_reported(name: str, shop: Registry) -> None:
     """Code that arms a name which no point has is warned, on its own line, with the nearest."""
     with pytest.warns(ChaosWarning, match=r"no point is named .*payment\.charge") as said:
         arm(name, latency=1, registry=shop)
@@ -66,20 +66,22 @@ def test_law_08_where_warnings_are_errors_nothing_stays_armed(shop: Registry) ->
     ],
     ids=str,
 )
-def test_law_08_a_rule_that_can_never_fire_is_said(keys: dict[str, Any], shop: Registry) -> None:
+def test_law_08_a_rule_that_can_never_fire_is_reported(
+    keys: dict[str, Any], shop: Registry
+) -> None:
     """A probability of 0 is allowed, for who turns a knob, but not in silence."""
     with pytest.warns(ChaosWarning, match="can never fire.*raise it, or leave the rule out"):
         arm("payment.charge", registry=shop, **keys)
 
 
-def test_law_08_what_no_placement_can_express_is_refused(shop: Registry) -> None:
+def test_law_08_a_fault_that_no_placement_can_express_is_refused(shop: Registry) -> None:
     """A return value at a block is an error when arming, which names the cure."""
     with pytest.raises(UnsupportedFault, match=r"db\.query.*decorate a function"):
         arm("db.query", returns=8, registry=shop)
     assert shop.rules() == ()
 
 
-def test_law_08_what_one_placement_cannot_express_is_said_and_left_out_there(
+def test_law_08_a_fault_that_one_placement_cannot_express_is_reported_and_left_out_there(
     registry: Registry, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Where a point has both a function and a block, the block is said to go without."""
@@ -94,7 +96,7 @@ def test_law_08_what_one_placement_cannot_express_is_said_and_left_out_there(
     assert handle.reaches == 1
 
 
-def test_law_08_an_armed_rule_that_was_never_reached_is_said(
+def test_law_08_an_armed_rule_that_was_never_reached_is_reported(
     shop: Registry, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A test in which the armed point was not on the way is told so at disarm."""
@@ -105,6 +107,6 @@ def test_law_08_an_armed_rule_that_was_never_reached_is_said(
     assert "do the calls go through this point?" in line.getMessage()
 
 
-def test_law_08_disarming_what_is_not_there_is_no_error(shop: Registry) -> None:
+def test_law_08_disarming_an_unknown_name_is_not_an_error(shop: Registry) -> None:
     """The one thing that may be silent: the state asked for is the state there is."""
     assert disarm("db.query", registry=shop) == 0

@@ -1,4 +1,4 @@
-"""Law 9. The host is safe: a bug of ours lets the call through and is logged once."""
+"""Law 9. The host is safe: after a bug of chaospoint the call continues, and one line is logged."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_law_09_a_log_handler_that_raises_does_not_reach_the_call(
 
 
 @pytest.mark.parametrize("name", ["coroutine", "async_generator", "async_block"])
-def test_law_09_what_was_asked_for_is_no_bug(name: str, registry: Registry) -> None:
+def test_law_09_cancellation_and_interrupts_are_not_bugs(name: str, registry: Registry) -> None:
     """Cancelling a delayed task, and interrupting a call, pass through untouched."""
     call = place(registry.point("bank.charge"), name)
     handle = arm("bank.charge", latency=30, registry=registry)

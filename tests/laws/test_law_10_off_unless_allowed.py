@@ -1,4 +1,4 @@
-"""Law 10. Off unless allowed: code may arm unless told no, all else only when told yes."""
+"""Law 10. Off unless allowed: code may arm unless forbidden, other sources only if allowed."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_law_10_an_explicit_no_is_final(
         (None, "local", "local", False),
     ],
 )
-def test_law_10_what_comes_from_outside_needs_a_yes_and_a_place(
+def test_law_10_rules_from_outside_need_permission_and_an_allowed_environment(
     enabled: str | None,
     environment: str | None,
     allowed_environments: str | None,

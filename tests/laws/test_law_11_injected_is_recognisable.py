@@ -104,7 +104,7 @@ def test_law_11_the_injection_is_found_behind_other_exceptions(
     assert injection.point == "bank.charge"
 
 
-def test_law_11_what_was_not_injected_is_not_recognised() -> None:
+def test_law_11_other_exceptions_are_not_recognised() -> None:
     """An error of the program's own, also one that refers to itself, has no injection."""
     error = ValueError("mine")
     other = KeyError()
@@ -124,7 +124,7 @@ def test_law_11_the_injection_survives_pickling(registry: Registry) -> None:
     assert back.__notes__ == raised.value.__notes__
 
 
-def test_law_11_what_was_asked_for_is_no_mistake_of_yours() -> None:
+def test_law_11_an_injected_fault_is_not_a_chaos_error() -> None:
     """`except ChaosError` around a call never catches an injected fault."""
     assert not issubclass(InjectedFault, ChaosError)
     assert issubclass(InjectedFault, Exception)

@@ -232,7 +232,9 @@ def test_a_class_is_made_while_armed(
 
 
 @every_class
-def test_its_methods_fail_when_told_to(registry: Registry, maker: Callable[[Point], Call]) -> None:
+def test_its_methods_fail_when_a_rule_says_so(
+    registry: Registry, maker: Callable[[Point], Call]
+) -> None:
     call = maker(registry.point("p"))
     before = call()
     with (

@@ -129,7 +129,9 @@ def test_a_loop_in_debug_mode_has_nothing_to_say(
 
 
 @every_state
-def test_a_coroutine_that_nobody_awaits_is_told_by_its_name(registry: Registry, name: str) -> None:
+def test_the_warning_for_a_coroutine_that_is_never_awaited_names_the_function(
+    registry: Registry, name: str
+) -> None:
     call = FUNCTIONS["coroutine"](labelled(registry))
     with state(registry, name), pytest.warns(RuntimeWarning) as caught:
         call()
@@ -167,7 +169,9 @@ def test_a_task_is_cancelled_in_the_function(registry: Registry, name: str) -> N
 
 
 @every_state
-def test_generators_take_what_they_are_sent_and_thrown(registry: Registry, name: str) -> None:
+def test_generators_receive_sent_values_and_thrown_exceptions(
+    registry: Registry, name: str
+) -> None:
     @labelled(registry)
     def echo() -> Iterator[Any]:
         got: Any = None

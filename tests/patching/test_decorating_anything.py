@@ -116,7 +116,7 @@ def test_a_python_function_is_patched_whatever_stands_before_it(
     assert call() == answer
 
 
-def test_the_point_lies_below_what_wrapt_has_wrapped(registry: Registry) -> None:
+def test_the_point_is_inside_a_wrapper_of_wrapt(registry: Registry) -> None:
     registry.point("p")(Connection.instrumented)
     SEEN.clear()
     with chaospoint.armed("p", exception=Boom, registry=registry), pytest.raises(Boom):
@@ -124,7 +124,7 @@ def test_the_point_lies_below_what_wrapt_has_wrapped(registry: Registry) -> None
     assert SEEN == ["instrumented"]
 
 
-def test_what_is_returned_is_what_was_given(registry: Registry) -> None:
+def test_the_returned_object_is_the_given_one(registry: Registry) -> None:
     method = CONNECTION.send
     assert registry.point("p")(method) is method
     assert registry.point("p")(twice) is twice
@@ -175,7 +175,7 @@ THROWN_AWAY: dict[str, tuple[Callable[[], Any], str]] = {
 
 
 @pytest.mark.parametrize("name", THROWN_AWAY)
-def test_a_wrapper_that_nobody_keeps_is_said_when_arming(name: str, registry: Registry) -> None:
+def test_a_discarded_wrapper_is_reported_when_arming(name: str, registry: Registry) -> None:
     target, shown = THROWN_AWAY[name]
     registry.point("p")(target())
     words = f"{shown} was decorated with 'p', and the wrapper that this returned was thrown away"
@@ -184,7 +184,7 @@ def test_a_wrapper_that_nobody_keeps_is_said_when_arming(name: str, registry: Re
 
 
 @pytest.mark.parametrize("name", THROWN_AWAY)
-def test_a_wrapper_that_nobody_keeps_is_said_at_once_where_it_is_armed(
+def test_a_discarded_wrapper_is_reported_at_once_if_its_point_is_armed(
     name: str, registry: Registry, caplog: pytest.LogCaptureFixture
 ) -> None:
     held = registry.point("p")(Callme())
@@ -198,7 +198,7 @@ def test_a_wrapper_that_nobody_keeps_is_said_at_once_where_it_is_armed(
         held()
 
 
-def test_the_cure_for_a_wrapper_that_nobody_keeps_works(
+def test_the_cure_for_a_discarded_wrapper_works(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry.point("p")(zlib.crc32)
@@ -207,7 +207,9 @@ def test_the_cure_for_a_wrapper_that_nobody_keeps_works(
         zlib.crc32(b"")
 
 
-def test_what_was_kept_for_a_while_is_not_said_to_be_thrown_away(registry: Registry) -> None:
+def test_a_wrapper_that_was_kept_for_a_while_is_not_reported_as_discarded(
+    registry: Registry,
+) -> None:
     """As where a request makes a partial of its own."""
     point = registry.point("p")
     kept: list[Any] = []
@@ -242,7 +244,7 @@ MOCKS: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.parametrize("name", MOCKS)
-def test_a_mock_fails_where_it_is_told_to(name: str, registry: Registry) -> None:
+def test_a_mock_fails_where_a_rule_says_so(name: str, registry: Registry) -> None:
     mock = registry.point("p")(MOCKS[name]())
     with chaospoint.armed("p", exception=Boom, registry=registry), pytest.raises(Boom):
         finish(mock())

@@ -153,7 +153,7 @@ def test_a_trampoline_takes_no_stack_of_c(keys: str) -> None:
     assert said == "20000\n20000\n"
 
 
-def test_every_level_is_reached_and_told_of(registry: Registry) -> None:
+def test_every_level_of_a_recursion_is_reached_and_observed(registry: Registry) -> None:
     down = recursive(registry)
     with chaospoint.armed("p", registry=registry, latency=0) as armed:
         assert down(100) == 100

@@ -72,7 +72,7 @@ def fail() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @every_state
-def test_an_exception_of_the_function_passes_one_frame_of_ours_at_most(
+def test_an_exception_of_the_function_passes_at_most_one_frame_of_chaospoint(
     registry: Registry, kind: str, name: str
 ) -> None:
     function = make(registry, kind, fail)
@@ -104,7 +104,9 @@ def test_an_exception_of_the_function_passes_one_frame_of_ours_at_most(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_injected_exception_comes_from_two_frames_of_ours(registry: Registry, kind: str) -> None:
+def test_an_injected_exception_comes_from_two_frames_of_chaospoint(
+    registry: Registry, kind: str
+) -> None:
     function = make(registry, kind, fail)
     with (
         chaospoint.armed("p", registry=registry, exception=Boom),
@@ -198,7 +200,7 @@ def seen_above(name: str, function: Any) -> tuple[str, str, int]:
 
 
 @every_state
-def test_who_looks_one_frame_up_sees_the_functions_head_while_armed(
+def test_the_calling_frame_shows_the_head_of_an_armed_function(
     registry: Registry, name: str
 ) -> None:
     looks: list[Callable[[], Any]] = [

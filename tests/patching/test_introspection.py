@@ -74,16 +74,16 @@ def look(call: Any) -> list[object]:
 
 @every_state
 @every_function
-def test_what_inspects_a_function_sees_the_same(registry: Registry, kind: str, name: str) -> None:
+def test_inspection_of_a_function_gives_the_same_results(
+    registry: Registry, kind: str, name: str
+) -> None:
     call = FUNCTIONS[kind](labelled(registry))
     same_in(registry, name, call, lambda: look(call))
 
 
 @every_state
 @every_function
-def test_what_it_returns_is_the_same_kind_of_thing(
-    registry: Registry, kind: str, name: str
-) -> None:
+def test_it_returns_the_same_kind_of_object(registry: Registry, kind: str, name: str) -> None:
     call = FUNCTIONS[kind](labelled(registry))
 
     def made() -> list[object]:
@@ -97,7 +97,9 @@ def test_what_it_returns_is_the_same_kind_of_thing(
 
 @every_state
 @every_function
-def test_what_it_returns_has_the_functions_name(registry: Registry, kind: str, name: str) -> None:
+def test_the_returned_coroutine_has_the_functions_name(
+    registry: Registry, kind: str, name: str
+) -> None:
     """Task names, reprs and "was never awaited" tell it."""
     call = FUNCTIONS[kind](labelled(registry))
 
@@ -209,7 +211,7 @@ def test_defaults_may_be_changed_at_any_time(registry: Registry, name: str) -> N
 
 
 @every_state
-def test_what_is_set_on_a_function_stays_on_it(registry: Registry, name: str) -> None:
+def test_attributes_of_a_function_stay_on_it(registry: Registry, name: str) -> None:
     def function() -> str:
         return function.tag
 
@@ -289,7 +291,7 @@ def test_a_generator_that_is_awaited_is_taken_for_one(registry: Registry, name: 
 
 
 @pytest.mark.parametrize("name", ARMED)
-def test_what_reads_the_code_itself_sees_the_trampoline(registry: Registry, name: str) -> None:
+def test_readers_of_the_code_object_see_the_trampoline(registry: Registry, name: str) -> None:
     """Compilers of bytecode, and `inspect.getclosurevars`, which looks for names in it."""
 
     @labelled(registry)

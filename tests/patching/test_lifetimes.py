@@ -37,7 +37,7 @@ def sites(registry: Registry) -> int:
 
 
 @every_state
-def test_whoever_holds_the_function_reaches_the_point(registry: Registry, name: str) -> None:
+def test_every_reference_to_the_function_reaches_the_point(registry: Registry, name: str) -> None:
     """``from shop import charge`` before arming, tables, callbacks, all of them."""
     called: list[str] = []
 
@@ -118,7 +118,7 @@ def test_a_handler_of_signals_that_is_decorated_itself(registry: Registry) -> No
     assert (seen, armed.injections) == ([(signal.SIGUSR1, here)], 1)
 
 
-def test_what_runs_at_the_exit_of_the_program_reaches_the_point() -> None:
+def test_exit_functions_of_the_program_reach_the_point() -> None:
     said = python(
         """
         import atexit, threading
@@ -193,7 +193,7 @@ def test_a_class_that_is_deleted_leaves_nothing(registry: Registry, name: str) -
 
 @pytest.mark.parametrize("name", ARMED)
 @pytest.mark.parametrize("kind", ["class cell", "recursive", "holds itself"])
-def test_what_refers_to_itself_from_within_is_kept_until_it_is_disarmed(
+def test_a_function_that_refers_to_itself_is_kept_until_it_is_disarmed(
     registry: Registry, name: str, kind: str
 ) -> None:
     """The garbage collector does not see into code, where the clone is kept while armed."""
@@ -235,7 +235,7 @@ def test_what_refers_to_itself_from_within_is_kept_until_it_is_disarmed(
 
 
 @every_state
-def test_arguments_results_and_errors_are_let_go(registry: Registry, name: str) -> None:
+def test_arguments_results_and_errors_are_released(registry: Registry, name: str) -> None:
     class Thing:
         pass
 

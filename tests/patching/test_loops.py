@@ -197,7 +197,7 @@ def test_uvloop() -> None:
 
 
 @pytest.mark.parametrize("name", ASYNC)
-def test_under_trio_what_cannot_wait_is_not_counted(
+def test_under_trio_waits_are_left_out_and_not_counted(
     name: str, expected_bugs: list[BaseException], caplog: pytest.LogCaptureFixture
 ) -> None:
     trio = pytest.importorskip("trio")

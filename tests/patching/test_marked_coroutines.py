@@ -133,7 +133,7 @@ def test_latency_does_not_block_the_loop(order: Any) -> None:
 
 @in_every_order
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_what_it_returns_is_awaited_and_every_reach_counts(order: Any, when: Any) -> None:
+def test_its_awaitable_is_awaited_and_every_reach_counts(order: Any, when: Any) -> None:
     registry = Registry()
     handles: list[Any] = []
     arm = keys(registry, returns="chaos", every=2, when=when)

@@ -87,7 +87,7 @@ def test_copies_of_a_function_are_the_function(registry: Registry, name: str) ->
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_process_that_begins_anew_is_not_armed(here: Registry, method: str) -> None:
+def test_a_new_process_is_not_armed(here: Registry, method: str) -> None:
     context = multiprocessing.get_context(method)
     with chaospoint.armed("p", registry=here, returns="armed") as armed:
         assert patched_things.double(3) == "armed"
@@ -166,7 +166,7 @@ def test_a_closure_is_pickled_by_value_while_disarmed(
 
 @pytest.mark.parametrize("kind", ["function", "coroutine", "generator"])
 @pytest.mark.parametrize("name", ARMED)
-def test_a_closure_is_not_pickled_by_value_while_armed_and_that_is_said(
+def test_pickling_a_closure_by_value_while_armed_raises_a_clear_error(
     registry: Registry, kind: str, name: str
 ) -> None:
     """Its code holds what is armed in this process: locks, counters, a context variable."""

@@ -47,9 +47,7 @@ class Repository:
 
 @in_every_way
 @pytest.mark.parametrize("state", ["never armed", "armed", "disarmed"])
-def test_what_holds_a_point_is_copied_at_any_time_and_meets_what_is_armed(
-    way: str, state: str
-) -> None:
+def test_an_object_with_a_point_can_be_copied_at_any_time(way: str, state: str) -> None:
     point = chaospoint.point("copies.query")
     if state != "never armed":
         chaospoint.arm("copies.query", exception=Boom)
@@ -89,7 +87,7 @@ def test_a_copy_of_a_point_of_ones_own_registry_is_the_same_point(way: str) -> N
 
 
 @pytest.mark.parametrize("way", [way for way in COPIES if "pickle" in way])
-def test_a_point_of_ones_own_registry_does_not_pickle_and_that_is_said(way: str) -> None:
+def test_pickling_a_point_of_another_registry_raises_a_clear_error(way: str) -> None:
     registry = Registry()
     for point in (registry.point("copies.query"), registry.point("copies.query", raises=KeyError)):
         with pytest.raises(TypeError, match="pickle the name of the point"):

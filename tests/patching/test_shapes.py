@@ -108,7 +108,7 @@ def test_arguments_stand_in_the_order_that_rules_read_them(registry: Registry, n
 
 
 @every_state
-def test_what_a_closure_holds_is_shared_with_its_maker(registry: Registry, name: str) -> None:
+def test_a_closure_shares_its_cells_with_the_outer_function(registry: Registry, name: str) -> None:
     count, gone = 0, "there"
 
     @labelled(registry)

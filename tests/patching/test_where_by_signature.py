@@ -89,7 +89,7 @@ def test_a_default_that_was_not_overridden_counts(wrap: Any, registry: Registry)
     assert wrapped("client", "List", tries=1, region="us") == "List"
 
 
-def test_what_the_wrapper_itself_takes_counts_too(registry: Registry) -> None:
+def test_the_arguments_of_the_wrapper_itself_count_too(registry: Registry) -> None:
     wrapped = registry.point("aws.call")(behind_self(call))
     chaospoint.arm("aws.call", exception=Boom, where={"timeout": 3}, registry=registry)
     with pytest.raises(Boom):
@@ -105,7 +105,7 @@ def test_a_wrong_call_fails_as_ever(registry: Registry) -> None:
 
 
 @pytest.mark.parametrize("wrap", [behind, behind_self, behind_async])
-def test_a_name_that_the_signature_does_not_have_is_said_when_arming(
+def test_a_name_that_the_signature_does_not_have_is_reported_when_arming(
     wrap: Any, registry: Registry
 ) -> None:
     kept = registry.point("aws.call")(wrap(call))
@@ -154,7 +154,7 @@ def test_a_wrapped_callable_says_which_names_it_has(target: Any, registry: Regis
     del kept
 
 
-def test_a_builtin_without_a_signature_is_said_to_be_asked_by_keyword_only(
+def test_a_warning_says_that_arguments_of_a_builtin_without_a_signature_have_no_names(
     registry: Registry,
 ) -> None:
     labelled = registry.point("p", labels={"unit": "s"})

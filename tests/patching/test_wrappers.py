@@ -179,9 +179,7 @@ def shouting(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @every_state
-def test_what_wraps_a_function_at_any_time_reaches_its_point_once(
-    registry: Registry, name: str
-) -> None:
+def test_wrappers_made_at_any_time_reach_the_point_once(registry: Registry, name: str) -> None:
     @labelled(registry)
     def greet(who: str = "you") -> str:
         """Greet."""
@@ -200,7 +198,7 @@ def test_what_wraps_a_function_at_any_time_reaches_its_point_once(
 
 
 @every_state
-def test_a_point_on_what_wraps_and_one_on_what_is_wrapped(registry: Registry, name: str) -> None:
+def test_points_on_a_wrapper_and_on_the_wrapped_function(registry: Registry, name: str) -> None:
     inner, outer = registry.point("p.inner"), registry.point("p.outer")
 
     @outer
@@ -215,7 +213,7 @@ def test_a_point_on_what_wraps_and_one_on_what_is_wrapped(registry: Registry, na
 
 
 @pytest.mark.parametrize("name", ARMED)
-def test_a_copy_made_of_the_code_while_armed_passes_calls_through_for_ever(
+def test_a_copy_of_the_code_made_while_armed_passes_calls_through_after_disarming(
     registry: Registry, name: str
 ) -> None:
     """It has the trampoline, and nobody knows of it; it reaches while the same rules stand."""
