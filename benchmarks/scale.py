@@ -20,7 +20,7 @@ from benchmarks.budget import Budget
 from benchmarks.budget import Kind as Of
 from benchmarks.measure import Effort, Part, quiet
 from benchmarks.row import Row, Unit
-from chaospoint.arming import install_plan
+from chaospoint.arming import Origin, install_plan
 from chaospoint.plan import Plan, Rule, load_plan
 
 __all__ = ["rows"]
@@ -221,7 +221,7 @@ class _Globs:
 
 
 def _read(registry: chaospoint.Registry, plan: Plan) -> None:
-    install_plan(plan, source="file", trust="deferred", registry=registry, replace=True)
+    install_plan(plan, origin=Origin("file"), registry=registry, replace=True)
 
 
 def _plans(rules: int, effort: Effort) -> Sequence[Part]:

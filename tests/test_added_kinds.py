@@ -13,7 +13,7 @@ import pytest
 from helpers import PLACES, Witness, finish, place, python
 
 from chaospoint import Plan, Registry, Rule
-from chaospoint.arming import install_plan
+from chaospoint.arming import Origin, install_plan
 from chaospoint.control.http import Request
 from chaospoint.control.service import Service
 from chaospoint.errors import InvalidPlan
@@ -54,12 +54,12 @@ FAULT = {"kind": "brownout", "seconds": 0.001, "share": 1.0}
 
 def by_code(registry: Registry, folder: Path) -> None:
     rule = Rule(point="bank.*", faults=[FAULT])
-    install_plan(Plan(rules=[rule]), source="code", trust="code", registry=registry)
+    install_plan(Plan(rules=[rule]), origin=Origin("code"), registry=registry)
 
 
 def by_text(registry: Registry, folder: Path) -> None:
     text = 'bank.*=brownout({"seconds": "1ms", "share": 1.0})'
-    install_plan(Plan.parse(text), source="env", trust="deferred", registry=registry)
+    install_plan(Plan.parse(text), origin=Origin("env"), registry=registry)
 
 
 def by_file(registry: Registry, folder: Path) -> None:
@@ -67,7 +67,7 @@ def by_file(registry: Registry, folder: Path) -> None:
         "rules: [{point: bank.*, faults: [{kind: brownout, seconds: 1ms, share: 1.0}]}]"
     )
     plan = load_plan(folder / "plan.yaml")
-    install_plan(plan, source="file", trust="deferred", registry=registry)
+    install_plan(plan, origin=Origin("file"), registry=registry)
 
 
 def by_text_in_a_file(registry: Registry, folder: Path) -> None:
@@ -75,7 +75,7 @@ def by_text_in_a_file(registry: Registry, folder: Path) -> None:
         '[[rules]]\npoint = "bank.*"\nrule = \'brownout({"seconds": "1ms", "share": 1.0})\'\n'
     )
     plan = load_plan(folder / "plan.toml")
-    install_plan(plan, source="file", trust="deferred", registry=registry)
+    install_plan(plan, origin=Origin("file"), registry=registry)
 
 
 def by_http(registry: Registry, folder: Path, body: object = None) -> None:
@@ -126,7 +126,7 @@ def test_it_draws_as_the_other_kinds_do(registry: Registry) -> None:
 
     def failing() -> list[int]:
         rule = Rule(point="bank.charge", faults=[{"kind": "brownout", "seconds": 0}], seed=7)
-        handle = install_plan(Plan(rules=[rule]), source="code", trust="code", registry=registry)
+        handle = install_plan(Plan(rules=[rule]), origin=Origin("code"), registry=registry)
         found = []
         for nth in range(40):
             try:
@@ -173,9 +173,7 @@ BAD = [
 @pytest.mark.parametrize(("text", "said"), BAD, ids=[text for text, _ in BAD])
 def test_what_is_wrong_with_one_is_said(text: str, said: str, registry: Registry) -> None:
     with pytest.raises(InvalidPlan) as refused:
-        install_plan(
-            Plan.parse(f"bank.charge={text}"), source="code", trust="code", registry=registry
-        )
+        install_plan(Plan.parse(f"bank.charge={text}"), origin=Origin("code"), registry=registry)
     assert said in str(refused.value)
     assert registry.rules() == ()
 

@@ -15,7 +15,7 @@ from pydantic import field_serializer
 from chaospoint import InjectedFault, Plan, Registry, armed
 from chaospoint._kernel.chance import Draws
 from chaospoint._kernel.compiled_rule import CompiledRule
-from chaospoint.arming import install_plan
+from chaospoint.arming import Origin, install_plan
 from chaospoint.effects import Effect, Hold, Raise, Run, Sleep
 from chaospoint.errors import LimitExceeded
 from chaospoint.faults import Burn, FaultModel, Latency
@@ -64,9 +64,7 @@ def effects(limits: Limits, *faults: FaultModel) -> list[Effect]:
 
 
 def install(registry: Registry, plan: object, limits: Limits) -> Any:
-    return install_plan(
-        parse_plan(plan), source="http", trust="loaded", registry=registry, limits=limits
-    )
+    return install_plan(parse_plan(plan), origin=Origin("http"), registry=registry, limits=limits)
 
 
 # What a rule says

@@ -1,39 +1,35 @@
 """What code does with plans: arm, disarm, and turn the master switch.
 
-Arming from any source ends in `install_plan`: it compiles the plan, has the default observers
-loaded, and hands the rules to the registry.
+Plans from code, tests, the environment and files pass through `install_plan`.  Rules over HTTP and
+from a store are compiled one by one and meet the others at `Registry.install` and `replace`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import lru_cache
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal, NamedTuple, Unpack, cast
 from weakref import ref
 
 from chaospoint import _environ
 from chaospoint._kernel import lock
+from chaospoint._kernel.armed_rule import Source
 from chaospoint._kernel.point import Point
+from chaospoint._registry.handle import Armed
 from chaospoint._registry.registry import Registry, default_registry
 from chaospoint.errors import InvalidPlan, NotPermitted
 from chaospoint.faults.default_message import is_static
+from chaospoint.faults.lookup import Trust
 from chaospoint.observers import add_defaults
 from chaospoint.plan.compiling import compile_plan, refuse_placements
 from chaospoint.plan.limits import NO_LIMITS, Limits
 from chaospoint.plan.plan import Plan
-from chaospoint.plan.rule import Rule
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from typing import Unpack
-
-    from chaospoint._kernel.armed_rule import Source
-    from chaospoint._registry.handle import Armed
-    from chaospoint.faults.lookup import Trust
-    from chaospoint.plan.rule import Keys
+from chaospoint.plan.rule import Keys, Rule
 
 __all__ = [
+    "Origin",
     "arm",
     "arm_from",
     "armed",
@@ -48,42 +44,56 @@ __all__ = [
 
 def arm(
     point: str | Point | Rule | Plan,
+    text: str | None = None,
     *,
     registry: Registry | None = None,
     strict: bool = False,
     **keys: Unpack[Keys],
 ) -> Armed:
-    """Arm a rule, and return the handle that disarms it and has its counts.
+    """Arm a rule; return the handle that disarms it and holds its counts.
 
-    ``arm("payment.charge", latency="200ms", times=3)``: a point's name or a glob with the keys of
-    a rule; or a `Rule`, or a `Plan`, without keys. It is in force when this returns, before all
-    that code armed earlier. A name that no point has so far is warned of (`ChaosWarning`), or
-    refused with `UnknownPoint` if ``strict``. Raises `InvalidPlan` for what makes no sense,
-    `UnsupportedFault` for what no placement of the point can express, `NotPermitted` while
-    disabled; nothing is armed then. Safe from any thread.
+    ``arm("payment.charge", latency="200ms", times=3)`` takes the name of a point, or a glob, and
+    the keys of a rule.  ``arm("payment.charge", "3*raise(TimeoutError)")`` takes the text of the
+    rule instead.  A `Rule` or a `Plan` takes neither.
+
+    What happens: ``latency``, ``exception`` with ``failure_rate``, ``returns`` or
+    ``returns_from``, ``hang``, ``call``; several of these as ``faults``.  When: ``when``
+    ("before" or "after" the call), ``probability``, ``skip``, ``every``, ``times``,
+    ``max_active``.  For which calls: ``where``, ``scope`` ("process" or "context").  Also
+    ``seed``, and ``expires_after``.  Durations are seconds, or text such as "200ms".
+
+    The rule is in force when this returns, and is tried before all rules that code armed earlier.
+    Warns with `ChaosWarning` if no point has the name yet; with ``strict``, raises `UnknownPoint`
+    instead.  Raises `InvalidPlan` for a rule that makes no sense, `UnsupportedFault` for a fault
+    that no placement of the point can express, and `NotPermitted` while chaospoint is disabled;
+    nothing is armed then.  Safe from any thread.
     """
-    return arm_from("code", plan_of(point, keys), registry, seed=_environ.seed(), strict=strict)
+    plan = plan_of(point, keys, text)
+    return arm_from("code", plan, registry, seed=_environ.seed(), strict=strict)
 
 
 class armed(AbstractContextManager["Armed"]):  # noqa: N801 - used as a function is
-    """Arm as `arm` does for the length of a ``with`` block, and disarm on every way out.
+    """Arm as `arm` does for the length of a ``with`` block, and disarm however the block ends.
 
-    ``with armed("payment.charge", exception=TimeoutError, times=2) as handle: ...``. What is
-    wrong with the rule is raised here already, before the block is entered. The same object may
-    be entered again, each time with fresh counts; threads and tasks that arm at the same time
-    take an object each. Keep the object if you enter it without ``with``: when it is gone, its
-    rules are disarmed.
+    ``with armed("payment.charge", exception=TimeoutError, times=2) as handle: ...``.  Making the
+    object already raises `InvalidPlan` for a rule that makes no sense.  The same object may be
+    entered again, each time with new counts; use one object for each thread or task that arms at
+    the same time.  Keep the object if you enter it without ``with``: its rules are disarmed when
+    it is garbage collected.
     """
+
+    __module__ = "chaospoint"
 
     def __init__(
         self,
         point: str | Point | Rule | Plan,
+        text: str | None = None,
         *,
         registry: Registry | None = None,
         strict: bool = False,
         **keys: Unpack[Keys],
     ) -> None:
-        self._plan = plan_of(point, keys)
+        self._plan = plan_of(point, keys, text)
         self._registry = registry
         self._strict = strict
         self._leases: list[_Lease] = []
@@ -99,7 +109,7 @@ class armed(AbstractContextManager["Armed"]):  # noqa: N801 - used as a function
             return handle
         except BaseException:
             if handle is not None:
-                # Not `arming.request`: a handler may run before a call's first instruction.
+                # Not `arming_lock.request`: a handler may run before a call's first instruction.
                 lock.arming_lock.requests[handle.disarm] = 0
                 lock.arming_lock.carry_out()
             raise
@@ -121,11 +131,11 @@ class armed(AbstractContextManager["Armed"]):  # noqa: N801 - used as a function
 
 
 class _Lease(ref[armed]):
-    """What one ``with armed(...)`` has armed, for as long as the block may still be left.
+    """Disarms what one ``with armed(...)`` armed, even if ``__exit__`` never runs.
 
-    A signal handler may raise where ``with`` has left the block and ``__exit__`` has not begun.
-    Then the rule is disarmed when the `armed` object is gone, a moment later.  The callback is
-    C code, because what a handler raises within a finalizer would be lost.
+    A signal handler may raise after ``with`` has left the block and before ``__exit__`` begins.
+    Then the rule is disarmed a moment later, when the `armed` object is garbage collected.  The
+    callback is C code, because an exception that a handler raises in a finalizer would be lost.
     """
 
     __slots__ = ("handle",)
@@ -139,15 +149,16 @@ class _Lease(ref[armed]):
         _leases.pop(id(self), None)
 
 
-_LEFT = "its block was left, for nothing keeps its `armed` object"
+_LEFT = "its block was left, because nothing keeps its `armed` object"
 # A reference that is gone calls nothing back.  By identity, because those to one object are equal.
 _leases: dict[int, _Lease] = {}
 
 
 def disarm(pattern: str = "*", *, registry: Registry | None = None) -> int:
-    """Disarm what is armed on a name, or on all that a glob matches, of every source.
+    """Disarm the rules on a point, or on all points that a glob matches, from every source.
 
-    Wakes all that sleep there. Returns how many rules were touched; nothing there is no error.
+    Wakes the calls that these rules hold.  Returns how many rules ended or lost a point, which may
+    be 0.  Safe from any thread, and in a signal handler.
     """
     return _seen(registry).disarm(pattern)
 
@@ -155,18 +166,18 @@ def disarm(pattern: str = "*", *, registry: Registry | None = None) -> int:
 def disable(*, registry: Registry | None = None) -> None:
     """Turn the master switch off: stop every effect now, disarm everything, refuse to arm.
 
-    It concerns this process, survives reloads and forks, and holds until `enable`, or until
-    somebody enables all processes of the store.
+    This concerns one process.  It survives reloads and forks, and lasts until `enable` is called
+    or all processes of the store are enabled.  Safe from any thread, and in a signal handler.
     """
     _seen(registry).disable()
 
 
 def enable(*, registry: Registry | None = None) -> None:
-    """Turn the master switch on: allow arming; what environment and file hold comes back.
+    """Turn the master switch on: allow arming, and arm the rules of environment and file again.
 
-    Raises `NotPermitted` where ``CHAOSPOINT_ENABLED`` is false, and while the store that this
-    process follows is disabled: it overrides neither. Raises it, too, where something would come
-    back from outside that no thread can end. Nothing changes then.
+    Raises `NotPermitted` if ``CHAOSPOINT_ENABLED`` is false or the store that this process follows
+    is disabled, because it overrides neither.  Also raises it if rules from outside would come back
+    and no thread can be started to end them.  Nothing changes then.  Safe from any thread.
     """
     if _environ.forbids():
         raise NotPermitted(
@@ -178,7 +189,7 @@ def enable(*, registry: Registry | None = None) -> None:
         return
     _refuse(_disabled_outside(found))
     found.enable()
-    # Starting threads takes time, in which the store may be disabled.
+    # The store may be disabled while threads start.
     if who := _disabled_outside(found):
         found.disable(by=who)
         _refuse(who)
@@ -204,51 +215,77 @@ def arm_from(
     seed: int | None = None,
     strict: bool = False,
 ) -> Armed:
-    """Arm what the code of this process asks for; raises as `arm` does."""
+    """Arm a plan for code or a test of this process; raises as `arm` does."""
     if _environ.forbids():
         raise NotPermitted(
             f"{_environ.VARIABLE} is false in this process, so nothing can be armed: "
             "unset it, or set it to true"
         )
     found = _seen(registry)
-    return install_plan(plan, source=source, trust="code", registry=found, seed=seed, strict=strict)
+    return install_plan(plan, Origin(source), found, seed=seed, strict=strict)
+
+
+_TRUST: Mapping[Source, Trust] = {
+    "code": "code",
+    "test": "code",
+    "env": "deferred",
+    "file": "deferred",
+    "http": "loaded",
+    "store": "loaded",
+}
+
+
+class Origin(NamedTuple):
+    """Where a plan comes from: its source, and ``by`` whom or what.
+
+    ``early``: the program may not have completed ``sys.path`` yet.
+    """
+
+    source: Source
+    by: str = ""
+    early: bool = False
+
+    @property
+    def trust(self) -> Trust:
+        """How far the names of exceptions in such a plan are looked up."""
+        return "early" if self.early else _TRUST[self.source]
 
 
 def install_plan(
     plan: Plan,
-    *,
-    source: Source,
-    trust: Trust,
+    origin: Origin,
     registry: Registry,
+    *,
     seed: int | None = None,
     expires_after: float | None = None,
-    by: str = "",
     strict: bool = False,
     replace: bool = False,
     place: Callable[[Mapping[str, str]], object] | None = None,
     limits: Limits = NO_LIMITS,
 ) -> Armed:
-    """Compile ``plan`` and arm it; the way in for every source.
+    """Compile ``plan`` and arm it; code, tests, environment and files all call this.
 
-    ``trust``: how far names of exceptions are looked up. ``seed``: for rules and plans without
-    one. ``expires_after``: seconds, for rules without. ``replace``: in place of all that the
-    source armed. ``place`` puts the plan's placements in force, once nothing is wrong with its
-    rules and before they are armed; without it a plan that says any is refused. ``limits``: what
-    no rule of the plan may pass; `LimitExceeded` if one does.
+    ``seed`` and ``expires_after`` (seconds) are the defaults of a plan or rule that has none.
+    With ``replace`` the plan takes the place of everything that its source armed; then ``strict``
+    has no effect.  ``place`` puts the plan's placements in force after its rules are compiled and
+    before they are armed; without it, a plan with placements raises `InvalidPlan`.  Raises
+    `LimitExceeded` for a rule that passes ``limits``, and otherwise what `Registry.install` or
+    `Registry.replace` raises.
     """
     if place is None:
         refuse_placements(plan)
+    trust = origin.trust
     terms = compile_plan(plan, trust=trust, seed=seed, expires_after=expires_after, limits=limits)
     add_defaults(registry)
     if place is not None:
         place(plan.placements)
     if replace:
-        return registry.replace(terms, source=source, by=by)
-    return registry.install(terms, source=source, by=by, strict=strict)
+        return registry.replace(terms, source=origin.source, by=origin.by)
+    return registry.install(terms, source=origin.source, by=origin.by, strict=strict)
 
 
 disabled_outside: list[Callable[[Registry], str]] = []
-"""Each returns in words who has disabled a registry for all processes, or an empty text."""
+"""Functions that return who disabled a registry for all processes, or an empty text."""
 
 
 def _seen(registry: Registry | None) -> Registry:
@@ -257,10 +294,12 @@ def _seen(registry: Registry | None) -> Registry:
     return registry
 
 
-def plan_of(target: str | Point | Rule | Plan, keys: Keys) -> Plan:
-    """Return the plan that the arguments of `arm` say; raises `InvalidPlan`."""
+def plan_of(target: str | Point | Rule | Plan, keys: Keys, text: str | None = None) -> Plan:
+    """Return the plan that the arguments of `arm` describe; raises `InvalidPlan`."""
     if isinstance(target, Point):
         target = target.name
+    if text is not None:
+        return Plan(rules=[_rule_of(target, keys, text)])
     if isinstance(target, str):
         if set("=%(") & set(target):
             raise InvalidPlan(
@@ -288,14 +327,31 @@ def plan_of(target: str | Point | Rule | Plan, keys: Keys) -> Plan:
     return Plan(rules=[target]) if isinstance(target, Rule) else target
 
 
+def _rule_of(target: object, keys: Keys, text: object) -> Rule:
+    if not isinstance(text, str):
+        raise InvalidPlan(
+            f"{text!r} is not the text of a rule: write text, such as "
+            "arm('payment.charge', 'return(0)'), or keys, such as "
+            "arm('payment.charge', latency='200ms', exception=TimeoutError)",
+            value=text,
+        )
+    if keys or not isinstance(target, str):
+        raise InvalidPlan(
+            f"the text {text!r} is a whole rule, except the name of its point: give it after a "
+            "name or a glob, and without keys",
+            value=text,
+        )
+    return Rule.parse(f"{target}={text}")
+
+
 _PLAIN = (int, float, bool, type(None))
 _SHORT = 200
 
 
 def _lasts(value: object) -> bool:
-    """Whether the value never changes, and costs nothing to keep: plain, or a class in C."""
-    # Types are compared as they are: `isinstance` asks the value for its class, and sets ask types
-    # for their hash, which may be foreign code.
+    """Whether the value never changes and is cheap to keep: a plain value, or a class in C."""
+    # Types are compared by identity: `isinstance` asks the value for its class and a set asks a
+    # type for its hash, and both may run foreign code.
     kind = type(value)
     if kind is str:
         return len(cast("str", value)) <= _SHORT
@@ -306,7 +362,7 @@ def _lasts(value: object) -> bool:
 
 @lru_cache(maxsize=256, typed=True)
 def _plan_again(target: str, *given: object) -> Plan:
-    """Return the plan of a rule that is armed again and again: the keys, then their values."""
+    """Return the cached plan of a rule that is armed again; ``given``: keys, then their values."""
     count = len(given) // 2
     keys: Any = dict(zip(given[:count], given[count:], strict=True))
     return Plan(rules=[Rule(point=target, **keys)])

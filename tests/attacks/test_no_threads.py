@@ -14,7 +14,7 @@ from helpers import PATIENCE, python
 import chaospoint
 from chaospoint import Registry, Rule
 from chaospoint._registry.housekeeping import NO_THREAD, Housekeeper
-from chaospoint.arming import install_plan
+from chaospoint.arming import Origin, install_plan
 from chaospoint.errors import NotPermitted
 from chaospoint.plan import parse_plan
 from chaospoint.sources.reading import Sources
@@ -110,7 +110,7 @@ def test_no_deadline_comes_from_outside_where_only_the_other_thread_runs() -> No
     said = python(
         BEGIN.replace("LEFT", "1000")
         + """
-from chaospoint.arming import install_plan
+from chaospoint.arming import Origin, install_plan
 from chaospoint.errors import NotPermitted
 from chaospoint.plan import parse_plan
 from chaospoint.sources.reading import Sources
@@ -122,7 +122,7 @@ left[0] = 0
 for expires in ({"expires_after": 60}, {}):
     plan = parse_plan([{"point": "bank.charge", "returns": 3, **expires}])
     try:
-        install_plan(plan, source="file", trust="loaded", registry=registry, replace=True)
+        install_plan(plan, origin=Origin("file"), registry=registry, replace=True)
     except NotPermitted as error:
         print(error)
     print(charge())
@@ -138,7 +138,7 @@ for expires in ({"expires_after": 60}, {}):
 def _from_file(registry: Registry, expires: float | None) -> None:
     keys = {} if expires is None else {"expires_after": expires}
     plan = parse_plan([{"point": "bank.charge", "returns": 3, **keys}])
-    install_plan(plan, source="file", trust="loaded", registry=registry, replace=True)
+    install_plan(plan, origin=Origin("file"), registry=registry, replace=True)
 
 
 def _end_threads(housekeeper: Housekeeper) -> None:
@@ -335,7 +335,7 @@ def test_only_rules_with_a_deadline_are_disarmed_where_the_other_thread_runs(
         registry.point(name)
     rules = [{"point": "bank.charge", "expires_after": 60}, {"point": "bank.pay"}]
     plan = parse_plan([{**rule, "latency": 0} for rule in rules])
-    install_plan(plan, source="file", trust="loaded", registry=registry, replace=True)
+    install_plan(plan, origin=Origin("file"), registry=registry, replace=True)
     housekeeper = registry.engine.housekeeper
     housekeeper._expiry.stop()
     monkeypatch.setattr("threading.Thread.start", _no_more)
@@ -353,7 +353,7 @@ def test_a_fork_keeps_no_rules_from_outside_that_no_thread_could_end() -> None:
         BEGIN.replace("LEFT", "1000")
         + """
 import os, warnings
-from chaospoint.arming import install_plan
+from chaospoint.arming import Origin, install_plan
 from chaospoint.plan import parse_plan
 from chaospoint.sources.reading import Sources
 from chaospoint.sources.settings import Settings
@@ -363,7 +363,7 @@ chaospoint.arm("bank.pay", latency=0)
 
 def from_file(expires):
     rule = {"point": "bank.charge", "returns": 3, **expires}
-    install_plan(parse_plan([rule]), source="file", trust="loaded", registry=registry, replace=True)
+    install_plan(parse_plan([rule]), origin=Origin("file"), registry=registry, replace=True)
 
 for expires in ({}, {"expires_after": 60}):
     from_file(expires)

@@ -16,7 +16,7 @@ from prometheus_client import REGISTRY, generate_latest
 from rich.console import Console, RenderableType
 
 from chaospoint import Registry
-from chaospoint.arming import install_plan
+from chaospoint.arming import Origin, install_plan
 from chaospoint.cli import tables
 from chaospoint.cli.output import Output
 from chaospoint.control.http import OPERATOR, Request, Response
@@ -263,7 +263,7 @@ def test_a_rule_of_a_store(registry: Registry, log: io.StringIO, rule: Any) -> N
     registry.point("a.b")
     data = {"point": "a.b", **rule} if isinstance(rule, dict) else rule
     try:
-        install_plan(parse_plan([data]), source="store", trust="loaded", registry=registry)
+        install_plan(parse_plan([data]), origin=Origin("store"), registry=registry)
     except ChaosError as error:
         check_lines(str(error))
     hit(registry)

@@ -14,7 +14,7 @@ import pytest
 
 from chaospoint import Registry
 from chaospoint._kernel.bell import Bell, TaskBell
-from chaospoint.arming import install_plan
+from chaospoint.arming import Origin, install_plan
 from chaospoint.errors import LimitExceeded
 from chaospoint.faults.lookup import Trust
 from chaospoint.plan import Plan, parse_plan
@@ -73,9 +73,7 @@ def slow(clock: Crowded) -> Iterator[Slow]:
 
 def arm(registry: Registry, limits: Limits, *faults: dict[str, object]) -> None:
     rule = {"point": "a", "faults": faults}
-    install_plan(
-        parse_plan([rule]), source="http", trust="loaded", registry=registry, limits=limits
-    )
+    install_plan(parse_plan([rule]), origin=Origin("http"), registry=registry, limits=limits)
 
 
 def call(registry: Registry, clock: FakeClock, kind: str) -> float:
@@ -149,7 +147,7 @@ def test_faults_within_the_limits_act_fully(registry: Registry, clock: Crowded) 
 def test_code_is_bound_by_nothing(registry: Registry, clock: Crowded) -> None:
     registry.point("a")
     plan = Plan(rules=[{"point": "a", "faults": [YIELD] * 1000}])
-    install_plan(plan, source="code", trust="code", registry=registry)
+    install_plan(plan, origin=Origin("code"), registry=registry)
     assert call(registry, clock, "thread") == pytest.approx(1000 * TURN)
 
 
@@ -233,8 +231,7 @@ def test_before_and_after_a_call_share_one_limit(
     more = [{"point": "a", "rule": "off", "when": "after"}] * many
     install_plan(
         parse_plan([*rules, *more]),
-        source="http",
-        trust="loaded",
+        origin=Origin("http"),
         registry=registry,
         limits=limits,
     )
@@ -249,8 +246,7 @@ def test_each_call_has_the_whole_limit(registry: Registry, clock: Crowded, kind:
     call = placed(registry, kind, clock)
     install_plan(
         parse_plan(after(delay(0.04))),
-        source="http",
-        trust="loaded",
+        origin=Origin("http"),
         registry=registry,
         limits=Limits(max_latency=0.05),
     )
@@ -266,8 +262,7 @@ def test_faults_within_the_limits_act_fully_before_and_after_the_call(
     call = placed(registry, "function", clock)
     install_plan(
         parse_plan(after(delay(2), {"kind": "return", "value": 7})[1:] + after(delay(2))[:1]),
-        source="http",
-        trust="loaded",
+        origin=Origin("http"),
         registry=registry,
         limits=Limits(max_latency=10),
     )
@@ -309,8 +304,7 @@ def test_time_that_a_rule_used_before_it_ended_counts(
     before, after = (
         install_plan(
             parse_plan([{**rule, **more}]),
-            source="http",
-            trust="loaded",
+            origin=Origin("http"),
             registry=registry,
             limits=Limits(max_latency=0.5, max_hang=0.5),
         )

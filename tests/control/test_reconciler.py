@@ -21,7 +21,7 @@ from chaospoint import Registry
 from chaospoint._kernel.armed_rule import Source
 from chaospoint._registry.engine import Engine
 from chaospoint._registry.notices import Switched
-from chaospoint.arming import arm, enable, install_plan
+from chaospoint.arming import Origin, arm, enable, install_plan
 from chaospoint.control.service import Service
 from chaospoint.errors import NotPermitted, StoreError
 from chaospoint.plan import parse_plan
@@ -59,7 +59,7 @@ def from_file(node: Node, *rules: dict[str, object]) -> None:
 
 def _install(node: Node, source: Source, *rules: dict[str, object]) -> None:
     plan = parse_plan(list(rules))
-    install_plan(plan, source=source, trust="deferred", registry=node.registry, replace=True)
+    install_plan(plan, origin=Origin(source), registry=node.registry, replace=True)
 
 
 # What is written is in force everywhere

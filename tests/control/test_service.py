@@ -15,7 +15,7 @@ from chaospoint import Armed
 from chaospoint._kernel.context import in_chaospoint
 from chaospoint._registry.registry import Registry
 from chaospoint._version import __version__
-from chaospoint.arming import arm, armed, install_plan
+from chaospoint.arming import Origin, arm, armed, install_plan
 from chaospoint.control.http import MAX_BODY, Request, Response
 from chaospoint.control.service import Service
 from chaospoint.errors import ChaosWarning
@@ -162,8 +162,7 @@ def test_a_point_with_nothing_left_is_not_armed(
     assert (state["armed"], state["rules"][0]["state"]) == (False, "spent")
     install_plan(
         parse_plan([{"point": "payment.charge", "exception": "tabnanny.NannyNag"}]),
-        source="env",
-        trust="deferred",
+        origin=Origin("env"),
         registry=registry,
     )
     state = content(ask(service, "GET", "/v1/points/payment.charge"))
@@ -566,8 +565,7 @@ def test_expired_waiting_and_failed() -> None:
     assert (rule["next_ordinal"], rule["seconds_left"]) == (None, 0.0)
     install_plan(
         parse_plan([{"point": "payment.charge", "exception": "tabnanny.NoSuchError"}]),
-        source="env",
-        trust="deferred",
+        origin=Origin("env"),
         registry=registry,
         replace=True,
     )

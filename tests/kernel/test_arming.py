@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chaospoint import Plan, Registry, Rule, arm, armed, disable, disarm, enable
-from chaospoint.arming import install_plan, plan_of
+from chaospoint.arming import Origin, install_plan, plan_of
 from chaospoint.errors import InvalidPlan, NotPermitted, UnknownPoint
 from chaospoint.observers.log import Log
 from chaospoint.observers.otel import OpenTelemetry
@@ -48,6 +48,36 @@ def test_names_globs_rules_and_plans(
     assert function() == "own"
     assert (handle.injections, handle.reaches) == (1, 2)
     assert handle.rules[0].source == "code"
+
+
+def test_a_name_takes_the_text_of_a_rule_too(registry: Registry, function: Any) -> None:
+    for target in ("p", registry.point("p")):
+        handle = arm(target, "1*raise(KeyError)", registry=registry)
+        with pytest.raises(KeyError):
+            function()
+        assert function() == "own"
+        assert handle.rules[0].text == "p=1*raise(KeyError)"
+    with armed("p", 'return("chaos")', registry=registry):
+        assert function() == "chaos"
+
+
+@pytest.mark.parametrize(
+    ("target", "text", "keys", "words"),
+    [
+        ("p", 0.2, {}, "0.2 is not the text of a rule: write text, such as arm("),
+        ("p", TimeoutError, {}, "exception=TimeoutError"),
+        ("p", "some text", {}, "some text"),
+        ("p", "return(1)", {"times": 2}, "without keys"),
+        (Rule(point="p", latency=1), "return(1)", {}, "give it after a name or a glob"),
+    ],
+)
+def test_what_is_no_text_of_a_rule_is_refused(
+    registry: Registry, target: Any, text: Any, keys: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(InvalidPlan) as refused:
+        arm(target, text, registry=registry, **keys)
+    assert words in str(refused.value)
+    assert registry.rules() == ()
 
 
 @pytest.mark.parametrize("target", [None, 3, b"p", ["p"], {"point": "p", "latency": 1}])
@@ -149,10 +179,8 @@ def test_strict_refuses_unknown_names(registry: Registry, function: Any) -> None
 def test_installing_from_outside(registry: Registry, function: Any, clock: FakeClock) -> None:
     plan = Plan(rules=[{"point": "p", "exception": "KeyError"}])
 
-    def install(**keys: Any) -> Any:
-        return install_plan(
-            plan, source="http", trust="loaded", registry=registry, expires_after=600, **keys
-        )
+    def install(by: str = "", **keys: Any) -> Any:
+        return install_plan(plan, Origin("http", by), registry, expires_after=600, **keys)
 
     first = install(replace=True, by="10.0.0.1")
     assert first.rules[0].by == "10.0.0.1"
@@ -171,7 +199,7 @@ def test_an_exception_that_is_not_imported_yet_waits_for_the_first_reach(
 
     sys.modules.pop("wave", None)
     plan = Plan(rules=[{"point": "p", "exception": "wave.Error", "latency": 0}])
-    handle = install_plan(plan, source="env", trust="deferred", registry=registry, replace=True)
+    handle = install_plan(plan, origin=Origin("env"), registry=registry, replace=True)
     assert handle.rules[0].state == "waiting for an import"
     assert "wave" not in sys.modules
     with pytest.raises(Exception) as caught:  # noqa: PT011

@@ -8,7 +8,7 @@ import pytest
 from helpers import places
 
 from chaospoint import Registry, arm, armed, disarm
-from chaospoint.arming import install_plan
+from chaospoint.arming import Origin, install_plan
 from chaospoint.errors import ChaosWarning, UnknownPoint, UnsupportedFault
 from chaospoint.plan import parse_plan
 
@@ -43,7 +43,7 @@ def test_law_08_a_typo_from_outside_is_a_line_in_the_log(
 ) -> None:
     """What is armed from outside is warned of where its operator looks."""
     plan = parse_plan([{"point": "payment.chrage", "latency": 1}])
-    install_plan(plan, source="file", trust="deferred", registry=shop, replace=True)
+    install_plan(plan, origin=Origin("file"), registry=shop, replace=True)
     (line,) = [record for record in caplog.records if "payment.chrage" in record.getMessage()]
     assert line.levelname == "WARNING"
     assert "payment.charge" in line.getMessage()

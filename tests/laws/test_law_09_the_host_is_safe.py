@@ -14,7 +14,7 @@ from chaospoint import Injection, Point, Registry, arm
 from chaospoint._kernel.chance import Draws, Schedule
 from chaospoint._kernel.compiled_rule import CompiledRule
 from chaospoint._kernel.effects import Effect, Raise, Sleep
-from chaospoint.arming import install_plan
+from chaospoint.arming import Origin, install_plan
 from chaospoint.errors import InvalidPlan
 from chaospoint.plan import parse_plan
 from chaospoint.testing import FakeClock
@@ -173,8 +173,7 @@ def test_law_09_a_bad_plan_is_refused_whole_and_the_last_good_one_stays(
     def install(*rules: dict[str, Any]) -> None:
         install_plan(
             parse_plan(list(rules)),
-            source=source,
-            trust="loaded",
+            origin=Origin(source),
             registry=registry,
             replace=source in ("env", "file"),
         )

@@ -60,7 +60,7 @@ from helpers import PATIENCE, Standing, Threads, Witness
 import chaospoint
 from chaospoint import Armed, Injection, Plan, Registry, Rule, errors
 from chaospoint._kernel.armed_rule import ArmedRule
-from chaospoint.arming import install_plan
+from chaospoint.arming import Origin, install_plan
 from chaospoint.plan.compiling import compile_plan
 
 from .calls import PLACEMENTS, WORK, FlyingClock, Place, Story, told
@@ -76,7 +76,6 @@ GROUPS = {
     "sync": ("function", "generator", "block", "statement"),
     "async": ("coroutine", "async generator", "async block", "async statement"),
 }
-TRUST = {"code": "code", "test": "code", "http": "loaded", "store": "loaded"}
 
 
 class _Breaks:
@@ -204,9 +203,8 @@ class Play:
             plan = self._plan(said)
             if source is None:
                 return chaospoint.arm(plan, registry=self.registry)
-            trust: Any = TRUST.get(source, "deferred")
             kind: Any = source
-            return install_plan(plan, source=kind, trust=trust, registry=self.registry, **how)
+            return install_plan(plan, origin=Origin(kind), registry=self.registry, **how)
 
         where = Context() if elsewhere else copy_context()
         if refusal is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import json
 import logging
 import sys
@@ -19,7 +18,7 @@ from placing_kit import SHOP, Modules, Time, fails, warnings
 from chaospoint import Registry, arm, config
 from chaospoint._kernel.context import in_chaospoint
 from chaospoint._registry.explain import states
-from chaospoint.arming import install_plan
+from chaospoint.arming import Origin, install_plan
 from chaospoint.errors import InvalidPlan
 from chaospoint.placements.placing import PATIENCE_SECONDS, Placements
 from chaospoint.plan import Plan, load_plan, parse_plan
@@ -600,7 +599,7 @@ def test_only_the_file_places_points(registry: Registry) -> None:
     for attempt in (
         lambda: refuse_placements(plan),
         lambda: arm(plan, registry=registry),
-        lambda: install_plan(plan, source="http", trust="loaded", registry=registry),
+        lambda: install_plan(plan, origin=Origin("http"), registry=registry),
     ):
         with pytest.raises(InvalidPlan, match="only the plan file places points; put them into"):
             attempt()
@@ -758,13 +757,16 @@ def test_the_pollers_thread_looks_for_what_came_in_other_ways(
     poller.rounds.stop()
 
 
-def test_the_sources_look_each_round(service: Service) -> None:
+def test_the_sources_look_each_round(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     service.write({})
     service.start()
+    service._poller.rounds.stop()
+    looks: list[Placements] = []
+    monkeypatch.setattr(Placements, "look", lambda one: looks.append(one))
+    service._poller._round()
     running = config._running
     assert running is not None
-    assert inspect.ismethod(service._poller._after_round)
-    assert service._poller._after_round.__self__ is running._sources._placements
+    assert looks == [running._sources._placements]
 
 
 def test_what_was_never_imported_is_said_at_the_end_of_a_short_program(

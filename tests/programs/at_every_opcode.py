@@ -323,7 +323,7 @@ PLANS = (
 
 def put(plan: chaospoint.Plan) -> None:
     """Replace a plan by another."""
-    arming.install_plan(plan, source="file", trust="names", registry=registry, replace=True)
+    arming.install_plan(plan, origin=arming.Origin("file"), registry=registry, replace=True)
 
 
 def reload() -> None:

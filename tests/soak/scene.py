@@ -18,7 +18,7 @@ from helpers import PATIENCE, Boom, Threads, code_of, finish, place
 
 from chaospoint import Armed, Registry, arm
 from chaospoint._kernel import reporting
-from chaospoint.arming import install_plan
+from chaospoint.arming import Origin, install_plan
 from chaospoint.control.changes import Changes
 from chaospoint.errors import NotPermitted
 from chaospoint.plan import parse_plan
@@ -80,8 +80,8 @@ class Scene:
         for _ in Changes(self.storm.registry).put(parse_plan([]), by="nobody"):
             pytest.fail("there is nobody to wait for")
         for source in ("env", "file"):
-            nothing: Any = {"source": source, "trust": "deferred", "replace": True}
-            install_plan(parse_plan([]), registry=self.storm.registry, **nothing)
+            nothing = parse_plan([])
+            install_plan(nothing, Origin(source), self.storm.registry, replace=True)
         for caller in self.all_callers():
             caller.fired.clear()
         self.storm.notices.clear()

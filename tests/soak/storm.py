@@ -12,7 +12,7 @@ from contextvars import copy_context
 from typing import Any
 
 from chaospoint import Injection, Plan, Rule, arm, armed
-from chaospoint.arming import install_plan
+from chaospoint.arming import Origin, install_plan
 from chaospoint.control.changes import Changes
 from chaospoint.errors import NotPermitted, UnsupportedFault
 from chaospoint.plan import parse_plan
@@ -252,7 +252,7 @@ class Stormer:
         registry = self._storm.registry
         with self._storm.loading:
             for _ in range(chance.randrange(1, 3)):
-                install_plan(plan, source=source, trust="deferred", registry=registry, replace=True)
+                install_plan(plan, origin=Origin(source), registry=registry, replace=True)
                 texts = {rule.text for rule in registry.rules() if rule.source == source}
                 assert texts <= set(map(unseeded, plan.rules))
 

@@ -16,7 +16,7 @@ from helpers import Threads
 import chaospoint
 from chaospoint import ChaosError, Plan, Registry
 from chaospoint._kernel import reporting
-from chaospoint.arming import install_plan
+from chaospoint.arming import Origin, install_plan
 from chaospoint.errors import ChaosWarning, InvalidPlan, NotPermitted, UnknownPoint
 from chaospoint.testing import Chaos
 from chaospoint.testing.kit.held_until import HeldUntil
@@ -95,7 +95,7 @@ def test_what_whoever_runs_the_tests_armed_is_left(
     registry.point("a.b")
     plan = Plan.parse("a.b=latency(0)")
     with Chaos(registry=registry):
-        armed = install_plan(plan, source=source, trust="code", registry=registry)
+        armed = install_plan(plan, origin=Origin(source), registry=registry)
     assert registry.rules() == armed.rules
 
 

@@ -19,7 +19,7 @@ from helpers import PATIENCE, Boom, Threads, python, tick
 from chaospoint import ChaosError, Plan, Registry, Rule, arm
 from chaospoint._kernel.bell import Bell
 from chaospoint._kernel.threads import OwnThread
-from chaospoint.arming import install_plan
+from chaospoint.arming import Origin, install_plan
 from chaospoint.testing import FakeClock, SkippingClock
 from chaospoint.testing.clocks import loop_time, pacer, patience
 from chaospoint.testing.clocks.skipping import skipping
@@ -833,7 +833,7 @@ def test_rules_have_as_much_time_left_after_the_block_as_in_it(shop: Shop, early
 def test_a_rule_that_is_brought_back_after_the_block_has_its_time_too(shop: Shop) -> None:
     plan = Plan(rules=[Rule(point="charge", latency="1s", expires_after=100)])
     with skipping(shop.registry) as clock:
-        install_plan(plan, source="file", trust="code", registry=shop.registry, replace=True)
+        install_plan(plan, origin=Origin("file"), registry=shop.registry, replace=True)
         clock.advance(40)
         shop.registry.engine.disable()
     shop.registry.engine.enable()

@@ -120,6 +120,7 @@ class Point:
     thread or task.  It has no effect while no rule is armed on it.
     """
 
+    __module__ = "chaospoint"
     __slots__ = ("__weakref__", "core")
 
     _labels: Mapping[str, object] = MappingProxyType({})

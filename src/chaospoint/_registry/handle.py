@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -24,9 +23,10 @@ _sum = sum  # which may become a point, as a count is read
 class Armed:
     """The rules that were armed together, their counts, and the way to disarm them.
 
-    Safe to use from any thread.  Counts go on being readable after disarming and stay as they
-    were.
+    Safe to use from any thread.  The counts stay readable, and stay the same, after disarming.
     """
+
+    __module__ = "chaospoint"
 
     __slots__ = ("_engine", "rules")
 
@@ -117,6 +117,8 @@ class Armed:
                 raise
 
     async def _await(self, goal: _Goal, timeout: float) -> None:
+        import asyncio  # late, because a program without tasks need not load it
+
         clock, bell = self._engine.timer, TaskBell(asyncio.get_running_loop())
         watch = _Watch(self, goal, timeout, bell, partial(clock.time_in, bell.loop))
         try:

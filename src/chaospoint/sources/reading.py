@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 from chaospoint._kernel.quantity import quantity
 from chaospoint._registry.notices import Reloaded
 from chaospoint._registry.registry import Registry
-from chaospoint.arming import install_plan
+from chaospoint.arming import Origin, install_plan
 from chaospoint.errors import ChaosError, NotPermitted
 from chaospoint.models.refusal import unquoted
 from chaospoint.plan.plan import Plan, load_plan
@@ -130,13 +130,12 @@ class Sources:
         self._registry.say(Reloaded("file", ok, reason))
 
     def _install(self, wanted: Plan, source: Literal["env", "file"]) -> str:
+        by = "CHAOSPOINT_POINTS" if source == "env" else str(self._settings.config)
         install_plan(
             wanted,
-            source=source,
-            trust="deferred" if launched_with(os.environ) is None else "early",
-            registry=self._registry,
+            Origin(source, by, early=launched_with(os.environ) is not None),
+            self._registry,
             seed=self._settings.seed,
-            by="CHAOSPOINT_POINTS" if source == "env" else str(self._settings.config),
             replace=True,
             place=self._placements.put if source == "file" and self._placements else None,
             limits=self._settings.limits,

@@ -8,7 +8,7 @@ import pytest
 from shop import charge, read
 
 import chaospoint
-from chaospoint.arming import install_plan
+from chaospoint.arming import Origin, install_plan
 
 expected = pytest.mark.expected
 unclean = pytest.mark.unclean
@@ -72,7 +72,7 @@ def stored() -> Iterator[None]:
     plan = chaospoint.Plan(rules=[{"point": "stock.read", "returns": 4}])
 
     def store(plan: chaospoint.Plan) -> None:
-        install_plan(plan, source="store", trust="outside", registry=registry, replace=True)
+        install_plan(plan, origin=Origin("store"), registry=registry, replace=True)
 
     store(plan)
     yield

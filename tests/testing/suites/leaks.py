@@ -10,7 +10,7 @@ from shop import charge, read
 
 import chaospoint
 from chaospoint import Plan
-from chaospoint.arming import install_plan
+from chaospoint.arming import Origin, install_plan
 from chaospoint.testing import Chaos
 
 expected = pytest.mark.expected
@@ -61,8 +61,7 @@ def test_disabled() -> None:
 def test_armed_over_http() -> None:
     install_plan(
         Plan.parse("stock.*=latency(0)"),
-        source="http",
-        trust="data",
+        origin=Origin("http"),
         registry=chaospoint.Registry.default(),
         by="ann",
     )

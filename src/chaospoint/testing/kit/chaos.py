@@ -97,6 +97,7 @@ class Chaos:
     def arm(
         self,
         point: str | Point | Rule | Plan,
+        text: str | None = None,
         *,
         must_fire: bool | None = None,
         strict: bool = False,
@@ -108,7 +109,7 @@ class Chaos:
         the same errors as `chaospoint.arm`.
         """
         self._running_watch()
-        plan = plan_of(point, keys)
+        plan = plan_of(point, keys, text)
         handle = arm_from("test", plan, self.registry, seed=self.seed, strict=strict)
         self._end.callback(handle.disarm)
         self._armed.append(_Arming(handle, self._must_fire if must_fire is None else must_fire))
@@ -117,6 +118,7 @@ class Chaos:
     def armed(
         self,
         point: str | Point | Rule | Plan,
+        text: str | None = None,
         *,
         must_fire: bool | None = None,
         strict: bool = False,
@@ -127,7 +129,7 @@ class Chaos:
         An invalid rule raises here, before the block. The test fails if the block is never
         entered.
         """
-        plan = plan_of(point, keys)
+        plan = plan_of(point, keys, text)
 
         @contextmanager
         def arming() -> Iterator[Armed]:
