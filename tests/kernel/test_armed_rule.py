@@ -1,4 +1,4 @@
-"""Armed rules, aims and the search: what one reach does."""
+"""Armed rules, bindings and the search: what one reach does."""
 
 from __future__ import annotations
 

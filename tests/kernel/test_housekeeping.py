@@ -1,4 +1,4 @@
-"""The keeper: one thread while anything is armed, and none after that."""
+"""The housekeeper: its threads run while something is armed, and end after that."""
 
 from __future__ import annotations
 

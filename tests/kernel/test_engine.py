@@ -1,4 +1,4 @@
-"""The board: order, replacing, disarming in part, the switch, expiry; told outside the lock."""
+"""The engine: order, replacing, disarming in part, the switch and expiry."""
 
 from __future__ import annotations
 
