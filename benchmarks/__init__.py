@@ -1,5 +1,5 @@
-"""What chaospoint costs, each figure measured beside its base in the same run.
+"""Measure what chaospoint costs.  Each figure is measured beside its base, in the same run.
 
-``python -m benchmarks`` prints one table; ``--check`` fails where a budget is missed.  Nothing here
-compares a figure with one that was taken at another time or on another machine.
+``python -m benchmarks`` prints one table; ``--check`` fails if a figure misses its budget.  No
+figure is compared with one from another time or another machine.
 """

@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: measure, print the table, and hold it against the budgets."""
+"""``python -m benchmarks``: measure, print the table, and check it against the budgets."""
 
 from __future__ import annotations
 
@@ -39,45 +39,52 @@ FAMILIES: Sequence[Family] = (
 _UNCHECKED: Sequence[Family] = (peers.rows,)
 _DOCS = Path(__file__).parents[1] / "docs" / "explanation"
 QUICK = Effort(quick=True, builds=10, rounds=30)
-REST_SECONDS = 45.0  # a machine that was busy right before, as in CI, is slow for a while
+REST_SECONDS = 45.0  # a machine that has just been busy, as in CI, stays slow for a while
 FULL = Effort(quick=False, builds=30, rounds=60)
 
 
 def main(arguments: Sequence[str] | None = None, families: Sequence[Family] = FAMILIES) -> int:
-    """Run what ``arguments`` say, and return the exit code."""
+    """Run the benchmarks as ``arguments`` say, and return the exit code."""
     options = _options(arguments)
     rows = _rows(families, options)
     if not rows:
-        print(f"no row has {options.only!r} in its name", file=sys.stderr)
+        print(
+            f"no row has {options.only!r} in its name; run without --only to see all names",
+            file=sys.stderr,
+        )
         return 2
     effort = QUICK if options.quick else FULL
     machine, before = Machine.this(), busy()
-    with _hushed():
+    with _quiet_log():
         tries = TRIES if options.check else 1
         results = judge(rows, effort, tries, _progress(len(rows)), partial(sleep, REST_SECONDS))
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr)
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(table(results, f"chaospoint: what it costs\n{machine}"))
-    said = before or busy()
-    if said:
-        console.print(said)
+    remark = before or busy()
+    if remark:
+        console.print(remark)
     if options.json is not None:
         _write(options.json, machine, options, results)
     if options.docs is not None:
         quick = "a quick run" if options.quick else ""
-        docs.write(results, machine, options.docs, "; ".join(filter(None, (quick, said))))
+        docs.write(results, machine, options.docs, "; ".join(filter(None, (quick, remark))))
     return _check(results) if options.check else 0
 
 
 def _options(arguments: Sequence[str] | None) -> Namespace:
     parser = ArgumentParser(prog="python -m benchmarks", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--quick", action="store_true", help="about a minute, with more noise")
+    parser.add_argument("--quick", action="store_true", help="take about a minute, with more noise")
     parser.add_argument(
-        "--check", action="store_true", help=f"fail if a budget is missed {TRIES} times; no peers"
+        "--check",
+        action="store_true",
+        help=f"fail if a row misses its budget {TRIES} times; leave out other libraries",
     )
-    parser.add_argument("--only", default="", metavar="TEXT", help="rows with TEXT in their name")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the whole result")
+    parser.add_argument(
+        "--only", default="", metavar="TEXT", help="measure only rows with TEXT in their name"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all results as JSON")
     parser.add_argument(
         "--docs",
         type=Path,
@@ -88,25 +95,25 @@ def _options(arguments: Sequence[str] | None) -> Namespace:
     )
     options = parser.parse_args(arguments)
     if options.docs is not None and (options.check or options.only):
-        parser.error("--docs is for a whole run: leave --check and --only out")
+        parser.error("--docs needs a whole run: leave out --check and --only")
     if options.docs is not None and not (options.docs / docs.PAGE).is_file():
-        parser.error(f"--docs writes into {docs.PAGE}, which is not in {options.docs}")
+        parser.error(f"--docs: there is no {docs.PAGE} in {options.docs}")
     if options.json is not None and not options.json.parent.is_dir():
         parser.error(f"--json: there is no folder {options.json.parent}")
     return options
 
 
 def _rows(families: Iterable[Family], options: Namespace) -> list[Row]:
-    checked = (one for one in families if not (options.check and one in _UNCHECKED))
-    rows = [row for family in checked for row in family() if options.only in row.title]
+    measured = [family for family in families if not (options.check and family in _UNCHECKED)]
+    rows = [row for family in measured for row in family() if options.only in row.title]
     return [row for row in rows if not (options.quick and row.slow)]
 
 
 @contextmanager
-def _hushed() -> Iterator[None]:
-    """Keep out of sight what is warned of: first injections, and rules that are never reached.
+def _quiet_log() -> Iterator[None]:
+    """Hide warnings of the log: first injections, and rules that are never reached.
 
-    INFO and DEBUG are off as it is, as in any program that has not configured logging.
+    INFO and DEBUG are already off, because nothing configures logging here.
     """
     log = logging.getLogger("chaospoint")
     level = log.level
@@ -120,17 +127,17 @@ def _hushed() -> Iterator[None]:
 def _progress(count: int) -> Callable[[Row], None]:
     done = 0
 
-    def tell(row: Row) -> None:
+    def show(row: Row) -> None:
         nonlocal done
         done += 1
         if sys.stderr.isatty():
             print(f"\r\033[K{done}/{count} {row.title}", end="", file=sys.stderr, flush=True)
 
-    return tell
+    return show
 
 
 def _write(file: Path, machine: Machine, options: Namespace, results: Sequence[Result]) -> None:
-    told = {
+    document = {
         "machine": asdict(machine),
         "quick": options.quick,
         "busy": busy(),
@@ -151,11 +158,11 @@ def _write(file: Path, machine: Machine, options: Namespace, results: Sequence[R
             for result in results
         ],
     }
-    file.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    file.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _check(results: Iterable[Result]) -> int:
-    bad = [one for one in results if one.verdict in (Verdict.MISSED, Verdict.FAILED)]
+    bad = [result for result in results if result.verdict in (Verdict.MISSED, Verdict.FAILED)]
     for result in bad:
         _, _, _, figure, _, noise, limit, verdict = cells(result)
         what = result.error or f"{figure}, {limit}, noise {noise}"

@@ -1,8 +1,8 @@
-"""What is armed and does not fire costs a call and a bounded number of nanoseconds.
+"""Measure calls of an armed function at which no rule fires.
 
-The rules fire one reach in 10,000, and what fires returns the very value that the call would, so
-the loop needs no handler.  A firing takes some microseconds, less than a nanosecond a call, and
-most repeats have none, so the median does not show it.
+The rules fire at one reach in 10,000, and the injected value equals the value of the call, so the
+loop needs no exception handler.  A firing takes some microseconds, which is less than a nanosecond
+per call; most repeats have no firing, so the median does not show it.
 """
 
 from __future__ import annotations

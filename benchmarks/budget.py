@@ -1,11 +1,12 @@
-"""A budget says how far a figure may go, and of which kind the figure is; it is never made looser.
+"""Budgets: the limit of each figure.  A budget is never relaxed.
 
-A limit in time is one of a machine on which a plain call takes what `pace` says, and is stretched
-for one that is slower at the moment.
+A limit in time assumes a machine on which a plain call takes `pace.REFERENCE_NS`; it grows in
+proportion on a machine that is slower at the moment.
 
-A figure is worked out round by round, from values that were measured next to each other, and its
-median stands for it.  The same sum over control and base gives the noise: how far that median lies
-from what equal things would give, and how far it could lie, going by how the builds differ.
+A figure is computed in each round, from values that were measured next to each other; the median
+of the rounds is reported.  The same computation over control and base gives the noise: the distance
+of that median from the value of equal things, plus the uncertainty that differences between builds
+cause.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ __all__ = ["Budget", "Figure", "Kind", "Spread", "Verdict", "figure_of", "spread
 
 
 class Kind(StrEnum):
-    """What is worked out of ours and base, both being what one call, or one thing, takes."""
+    """How a figure is computed from ours and base, the costs of one call or of one object."""
 
     RATIO = "ratio"  # ours / base
     RATE = "rate"  # base / ours: calls a second against calls a second
@@ -32,25 +33,25 @@ class Kind(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What a budget says of a figure."""
+    """The result of checking a figure against its budget."""
 
     MET = "met"
     NOISE = "within the noise"
     MISSED = "missed"
-    FAILED = "not measured"  # it could not be measured, or what was measured came out wrong
+    FAILED = "not measured"  # it could not be measured, or the measured code gave a wrong result
     REPORTED = "reported"  # no limit
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The limit of a figure, in its own unit; None where the figure is only reported."""
+    """The limit of a figure, in its unit; None if the figure is only reported."""
 
     kind: Kind
     limit: float | None = None
     at_least: bool = False
 
     def stretched(self, times: float) -> Budget:
-        """Return the same for a machine that is slower at the moment."""
+        """Return the budget for a machine that is slower by the factor ``times``."""
         return self if self.limit is None else replace(self, limit=self.limit * times)
 
 
@@ -65,7 +66,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A figure, the same of control against base, and the noise that this shows."""
+    """A figure, the same figure of control against base, and the noise that follows from it."""
 
     value: Spread
     control: Spread
@@ -76,7 +77,7 @@ _SUMS: dict[Kind, tuple[Callable[[float, float], float], float]] = {
     Kind.RATIO: (truediv, 1.0),
     Kind.RATE: (lambda ours, base: base / ours, 1.0),
     Kind.EXTRA: (sub, 0.0),
-    # For a value control and base are two halves of the same repeats, so that they can be compared.
+    # Control and base of a value are two halves of the same repeats, so that they are comparable.
     Kind.VALUE: (sub, 0.0),
 }
 
@@ -91,7 +92,7 @@ def spread(values: Iterable[float]) -> Spread:
 
 
 def figure_of(kind: Kind, parts: Sequence[Part]) -> Figure:
-    """Work out the figure and its noise."""
+    """Compute the figure and its noise."""
     work_out, equal = _SUMS[kind]
     controls = [tuple(map(work_out, part.control, part.base)) for part in parts]
     if kind is Kind.VALUE:
@@ -104,25 +105,25 @@ def figure_of(kind: Kind, parts: Sequence[Part]) -> Figure:
 
 
 def _uncertainty(parts: Sequence[Sequence[float]]) -> float:
-    """Return about two standard errors of a median, as the notches of a box plot show it.
+    """Return about two standard errors of a median, like the notches of a box plot.
 
-    (McGill, Tukey and Larsen, Variations of Box Plots, 1978.)  Rounds of one build are alike in
-    what the build is like, so it is builds that count, if there are several.
+    (McGill, Tukey and Larsen, Variations of Box Plots, 1978.)  Rounds of one build share the
+    properties of that build, so builds are counted instead of rounds if there are several.
     """
     values = [median(part) for part in parts] if len(parts) > 1 else list(parts[0])
-    found = spread(values)
-    return 1.57 * (found.high - found.low) / sqrt(len(values))
+    quartiles = spread(values)
+    return 1.57 * (quartiles.high - quartiles.low) / sqrt(len(values))
 
 
 def _flat(parts: Iterable[Iterable[float]]) -> Iterable[float]:
     return (value for part in parts for value in part)
 
 
-_FORGIVEN = 0.05  # of the limit at the most: where more is noise, nothing is known
+_FORGIVEN = 0.05  # the largest share of the limit that noise can excuse
 
 
 def verdict_on(budget: Budget, figure: Figure) -> Verdict:
-    """Hold the figure against the budget."""
+    """Check the figure against the budget."""
     if budget.limit is None:
         return Verdict.REPORTED
     over = figure.value.median - budget.limit

@@ -1,4 +1,4 @@
-"""What is disarmed costs what an undecorated call costs, also after a thousand armings."""
+"""Measure calls of disarmed functions, also after they were armed a thousand times."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["rows"]
 _CYCLES = 1_000
 
 CALL = Budget(Of.RATIO, 1.03)
-# Since 3.13 an assignment to __code__ keeps call sites from being specialised for this function.
+# From 3.13 on, a function whose __code__ was assigned no longer gets specialised call sites.
 AFTER_CYCLES = Budget(Of.EXTRA, 12.0) if sys.version_info >= (3, 13) else CALL
 BLOCK = Budget(Of.RATIO, 1.0)
 STATEMENT = Budget(Of.RATIO, 1.1)
@@ -34,7 +34,7 @@ def placed() -> Place:
 
 
 def rows(place: Callable[[], Place] = placed) -> Iterator[Row]:
-    """Yield the rows; ``place`` makes the decorator that is measured as ours."""
+    """Yield the rows; ``place`` returns the decorator to measure."""
     yield Row("A/A", "call against call", Budget(Of.RATIO), _calls(FUNCTION, lambda: bare))
     for kind in KINDS:
         yield Row("disarmed", kind.name, CALL, _calls(kind, place))
@@ -55,7 +55,7 @@ def _calls(kind: Kind, place: Callable[[], Place]) -> Any:
 
 
 def _fewer(build: Callable[[ExitStack], Trio], effort: Effort) -> tuple[Part, ...]:
-    # A thousand cycles take longer than all that is measured after them.
+    # The thousand cycles take longer than the measurements after them.
     return sample(build, replace(effort, builds=effort.few(4, 12), rounds=effort.few(60, 150)))
 
 

@@ -1,4 +1,4 @@
-"""The page of the figures: a run writes the section of the Python that it ran on."""
+"""Write the results into the documentation, in the section of the running Python version."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ Minor = tuple[int, int]
 
 
 def picture(minor: Minor) -> str:
-    """Return the name of the picture of a version."""
+    """Return the file name of the picture of a Python version."""
     return "benchmarks-{}.{}.svg".format(*minor)
 
 
-def write(results: Sequence[Result], machine: Machine, folder: Path, said: str = "") -> None:
-    """Write table and machine into the page in ``folder``, and the picture beside it.
+def write(results: Sequence[Result], machine: Machine, folder: Path, remark: str = "") -> None:
+    """Write the table and the machine into the page in ``folder``, and the picture beside it.
 
-    They replace those of the same version of Python; the sections of other versions stay.
-    ``said``: what is to be said of the run.
+    They replace those of the same Python version; the sections of other versions stay.
+    ``remark`` is added to the description of the machine.
     """
     page = folder / PAGE
     text = page.read_text(encoding="utf-8")
@@ -39,9 +39,9 @@ def write(results: Sequence[Result], machine: Machine, folder: Path, said: str =
     if not begin or not end:
         raise ValueError(f"{PAGE} lacks the line {BEGIN!r} or {END!r}: put both back")
     sections = _sections(inside)
-    sections[machine.minor] = _section(results, machine, said)
-    made = "\n\n".join(sections[minor] for minor in sorted(sections))
-    page.write_text(f"{before}{BEGIN}\n\n{made}\n\n{END}{after}", encoding="utf-8")
+    sections[machine.minor] = _section(results, machine, remark)
+    joined = "\n\n".join(sections[minor] for minor in sorted(sections))
+    page.write_text(f"{before}{BEGIN}\n\n{joined}\n\n{END}{after}", encoding="utf-8")
     draw(results, f"chaospoint beside others. {machine}", folder / picture(machine.minor))
 
 
@@ -53,9 +53,9 @@ def _sections(inside: str) -> dict[Minor, str]:
     }
 
 
-def _section(results: Sequence[Result], machine: Machine, said: str) -> str:
+def _section(results: Sequence[Result], machine: Machine, remark: str) -> str:
     major, minor = machine.minor
-    told = f"{machine}. {said[:1].upper()}{said[1:]}." if said else f"{machine}."
+    about = f"{machine}. {remark[:1].upper()}{remark[1:]}." if remark else f"{machine}."
     shown = f"![The cost of a call beside others, and injected latency]({picture(machine.minor)})"
     name = machine.python.split()[0]
-    return f"### {name} {major}.{minor}\n\n{told}\n\n{markdown(results).strip()}\n\n{shown}"
+    return f"### {name} {major}.{minor}\n\n{about}\n\n{markdown(results).strip()}\n\n{shown}"

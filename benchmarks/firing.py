@@ -1,8 +1,8 @@
-"""What fires costs what it asks for, here raising and catching, and a bounded time more.
+"""Measure calls at which a rule fires: the time that a firing adds to raising an exception.
 
-Every call fires, and the three default observers are told: metric, span and log.  The base raises
-the same exception and, where a span is recording, makes the SDK's two calls by hand, with
-attributes that are ready.  A span keeps its last 128 events, those of ours and of the base alike.
+Every call fires, and the three default observers run: metric, span and log.  The base raises the
+same exception; if a span is recording, it also makes the two calls of the SDK by hand, with
+prepared attributes.  A span keeps its last 128 events, in ours and in the base.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FIRES_ON_SPAN = Budget(Of.EXTRA, _MORE + 1_000.0)
 _EXPIRING = "a rule with a deadline, exception"
 _CATCH = "try: it()\nexcept TimeoutError: pass"
 _RAISE = Kind("exception", "@place\ndef it():\n    raise TimeoutError\n", _CATCH)
-_TELL = Kind(
+_OBSERVE = Kind(
     "exception",
     """
 @place
@@ -69,7 +69,7 @@ def _fires(stack: ExitStack, **keys: Any) -> Any:
     except TimeoutError as error:
         if chaospoint.injection_of(error) is not None and handle.injections == 1:
             return it
-    raise RuntimeError("what was raised was not injected")
+    raise RuntimeError("the exception was not injected")
 
 
 def _fires_until_a_deadline(stack: ExitStack) -> Any:
@@ -77,7 +77,7 @@ def _fires_until_a_deadline(stack: ExitStack) -> Any:
 
 
 def _in_files(effort: Effort) -> Sequence[Part]:
-    """Measure in a process of its own: prometheus_client decides when it is imported."""
+    """Measure in a process of its own, because prometheus_client chooses its mode at import."""
     with (
         TemporaryDirectory() as folder,
         patch.dict(os.environ, PROMETHEUS_MULTIPROC_DIR=folder),
@@ -110,5 +110,5 @@ def _on_span(stack: ExitStack) -> Trio:
         "attributes": dict(event.attributes),
     }
     if event.name != "chaospoint.injection" or len(event.attributes) < 6:
-        raise RuntimeError(f"the span did not get what the base gives it: {event!r}")
-    return trio(_TELL, lambda _: ours, names)(stack)
+        raise RuntimeError(f"the span lacks the event that the base adds: {event!r}")
+    return trio(_OBSERVE, lambda _: ours, names)(stack)

@@ -1,6 +1,6 @@
-"""What is called, written out once for each kind, so that each copy is compiled on its own.
+"""The source of the measured callables, one for each kind, so that each copy is compiled anew.
 
-A source defines ``it`` with ``place`` as its decorator; the statement runs one call to its end.
+A source defines ``it`` with the decorator ``place``; the statement makes one complete call.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class Kind:
 
     def make(self, place: Place, names: Mapping[str, object] | None = None) -> Any:
         """Compile a fresh ``it``, decorated by ``place``."""
-        made: dict[str, Any] = {**(names or {}), "place": place, "__name__": __name__}
-        exec(compile(self.source, "<measured>", "exec"), made)
-        return made["it"]
+        namespace: dict[str, Any] = {**(names or {}), "place": place, "__name__": __name__}
+        exec(compile(self.source, "<measured>", "exec"), namespace)
+        return namespace["it"]
 
     def loop(self, it: object, names: Mapping[str, object] | None = None) -> Loop:
         """Compile a timed loop that calls ``it``."""
@@ -56,14 +56,14 @@ class Kind:
 
 
 def bare(target: Any) -> Any:
-    """Decorate with nothing."""
+    """Return ``target`` undecorated."""
     return target
 
 
 def trio(
     kind: Kind, ours: Callable[[ExitStack], Any], names: Mapping[str, object] | None = None
 ) -> Callable[[ExitStack], Trio]:
-    """Return what builds ours beside two undecorated copies."""
+    """Return a function that builds ours and two undecorated copies."""
 
     def build(stack: ExitStack) -> Trio:
         base, control = (kind.loop(kind.make(bare, names), names) for _ in range(2))

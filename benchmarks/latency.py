@@ -1,7 +1,7 @@
-"""Injected latency is what was asked for, and what a sleep adds of its own.
+"""Measure injected latency against a plain sleep of the same length.
 
-Asked for in each row's name; the base is a plain sleep of that length, so the figure is what
-chaospoint adds, its firing included.
+The name of each row has the length.  The figure is the time that chaospoint adds to the sleep,
+including the firing.
 """
 
 from __future__ import annotations

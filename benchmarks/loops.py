@@ -1,9 +1,9 @@
-"""A timed loop runs one statement a known number of times, and hardly anything else.
+"""Compile a timed loop, which runs one statement a known number of times.
 
-The statement stands a hundred times in the body, so that the loop itself is below one per cent of
-the cheapest call there is and nothing has to be subtracted.  Each loop is compiled anew: CPython
-keeps what it has learnt about a call in the code that makes it, and two loops must not share that.
-An ``async`` loop is driven without an event loop, for what is measured never waits.
+The body repeats the statement a hundred times, so that the loop itself takes less than one per cent
+of the cheapest call and nothing has to be subtracted.  Each loop is compiled anew, because CPython
+keeps its specialisation of a call in the calling code, and two loops must not share it.  An
+``async`` loop runs without an event loop, because the measured statements never wait.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Loop:
 
     run: Callable[[int], int]
     calls: int
-    """How often one pass runs the statement."""
+    """How many times one pass runs the statement."""
 
 
 def loop(
@@ -45,15 +45,15 @@ def loop(
     unrolled: int = UNROLLED,
     clock: Callable[[], int] = perf_counter_ns,
 ) -> Loop:
-    """Compile a loop around ``statement``, which finds ``names`` as a module's globals.
+    """Compile a loop around ``statement``, with ``names`` as its globals.
 
     ``awaits``: the statement uses ``await`` or ``async``.
     """
     body = indent("\n".join([statement] * unrolled), " " * 8)
     source = _TEMPLATE.format(head="async def" if awaits else "def", body=body)
-    made: dict[str, Any] = {**names, "_clock": clock, "_repeat": repeat}
-    exec(compile(source, "<timed loop>", "exec"), made)
-    run: Callable[[int], Any] = made["_loop"]
+    namespace: dict[str, Any] = {**names, "_clock": clock, "_repeat": repeat}
+    exec(compile(source, "<timed loop>", "exec"), namespace)
+    run: Callable[[int], Any] = namespace["_loop"]
     return Loop((lambda passes: _end(run(passes))) if awaits else run, unrolled)
 
 

@@ -1,4 +1,4 @@
-"""Where the figures come from, in words that name no host and no path."""
+"""Describe the machine of a run, without naming a host or a path."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class Machine:
 
     @classmethod
     def this(cls) -> Machine:
-        """Return the one that this runs on."""
+        """Return the machine that this process runs on."""
         return cls(
             python=f"{platform.python_implementation()} {platform.python_version()}",
             system=f"{platform.system()} {platform.machine()}",
             processor=_processor(),
             cores=os.cpu_count() or 0,
             date=datetime.now(UTC).date().isoformat(),
-            packages={name: found for name in _PACKAGES if (found := _version(name))},
+            packages={name: number for name in _PACKAGES if (number := _version(name))},
         )
 
     @property
@@ -52,14 +52,14 @@ class Machine:
 
 
 def busy() -> str:
-    """Return what is to be said if others keep the machine busy, or nothing."""
+    """Return a remark if the machine is busy, and an empty text otherwise."""
     cores = os.cpu_count() or 1
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if load <= cores:
         return ""
     return (
         f"the machine is busy (load {load:.1f} on {cores} cores), so durations and differences are "
-        "longer than they would be; ratios hardly suffer"
+        "longer than on a quiet one; ratios hardly change"
     )
 
 

@@ -1,9 +1,10 @@
-"""Two things are compared by turns, in many short repeats, with the order swapped every round.
+"""Compare two things by running them alternately, in many short repeats.
 
-What disturbs the machine then disturbs both alike.  Beside ours and its base runs the *control*, a
-second, separate copy of the base: how far it is from the base is the noise.  As ours does, it runs
-next to the base in every round.  All three are built several times over, since where a copy lies
-in memory is good for a per cent; one build is one *part* of the samples.
+The order is reversed in every other round, so that a disturbance of the machine affects both alike.
+Beside ours and its base runs the *control*, a second copy of the base; its distance from the base
+is the noise.  Like ours, it runs next to the base in every round.  All three are built several
+times, because the place of a copy in memory changes its speed by about a per cent; one build gives
+one *part* of the samples.
 """
 
 from __future__ import annotations
@@ -24,22 +25,22 @@ _WARM_UP_NS = 30_000_000
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much is measured."""
+    """How many times things are built and run."""
 
     quick: bool
     builds: int
-    """How often ours, base and control are built anew."""
+    """How many times ours, base and control are built."""
     rounds: int
-    """How often each build is run."""
+    """How many times each build is run."""
 
     def few(self, quick: int, full: int) -> int:
-        """Return how often something is repeated that takes long."""
+        """Return the number of repeats of something slow."""
         return quick if self.quick else full
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Samples of one build: in each place of the three, what was measured in the same round."""
+    """The samples of one build; equal positions in the three belong to the same round."""
 
     ours: tuple[float, ...]
     base: tuple[float, ...]
@@ -48,7 +49,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Trio:
-    """What is run by turns."""
+    """Three loops that run alternately."""
 
     ours: Loop
     base: Loop
@@ -56,9 +57,9 @@ class Trio:
 
 
 def sample(build: Callable[[ExitStack], Trio], effort: Effort) -> tuple[Part, ...]:
-    """Build and run as often as ``effort`` says; the stack undoes what a build has armed."""
+    """Build and run as many times as ``effort`` says; the stack disarms what a build armed."""
     parts = []
-    kept = []  # or the next build would lie where this one lay
+    kept = []  # so that no build reuses the memory of an earlier one
     with quiet():
         for _ in range(effort.builds):
             with ExitStack() as stack:
@@ -68,13 +69,13 @@ def sample(build: Callable[[ExitStack], Trio], effort: Effort) -> tuple[Part, ..
 
 
 def alternate(trio: Trio, rounds: int) -> Part:
-    """Run the three by turns, and return nanoseconds a call."""
+    """Run the three alternately, and return nanoseconds per call."""
     loops = (trio.ours, trio.base, trio.control)
-    runs = [(one.run, passes, one.calls * passes) for one in loops for passes in [_fit(one)]]
+    runs = [(loop.run, passes, loop.calls * passes) for loop in loops for passes in [_fit(loop)]]
     taken: tuple[list[float], ...] = ([], [], [])
     there, back = (0, 1, 2), (2, 1, 0)
-    for nth in range(rounds):
-        for place in back if nth % 2 else there:
+    for number in range(rounds):
+        for place in back if number % 2 else there:
             run, passes, calls = runs[place]
             taken[place].append(run(passes) / calls)
     ours, base, control = map(tuple, taken)
@@ -82,7 +83,7 @@ def alternate(trio: Trio, rounds: int) -> Part:
 
 
 def _fit(loop: Loop) -> int:
-    """Warm the loop up, and return how many passes make a short repeat."""
+    """Warm the loop up, and return the number of passes of one short repeat."""
     passes, done, spent = 1, 0, 0
     while True:
         taken = loop.run(passes)
@@ -94,7 +95,7 @@ def _fit(loop: Loop) -> int:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the garbage collector out of what is measured."""
+    """Turn the garbage collector off."""
     gc.collect()
     gc.freeze()
     gc.disable()

@@ -1,8 +1,8 @@
-"""What others cost, each used as its own documentation says, beside the same call undecorated.
+"""Measure other libraries, each used as its documentation says, against an undecorated call.
 
-Three states where there are three: *off* is how it stands in production, *on* is enabled without
-firing (ours one call in 10,000), and *fires* is every call.  No limits, and no judgement of what
-each does for it.
+Each has up to three states: *off* is its state in production, *on* is enabled without firing (one
+call in 10,000 for chaospoint), and *fires* means at every call.  The rows have no limits, and they
+do not say what each library offers for its cost.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _METHOD = next(kind for kind in KINDS if kind.name == "method")
 _RATES = {OFF: 0.0, ON: 0.0, FIRES: 1.0}
 
 Make = Callable[[str, ExitStack], Any]
-"""Makes what is called in the given state; the stack undoes it."""
+"""Returns the callable in the given state; the stack undoes the state."""
 
 
 def rows() -> Iterator[Row]:
@@ -78,7 +78,7 @@ def _check(call: Callable[[], object], *, fires: bool) -> None:
     except Exception as error:
         outcome = error
     if (outcome != 7) is not fires:
-        raise RuntimeError(f"it came to {outcome!r}, which is not what this state is")
+        raise RuntimeError(f"the call gave {outcome!r}, which does not fit the state")
 
 
 def _hold(source: str, names: Mapping[str, object]) -> Any:
@@ -129,14 +129,14 @@ def _chaosinjector(state: str, _: ExitStack) -> Any:
     from chaosinjector import ChaosInjector
 
     it = _METHOD.make(bare)
-    if state != OFF:  # it has no switch: off is an object that was left alone
+    if state != OFF:  # it has no switch: off is an untouched object
         ChaosInjector.inject(it, probability=1.0 - _RATES[state])
     return it
 
 
 def _mcp_chaos_monkey(state: str, stack: ExitStack) -> Any:
     if state == OFF:
-        return FUNCTION.make(bare)  # it refuses to run in production: a client is left alone there
+        return FUNCTION.make(bare)  # it refuses to run in production, where a client stays as it is
     stack.enter_context(patch.dict(os.environ, {"CHAOS_ENABLED": "true"}))
     from mcp_chaos_monkey import ChaosController, ErrorFault, configure_chaos_logger
 
@@ -145,7 +145,7 @@ def _mcp_chaos_monkey(state: str, stack: ExitStack) -> Any:
     stack.callback(ChaosController.reset)
     fault = ErrorFault(status_code=503, probability=0.0 if state == ON else None)
     ChaosController.get_instance().inject("bench", fault)
-    # What its interceptors of HTTP and Redis do at each request.
+    # Its interceptors of HTTP and Redis do this at each request.
     source = """
     fault = ChaosController.get_instance().get_fault("bench")
     if fault is not None:
@@ -183,7 +183,7 @@ def _failureflags(state: str, stack: ExitStack) -> Any:
     flag = FailureFlag("bench", {}, endpoint=url, timeout=5.0)
     it = _hold("    invoke()\n", {"invoke": flag.invoke})
     if state != OFF and flag.fetch() != experiments:
-        raise RuntimeError("the sidecar was not asked")
+        raise RuntimeError("the sidecar did not answer with the experiments")
     return it
 
 

@@ -1,7 +1,7 @@
-"""The figures that say most, as one picture in SVG: the same results give the same file.
+"""Draw the main figures as one SVG picture.  The same results give the same file.
 
-Matplotlib draws it, without its global state; the background is white, so that it can be read on
-light and on dark pages.
+Matplotlib draws it, without its global state.  The background is white, so that the picture is
+readable on light and dark pages.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _OURS, _OTHERS, _LINE = "#1b6ca8", "#9aa5b1", "#c0392b"
 
 
 def draw(results: Sequence[Result], title: str, file: Path) -> None:
-    """Draw ``results`` into ``file``; what was not measured is left out."""
+    """Draw ``results`` into ``file``, without results that were not measured."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 

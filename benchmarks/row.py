@@ -1,6 +1,6 @@
-"""A row of the table: what is measured, under which budget; and what came of it.
+"""The rows of the table: what to measure, the budget, and the result.
 
-A row that cannot be measured says so and stops nothing else.
+A row that cannot be measured is reported, and the others go on.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TRIES = 3
 
 
 class Unit(StrEnum):
-    """What the samples of a row are counted in."""
+    """The unit of a row's samples."""
 
     NANOSECONDS = "ns"
     BYTES = "B"
@@ -36,7 +36,7 @@ class Unit(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One thing to measure, ``sample`` being how."""
+    """One thing to measure; ``sample`` measures it."""
 
     group: str
     name: str
@@ -44,19 +44,19 @@ class Row:
     sample: Callable[[Effort], Sequence[Part]]
     unit: Unit = Unit.NANOSECONDS
     at: float | None = None
-    """Where it stands on the axis of its chart, if that is a number."""
+    """The position on the axis of its chart, if the chart has a numeric axis."""
     slow: bool = False
     """Whether a quick run leaves it out."""
 
     @property
     def title(self) -> str:
-        """The name that is unique in the table."""
+        """The unique name in the table."""
         return f"{self.group}: {self.name}"
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of a row."""
+    """The result of a row."""
 
     row: Row
     verdict: Verdict
@@ -66,7 +66,7 @@ class Result:
     tries: int = 1
     error: str = ""
     slowness: float = 1.0
-    """By how much its limit is stretched, if that is one of time."""
+    """The factor by which its limit is multiplied, if it is a limit in time."""
 
 
 def measured(row: Row, effort: Effort) -> Result:
@@ -78,7 +78,7 @@ def measured(row: Row, effort: Effort) -> Result:
         figure = figure_of(row.budget.kind, parts)
         ours = spread(value for part in parts for value in part.ours)
         base = spread(value for part in parts for value in part.base)
-    except Exception as error:  # of a peer, of a count that is wrong, of what is not installed
+    except Exception as error:  # a peer failed, a count is wrong, or a package is missing
         text = " ".join(str(error).split())
         return Result(row, Verdict.FAILED, error=f"{type(error).__name__}: {text}")
     in_time = row.unit is Unit.NANOSECONDS and row.budget.kind in (Kind.EXTRA, Kind.VALUE)
@@ -91,23 +91,23 @@ def judge(
     rows: Iterable[Row],
     effort: Effort,
     tries: int = 1,
-    tell: Callable[[Row], None] = lambda _: None,
+    show: Callable[[Row], None] = lambda _: None,
     rest: Callable[[], object] = lambda: None,
 ) -> list[Result]:
-    """Measure each row; those that missed again, after all others, until ``tries`` are used up.
+    """Measure each row; measure rows that missed again after all others, up to ``tries`` times.
 
-    So a miss is a miss each time, and what disturbed the machine for a minute is over by then:
-    ``rest`` is called before each round of these.
+    A row has to miss every time, so that a disturbance of a minute does not count.
+    ``show`` is called with each row before it is measured, ``rest`` before each repeated round.
     """
     results = []
     for row in rows:
-        tell(row)
+        show(row)
         results.append(measured(row, effort))
     for nth in range(2, tries + 1):
         if any(result.verdict is Verdict.MISSED for result in results):
             rest()
         for place, result in enumerate(results):
             if result.verdict is Verdict.MISSED:
-                tell(result.row)
+                show(result.row)
                 results[place] = replace(measured(result.row, effort), tries=nth)
     return results

@@ -1,6 +1,6 @@
-"""A point is small, and ten thousand of them are armed and disarmed in no time.
+"""Measure the memory of a point, and arming and disarming at ten thousand points.
 
-What is armed is called once before it is disarmed, as in real life; the call is not timed.
+An armed function is called once before it is disarmed, as in real use; the call is not timed.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _memory(effort: Effort) -> Sequence[Part]:
 
 
 def _bytes(points: bool) -> float:
-    """Return the bytes that a function takes, or a function and a point with its name."""
+    """Return the bytes of a function, or of a function and a point with its name."""
     registry = chaospoint.Registry()
     kept: list[object] = [None] * _MEASURED_POINTS
     gc.collect()
@@ -110,14 +110,14 @@ def _method(point: chaospoint.Point) -> Callable[[], int]:
 
 
 def _placed(registry: chaospoint.Registry, count: int) -> list[Callable[[], int]]:
-    """Return functions and as many methods, each with a point of its own."""
+    """Return functions and methods alternately, each with a point of its own."""
     points = [registry.point(f"bench.p{nth}") for nth in range(count)]
-    return [_method(one) if nth % 2 else one(_function()) for nth, one in enumerate(points)]
+    return [_method(p) if number % 2 else p(_function()) for number, p in enumerate(points)]
 
 
 @contextmanager
 def _apart() -> Iterator[None]:
-    """Leave the garbage collector on, and out of its sight what other rows left in the process."""
+    """Leave the garbage collector on, but hide from it the objects of other rows."""
     gc.collect()
     gc.freeze()
     try:
@@ -127,7 +127,7 @@ def _apart() -> Iterator[None]:
 
 
 class _Cycles:
-    """Arms and disarms, and has both, taken together and each for itself."""
+    """Arms and disarms; has the times of both, together and separately."""
 
     def __init__(
         self, target: str, keep: Callable[[], AbstractContextManager[None]] = quiet
@@ -137,24 +137,24 @@ class _Cycles:
         self._taken: list[tuple[int, int]] = []
 
     def both(self, effort: Effort) -> Sequence[Part]:
-        """Measure anew."""
+        """Measure, and return arming and disarming together."""
         rounds = effort.few(4, 15) if "*" in self._target else effort.few(100, 1_000)
         with self._keep():
             registry = chaospoint.Registry()
             placed = _placed(registry, _POINTS)
             cycle = partial(_cycle, self._target, placed[_POINTS // 2], registry)
-            cycle()  # the first one imports what arming needs
+            cycle()  # the first cycle imports the modules that arming needs
             self._taken = [cycle() for _ in range(2 * rounds)]
         return _halves([arming + disarming for arming, disarming in self._taken])
 
     def arming(self, effort: Effort) -> Sequence[Part]:
-        """Return the one part of what was measured last."""
+        """Return the times of arming from the last measurement."""
         if not self._taken:
             self.both(effort)
         return _halves([arming for arming, _ in self._taken])
 
     def disarming(self, effort: Effort) -> Sequence[Part]:
-        """Return the other part."""
+        """Return the times of disarming from the last measurement."""
         if not self._taken:
             self.both(effort)
         return _halves([disarming for _, disarming in self._taken])
@@ -172,12 +172,12 @@ def _cycle(target: str, call: Callable[[], int], registry: chaospoint.Registry) 
     handle.disarm()
     after = perf_counter_ns()
     if handle.injections != 1:
-        raise RuntimeError(f"{target} did not act where it was armed")
+        raise RuntimeError(f"the rule at {target} did not fire")
     return armed - began, after - before
 
 
 class _Globs:
-    """Changes what is armed by many globs, some 55 of them at each point."""
+    """Changes rules of many globs, about 55 of them at each point."""
 
     CHANGES = ("arm", "arm `*`, too", "disable", "enable", "read one rule more", "disarm all")
 
@@ -185,7 +185,7 @@ class _Globs:
         self._taken: dict[str, list[float]] = {}
 
     def taken(self, change: str, effort: Effort) -> Sequence[Part]:
-        """Return what a change took; measure anew where it was asked for before."""
+        """Return the times of a change; each measurement serves each change once."""
         if change not in self._taken:
             self._measure(effort.few(2, 6))
         return _halves(self._taken.pop(change))
@@ -217,7 +217,7 @@ class _Globs:
                     change()
                     kept.append(perf_counter_ns() - began)
         if placed[0]() != 7 or registry.rules():
-            raise RuntimeError("something is left armed")
+            raise RuntimeError("a rule is still armed")
 
 
 def _read(registry: chaospoint.Registry, plan: Plan) -> None:
@@ -228,7 +228,7 @@ def _plans(rules: int, effort: Effort) -> Sequence[Part]:
     taken: tuple[list[float], ...] = ([], [], [])
     with TemporaryDirectory() as folder:
         many = _plan(Path(folder) / "many.yaml", rules)
-        # As often as takes as long, for what takes long is interrupted more.
+        # Repeated so that they take as long, because a longer run is interrupted more often.
         few, again = (
             partial(_mean, _plan(Path(folder) / name, _FEW_RULES), rules // _FEW_RULES)
             for name in ("few.yaml", "again.yaml")
@@ -248,7 +248,7 @@ def _mean(measure: Callable[[], float], times: int) -> float:
 
 
 def _plan(file: Path, rules: int) -> Callable[[], float]:
-    """Write a plan, and return what reads and arms it and returns nanoseconds a rule."""
+    """Write a plan; return a function that reads and arms it and returns nanoseconds per rule."""
     registry = chaospoint.Registry()
     placed = _placed(registry, rules)
     rule = "  - {{point: bench.p{}, exception: TimeoutError, probability: 0.1}}\n"
@@ -268,5 +268,5 @@ def _plan(file: Path, rules: int) -> Callable[[], float]:
 
 
 def _halves(taken: Sequence[float]) -> Sequence[Part]:
-    """Return one part: all of them as ours, and every other one as base and as control."""
+    """Return one part: ours is all times, base and control are every other time."""
     return (Part(tuple(taken), tuple(taken[0::2]), tuple(taken[1::2])),)

@@ -1,7 +1,7 @@
-"""A stub of the sidecar that failureflags asks at every call: it always gives the same answer.
+"""A stub of the sidecar that failureflags asks at every call.  It always gives the same answer.
 
-A process of its own, as the real one is, so that it does not share our interpreter; on loopback,
-on a port that the system chooses and that is printed.  It ends with its input.
+Like the real one, it is a separate process, so that it does not share our interpreter.  It listens
+on loopback at a free port, which it prints, and ends when its input ends.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["sidecar"]
 
 @contextmanager
 def sidecar(answer: str) -> Iterator[str]:
-    """Serve ``answer``, a JSON text, at the URL that this yields."""
+    """Serve ``answer``, a JSON text, and yield the URL."""
     process = subprocess.Popen(
         [sys.executable, __file__, answer],
         stdin=subprocess.PIPE,

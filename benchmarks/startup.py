@@ -1,6 +1,6 @@
-"""Importing chaospoint costs at most twice what four modules of the standard library cost.
+"""Measure importing chaospoint against importing four modules of the standard library.
 
-Each import happens in an interpreter of its own, which times the import alone and not its start.
+Each import runs in a new interpreter, which times the import and not its own start.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def rows() -> Iterator[Row]:
 
 def _sample(effort: Effort) -> Sequence[Part]:
     for modules in (_OURS, _BASE):
-        _import(modules)  # so that all is compiled
+        _import(modules)  # compiles the modules
     taken: tuple[list[int], ...] = ([], [], [])
     turns = list(zip(taken, (_OURS, _BASE, _BASE), strict=True))
     for nth in range(effort.few(25, 60)):

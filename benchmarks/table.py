@@ -1,4 +1,4 @@
-"""All results in one table, for the terminal and for a page."""
+"""Show all results in one table, for the terminal and for a page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.row import Result, Unit
 
 __all__ = ["COLUMNS", "cells", "duration", "markdown", "table"]
 
-_TOLD = 1.05  # less is noise
+_SLOW = 1.05  # a smaller slowness is noise
 
 COLUMNS = ("", "ours", "base", "figure", "half of the rounds", "A/A noise", "budget", "verdict")
 
@@ -26,7 +26,7 @@ _COLOURS = {
 
 
 def duration(nanoseconds: float, sign: str = "") -> str:
-    """Return a duration with three figures or so, and its unit."""
+    """Return a duration with about three digits, and its unit."""
     size, unit = abs(nanoseconds), "ns"
     for name in ("µs", "ms", "s"):
         if size < 1_000:
@@ -42,7 +42,7 @@ def amount(value: float, unit: Unit, sign: str = "") -> str:
 
 
 def cells(result: Result) -> tuple[str, ...]:
-    """Return the row's cells below `COLUMNS`, but for the group's name."""
+    """Return the cells of the row, one for each of `COLUMNS`."""
     row, figure = result.row, result.figure
     kind, unit = row.budget.kind, row.unit
     tried = f" ({result.tries} tries)" if result.tries > 1 else ""
@@ -80,25 +80,25 @@ def _limit(result: Result) -> str:
         limit = f"{budget.limit:g} x"
     else:
         limit = amount(budget.limit, unit, "+" if budget.kind is Kind.EXTRA else "")
-    if result.slowness >= _TOLD:
+    if result.slowness >= _SLOW:
         limit += f" x {result.slowness:.1f}"
     return f"{'at least' if budget.at_least else 'at most'} {limit}"
 
 
 def table(results: Sequence[Result], title: str) -> Table:
     """Return the table for a terminal."""
-    made = Table(title=title, title_justify="left", header_style="bold")
+    grid = Table(title=title, title_justify="left", header_style="bold")
     for nth, column in enumerate(COLUMNS):
-        made.add_column(column, justify="right" if 0 < nth < 6 else "left", overflow="fold")
+        grid.add_column(column, justify="right" if 0 < nth < 6 else "left", overflow="fold")
     for group, members in _grouped(results):
-        made.add_section()
-        made.add_row(Text(group, style="bold"))
+        grid.add_section()
+        grid.add_row(Text(group, style="bold"))
         for result in members:
             *first, verdict = cells(result)
-            made.add_row(*first, Text(verdict, style=_COLOURS[result.verdict]))
+            grid.add_row(*first, Text(verdict, style=_COLOURS[result.verdict]))
             if result.error:
-                made.add_row(Text(f"  {result.error}", style="dim"))
-    return made
+                grid.add_row(Text(f"  {result.error}", style="dim"))
+    return grid
 
 
 def markdown(results: Sequence[Result]) -> str:
@@ -108,8 +108,8 @@ def markdown(results: Sequence[Result]) -> str:
         lines.append(_line([f"**{group}**"] + [""] * (len(COLUMNS) - 1)))
         for result in members:
             name, *rest = cells(result)
-            told = f"`{name}`" if "(" in name or ":" in name else name
-            lines.append(_line([told + (f": {result.error}" if result.error else ""), *rest]))
+            shown = f"`{name}`" if "(" in name or ":" in name else name
+            lines.append(_line([shown + (f": {result.error}" if result.error else ""), *rest]))
     return "\n".join(lines) + "\n"
 
 

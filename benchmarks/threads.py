@@ -1,7 +1,7 @@
-"""Eight threads at one armed point get through nearly as many calls a second as one thread does.
+"""Measure the calls per second of eight threads at one armed point, against one thread.
 
-And each call is counted: after the last round reaches, injections and what the callers caught have
-to be exactly what the seeded schedule says of so many calls, or the row fails.  Each thread runs
+The row fails unless every call is counted: after the last round, the reaches, the injections and
+the exceptions that the callers caught must match the seeded schedule exactly.  Each thread runs
 long enough for the interpreter to switch between them many times.
 """
 
@@ -23,13 +23,13 @@ from benchmarks.loops import Loop, loop
 from benchmarks.measure import Effort, Part, quiet
 from benchmarks.row import Row
 
-# No public name tells all ordinals of a seed.
+# No public function returns all ordinals of a seed.
 from chaospoint._kernel.chance import Schedule, decide
 
 __all__ = ["check_counts", "rows"]
 
 _THREADS = 8
-_NS_EACH = 25_000_000  # five times the interval after which threads are switched
+_NS_EACH = 25_000_000  # five times the interpreter's switch interval
 
 RARE = Budget(Of.RATE, 0.75, at_least=True)
 OFTEN = Budget(Of.RATE, 0.65, at_least=True)
@@ -84,28 +84,28 @@ def _sample(effort: Effort, **keys: Any) -> Sequence[Part]:
 
 
 def check_counts(calls: int, schedule: Schedule, counts: tuple[int, int, int, int]) -> None:
-    """Raise unless reaches, injections with overflow, and what was caught are exactly right."""
+    """Raise unless reaches, injections plus overflow, and caught exceptions are exactly right."""
     reaches, injections, overflow, caught = counts
     due = sum(1 for _ in takewhile(lambda ordinal: ordinal <= calls, decide(schedule)))
     if (reaches, injections + overflow, caught) != (calls, due, injections):
         raise RuntimeError(
-            f"miscounted: {calls} calls of which {due} were due came to {reaches} reaches, "
+            f"wrong counts: {calls} calls, {due} of them due, gave {reaches} reaches, "
             f"{injections} injections, {overflow} passed at max_active, {caught} caught"
         )
 
 
 def _together(loops: Sequence[Loop], passes: int) -> float:
-    """Run each loop in a thread of its own, all at once; return nanoseconds a call."""
+    """Run each loop in its own thread, all at once; return nanoseconds per call."""
     start = Barrier(len(loops))
     times: list[tuple[int, int]] = []
 
-    def run(one: Loop) -> None:
+    def run(loop: Loop) -> None:
         start.wait()
         began = perf_counter_ns()
-        one.run(passes)
+        loop.run(passes)
         times.append((began, perf_counter_ns()))
 
-    threads = [Thread(target=run, args=[one]) for one in loops]
+    threads = [Thread(target=run, args=[loop]) for loop in loops]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -113,4 +113,4 @@ def _together(loops: Sequence[Loop], passes: int) -> float:
     if len(times) != len(loops):
         raise RuntimeError("a thread ended before its calls were made")
     wall = max(ended for _, ended in times) - min(began for began, _ in times)
-    return wall / (passes * sum(one.calls for one in loops))
+    return wall / (passes * sum(loop.calls for loop in loops))

@@ -256,7 +256,7 @@ def test_counts_that_are_wrong_by_one_fail_the_row(counts: tuple[int, int, int, 
     schedule = Schedule(seed=7, every=3)
     check_counts(10, schedule, (10, 3, 0, 3))
     check_counts(10, schedule, (10, 2, 1, 2))
-    with pytest.raises(RuntimeError, match="miscounted: 10 calls of which 3 were due"):
+    with pytest.raises(RuntimeError, match="wrong counts: 10 calls, 3 of them due"):
         check_counts(10, schedule, counts)
 
 
