@@ -477,7 +477,7 @@ def test_what_is_no_file_is_refused_and_not_waited_for(
     path = tmp_path / "plan.json"
     path.mkdir() if kind == "directory" else os.mkfifo(path)
     config.start(Settings(enabled=True, config=path), registry=registry)
-    assert "not a file" in said(caplog, logging.WARNING)[0]
+    assert "not a regular file" in said(caplog, logging.WARNING)[0]
 
 
 def test_a_bug_while_starting_never_reaches_the_program(

@@ -120,14 +120,14 @@ def test_a_file_that_becomes_a_pipe_between_two_looks_blocks_nobody(
 
     monkeypatch.setattr(os, "stat", swapped)
     call = pool.submit(load_plan, path)
-    with pytest.raises(InvalidPlan, match="not a file"):
+    with pytest.raises(InvalidPlan, match="not a regular file"):
         call.result(timeout=10)
 
 
 @pytest.mark.parametrize("target", ["/dev/zero", "/dev/full", "/dev/tty", "/"])
 def test_a_device_or_a_directory_is_refused(tmp_path: Path, target: str) -> None:
     (tmp_path / "plan.yaml").symlink_to(target)
-    with pytest.raises(InvalidPlan, match=r"plan\.yaml: (not a file|no such file)"):
+    with pytest.raises(InvalidPlan, match=r"plan\.yaml: (not a regular file|no such file)"):
         load_plan(tmp_path / "plan.yaml")
 
 

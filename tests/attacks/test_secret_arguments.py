@@ -99,9 +99,7 @@ def test_a_setting_adds_names(name: str) -> None:
 @pytest.mark.parametrize("wanted", ["a*", ["a*", "b*"], "hunter2", 1])
 def test_only_code_asks_for_a_secret(trust: Trust, wanted: object) -> None:
     plan = parse_plan([{"point": "a", "rule": "off", "where": {"user": "u", "password": wanted}}])
-    with pytest.raises(
-        LimitExceeded, match=r"where asks for 'password'.*; ask for another"
-    ) as said:
+    with pytest.raises(LimitExceeded, match=r"where uses 'password'.*; use another") as said:
         compile_plan(plan, trust=trust)
     assert "hunter2" not in str(said.value)
     assert compile_plan(plan, trust="code")

@@ -97,7 +97,7 @@ def test_where_is_given_as_often_as_needed(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["db.query"], "a rule without a fault"),
+        (["db.query"], "a rule needs a fault"),
         (["Db.Query", "off"], "write 'db.query'"),
         (["db.query", "latency("], "column 9: expected ')'"),
         (["db.query", "--latency", "soon"], "not a duration"),
@@ -106,7 +106,7 @@ def test_where_is_given_as_often_as_needed(
         (["db.query", "off", "--probability", "130%"], "write a percentage from 0% to 100%"),
         (["db.query", "off", "--probability", "1.3"], "from 0 to 1, such as 0.3"),
         (["db.query", "latency(20ms)", "--latency", "1s"], "or leave the text out"),
-        (["db.query", "2*latency(1ms)", "--times", "3"], "say it in the text alone"),
+        (["db.query", "2*latency(1ms)", "--times", "3"], "keep it in the text only"),
         (["db.query"], "write a rule such as latency(200ms)"),
         (["db.query", "off", "--times", "0"], "less than 1"),
         (["db.query", "off", "--latency", "1s"], "holds all the faults"),

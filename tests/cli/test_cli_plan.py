@@ -73,7 +73,9 @@ def test_placements_are_told_and_nobody_but_the_service_itself_takes_them(
         "shop.db:query is db.query",
         f"{file}: 0 rules and 1 placement, valid",
     ]
-    assert "only the plan file places points" in complaint(there("plan", "apply", str(file)), 1)
+    assert "only the plan file may have placements" in complaint(
+        there("plan", "apply", str(file)), 1
+    )
 
 
 @pytest.mark.parametrize("command", [["validate"], ["plan", "apply"], ["plan", "diff"]])
@@ -246,8 +248,8 @@ def test_on_a_terminal_it_asks(
 @pytest.mark.parametrize(
     ("rule", "problem"),
     [
-        ("payment.charge=raise(KeyboardInterrupt)", "may be raised by rules from code only"),
-        ("payment.charge=off [scope=context]", "only code that arms has a context"),
+        ("payment.charge=raise(KeyboardInterrupt)", "can be raised only by rules that code arms"),
+        ("payment.charge=off [scope=context]", "only rules that code arms can be limited"),
     ],
 )
 def test_what_the_service_refuses_whole_is_not_valid(

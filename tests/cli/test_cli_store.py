@@ -246,7 +246,7 @@ def test_what_only_a_process_knows_is_asked_of_one(there: Cli, follow: Follow) -
 
 def test_a_rule_for_a_context_is_refused(there: Cli, store: Store) -> None:
     body = '{"latency": 1, "scope": "context"}'
-    assert "only code that arms has a context" in complaint(there("arm", "a.b", body), 1)
+    assert "only rules that code arms can be limited" in complaint(there("arm", "a.b", body), 1)
     assert store.read().generation == 0
 
 

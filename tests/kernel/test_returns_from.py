@@ -516,10 +516,10 @@ def test_it_is_shown_as_code_only() -> None:
     assert "<code only>" in str(rule)
     with chaospoint.armed(rule):
         assert "<code only>" in str(chaospoint.point("answers.function").explain())
-    with pytest.raises(InvalidPlan, match="stands for a value that was not written down"):
+    with pytest.raises(InvalidPlan, match="stands for a value that only code can give"):
         Rule.parse(str(rule))
     for data in ({"returns_from": "f"}, {"faults": [{"kind": "return", "value_from": "f"}]}):
-        with pytest.raises(InvalidPlan, match=r"only code can|comes from code only; arm it"):
+        with pytest.raises(InvalidPlan, match=r"only code can give a function; arm|value, in code"):
             chaospoint.Plan(rules=[{"point": "a", **data}])
 
 
@@ -528,14 +528,14 @@ def test_it_is_shown_as_code_only() -> None:
     [
         ({"returns_from": 3}, "returns_from=3: not callable; give a function that returns"),
         ({"returns_from": None}, "no value; leave the key out"),
-        ({"returns_from": seen, "returns": 1}, "two outcomes in one rule"),
-        ({"returns_from": seen, "exception": OSError}, "two outcomes in one rule"),
+        ({"returns_from": seen, "returns": 1}, "a rule can have only one outcome"),
+        ({"returns_from": seen, "exception": OSError}, "a rule can have only one outcome"),
     ],
 )
 def test_bad_input_is_refused_by_name(keys: Any, words: str) -> None:
     with pytest.raises(InvalidPlan, match=words):
         chaospoint.arm("answers.function", **keys)
-    with pytest.raises(InvalidPlan, match="a value stands beside it; leave one of them out"):
+    with pytest.raises(InvalidPlan, match="cannot be combined with a value; leave one of them out"):
         Return(value=1, value_from=seen)
 
 

@@ -108,10 +108,13 @@ def test_a_function_builds_a_fresh_one_each_time() -> None:
 @pytest.mark.parametrize(
     ("function", "words"),
     [
-        (lambda: None, "builds something that is not an exception: None; let it return a fresh"),
-        (lambda: OSError, "builds something that is not an exception: <class 'OSError'>; let it"),
-        (lambda: StopIteration(), "StopIteration means something else to generators"),
-        (lambda: 1 / 0, "cannot be built: ZeroDivisionError: division by zero; mend the function"),
+        (lambda: None, "builds something that is not an exception: None; return a new exception"),
+        (lambda: OSError, "builds something that is not an exception: <class 'OSError'>; return a"),
+        (lambda: StopIteration(), "StopIteration controls generators and iteration"),
+        (
+            lambda: 1 / 0,
+            "cannot be built: ZeroDivisionError: division by zero; correct the function",
+        ),
         (partial(OSError, 1, named=1), "cannot be built: TypeError.*called without arguments"),
         (print, "builds something that is not an exception: None"),
     ],
@@ -129,13 +132,15 @@ def test_a_coroutine_function_is_refused_at_once() -> None:
     async def build() -> BaseException:
         return OSError()
 
-    with pytest.raises(InvalidPlan, match="coroutine function is not awaited here; give a plain"):
+    with pytest.raises(
+        InvalidPlan, match="coroutine function cannot make exceptions; give a function"
+    ):
         Rule(point="a", exception=build)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("pattern", [StopIteration(), GeneratorExit("x")])
 def test_an_instance_that_generators_mistake_is_refused(pattern: BaseException) -> None:
-    with pytest.raises(InvalidPlan, match="means something else to generators"):
+    with pytest.raises(InvalidPlan, match="controls generators and iteration"):
         Rule(point="a", exception=pattern)
 
 

@@ -210,11 +210,9 @@ def test_an_injected_exception_is_a_pattern_without_our_note() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "why"), [(Once, "RuntimeError: only once"), (Random, "it comes out different")]
+    ("make", "why"), [(Once, "RuntimeError: only once"), (Random, "the copy is different")]
 )
 def test_what_cannot_be_built_again_is_refused(make: type[Exception], why: str) -> None:
-    with pytest.raises(
-        InvalidPlan, match=rf"cannot be built again as it is: {why}.*lambda: {make.__name__}"
-    ):
+    with pytest.raises(InvalidPlan, match=rf"cannot be copied: {why}.*lambda: {make.__name__}"):
         Rule(point="a", exception=make("x"))
     assert isinstance(injected(lambda: ValueError("x")), ValueError)  # the cure works

@@ -188,7 +188,7 @@ def test_what_cannot_change_is_not_copied(value: object) -> None:
 
 @pytest.mark.parametrize("value", [iter([1]), (n for n in [1])], ids=["iterator", "generator"])
 def test_a_bare_iterator_is_refused(value: object) -> None:
-    with pytest.raises(InvalidPlan, match=r"bare iterator.*write a list"):
+    with pytest.raises(InvalidPlan, match=r"use up this iterator.*give a list"):
         Return(value=value)
 
 
@@ -260,7 +260,7 @@ def test_call_runs_the_function_and_says_whether_it_must_be_awaited() -> None:
         (lambda: Latency(seconds=1, distribution="odd"), ["distribution='odd'", "uniform"]),
         (
             lambda: Latency(seconds=0, jitter=1, distribution="lognormal"),
-            ["distribution='lognormal'", "has no mean of 0; write seconds above 0"],
+            ["distribution='lognormal'", "needs a mean above 0; write seconds above 0"],
         ),
         (lambda: Latency(), ["seconds", "missing"]),
         (lambda: Burn(), ["Burn: seconds: missing"]),

@@ -92,11 +92,19 @@ def test_its_mistakes_are_shown_as_ours_are(installs: Installs, text: str, words
         (
             "draws",
             "chaospoint._kernel.chance:Draws",
-            "chaospoint._kernel.chance:Draws is no subclass of chaospoint.",
+            "chaospoint._kernel.chance:Draws is not a subclass of chaospoint.",
         ),
-        ("sleepy", f"{__name__}:Drowsy", f"{__name__}:Drowsy calls itself 'drowsy'; mend the pack"),
-        ("dro.wsy", f"{__name__}:Drowsy", "its name cannot stand in the text form; mend the packa"),
-        ("sleep", f"{__name__}:Drowsy", "its name cannot stand in the text form"),
+        (
+            "sleepy",
+            f"{__name__}:Drowsy",
+            f"{__name__}:Drowsy has the kind 'drowsy'; correct or remove the pack",
+        ),
+        (
+            "dro.wsy",
+            f"{__name__}:Drowsy",
+            "the text form cannot contain its name; correct or remove the pack",
+        ),
+        ("sleep", f"{__name__}:Drowsy", "the text form cannot contain its name"),
     ],
 )
 def test_a_broken_package_is_named(installs: Installs, name: str, where: str, problem: str) -> None:

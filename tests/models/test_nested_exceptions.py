@@ -150,8 +150,8 @@ class Keywords(Exception):
             {"type": "ValueError", "args": [{"type": "KeyError", "args": 3}]},
             r"exception.args\[0\].args=3: not a list",
         ),
-        ({"type": "ValueError", "args": [{"type": "SystemExit"}]}, "from code only"),
-        ({"type": "ValueError", "cause": "KeyboardInterrupt"}, "from code only"),
+        ({"type": "ValueError", "args": [{"type": "SystemExit"}]}, "only by rules that code arms"),
+        ({"type": "ValueError", "cause": "KeyboardInterrupt"}, "only by rules that code arms"),
         (
             {"type": "ValueError", "cause": "Valueerror"},
             "exception.cause.*did you mean 'ValueError'",
@@ -196,7 +196,7 @@ def test_they_are_nested_so_deep_and_no_deeper() -> None:
         made = made.__cause__
     assert made is None
     for too_deep in (nested(9), {"type": "ValueError", "args": [nested(8)]}):
-        with pytest.raises(InvalidPlan, match="exceptions are nested too deep; nest 8 at most"):
+        with pytest.raises(InvalidPlan, match="exceptions are nested too deep; nest at most 8"):
             built(too_deep)
 
 

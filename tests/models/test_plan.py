@@ -157,8 +157,8 @@ class TestCompile:
     @pytest.mark.parametrize("trust", ["deferred", "loaded"])
     def test_only_code_has_a_context(self, trust: Trust) -> None:
         words = (
-            r"^rule 2 \('a'\): scope='context': only code that arms has a context of its own;"
-            r" leave it out; `where` selects calls by labels and arguments$"
+            r"^rule 2 \('a'\): scope='context': only rules that code arms can be limited to a"
+            r" context; leave the key out; `where` selects calls by labels and arguments$"
         )
         with pytest.raises(InvalidPlan, match=words):
             compile_plan(parse_plan([HANG, {**HANG, "scope": "context"}]), trust=trust)

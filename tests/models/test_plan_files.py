@@ -150,10 +150,10 @@ BAD: list[tuple[str, str | bytes, int | None, str]] = [
     # name, content, line, words
     ("p.yaml", "", None, "empty; write a plan; `rules: []`"),
     ("p.yaml", "  \n\n", None, "empty"),
-    ("p.yaml", "# only a remark\n", None, "holds nothing"),
-    ("p.yaml", "null", None, "holds nothing"),
+    ("p.yaml", "# only a remark\n", None, "contains no data"),
+    ("p.yaml", "null", None, "contains no data"),
     ("p.json", "", None, "empty"),
-    ("p.json", "null", None, "holds nothing"),
+    ("p.json", "null", None, "contains no data"),
     ("p.toml", "", None, "empty"),
     ("p.toml", "# only a remark\n", None, "rules: missing"),
     ("p.yaml", "seed: 3\n", None, "rules: missing"),
@@ -165,8 +165,8 @@ BAD: list[tuple[str, str | bytes, int | None, str]] = [
     ("p.yaml", YAML.replace("times: 2", "times: 0"), 10, "rule 2 ('inventory.*'): times=0"),
     ("p.json", JSON.replace('"times": 2', '"times": 0'), 6, "rule 2 ('inventory.*'): times=0"),
     ("p.toml", TOML.replace("times = 2", "times = 0"), 10, "rule 2 ('inventory.*'): times=0"),
-    ("p.yaml", "- point: a\n  latency: 1s\n  latency: 2s\n", 3, "latency: the key stands twice"),
-    ("p.json", '[{"point": "a",\n"hang": true,\n\t"hang": 1}]', 3, "hang: the key stands twice"),
+    ("p.yaml", "- point: a\n  latency: 1s\n  latency: 2s\n", 3, "latency: the key is given twice"),
+    ("p.json", '[{"point": "a",\n"hang": true,\n\t"hang": 1}]', 3, "hang: the key is given twice"),
     ("p.toml", "seed = 1\nseed = 2\n", 2, "not TOML"),
     ("p.yaml", "rules:\n  - point: [a\n", 3, "not YAML"),
     ("p.yaml", "rules: []\n\tseed: 1\n", 2, "not YAML"),
@@ -203,17 +203,17 @@ BAD: list[tuple[str, str | bytes, int | None, str]] = [
         "p.yaml",
         "- {point: a, rule: false}\n",
         1,
-        "rule=False: not text; write it as text in quotes",
+        "rule=False: not text; write text in quotes",
     ),
     (
         "p.toml",
         "[[rules]]\npoint='a'\nrule='2*off'\ntimes=3\n",
         1,
-        "times=3: the text of the rule says",
+        "times=3: the text of the rule has",
     ),
     ("p.json", '[{"point": "a", "returns": "\\ud800"}]', None, "returns='\\ud800': not plain data"),
     ("p.yaml", "- &a [*a]\n", 1, TOO_DEEP),
-    ("p.yaml", BOMB, None, "unfold to more than a million"),
+    ("p.yaml", BOMB, None, "expand to more than a million"),
     ("p.yaml", CHAIN, None, TOO_DEEP),
     ("p.yaml", "[" * 200_000, 1, TOO_DEEP),
     ("p.yaml", "{a: " * 100_000, 1, TOO_DEEP),
@@ -380,14 +380,14 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
         load_plan(missing)
     folder = tmp_path / "folder.yaml"
     folder.mkdir()
-    with pytest.raises(InvalidPlan, match=r"folder.yaml: not a file"):
+    with pytest.raises(InvalidPlan, match=r"folder.yaml: not a regular file"):
         load_plan(folder)
-    with pytest.raises(InvalidPlan, match=r"not a file|no such file|cannot be read"):
+    with pytest.raises(InvalidPlan, match=r"not a regular file|no such file|cannot be read"):
         load_plan("nul\0.yaml")
     if hasattr(os, "mkfifo"):
         pipe = tmp_path / "pipe.yaml"
         os.mkfifo(pipe)
-        with pytest.raises(InvalidPlan, match=r"pipe.yaml: not a file"):
+        with pytest.raises(InvalidPlan, match=r"pipe.yaml: not a regular file"):
             load_plan(pipe)
 
 

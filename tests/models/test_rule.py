@@ -369,7 +369,7 @@ def test_a_message_reads_like_a_sentence() -> None:
     ],
 )
 def test_two_outcomes_in_one_rule_are_refused(keys: dict[str, Any]) -> None:
-    with pytest.raises(InvalidPlan, match=r"faults='.* \+ .*': two outcomes.*write two rules"):
+    with pytest.raises(InvalidPlan, match=r"faults='.* \+ .*': .* one outcome.*write two rules"):
         Rule(point="a", **keys)
 
 
@@ -473,9 +473,13 @@ def test_data_that_nests_without_end_is_refused() -> None:
 @pytest.mark.parametrize(
     ("keys", "field", "words"),
     [
-        ({"call": print}, "call", "comes from code only; arm it in code"),
-        ({"faults": [{"kind": "call", "call": print}]}, "call", "comes from code only"),
-        ({"exception": lambda: OSError()}, "exception", "comes from code only; arm it in code"),
+        ({"call": print}, "call", "only code can give a function; arm the rule in code"),
+        ({"faults": [{"kind": "call", "call": print}]}, "call", "only code can give a function"),
+        (
+            {"exception": lambda: OSError()},
+            "exception",
+            "only code can give a function; arm the rule in code",
+        ),
     ],
 )
 def test_data_holds_no_functions(keys: dict[str, Any], field: str, words: str) -> None:
@@ -517,9 +521,7 @@ class TestParseRules:
         ],
     )
     def test_refuses_keys_that_the_text_sets(self, beside: dict[str, Any], field: str) -> None:
-        words = (
-            f"rule 'a': {field}=.*the text of the rule says it already; say it in the text alone"
-        )
+        words = f"rule 'a': {field}=.*has this key already; keep it in the text only"
         with pytest.raises(InvalidPlan, match=words) as caught:
             parse_rules({"rule": "50%2*off", **beside}, point="a")
         assert caught.value.field == field
@@ -533,9 +535,7 @@ class TestParseRules:
         ],
     )
     def test_refuses_faults_beside_the_text(self, beside: dict[str, Any], field: str) -> None:
-        words = (
-            f"rule 'a': {field}=.*holds all the faults; write it into the text, joined with '\\+'"
-        )
+        words = f"rule 'a': {field}=.*already has the faults; write it in the text, after a '\\+'"
         with pytest.raises(InvalidPlan, match=words) as caught:
             parse_rules({"rule": "50%2*off", **beside}, point="a")
         assert caught.value.field == field
@@ -543,7 +543,7 @@ class TestParseRules:
     @pytest.mark.parametrize(
         ("data", "words"),
         [
-            ({"rule": 3}, 'rule=3: not text; write it as text in quotes, such as "off" or'),
+            ({"rule": 3}, 'rule=3: not text; write text in quotes, such as "off" or'),
             ({"rule": ""}, "rule='': column 1: expected a fault"),
             ({"rule": "off; b=off"}, "rule='off; b=off': column 4: expected '+', '[', '->' or the"),
             ({"rule": "off", "tims": 3}, "tims=3: unknown key; did you mean 'times'?"),
@@ -560,7 +560,9 @@ class TestParseRules:
 
     def test_refuses_another_point(self) -> None:
         for data in ({"hang": True, "point": "b"}, Rule(point="b", hang=True)):
-            with pytest.raises(InvalidPlan, match=r"point='b': another point is meant; .*'a'"):
+            with pytest.raises(
+                InvalidPlan, match=r"point='b': not the point of this request; .*'a'"
+            ):
                 parse_rules(data, point="a")
 
     @pytest.mark.parametrize("data", [None, [], 3, True])
@@ -591,7 +593,7 @@ def test_what_others_call_a_key_leads_to_ours(key: str, meant: str) -> None:
 
 
 def test_a_point_within_the_text_beside_a_point_is_refused_by_name() -> None:
-    with pytest.raises(InvalidPlan, match="names a point; leave the name out"):
+    with pytest.raises(InvalidPlan, match="the text names a point; leave the name out"):
         parse_rules({"rule": "payment.charge=latency(20ms)"}, point="payment.charge")
 
 
@@ -613,5 +615,5 @@ def test_a_key_within_the_text_is_refused_as_a_key(text: str, said: str) -> None
 @pytest.mark.parametrize("text", [None, 5, b"a=off", ["a=off"]])
 def test_what_is_no_text_is_refused_by_name(text: Any) -> None:
     for parse in (Rule.parse, Plan.parse):
-        with pytest.raises(InvalidPlan, match="not text; give the text"):
+        with pytest.raises(InvalidPlan, match="not text; pass the text"):
             parse(text)

@@ -112,7 +112,7 @@ def test_data_is_refused_in_the_words_of_data() -> None:
     assert "returns_from" not in known
     assert "call" not in known
     for key in ("returns_from", "call"):
-        assert "arm it in code, and leave it out here" in refused({"point": "a.b", key: "x"})
+        assert "arm the rule in code" in refused({"point": "a.b", key: "x"})
     bare = refused({"point": "a.b"})
     assert "latency(200ms)" in bare
     assert "call" not in bare
@@ -134,10 +134,13 @@ def test_tuples_in_where_are_lists_as_they_match() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("a.b=raise(KeyboardInterrupt)", "may be raised by rules from code only"),
-        ("a.b=raise(SystemExit)", "may be raised by rules from code only"),
-        ("a.b=off [scope=context]", "only code that arms has a context"),
-        ("a.b=off; c.d=raise(asyncio.CancelledError)", r"rule 2 \('c.d'\).* from code only"),
+        ("a.b=raise(KeyboardInterrupt)", "can be raised only by rules that code arms"),
+        ("a.b=raise(SystemExit)", "can be raised only by rules that code arms"),
+        ("a.b=off [scope=context]", "only rules that code arms can be limited"),
+        (
+            "a.b=off; c.d=raise(asyncio.CancelledError)",
+            r"rule 2 \('c.d'\).* only by rules that code arms",
+        ),
     ],
 )
 def test_what_is_refused_from_outside_can_be_asked_beforehand(text: str, problem: str) -> None:

@@ -295,8 +295,8 @@ BAD = [
     ("a=2*125%off", "    ^", "expected a percentage from 0 to 100"),
     ("a=0*off", "  ^", "expected a whole number from 1 before '*'"),
     ("a=1.5*off", "  ^", "expected a whole number from 1 before '*'"),
-    ("a=5%6%off", "    ^", "expected a fault, for there is a '%' already"),
-    ("a=2*5%3*off", "      ^", "expected a fault, for there is a '*' already"),
+    ("a=5%6%off", "    ^", "expected a fault, because there is a '%' already"),
+    ("a=2*5%3*off", "      ^", "expected a fault, because there is a '*' already"),
     ("a=Return", "  ^", "'Return': not a known action; did you mean 'return'?"),
     ("a=retrun(1)", "  ^", "'retrun': not a known action; did you mean 'return'?"),
     (
@@ -316,7 +316,7 @@ BAD = [
         "  ^",
         "'TimeoutError': not a known action; write raise(TimeoutError), or one of: ",
     ),
-    ("a=call(f)", "  ^", "'call': not a known action; functions come from code only"),
+    ("a=call(f)", "  ^", "'call': not a known action; only code can give functions"),
     ("a=sleep", "  ^", "'sleep': takes one argument; write sleep(100)"),
     ("a=delay()", "  ^", "'delay': takes one argument; write delay(100)"),
     (
@@ -360,7 +360,7 @@ BAD = [
     (
         "a=latency(1s, jitter=1, jitter=2)",
         "                        ^",
-        "'latency': 'jitter' stands twice; keep",
+        "'latency': 'jitter' is given twice; keep",
     ),
     ("a=latency(jitter=1s)", "  ^", "'latency': takes one argument; write latency(200ms)"),
     (
@@ -374,7 +374,7 @@ BAD = [
     ("a=off;b=hang(-1)", "             ^", "a duration cannot be negative: '-1'; write"),
     ("a=raise(Timeoutrror)", "        ^", "no builtin has this name: 'Timeoutrror'; did you mean"),
     ("a=raise(a b)", "        ^", "not the name of an exception: 'a b'; write an exception class"),
-    ("a=raise(StopIteration)", "        ^", "StopIteration means something else to generators"),
+    ("a=raise(StopIteration)", "        ^", "StopIteration controls generators and iteration"),
     ("a=raise(OSError,)", "                ^", f"{JSON}Expecting value"),
     ("a=raise(OSError, {x})", "                  ^", JSON),
     ('a=return({"a":1 "b":2})', "                ^", f"{JSON}Expecting ',' delimiter"),
@@ -389,7 +389,11 @@ BAD = [
     (f"a=return({'9' * 700})", "         ^", f"{JSON}the number 999"),
     ("a=return(001.)", "            ^", f"{JSON}Expecting ',' or ')'"),
     ('a=return({"a":1,"a":2})', "         ^", f"{JSON}the key 'a' is given twice"),
-    ('a=return("<code only>")', "  ^", "'return': stands for a value that was not written down"),
+    (
+        'a=return("<code only>")',
+        "  ^",
+        "'return': this text stands for a value that only code can give",
+    ),
     ('a=return("abc"', "              ^", "expected ')'"),
     ('a=return("abc', "         ^", "expected a second '\"' to close this one"),
     ('a=return("', "         ^", "expected a second '\"' to close this one"),
@@ -417,13 +421,17 @@ BAD = [
         "not a whole number: 'x'; write a whole number from",
     ),
     ('a=off [times="2"]', "             ^", "not a whole number: '2'; write a whole number from 1"),
-    ("a=2*off [times=3]", "         ^", "'times' stands in the text already; keep one of them"),
-    ("a=off [every=2, every=3]", "                ^", "'every' stands in the text already; keep"),
-    ("a=off [to=db, to=x]", "              ^", "'to' stands twice; keep one of them"),
-    ('a=off [to=db, where={"to": 1}]', "                    ^", "'to' stands twice"),
+    ("a=2*off [times=3]", "         ^", "'times' is in the text already; keep one of them"),
+    ("a=off [every=2, every=3]", "                ^", "'every' is in the text already; keep"),
+    ("a=off [to=db, to=x]", "              ^", "'to' is given twice; keep one of them"),
+    ('a=off [to=db, where={"to": 1}]', "                    ^", "'to' is given twice"),
     ("a=off [where=db]", "             ^", "not an object of names: 'db'; write keys and labels"),
     ("a=off [when=later]", "            ^", "neither before nor after: 'later'; did you mean"),
-    ("a=off [expires_after=0]", "                     ^", "over at once: 0; write more than 0"),
+    (
+        "a=off [expires_after=0]",
+        "                     ^",
+        "the rule would expire at once: 0; write more than 0",
+    ),
     (
         "a=off [expires_after=soon]",
         "                     ^",
@@ -436,9 +444,17 @@ BAD = [
         "more than 100%: '130%'; write a percentage from 0% to 100%",
     ),
     ("a=off [failure_rate=30%]", "       ^", "'failure_rate': there is no raise(...) to apply it"),
-    ("a=off [latency=1s]", "       ^", "'latency' does not stand here; the faults stand before"),
-    ("a=off [point=b]", "       ^", "'point' does not stand here; it stands before the '='"),
-    ("a=off [evry=2]", "       ^", "unknown key 'evry'; did you mean 'every'? a label or an"),
+    (
+        "a=off [latency=1s]",
+        "       ^",
+        "'latency' does not belong in the brackets; write the faults before",
+    ),
+    (
+        "a=off [point=b]",
+        "       ^",
+        "'point' does not belong in the brackets; write it before the '='",
+    ),
+    ("a=off [evry=2]", "       ^", "unknown key 'evry'; did you mean 'every'? for a label or"),
     ("a=off [where.=2]", "             ^", "expected a name after 'where.'"),
     ('a=off [""=2]', "       ^", "expected a name between the quotes"),
     ("a=off [to=db", "            ^", "expected ']'"),
@@ -450,7 +466,11 @@ BAD = [
     ('a=off [to="db" x]', "               ^", f"{JSON}Expecting ',' or ']'"),
     ("a=off [to='db']", "          ^", f"{JSON}Expecting value"),
     ("a=off [to=None]", "          ^", f"{JSON}Expecting value"),
-    ('a=off [to="<code only>"]', "          ^", "stands for a value that was not written down"),
+    (
+        'a=off [to="<code only>"]',
+        "          ^",
+        "this text stands for a value that only code can give",
+    ),
     (f"a=off [to={'[' * 51}{']' * 51}]", "          ^", "not plain data: ["),
     (
         "a=off [to=db]+raise",
@@ -500,7 +520,7 @@ def test_an_empty_plan_is_refused(text: str) -> None:
     [
         ("A.b=off", "rule 1 ('A.b'): point='A.b': uppercase letters are not allowed; write 'a.b'"),
         ("pkg/x=off", "rule 1 ('pkg/x'): point='pkg/x': '/' is not allowed in a name; write"),
-        ("a=off;b=off+hang", "rule 2 ('b'): faults='off + hang': two outcomes in one rule"),
+        ("a=off;b=off+hang", "rule 2 ('b'): faults='off + hang': a rule can have only one outcome"),
         ("a=99999999999999999999*off", "rule 1 ('a'): times=99999999999999999999: more than 2**62"),
         ('a=off;{"hang": true}', "rule 2: point: missing"),
         ('{"seed": 7}', "plan: rules: missing"),
@@ -517,12 +537,12 @@ def test_what_is_written_well_but_means_nothing_names_its_rule(text: str, words:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("a=off->off", "rule: 2 rules where one is wanted; give one rule, or use Plan.parse"),
-        ("a=off;b=off", "rule: 2 rules where one is wanted"),
+        ("a=off->off", "rule: 2 rules, expected one; give one rule, or use Plan.parse"),
+        ("a=off;b=off", "rule: 2 rules, expected one"),
         ("", "rule: column 1: expected a rule such as"),
         ("a=5%", "rule: column 5: expected a fault"),
         ("[]", "rule: column 3: expected '=' after '[]'"),
-        ('{"point": "a"}', "rule: faults=[]: a rule without a fault"),
+        ('{"point": "a"}', "rule: faults=[]: a rule needs a fault"),
     ],
 )
 def test_a_rule_is_exactly_one(text: str, words: str) -> None:

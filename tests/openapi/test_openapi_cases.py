@@ -26,17 +26,17 @@ SWITCHES = ("enable", "disable")
 
 BEYOND_A_SCHEMA = (
     r"not a whole number",  # 1.0 is an integer in JSON schema, and JSON has one kind of number
-    r"longer than ten years|over at once",  # durations as text
-    r"two outcomes in one rule",  # of several faults
+    r"longer than ten years|the rule would expire at once",  # durations as text
+    r"a rule can have only one outcome",  # of several faults
     r"all weights are 0",
-    r"has no mean of 0",  # a distribution, by another key
+    r"needs a mean above 0",  # a distribution, by another key
     r"not the name of an exception",  # which letters begin a word, in every language
     r"not found in the modules|cannot be built|has no '",  # what is imported, and takes what
-    r"the text of the rule says it already",
+    r"the text of the rule has this key already",
     r"(rule|message)[=:].*column \d+: |: column \d+: ",  # the grammar of the text form
     r"names a point|is a key, not part of the text",
     r"nested 50 deep|not written down",
-    r"may be raised by rules from code only|means something else to generators",
+    r"can be raised only by rules that code arms|controls generators and iteration",
     r"CHAOSPOINT_MAX_EXPIRES_AFTER",  # a setting of the service
     r"looks secret|SECRET_ARGUMENTS",  # names of arguments, and a setting adds more
 )

@@ -546,11 +546,11 @@ def test_a_plan_with_placements_reads_back_equal() -> None:
     ("placements", "words"),
     [
         ([], "placements=[]: not a mapping"),
-        ({"shop.charge": "a"}, "are not told apart; write 'shop:charge'"),
-        ({"charge": "a"}, "are not told apart; write the module, a colon"),
-        ({"shop.stock.check": "a"}, "are not told apart; write 'shop.stock:check'"),
-        ({"shop.Stock": "a"}, "are not told apart; write 'shop:Stock'"),
-        ({"Shop.check": "a"}, "are not told apart; write 'Shop:check'"),
+        ({"shop.charge": "a"}, "the name in it; write 'shop:charge'"),
+        ({"charge": "a"}, "the name in it; write the module, a colon"),
+        ({"shop.stock.check": "a"}, "the name in it; write 'shop.stock:check'"),
+        ({"shop.Stock": "a"}, "the name in it; write 'shop:Stock'"),
+        ({"Shop.check": "a"}, "the name in it; write 'Shop:check'"),
         (
             {"shop.Stock.check": "a"},
             "write 'shop:Stock.check' if 'Stock' is a class, or 'shop.Stock:check' if it is a",
@@ -566,8 +566,8 @@ def test_a_plan_with_placements_reads_back_equal() -> None:
         ({"shop:a:b": "a"}, "not the name of a function"),
         ({"shop..x:a": "a"}, "not the name of a function"),
         ({1: "a"}, "not the name of a function"),
-        ({"shop:f.<locals>.g": "a"}, "a function made within another cannot be found by a name"),
-        ({"chaospoint._kernel.drive:drive": "a"}, "no point acts in chaospoint itself"),
+        ({"shop:f.<locals>.g": "a"}, "a function defined inside another cannot be found by name"),
+        ({"chaospoint._kernel.drive:drive": "a"}, "points cannot be placed in chaospoint itself"),
         ({"shop:charge": "payment.*"}, "a glob is not the name of a point"),
         ({"shop:charge": "Payment"}, "placements['shop:charge']='Payment': uppercase letters"),
         ({"shop:charge": None}, "not the name of a point"),
@@ -601,7 +601,9 @@ def test_only_the_file_places_points(registry: Registry) -> None:
         lambda: arm(plan, registry=registry),
         lambda: install_plan(plan, origin=Origin("http"), registry=registry),
     ):
-        with pytest.raises(InvalidPlan, match="only the plan file places points; put them into"):
+        with pytest.raises(
+            InvalidPlan, match="only the plan file may have placements; write them in"
+        ):
             attempt()
     assert registry.rules() == ()
 
@@ -733,7 +735,7 @@ def test_the_variable_cannot_place_points(
     service.write({})
     service.start(points='{"rules": ["a=off"], "placements": {"shop:charge": "a"}}')
     assert registry.rules() == ()
-    assert any("only the plan file places points" in said for said in warnings(caplog))
+    assert any("only the plan file may have placements" in said for said in warnings(caplog))
 
 
 def test_the_pollers_thread_looks_for_what_came_in_other_ways(

@@ -182,7 +182,7 @@ def test_where_nothing_can_be_drawn_the_cure_is_said(keys: dict[str, Any], said:
         ({"exceptions": []}, ChaosError, "exceptions is empty"),
         ({"exceptions": [UnicodeDecodeError]}, InvalidPlan, "UnicodeDecodeError"),
         ({"exceptions": ["no.such.Error"]}, InvalidPlan, "no.such.Error"),
-        ({"returns": [iter(())]}, InvalidPlan, "bare iterator"),
+        ({"returns": [iter(())]}, InvalidPlan, "use up this iterator"),
         ({"max_latency": "soon"}, InvalidPlan, "max_latency"),
         ({"points": "Pay.*"}, InvalidPlan, "uppercase"),
         ({"points": []}, ChaosError, "points is empty, so there is nothing to draw rules for"),

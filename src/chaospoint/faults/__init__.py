@@ -1,16 +1,17 @@
-"""The kinds of faults: what a caller suffers, as frozen values that compile to effects.
+"""The kinds of faults: frozen values that compile to effects on a call.
 
 =========  ==========================  ===========================================
 `Latency`  ``latency``                 the call is delayed
 `Failure`  ``exception``               the call raises
-`Return`   ``returns``,                the call is not made, the caller gets a value, or what a
-           ``returns_from``            function of your own makes for it
-`Hang`     ``hang``                    the call does not come back, or too late
-`Call`     ``call``                    a function of your own runs
+`Return`   ``returns``,                the call is not made; the caller gets a value, or the
+           ``returns_from``            result of a function that you give
+`Hang`     ``hang``                    the call never returns, or raises after a time
+`Call`     ``call``                    a function that you give runs
 =========  ==========================  ===========================================
 
-Without a short key: `Off` ends the search and does nothing; `Burn` delays by keeping the
-processor busy; `Print` logs; `Yield` gives up the turn; `Pause` holds until released.
+These have no short key: `Off` does nothing and keeps later rules from acting; `Burn` delays the
+call and keeps the processor busy; `Print` logs a line; `Yield` lets other threads or tasks run;
+`Pause` holds the call until a test releases it.
 """
 
 from chaospoint.faults.base import FaultModel

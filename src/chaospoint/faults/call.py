@@ -1,4 +1,4 @@
-"""A fault that runs a function of the program."""
+"""A fault that runs a function that the test or program gives."""
 
 from __future__ import annotations
 
@@ -25,17 +25,18 @@ __all__ = ["Call"]
 def _callable(value: object) -> object:
     if not callable(value):
         raise Refusal(
-            "not callable", "give a function that takes the Injection; only code can", value=value
+            "not callable", "give a function that takes the Injection, in code", value=value
         )
     return value
 
 
 class Call(FaultModel):
-    """Runs a function of your own, given the `Injection`; from code only.
+    """Runs a function that you give, with the `Injection` as its argument; from code only.
 
-    The arguments of the call follow the `Injection` if it needs them, or takes ``*args`` or
-    ``**kwargs``: ``def note(injection, order): ...``.  What it returns is ignored, what it raises
-    reaches the caller.  A coroutine function is awaited, so it needs an asynchronous placement.
+    The function also gets the arguments of the call if it has further required parameters, or takes
+    ``*args`` or ``**kwargs``: ``def note(injection, order): ...``. Its result is ignored; an
+    exception from it reaches the caller. A coroutine function is awaited, so the placement must be
+    asynchronous.
     """
 
     outcome: ClassVar[bool] = False
@@ -48,28 +49,28 @@ class Call(FaultModel):
 
     @classmethod
     def from_key(cls, value: Any) -> Self:
-        """Take the function as it is."""
+        """Return the fault that runs this function."""
         return cls.checked({"call": _callable(value)})
 
     def to_text(self) -> str | None:
-        """Only code has functions."""
+        """Return a placeholder: a function has no text form."""
         return f"call({CODE_ONLY})"
 
     def effects(self, draws: Draws) -> tuple[_effects.Effect, ...]:
-        """Run it."""
+        """Run the function."""
         del draws
         takes, needs = takes_arguments(self.call, after=1), needs_arguments(self.call, after=1)
         by = taken_by(self.call, after=1) if takes else None
         return (_effects.Run(self.call, awaits(self.call), takes, needs, by),)
 
     def resolve(self, trust: Trust, *, reached: bool = False) -> _effects.Fault:
-        """Read the signature of the function, once."""
+        """Read the signature of the function once."""
         del trust, reached
         return _Settled(self.kind, self.effects(_NO_DRAWS))
 
     def detached(self) -> Self:
-        """Refuse: data holds no function."""
-        raise Refusal("a function comes from code only", "arm it in code", field="call")
+        """Refuse: data cannot contain a function."""
+        raise Refusal("only code can give a function", "arm the rule in code", field="call")
 
     @field_serializer("call", when_used="json")
     def _dump_call(self, call: object) -> object:  # noqa: ARG002

@@ -1,8 +1,8 @@
-"""How an exception class is built when nobody says with what: bare, or with a message if need be.
+"""Build an exception without arguments, or with a default message if its class needs one.
 
-Many classes cannot be built, or shown, without a message, and get a default one.  It is passed only
-for a message, and not for a status code or the name of a host: a rule has to give the other
-arguments that a class needs.
+Many classes cannot be built, or shown, without a message. The default message is passed to a
+parameter for messages only, and not to one for a status code or a host name; the rule has to give
+other arguments that the class needs.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ _NO_TEXT: Final = re.compile(
 
 
 def build_without_arguments(known: type[BaseException]) -> Callable[[], BaseException]:
-    """Return how the class is built without arguments.
+    """Return a function without parameters that builds an exception of the class.
 
-    The class itself, if nothing else works: calling it says what is wrong.
+    This is the class itself if nothing else works; calling it raises the error to report.
     """
     if known is InjectedFault:
         return partial(known, _MESSAGE)
     if is_static(known):
         return known
-    return transparently(_tried, known)
+    return transparently(_try, known)
 
 
-def _tried(known: type[BaseException]) -> Callable[..., BaseException]:
+def _try(known: type[BaseException]) -> Callable[..., BaseException]:
     try:
         _shown(known())
     except (Exception, SystemExit):
@@ -53,12 +53,12 @@ def _tried(known: type[BaseException]) -> Callable[..., BaseException]:
 
 
 def is_static(known: type) -> bool:
-    """Tell whether a class is written in C, as builtins are, so that it runs no foreign code."""
+    """Return whether a class is written in C, as builtins are, and so runs no foreign code."""
     return not _flags_of_class(known) & _HEAP
 
 
 def required(known: type) -> tuple[str, ...]:
-    """Return the names of what the class cannot be built without, as far as it says so."""
+    """Return the names of the parameters that the class requires, as far as they are known."""
     return tuple(parameter.name for parameter in _needed(_parameters(known) or ()))
 
 
@@ -67,28 +67,28 @@ def _with_message(known: type[BaseException]) -> Callable[[], BaseException] | N
     build = partial(known, _MESSAGE)
     if parameters is not None:
         needed = _needed(parameters)
-        places = needed or [one for one in parameters if one.kind is not one.VAR_KEYWORD][:1]
+        places = needed or [p for p in parameters if p.kind is not p.VAR_KEYWORD][:1]
         if len(places) != 1 or not _takes_message(places[0]):
             return None
         if places[0].kind is places[0].KEYWORD_ONLY:
             build = partial(known, **{places[0].name: _MESSAGE})
     try:
-        made = build()
-        kept = _MESSAGE in _shown(made) or _MESSAGE in made.args
+        error = build()
+        kept = _MESSAGE in _shown(error) or _MESSAGE in error.args
     except (Exception, SystemExit):
         return None
     return build if kept else None
 
 
 def _parameters(known: type) -> list[inspect.Parameter] | None:
-    """Return what the class takes; None if it does not say, as most classes in C."""
+    """Return the parameters of the class; None if they are unknown, as for most classes in C."""
     shown = shown_by(known)
     return None if shown is None else list(shown.parameters.values())
 
 
 def _needed(parameters: Iterable[inspect.Parameter]) -> list[inspect.Parameter]:
     rest = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return [one for one in parameters if one.default is one.empty and one.kind not in rest]
+    return [p for p in parameters if p.default is p.empty and p.kind not in rest]
 
 
 def _takes_message(parameter: inspect.Parameter) -> bool:
@@ -102,6 +102,6 @@ def _takes_message(parameter: inspect.Parameter) -> bool:
     return bool(_TEXT.search(written)) and not _NO_TEXT.search(written)
 
 
-def _shown(made: BaseException) -> str:
-    repr(made)
-    return str(made)
+def _shown(error: BaseException) -> str:
+    repr(error)
+    return str(error)

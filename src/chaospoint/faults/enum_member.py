@@ -1,4 +1,4 @@
-"""A member of an enumeration, by its path, where an exception takes one as an argument."""
+"""A member of an enumeration, named by its path, as an argument of an exception."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ _CURE = "write the path of a member, such as {enum: http.HTTPStatus.NOT_FOUND}"
 
 @dataclass(frozen=True, slots=True)
 class EnumMember:
-    """Which member: the ``path`` is its name behind that of its class."""
+    """A member of an enumeration; ``path`` is the path of its class, a dot and its name."""
 
     path: str
 
     @classmethod
     def read(cls, value: dict[object, object]) -> Self | None:
-        """Return what ``{enum: path}`` says; None for a mapping that says something else."""
+        """Return the member that ``{enum: path}`` describes; None for any other mapping."""
         path = value.get("enum")
         if len(value) != 1 or not isinstance(path, str) or path.count(".") < 2:
             return None
         return cls(path) if all(map(str.isidentifier, path.split("."))) else None
 
     def dump(self) -> dict[str, object]:
-        """Return what `read` reads back."""
+        """Return the mapping that `read` reads back."""
         return {"enum": self.path}
 
     def find(self, trust: Trust, *, reached: bool = False) -> object | None:
-        """Return the member; None if its class has to wait for the rule's first reach."""
+        """Return the member; None if its class can be looked up only at the rule's first reach."""
         path, _, name = self.path.rpartition(".")
         kind = look_up(path, trust, reached=reached)
         if kind is None:

@@ -1,7 +1,6 @@
-"""The arguments of an exception, in which there may be things that are built with it.
+"""The arguments of an exception, which may contain exceptions that are built with it.
 
-They are found wherever they stand, in lists and mappings within each other; all else is handed to
-the constructor as it is.
+These are found at any depth of lists and mappings. Other values go to the constructor unchanged.
 """
 
 from __future__ import annotations
@@ -18,8 +17,10 @@ _DEEPEST: Final = 64
 
 
 def replaced(value: object, change: Callable[[object], object], depth: int = _DEEPEST) -> object:
-    """Return the value with ``change`` applied to it and to all that is within its lists and
-    mappings; what is not changed stays the same object."""
+    """Return the value with ``change`` applied to it and to everything in its lists and mappings.
+
+    A value in which nothing changes stays the same object.
+    """
     if (new := change(value)) is not value or not depth:
         return new
     if type(value) in (list, tuple):
@@ -44,14 +45,14 @@ def _at(
 
 @dataclass(frozen=True, slots=True)
 class Nested:
-    """Stands for an exception that is built anew each time."""
+    """Stands in arguments for an exception that is built for each injection."""
 
     build: Callable[..., BaseException]
 
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """Builds an exception, and first what its arguments and its cause are made of."""
+    """Builds an exception, after the exceptions in its arguments and its cause."""
 
     build: Callable[..., BaseException]
     args: Sequence[object]
@@ -59,12 +60,13 @@ class Composed:
     cause: Callable[..., BaseException] | None
 
     def __call__(self) -> BaseException:
-        """Build it."""
-        args = [replaced(one, _built) for one in self.args]
-        made = self.build(*args, **{n: replaced(one, _built) for n, one in self.kwargs.items()})
+        """Build the exception."""
+        args = [replaced(value, _built) for value in self.args]
+        kwargs = {name: replaced(value, _built) for name, value in self.kwargs.items()}
+        error = self.build(*args, **kwargs)
         if self.cause is not None:
-            object.__setattr__(made, "__cause__", self.cause())  # it may be frozen
-        return made
+            object.__setattr__(error, "__cause__", self.cause())  # the class may be frozen
+        return error
 
 
 def _built(value: object) -> object:

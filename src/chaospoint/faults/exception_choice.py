@@ -1,4 +1,4 @@
-"""One exception, or several of which one is drawn by weight."""
+"""One exception, or several from which each injection draws one by weight."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ CHOICE_SCHEMA: Final[dict[str, Any]] = {
         {"type": "array", "minItems": 1, "items": {"anyOf": [_name, _weighed]}},
     ]
 }
-"""What data may say in the key ``exception``, as JSON schema."""
+"""The JSON schema of the key ``exception``."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExceptionChoice:
-    """What the key ``exception`` says."""
+    """The value of the key ``exception``: the exceptions and their weights."""
 
     specs: tuple[ExceptionSpec, ...]
     weights: tuple[float, ...]
@@ -62,32 +62,34 @@ class ExceptionChoice:
         """Return the shortest form that `parse` reads back."""
         if len(self.specs) == 1:
             return self.specs[0].dump()
-        return [_dump(*one) for one in zip(self.specs, self.weights, strict=True)]
+        return [_dump(*pair) for pair in zip(self.specs, self.weights, strict=True)]
 
     @property
     def path(self) -> object:
-        """What is shown of it where it could not be looked up."""
+        """The path, or the list of paths, that messages show."""
         paths = [spec.path for spec in self.specs]
         return paths[0] if len(paths) == 1 else paths
 
     def paths(self) -> Iterator[str]:
-        """Return the dotted names that are to be looked up."""
+        """Return the dotted names that have to be looked up."""
         for spec in self.specs:
             yield from spec.paths()
 
     def check_plain(self) -> None:
-        """Refuse what is not plain data."""
+        """Refuse arguments that are not plain data."""
         for spec in self.specs:
             spec.check_plain()
 
     def find(
         self, trust: Trust, *, reached: bool = False
     ) -> tuple[tuple[float, Raise], ...] | None:
-        """Find the classes: each with the share up to which it is drawn; None if one must wait."""
-        found = [spec.find(trust, reached=reached) for spec in self.specs]
+        """Return each exception with the upper bound of its draws; None if one has to wait."""
+        effects = [spec.find(trust, reached=reached) for spec in self.specs]
         *_, total = sums = list(accumulate(self.weights))
-        raised = [(upto / total, one) for upto, one in zip(sums, found, strict=True) if one]
-        return tuple(raised) if len(raised) == len(found) else None
+        raised = [
+            (upto / total, raise_) for upto, raise_ in zip(sums, effects, strict=True) if raise_
+        ]
+        return tuple(raised) if len(raised) == len(effects) else None
 
 
 def _weighted(item: object) -> tuple[ExceptionSpec, float]:

@@ -1,4 +1,4 @@
-"""Which classes a rule may raise, and which data in arguments describes an exception."""
+"""The exception classes that a rule may raise, and how data in arguments describes one."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ CURE = (
 )
 BUILTINS = sorted(
     name
-    for name, one in [*vars(builtins).items(), ("InjectedFault", InjectedFault)]
-    if is_exception(one) and issubclass(one, Exception) and not issubclass(one, REFUSED)
+    for name, value in [*vars(builtins).items(), ("InjectedFault", InjectedFault)]
+    if is_exception(value) and issubclass(value, Exception) and not issubclass(value, REFUSED)
 )
 
 
@@ -47,14 +47,14 @@ def exception_class(found: object, named: object = None) -> type[BaseException]:
         raise not_a_class(value)
     if issubclass(found, REFUSED):
         problem = (
-            f"{name_of_class(found)} means something else to generators and cannot be injected"
+            f"{name_of_class(found)} controls generators and iteration, and cannot be injected"
         )
         raise Refusal(problem, "write another exception", value=value)
     return found
 
 
 def describes_exception(value: Mapping[object, object]) -> bool:
-    """Tell an exception in arguments from other data that has a ``type``."""
+    """Return whether a mapping in arguments describes an exception and is not other data."""
     named = value.get("type")
     if not value.keys() <= set(KEYS) or is_exception(named):
         return is_exception(named) and value.keys() <= set(KEYS)

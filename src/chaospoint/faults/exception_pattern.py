@@ -1,8 +1,8 @@
-"""An exception given as an instance: a pattern, from which each injection gets one of its own.
+"""An exception given as an instance, from which each injection builds an equal one.
 
-An exception consists of its arguments, its attributes, slots of Python and of C (such as the file
-name of an `OSError`), its cause and its notes.  When a rule is read, ways to build it anew are
-tried until one gives all of these.
+An exception consists of its arguments, attributes, slots in Python and in C (such as the file name
+of an `OSError`), cause and notes. When a rule is read, several ways to build the exception are
+tried until one reproduces all of these.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _MISSING: Final = object()
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """How to build exceptions like one.
+    """Builds exceptions that are equal to a given one.
 
-    ``make`` builds one; ``slots`` and ``state`` are the slots and attributes that it leaves
-    different. ``args``: the arguments from which the class alone builds it, or None.
+    ``make`` builds the exception; ``slots`` and ``state`` are the slots and attributes to set after
+    that. ``args``: the arguments if the class and they are enough, else None.
     """
 
     make: Callable[[], BaseException]
@@ -49,53 +49,53 @@ class Pattern:
 
     @classmethod
     def of(cls, pattern: BaseException) -> Pattern:
-        """Return the pattern of an instance; `Refusal` if none builds the same again."""
+        """Return the pattern of an instance; `Refusal` if no way builds an equal one."""
         return transparently(cls._of, pattern)
 
     @classmethod
     def _of(cls, pattern: BaseException) -> Pattern:
-        failed = "it comes out different"
+        failure = "the copy is different"
         try:
             str(pattern)
             repr(pattern)
         except Exception as error:
             problem = f"cannot be shown: {describe(error)}"
-            raise Refusal(problem, "give one whose text can be made", value=pattern) from None
+            raise Refusal(problem, "give one whose str() and repr() work", value=pattern) from None
         for make, args in _ways(pattern):
             try:
-                found = cls._found(pattern, make, args)
-                if found is not None and _same_exception(found(), pattern):
-                    return found
+                candidate = cls._completed(pattern, make, args)
+                if candidate is not None and _same_exception(candidate(), pattern):
+                    return candidate
             except (Exception, SystemExit) as error:
-                failed = describe(error)
+                failure = describe(error)
         raise Refusal(
-            f"cannot be built again as it is: {failed}",
+            f"cannot be copied: {failure}",
             f"give a function that makes it: lambda: {type(pattern).__name__}(...)",
             value=pattern,
         )
 
     @classmethod
-    def _found(
+    def _completed(
         cls,
         pattern: BaseException,
         make: Callable[[], BaseException],
         args: tuple[object, ...] | None,
     ) -> Pattern | None:
-        made = make()
-        if type(made) is not type(pattern) or made is pattern:
+        error = make()
+        if type(error) is not type(pattern) or error is pattern:
             return None
         state, slots = _state(pattern), dict(_slots(pattern))
-        if _state(made).keys() - state.keys():
+        if _state(error).keys() - state.keys():
             return None
-        there, given = _state(made), dict(_slots(made))
-        state = {n: one for n, one in state.items() if not _same(there.get(n, _MISSING), one)}
-        slots = {n: one for n, one in slots.items() if not _same(given.get(n, _MISSING), one)}
+        built_state, built_slots = _state(error), dict(_slots(error))
+        state = {n: v for n, v in state.items() if not _same(built_state.get(n, _MISSING), v)}
+        slots = {n: v for n, v in slots.items() if not _same(built_slots.get(n, _MISSING), v)}
         for name in [*slots]:
-            if not _can_set(made, name, slots[name]):
-                del slots[name]  # the comparison tells whether that matters
+            if not _can_set(error, name, slots[name]):
+                del slots[name]  # the comparison that follows finds out whether it matters
         notes = list(getattr(pattern, "__notes__", ()))
         if was_injected(pattern) and notes:
-            notes = notes[:-1]  # ours
+            notes = notes[:-1]  # the last one is the note of an injection
         alone = not (state or slots or notes or pattern.__cause__ or pattern.__suppress_context__)
         return cls(
             make,
@@ -108,27 +108,29 @@ class Pattern:
         )
 
     def __call__(self) -> BaseException:
-        """Build one."""
-        made = self.make()
-        held = vars(made)
+        """Build an exception."""
+        error = self.make()
+        held = vars(error)
         for name in [name for name in held if name.startswith("__")]:
-            del held[name]  # of a copy: the notes and the marks of the pattern
+            del held[name]  # a copy also has the notes and marks of the original
         for name, value in self.slots.items():
-            _set(made, name, value)
+            _set(error, name, value)
         held.update(self.state)
         if self.notes:
             held["__notes__"] = [*self.notes]
         if self.cause is not None:
-            _set(made, "__cause__", self.cause)
-        _set(made, "__suppress_context__", self.suppress)
-        return made
+            _set(error, "__cause__", self.cause)
+        _set(error, "__suppress_context__", self.suppress)
+        return error
 
 
 def _ways(
     pattern: BaseException,
 ) -> Iterator[tuple[Callable[[], BaseException], tuple[object, ...] | None]]:
-    """Yield the ways to build it anew: from its arguments, as a copy, and without its constructor;
-    with the arguments, for the first."""
+    """Yield ways to build the exception, with its arguments for the first way.
+
+    The ways: from its arguments, as a copy, and without its constructor.
+    """
     kind = type(pattern)
     try:
         reduced: Any = pattern.__reduce__()
@@ -140,59 +142,59 @@ def _ways(
     yield partial(_blank, kind, pattern.args), None
 
 
-_set = object.__setattr__  # for an exception may be frozen
+_set = object.__setattr__  # works for frozen classes too
 
 
 def _blank(kind: type[BaseException], args: tuple[object, ...]) -> BaseException:
-    made = kind.__new__(kind, *args)
-    _set(made, "args", args)
-    return made
+    error = kind.__new__(kind, *args)
+    _set(error, "args", args)
+    return error
 
 
-def _state(made: BaseException) -> dict[str, object]:
-    """Return the attributes, without what notes and marks left there."""
-    return {name: value for name, value in vars(made).items() if not name.startswith("__")}
+def _state(error: BaseException) -> dict[str, object]:
+    """Return the attributes, without notes and marks."""
+    return {name: value for name, value in vars(error).items() if not name.startswith("__")}
 
 
-def _slots(made: BaseException) -> Iterator[tuple[str, object]]:
-    """Yield what is kept in slots, of Python and of C, by name."""
-    for kind in type(made).__mro__:
+def _slots(error: BaseException) -> Iterator[tuple[str, object]]:
+    """Yield the names and values of slots in Python and in C."""
+    for kind in type(error).__mro__:
         for name, slot in vars(kind).items():
             kept = isinstance(slot, MemberDescriptorType | GetSetDescriptorType)
             if kept and name not in _ELSEWHERE:
                 try:
-                    yield name, slot.__get__(made, type(made))
+                    yield name, slot.__get__(error, type(error))
                 except AttributeError:
-                    pass  # it is not set
+                    pass  # the slot is empty
 
 
-def _can_set(made: BaseException, name: str, value: object) -> bool:
+def _can_set(error: BaseException, name: str, value: object) -> bool:
     try:
-        _set(made, name, value)
+        _set(error, name, value)
     except (AttributeError, TypeError):
         return False
     return True
 
 
-def _same_exception(made: BaseException, pattern: BaseException) -> bool:
-    if made is pattern or str(made) != str(pattern) or not _same(made.args, pattern.args):
+def _same_exception(error: BaseException, pattern: BaseException) -> bool:
+    if error is pattern or str(error) != str(pattern) or not _same(error.args, pattern.args):
         return False
-    there, wanted = dict(_slots(made)), dict(_slots(pattern))
-    return there.keys() == wanted.keys() and all(
-        _same(there[name], value) or _computed(pattern, name, value)
+    built, wanted = dict(_slots(error)), dict(_slots(pattern))
+    return built.keys() == wanted.keys() and all(
+        _same(built[name], value) or _computed(pattern, name, value)
         for name, value in wanted.items()
     )
 
 
 def _computed(pattern: BaseException, name: str, value: object) -> bool:
-    """Tell whether a slot gives another object each time it is read."""
+    """Return whether each read of a slot returns another object."""
     return not _same(getattr(pattern, name, _MISSING), value)
 
 
-def _same(one: object, other: object) -> bool:
-    if one is other:
+def _same(value: object, other: object) -> bool:
+    if value is other:
         return True
     try:
-        return type(one) is type(other) and bool(one == other)
+        return type(value) is type(other) and bool(value == other)
     except Exception:  # foreign code
         return False

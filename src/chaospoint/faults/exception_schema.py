@@ -1,4 +1,4 @@
-"""What data may write in the key ``exception``, as JSON schema."""
+"""The JSON schema of one exception in the key ``exception``."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from chaospoint.faults.exception_class import BUILTINS
 
 __all__ = ["CAUSE_SCHEMA", "EXCEPTION_SCHEMA", "NAME_SCHEMA"]
 
-_WORD = r"[^\x00-@\[-^`{-\x7f][^\x00-/:-@\[-^`{-\x7f]*"  # of what is not ASCII, anything
+_WORD = r"[^\x00-@\[-^`{-\x7f][^\x00-/:-@\[-^`{-\x7f]*"  # any character that is not ASCII
 NAME_SCHEMA: Final[dict[str, Any]] = {
     "type": "string",
     "description": "a builtin, or the dotted path of a class in a module that is imported",
     "pattern": rf"^({'|'.join(BUILTINS)}|{_WORD}(\.{_WORD})+)$",
     "examples": ["TimeoutError"],
 }
-"""How data names an exception, as JSON schema."""
+"""The JSON schema of the name of an exception."""
 
 CAUSE_SCHEMA: Final[dict[str, Any]] = {"description": "what `__cause__` is to be"}
-"""Stands for an exception within another: `EXCEPTION_SCHEMA`, where schemas can have names."""
+"""Stands for a nested exception: `EXCEPTION_SCHEMA`, in documents whose schemas have names."""
 
 EXCEPTION_SCHEMA: Final[dict[str, Any]] = {
     "anyOf": [
@@ -35,4 +35,4 @@ EXCEPTION_SCHEMA: Final[dict[str, Any]] = {
         },
     ]
 }
-"""What data may say of one exception, as JSON schema."""
+"""The JSON schema of one exception."""

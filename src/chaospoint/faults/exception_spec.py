@@ -1,8 +1,8 @@
-"""An exception as a plan names it: a class, its path, and the arguments it is built with.
+"""The exception of a rule: its class, the path of the class, and the arguments.
 
-Naming, finding and building are three steps: a name is checked when it is read, the class is found
-when the trust of its source allows, and one exception is built then, so that wrong arguments
-show before anything is armed.
+There are three steps. The name is checked when the rule is read. The class is looked up when the
+trust of the rule's source allows it. Then one exception is built, so that wrong arguments are
+reported before anything is armed.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ _Arguments = TypeVar("_Arguments", list[object], dict[str, object])
 
 @dataclass(frozen=True, slots=True)
 class ExceptionSpec:
-    """Which exception to raise.
+    """The exception to raise.
 
-    ``path``: a builtin's name, a dotted path or ``<code only>``. ``args`` and ``kwargs`` hold
-    specs, and members of enumerations, where they say that such are to be built. ``cause``: what
-    its ``__cause__`` is to be. ``local``: the class that no path leads to. ``known``: the class,
-    where it was given or is a builtin. ``factory``: what makes the exception, in place of all
-    these; ``with_arguments``: it is given the arguments of the call.
+    ``path``: a builtin's name, a dotted path or ``<code only>``. ``args`` and ``kwargs`` may
+    contain specs and members of enumerations, which are built first. ``cause``: the ``__cause__``.
+    ``local``: the class, if no path leads to it. ``known``: the class, if it was given or is a
+    builtin. ``factory``: a function that makes the exception and replaces all of these;
+    ``with_arguments``: the function takes the arguments of the call.
     """
 
     path: str
@@ -64,16 +64,16 @@ class ExceptionSpec:
     def parse(cls, value: object, *, levels: int = _LEVELS) -> Self:
         """Read any form of the key ``exception``; raises `Refusal` only.
 
-        ``levels``: how deep exceptions may be nested in it.
+        ``levels``: how deep exceptions may be nested in arguments and causes.
         """
         if isinstance(value, cls):
             return value
         if isinstance(value, BaseException):
-            return cls._like(value)
+            return cls._of_instance(value)
         if callable(value) and not isinstance(value, type):
             if awaits(value):
-                cure = "give a plain function that returns a fresh exception"
-                raise Refusal("a coroutine function is not awaited here", cure, value=value)
+                cure = "give a function without async that returns a new exception"
+                raise Refusal("a coroutine function cannot make exceptions", cure, value=value)
             return cls(
                 CODE_ONLY,
                 factory=cast("Callable[..., BaseException]", value),
@@ -83,7 +83,7 @@ class ExceptionSpec:
             return cls._named(value)
         check_keys(value, KEYS)
         if not levels:
-            cure = f"nest {_LEVELS} at most, or give a function that makes it, in code"
+            cure = f"nest at most {_LEVELS} exceptions, or give a function that makes it, in code"
             raise Refusal("exceptions are nested too deep", cure, value=value)
         return cls._named(
             value.get("type", InjectedFault),
@@ -101,7 +101,7 @@ class ExceptionSpec:
 
     @classmethod
     def _read(cls, key: str, arguments: _Arguments, levels: int) -> _Arguments:
-        """Return the arguments in which what describes exceptions and members is read."""
+        """Return the arguments with the mappings that describe exceptions or members replaced."""
 
         def read(value: object) -> object:
             if type(value) is dict and value is not cast("object", arguments):
@@ -129,8 +129,8 @@ class ExceptionSpec:
         return cls._of(exception_class(named), **arguments)
 
     @classmethod
-    def _like(cls, instance: BaseException) -> Self:
-        """Read an instance: built anew each time, with all that it keeps."""
+    def _of_instance(cls, instance: BaseException) -> Self:
+        """Return the spec of an instance: each injection builds an equal exception."""
         known = exception_class(type(instance))
         pattern = Pattern.of(instance)
         if pattern.args is not None:
@@ -165,29 +165,31 @@ class ExceptionSpec:
 
     def _plain(self) -> tuple[list[object], dict[str, object]]:
         """Return the arguments as data."""
-        args = [replaced(one, _dumped) for one in self.args]
-        return args, {name: replaced(one, _dumped) for name, one in self.kwargs.items()}
+        args = [replaced(value, _dumped) for value in self.args]
+        return args, {name: replaced(value, _dumped) for name, value in self.kwargs.items()}
 
     def paths(self) -> Iterator[str]:
-        """Return the dotted names that are to be looked up, of nested ones too."""
+        """Return the dotted names that have to be looked up, also those of nested exceptions."""
         if self.known is None and self.factory is None:
             yield self.path
         inner: list[ExceptionSpec | EnumMember] = [] if self.cause is None else [self.cause]
 
-        def note(value: object) -> object:
+        def collect(value: object) -> object:
             if isinstance(value, ExceptionSpec | EnumMember):
                 inner.append(value)
             return value
 
-        replaced([*self.args], note)
-        replaced({**self.kwargs}, note)
-        for one in inner:
-            yield from one.paths() if isinstance(one, ExceptionSpec) else (one.path,)
+        replaced([*self.args], collect)
+        replaced({**self.kwargs}, collect)
+        for part in inner:
+            yield from part.paths() if isinstance(part, ExceptionSpec) else (part.path,)
 
     def check_plain(self) -> None:
         """Refuse arguments that are not plain data."""
         if self.factory is not None:
-            raise Refusal("a function comes from code only", "arm it in code", value=self.factory)
+            raise Refusal(
+                "only code can give a function", "arm the rule in code", value=self.factory
+            )
         for name, part in zip(("args", "kwargs"), self._plain(), strict=True):
             try:
                 check_plain(part)
@@ -197,45 +199,46 @@ class ExceptionSpec:
             self.cause.check_plain()
 
     def find(self, trust: Trust, *, reached: bool = False) -> Raise | None:
-        """Find the class and build one exception; None if it must wait for the first reach.
+        """Look up the class and build one exception to check it; return the effect that raises it.
 
-        ``reached``: that reach has come. Raises `Refusal` only.
+        Returns None if the look-up has to wait for the rule's first reach. ``reached``: this is the
+        first reach. Raises `Refusal` only.
         """
         if self.known is not None and trust == "code" and self._bare:
             return _built(self.known)  # type: ignore[arg-type]  # classes can be hashed
-        build = self._bound(trust, reached)
+        build = self._builder(trust, reached)
         if build is None:
             return None
-        if self.with_arguments:  # it cannot be tried: the calls are still to come
+        if self.with_arguments:  # it needs the arguments of a call, so it cannot be tried now
             return Raise(build, CODE_ONLY, True, needs_arguments(build), taken_by(build))
-        return Raise(build, type(self._tried(build)).__name__)
+        return Raise(build, type(self._try(build)).__name__)
 
     @property
     def _bare(self) -> bool:
-        """Whether there is nothing but a class in C, which is built alike each time."""
-        said = self.args or self.kwargs or self.cause is not None or self.factory is not None
-        return not said and self.known is not None and is_static(self.known)
+        """Whether this is a class in C without arguments, whose exceptions are all alike."""
+        has_parts = self.args or self.kwargs or self.cause is not None or self.factory is not None
+        return not has_parts and self.known is not None and is_static(self.known)
 
-    def _bound(self, trust: Trust, reached: bool) -> Callable[..., BaseException] | None:
-        """Return what builds the exception; None if something that it names has to wait."""
+    def _builder(self, trust: Trust, reached: bool) -> Callable[..., BaseException] | None:
+        """Return a function that builds the exception; None if a look-up has to wait."""
         if self.factory is not None:
             return self.factory
-        found: object = self.known
-        if found is None:
-            found = look_up(self.path, trust, reached=reached)
-            if found is None and (reached or trust == "code"):
-                raise not_a_class(self.path)  # there is a None
-        bind = _Binding(trust, reached)
-        args = bind.within("args", [*self.args]) if self.args else []
-        kwargs = bind.within("kwargs", {**self.kwargs}) if self.kwargs else {}
-        cause = None if self.cause is None else bind.within("cause", self.cause)
-        if found is None or bind.waits:
+        looked_up: object = self.known
+        if looked_up is None:
+            looked_up = look_up(self.path, trust, reached=reached)
+            if looked_up is None and (reached or trust == "code"):
+                raise not_a_class(self.path)  # the name exists, and its value is None
+        look_up_in = _LookUp(trust, reached)
+        args = look_up_in.within("args", [*self.args]) if self.args else []
+        kwargs = look_up_in.within("kwargs", {**self.kwargs}) if self.kwargs else {}
+        cause = None if self.cause is None else look_up_in.within("cause", self.cause)
+        if looked_up is None or look_up_in.waits:
             return None
-        known = exception_class(found, named=self.path)
+        known = exception_class(looked_up, named=self.path)
         if trust != "code" and not issubclass(known, Exception):
             raise Refusal(
-                f"{name_of_class(known)} may be raised by rules from code only",
-                "write a subclass of Exception",
+                f"{name_of_class(known)} can be raised only by rules that code arms",
+                "name a subclass of Exception",
                 value=self.path,
             )
         build: Callable[[], BaseException] = known
@@ -243,45 +246,45 @@ class ExceptionSpec:
             build = build_without_arguments(known)
         if isinstance(cause, Nested):
             return Composed(build, args, kwargs, cause.build)
-        if bind.nested:
+        if look_up_in.nested:
             return Composed(build, args, kwargs, None)
         return partial(known, *args, **kwargs) if args or kwargs else build
 
-    def _tried(self, build: Callable[[], object]) -> BaseException:
-        """Build one, and see that the program can show it."""
+    def _try(self, build: Callable[[], object]) -> BaseException:
+        """Build an exception, and check that the program can show it."""
         return transparently(self._shown, build)
 
     def _shown(self, build: Callable[[], object]) -> BaseException:
         try:
-            made = build()
-        except (Exception, SystemExit) as error:
-            raise self._unfit(build, f"cannot be built: {describe(error)}") from None
-        # A constructor may answer with an object of another class, and a function with any.
-        if not isinstance(made, BaseException):
-            problem = f"builds something that is not an exception: {show(made)}"
-            cure = "let it return a fresh exception each time"
+            error = build()
+        except (Exception, SystemExit) as failure:
+            raise self._unfit(build, f"cannot be built: {describe(failure)}") from None
+        # A constructor may return an object of another class, and a function any object.
+        if not isinstance(error, BaseException):
+            problem = f"builds something that is not an exception: {show(error)}"
+            cure = "return a new exception from it each time"
             raise Refusal(problem, cure, value=self.factory or self.dump())
-        if issubclass(type(made), REFUSED):
-            exception_class(type(made), named=self.factory or self.dump())
-        if is_static(type(made)) and not made.args and made.__cause__ is None:
-            return made  # nothing of it is foreign
+        if issubclass(type(error), REFUSED):
+            exception_class(type(error), named=self.factory or self.dump())
+        if is_static(type(error)) and not error.args and error.__cause__ is None:
+            return error  # showing it runs no foreign code
         try:
             for way in (str, repr, _traced):
-                way(made)
-        except Exception as error:
-            problem = f"can be built, but not shown: {describe(error)}"
+                way(error)
+        except Exception as failure:
+            problem = f"can be built, but not shown: {describe(failure)}"
             raise self._unfit(build, problem) from None
-        return made
+        return error
 
     def _unfit(self, build: Callable[[], object], problem: str) -> Refusal:
         return Refusal(problem, self._cure(build), value=self.factory or self.dump())
 
     def _cure(self, build: Callable[[], object]) -> str:
         if self.with_arguments or isinstance(self.factory, Pattern):
-            return "give a function that makes another one"
+            return "give a function that returns another exception"
         if self.factory is not None:
-            return "mend the function; it is called without arguments"
-        cure = "write {type: ..., args: [...], kwargs: {...}} with what its constructor takes"
+            return "correct the function; it is called without arguments"
+        cure = "write {type: ..., args: [...], kwargs: {...}} with the arguments of its constructor"
         known = build.func if isinstance(build, partial) else build
         names = required(known) if isinstance(known, type) else ()
         return f"{cure}: {', '.join(names)}" if names else cure
@@ -290,12 +293,12 @@ class ExceptionSpec:
 @cache
 def _built(known: type[BaseException]) -> Raise:
     build = build_without_arguments(known)
-    return Raise(build, type(ExceptionSpec._of(known)._tried(build)).__name__)
+    return Raise(build, type(ExceptionSpec._of(known)._try(build)).__name__)
 
 
 @dataclass(slots=True)
-class _Binding:
-    """Finds what stands in arguments for exceptions and members, under one trust."""
+class _LookUp:
+    """Looks up the exceptions and members in arguments, with one level of trust."""
 
     trust: Trust
     reached: bool
@@ -303,7 +306,7 @@ class _Binding:
     nested: bool = False
 
     def within(self, key: str, value: _Bound) -> _Bound:
-        """Return what stands there, with all found in it."""
+        """Return the value with everything in it looked up."""
         try:
             return cast("_Bound", replaced(value, self))
         except Refusal as refusal:
@@ -311,7 +314,7 @@ class _Binding:
 
     def __call__(self, value: object) -> object:
         if isinstance(value, ExceptionSpec):
-            build = value._bound(self.trust, self.reached)
+            build = value._builder(self.trust, self.reached)
             self.nested = True
             if build is not None:
                 return Nested(build)
@@ -330,13 +333,13 @@ def _dumped(value: object) -> object:
     return value.dump() if isinstance(value, EnumMember) else value
 
 
-def _traced(made: BaseException) -> str:
-    # The traceback of a builtin shows nothing that its class could have spoilt.
-    if type(made).__module__ == "builtins" and not isinstance(made, SyntaxError):
+def _traced(error: BaseException) -> str:
+    # The traceback of a builtin runs no code that could fail.
+    if type(error).__module__ == "builtins" and not isinstance(error, SyntaxError):
         return ""
     import traceback
 
-    return "".join(traceback.format_exception(made))
+    return "".join(traceback.format_exception(error))
 
 
 def _args(value: object) -> list[object]:

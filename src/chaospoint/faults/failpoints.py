@@ -1,4 +1,4 @@
-"""The faults that fail-rs and gofail know and that have no key of their own here."""
+"""The faults of fail-rs and gofail that have no short key in a rule."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["Burn", "Off", "Pause", "Print", "Yield"]
 
 
 class Off(FaultModel):
-    """Does nothing, and so masks the rules that stand below at the point."""
+    """Does nothing, and keeps the later rules of the point from acting."""
 
     kind: Literal["off"] = "off"
 
@@ -35,25 +35,25 @@ class Off(FaultModel):
 
 
 class Yield(FaultModel):
-    """Gives up the turn of the thread or task, so that another may run."""
+    """Lets other threads or tasks run before the call continues."""
 
     outcome: ClassVar[bool] = False
     kind: Literal["yield"] = "yield"
 
     def effects(self, draws: Draws) -> tuple[_effects.Effect, ...]:
-        """Hold for no time at all."""
+        """Hold for 0 seconds, which gives other threads or tasks a turn."""
         del draws
         return (_effects.Hold(0.0),)
 
 
 class Pause(FaultModel):
-    """Holds the call until it is released, or disarmed; then goes on with what is left."""
+    """Holds the call until it is released or its rule disarmed; then the other faults act."""
 
     outcome: ClassVar[bool] = False
     kind: Literal["pause"] = "pause"
 
     def effects(self, draws: Draws) -> tuple[_effects.Effect, ...]:
-        """Hold, and let the rest act when released."""
+        """Hold until released."""
         del draws
         return (_effects.Hold(None, releasable=True),)
 
@@ -65,8 +65,10 @@ def _message(value: object) -> object:
 
 
 class Print(FaultModel):
-    """Writes a line to the log, logger ``chaospoint``, at WARNING; what is not printable in it is
-    escaped, so that it can forge no other line."""
+    """Writes one line to the logger ``chaospoint`` at WARNING.
+
+    Characters that are not printable are escaped, so that the text cannot forge another line.
+    """
 
     outcome: ClassVar[bool] = False
     kind: Literal["print"] = "print"
@@ -86,7 +88,7 @@ class Print(FaultModel):
         return f"print({json_line(self.message)})" if self.message else "print"
 
     def effects(self, draws: Draws) -> tuple[_effects.Effect, ...]:
-        """Log."""
+        """Log the message."""
         del draws
         return (_effects.Run(partial(_print, self.message)),)
 
@@ -96,7 +98,7 @@ def _print(message: str, injection: Injection) -> None:
 
 
 class Burn(FaultModel):
-    """Delays the call by keeping the processor busy, on an event loop too: it is meant to hurt."""
+    """Delays the call and keeps the processor busy; this blocks an event loop, on purpose."""
 
     outcome: ClassVar[bool] = False
     kind: Literal["delay"] = "delay"
@@ -116,6 +118,6 @@ class Burn(FaultModel):
         return f"delay({format_duration(self.seconds)})"
 
     def effects(self, draws: Draws) -> tuple[_effects.Effect, ...]:
-        """Sleep, busily."""
+        """Delay the call with a busy loop."""
         del draws
         return (_effects.Sleep(self.seconds, busy=True),)

@@ -36,7 +36,7 @@ ExceptionForms = ExceptionForm | Sequence[ExceptionForm]
 
 
 def _rate(value: object) -> float | None:
-    """Return the share, or None for all: both mean the same."""
+    """Return the share, or None for 1.0, so that equal rates compare equal."""
     rate = 1.0 if value is None else share(value)
     return None if rate == 1.0 else rate
 
@@ -46,11 +46,11 @@ def _dump_choice(choice: ExceptionChoice) -> object:
 
 
 class Failure(FaultModel):
-    """Raises a fresh exception; with ``rate`` for that share of the firings only.
+    """Raises a new exception; with ``rate``, in that share of the injections only.
 
-    ``exception`` is a class, a dotted path, ``{type, args, kwargs}``, an instance as a pattern, a
-    list of these with weights, or a factory. What it names is bound by `resolve`, before which
-    `effects` cannot be asked.
+    ``exception`` is a class, a dotted path, ``{type, args, kwargs}``, an instance to copy, a
+    function that makes one, or a list of these with weights. `resolve` looks up the classes;
+    `effects` works on its result only.
     """
 
     kind: Literal["exception"] = "exception"
@@ -77,7 +77,7 @@ class Failure(FaultModel):
 
     @classmethod
     def from_key(cls, value: Any) -> Self:
-        """Read any form of the key."""
+        """Return the fault for any form of the key."""
         return cls.checked({"exception": ExceptionChoice.parse(value)})
 
     @classmethod
@@ -93,7 +93,7 @@ class Failure(FaultModel):
         return cls.from_key({"type": kind, "args": [part.json() for part in parts]})
 
     def to_text(self) -> str | None:
-        """Write the type and its arguments, or JSON; the rate stands in the tail of the rule."""
+        """Write the type and its arguments, or JSON; the rate belongs to the tail of the rule."""
         spec = self.exception.dump()
         if isinstance(spec, str):
             return "raise" if spec == "InjectedFault" else f"raise({spec})"
@@ -102,12 +102,12 @@ class Failure(FaultModel):
         return f"raise({json_line(spec)})"
 
     def effects(self, draws: Draws) -> tuple[_effects.Effect, ...]:
-        """Raise `InvalidPlan`: its class was not looked up; what `resolve` returns can be asked."""
+        """Raise `InvalidPlan`: only the result of `resolve` has effects."""
         del draws
         raise self._unresolved().invalid_plan()
 
     def resolve(self, trust: Trust, *, reached: bool = False) -> _effects.Fault | None:
-        """Return the failure with its class bound; None if that waits for the first reach."""
+        """Return the failure with its classes looked up; None if that waits for the first reach."""
         try:
             raised = self.exception.find(trust, reached=reached)
         except Refusal as refusal:
@@ -119,7 +119,7 @@ class Failure(FaultModel):
         return _Bound(self.kind, raised, self.rate)
 
     def can_resolve(self) -> bool:
-        """Tell whether the modules of its classes are installed."""
+        """Return whether the modules of its classes are installed."""
         return all(map(can_exist, self.exception.paths()))
 
     def detached(self) -> Self:
@@ -131,14 +131,14 @@ class Failure(FaultModel):
         return self
 
     def _unresolved(self) -> Refusal:
-        cure = "resolve the fault, or let the rule be compiled"
+        cure = "call resolve() first, or arm the rule"
         path = self.exception.path
         return Refusal("its class was not looked up", cure, field="exception", value=path)
 
 
 @dataclass(frozen=True, slots=True)
 class _Bound:
-    """A failure whose class is found: each `Raise` with the share up to which it is drawn."""
+    """A failure whose classes are known: each `Raise` with the upper bound of its draws."""
 
     kind: str
     raised: tuple[tuple[float, _effects.Raise], ...]
@@ -146,11 +146,11 @@ class _Bound:
 
     @property
     def with_arguments(self) -> bool:
-        """Whether a function that builds one of them takes the arguments of the call."""
+        """Whether a function that builds an exception takes the arguments of the call."""
         return any(raised.with_arguments for _, raised in self.raised)
 
     def effects(self, draws: Draws) -> tuple[_effects.Effect, ...]:
-        """Raise, or nothing where the rate says so."""
+        """Raise one exception, or nothing if the rate was not drawn."""
         if self.rate is not None and draws.uniform("outcome") >= self.rate:
             return ()
         if len(self.raised) == 1:

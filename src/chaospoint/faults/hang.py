@@ -18,7 +18,7 @@ __all__ = ["Hang"]
 
 
 class Hang(FaultModel):
-    """Holds the call until it is disarmed, or for ``seconds``, then `TimeoutError`."""
+    """Holds the call until its rule is disarmed, or raises `TimeoutError` after ``seconds``."""
 
     kind: Literal["hang"] = "hang"
     seconds: OptionalDuration = None
@@ -31,21 +31,21 @@ class Hang(FaultModel):
     def from_key(cls, value: Any) -> Self:
         """Read ``true`` or a duration."""
         if value is False:
-            raise Refusal("says nothing", "leave the key out, or write true", value=value)
+            raise Refusal("has no effect", "leave the key out, or write true", value=value)
         return cls() if value is True else cls.checked({"seconds": parse_duration(value)})
 
     @classmethod
     def from_text(cls, arguments: Arguments) -> Self:
         """Read ``hang`` or ``hang(30s)``."""
-        parts = arguments.most(1, "hang, or hang(30s)")
+        parts = arguments.at_most(1, "hang, or hang(30s)")
         return cls(seconds=parts[0].read(parse_duration) if parts else None)
 
     def to_text(self) -> str | None:
-        """Write the bound, if there is one."""
+        """Write the duration if there is one."""
         return "hang" if self.seconds is None else f"hang({format_duration(self.seconds)})"
 
     def effects(self, draws: Draws) -> tuple[_effects.Effect, ...]:
-        """Hold, and after a bounded hang raise."""
+        """Hold, and raise after the duration if there is one."""
         del draws
         if self.seconds is None:
             return (_effects.Hold(None),)

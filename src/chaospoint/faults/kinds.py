@@ -1,7 +1,7 @@
-"""Which kinds of faults there are, and how a list of them is read.
+"""The kinds of faults, and the reader of a list of faults.
 
 Installed packages add kinds with entry points of the group ``chaospoint.faults``: the name is the
-kind, and the object a subclass of `FaultModel`.  One is loaded when a rule first names it.
+kind, and the object a subclass of `FaultModel`. A kind is loaded when a rule first names it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["VERB", "is_kind", "kind_named", "kinds", "read_faults", "verb_named", "verbs"]
 
 VERB: Final = re.compile(r"[A-Za-z_]\w*(?:-\w+)*")
-"""What a verb of the text form looks like; every kind has to."""
+"""The form of a verb in text, and so of the name of a kind."""
 
 _EXCEPTION: Final = re.compile(r"[A-Z]\w*(?:Error|Exception|Timeout|Interrupt|Exit)")
 
@@ -44,13 +44,13 @@ _KINDS: Final[Mapping[str, type[FaultModel]]] = {
     "yield": Yield,
     "pause": Pause,
 }
-# The words of the text form that are not the name of a kind.
+# The verbs of the text form that are not names of kinds.
 _VERBS: Final[Mapping[str, Callable[[Arguments], FaultModel]]] = {
     "raise": Failure.from_text,
     "panic": lambda arguments: Failure.from_key({"args": _words(arguments)}),
     "sleep": lambda arguments: Latency(seconds=arguments.only("sleep(100)").read(milliseconds)),
 }
-_NO_VERBS: Final = {"exception": "write raise(Type)", "call": "functions come from code only"}
+_NO_VERBS: Final = {"exception": "write raise(Type)", "call": "only code can give functions"}
 _ENTRY_POINTS: Final = "chaospoint.faults"
 
 
@@ -61,46 +61,50 @@ def _words(arguments: Arguments) -> list[str]:
 
 @cache
 def _added() -> Mapping[str, EntryPoint]:
-    """Return the kinds that installed packages add, none of them loaded yet."""
+    """Return the entry points of installed packages, without loading them."""
     return {entry.name: entry for entry in entry_points(group=_ENTRY_POINTS)}
 
 
 @cache
 def _loaded(entry: EntryPoint) -> type[FaultModel]:
-    """Load a kind at its first use; `Refusal` with what is wrong with it."""
+    """Load a kind at its first use; `Refusal` with the reason if that fails."""
     try:
         kind = entry.load()
     except (Exception, SystemExit) as error:  # a foreign module may raise anything
         problem = f"its package cannot be loaded: {describe(error)}"
-        raise Refusal(problem, f"mend {entry.value}", field="kind", value=entry.name) from error
+        raise Refusal(
+            problem, f"correct or remove {entry.value}", field="kind", value=entry.name
+        ) from error
     if not (isinstance(kind, type) and issubclass(kind, FaultModel)):
-        problem = f"{entry.value} is no subclass of chaospoint.faults.FaultModel"
+        problem = f"{entry.value} is not a subclass of chaospoint.faults.FaultModel"
     elif entry.name in _VERBS or not VERB.fullmatch(entry.name):
-        problem = "its name cannot stand in the text form"
+        problem = "the text form cannot contain its name"
     elif kind.model_fields["kind"].default != entry.name:
-        problem = f"{entry.value} calls itself {kind.model_fields['kind'].default!r}"
+        problem = f"{entry.value} has the kind {kind.model_fields['kind'].default!r}"
     else:
         return kind
-    raise Refusal(problem, "mend the package that adds it", field="kind", value=entry.name)
+    raise Refusal(
+        problem, "correct or remove the package that adds it", field="kind", value=entry.name
+    )
 
 
 def kinds() -> dict[str, type[FaultModel] | None]:
-    """Return all kinds of faults by name; None for those that packages add: it loads none."""
+    """Return all kinds of faults by name; those of other packages are None and not loaded."""
     return {**dict.fromkeys([*_KINDS, *_added()]), **_KINDS}
 
 
 def verbs() -> list[str]:
-    """Return the words with which a fault can begin in the text form."""
+    """Return the verbs of the text form."""
     return [*_VERBS, *(kind for kind in kinds() if kind not in _NO_VERBS)]
 
 
 def is_kind(name: object) -> bool:
-    """Whether a kind of fault has this name; loads none."""
+    """Return whether a kind of fault has this name, without loading it."""
     return isinstance(name, str) and name in kinds()
 
 
 def kind_named(name: object) -> type[FaultModel]:
-    """Return the kind of this name; `Refusal` with the nearest ones if there is none."""
+    """Return the kind of this name; `Refusal` with similar names if there is none."""
     if isinstance(name, str):
         if name in _KINDS:
             return _KINDS[name]
@@ -112,7 +116,7 @@ def kind_named(name: object) -> type[FaultModel]:
 
 
 def verb_named(word: str) -> Callable[[Arguments], FaultModel]:
-    """Return how the fault of this verb is read; `Refusal` with the nearest ones if none is."""
+    """Return the reader of this verb; `Refusal` with similar verbs if there is none."""
     if word in _VERBS:
         return _VERBS[word]
     if word in _NO_VERBS:

@@ -33,18 +33,18 @@ def _distribution(value: object, info: ValidationInfo) -> object:
     if not isinstance(value, str) or value not in known:
         raise Refusal("not a known distribution", f"write {' or '.join(known)}", value=value)
     if not info.data.get("jitter"):
-        return "uniform"  # nothing is spread: all distributions mean the same
+        return "uniform"  # without jitter all distributions mean the same
     if value == "lognormal" and not info.data.get("seconds"):
         cure = "write seconds above 0, or another distribution"
-        raise Refusal("has no mean of 0", cure, value=value)
+        raise Refusal("needs a mean above 0", cure, value=value)
     return value
 
 
 class Latency(FaultModel):
-    """Delays the call by ``seconds``, give or take ``jitter``; below 0 counts as 0.
+    """Delays the call by ``seconds``, varied by ``jitter``; a negative result counts as 0.
 
-    ``distribution``: ``uniform`` is seconds ± jitter; for ``normal`` and ``lognormal`` they are
-    mean and standard deviation.
+    ``distribution``: ``uniform`` draws between seconds - jitter and seconds + jitter; for
+    ``normal`` and ``lognormal`` they are the mean and the standard deviation.
     """
 
     outcome: ClassVar[bool] = False
@@ -83,7 +83,7 @@ class Latency(FaultModel):
         return cls.checked(keys)
 
     def to_text(self) -> str | None:
-        """Write the duration, and how it is spread if it is."""
+        """Write the duration, and the jitter if there is one."""
         spread = f", jitter={format_duration(self.jitter)}" if self.jitter else ""
         if self.distribution != "uniform":
             spread += f", distribution={self.distribution}"
@@ -97,7 +97,7 @@ class Latency(FaultModel):
         return (_effects.Sleep(min(max(0.0, drawn), MAX_SECONDS)),)
 
     def _draw(self, share: float) -> float:
-        """Return the latency below which this share of all latencies lies (inversion)."""
+        """Return the quantile of the latency at ``share`` (inverse transform sampling)."""
         if self.distribution == "uniform":
             return self.seconds + self.jitter * (2.0 * share - 1.0)
         deviations = _NORMAL.inv_cdf(max(share, 2.0**-54))  # the quantile of 0 is infinite

@@ -1,7 +1,7 @@
-"""How the name of an exception becomes its class, importing only where that is trusted.
+"""Look up the class of an exception by its name, and import only for trusted sources.
 
-`peek` runs no code of the program: it reads the dictionaries of modules that are imported already,
-and a module that is loaded lazily counts as not imported.  `fetch` imports what is missing.
+`peek` runs no code of the program: it reads the dictionaries of imported modules, and treats a
+module that is loaded lazily as not imported. `fetch` imports missing modules.
 """
 
 from __future__ import annotations
@@ -28,30 +28,33 @@ from chaospoint.models.refusal import Refusal, close_to, describe
 __all__ = ["Trust", "builtin", "is_exception", "look_up", "path_of"]
 
 Trust = Literal["code", "deferred", "early", "loaded"]
-"""Where a rule came from: code (imports anything), env and files (imports at the first reach),
-the same before the program has completed `sys.path` (so any module may still appear), HTTP and
-stores (never imports)."""
+"""How far the source of a rule is trusted to import modules.
+
+``code``: at once. ``deferred``, for env and files: at the rule's first reach. ``early``: the same,
+before the program has completed `sys.path`, so any module may still appear. ``loaded``, for HTTP
+and stores: never.
+"""
 
 _CURE = "write a builtin such as TimeoutError, or a dotted path such as httpx.ConnectTimeout"
 
 
 def is_exception(found: object) -> TypeGuard[type[BaseException]]:
-    """Tell whether this is an exception class; its type is asked, since an object may lie."""
+    """Return whether this is an exception class; asks its type, because ``__class__`` may lie."""
     return issubclass(type(found), type) and issubclass(found, BaseException)  # type: ignore[arg-type]
 
 
 def builtin(name: str) -> object:
-    """Return the builtin, or `InjectedFault`; `Refusal` with the nearest ones if there is none."""
+    """Return the builtin, or `InjectedFault`; `Refusal` with similar names if there is none."""
     found = InjectedFault if name == "InjectedFault" else vars(builtins).get(name, MISSING)
     if found is MISSING:
-        names = [key for key, one in vars(builtins).items() if is_exception(one)]
+        names = [key for key, value in vars(builtins).items() if is_exception(value)]
         cure = close_to(name, [*names, "InjectedFault"])
         raise Refusal("no builtin has this name", f"{cure} {_CURE}".strip(), value=name)
     return found
 
 
 def path_of(cls: type) -> str | None:
-    """Return the path at which the class is found, or None for one that has none."""
+    """Return the path that leads to the class, or None if none does."""
     module, qualname = cls.__module__, cls.__qualname__
     if cls is InjectedFault or (module == "builtins" and vars(builtins).get(qualname) is cls):
         return qualname
@@ -63,9 +66,9 @@ def path_of(cls: type) -> str | None:
 
 
 def look_up(path: str, trust: Trust, *, reached: bool = False) -> object | None:
-    """Return what is at the dotted path, as far as the trust allows; None if it has to wait.
+    """Return the object at the dotted path, as far as the trust allows; None if that has to wait.
 
-    ``reached``: the rule's first reach has come. Raises `Refusal` only.
+    ``reached``: this is the rule's first reach. Raises `Refusal` only.
     """
     if trust == "code" or (reached and trust != "loaded"):
         return fetch(path)
@@ -73,19 +76,21 @@ def look_up(path: str, trust: Trust, *, reached: bool = False) -> object | None:
     if trust == "loaded" and found is None:
         raise Refusal(
             "not found in the modules that this process has imported",
-            "name a builtin, or a class of a module that the program itself imports",
+            "name a builtin, or a class of a module that the program has imported",
             value=path,
         )
     if found is None and trust != "early" and not can_exist(path):
         top = path.partition(".")[0]
-        raise Refusal(f"no module is named {top!r}", "correct or install it", value=path)
+        raise Refusal(
+            f"no module is named {top!r}", "correct the name, or install its package", value=path
+        )
     return found
 
 
 def peek(path: str) -> object | None:
-    """Return what is at the dotted path, or None if that cannot be told without importing.
+    """Return the object at the dotted path, or None if finding it out would need an import.
 
-    `Refusal` if it is certain that nothing can be there.
+    `Refusal` if nothing can be there.
     """
     parts = path.split(".")
     found: object = sys.modules.get(parts[0])
@@ -104,7 +109,7 @@ def peek(path: str) -> object | None:
 
 
 def can_exist(path: str) -> bool:
-    """Tell whether the top-level package of the path can be found; imports nothing."""
+    """Return whether the top-level package of the path can be found; imports nothing."""
     top = path.partition(".")[0]
     if top == "__main__" or top in sys.modules:
         return True
@@ -115,11 +120,15 @@ def can_exist(path: str) -> bool:
 
 
 def fetch(path: str) -> object:
-    """Return what is at the dotted path, importing what it takes; raises `Refusal` only."""
+    """Return the object at the dotted path, and import its modules; raises `Refusal` only."""
     parts = path.split(".")
     found = _import(parts[0], path)
     if found is None:
-        raise Refusal(f"no module is named {parts[0]!r}", "correct or install it", value=path)
+        raise Refusal(
+            f"no module is named {parts[0]!r}",
+            "correct the name, or install its package",
+            value=path,
+        )
     for nth, part in enumerate(parts[1:], 1):
         try:
             inner = getattr(found, part, MISSING)
@@ -134,35 +143,35 @@ def fetch(path: str) -> object:
 
 
 def _import(name: str, path: str) -> object | None:
-    """Import the module; None if there is none of that name."""
+    """Import the module; None if no module has this name."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        # Importing `a.b` where `a` is a plain module is named `a.b` as well.
+        # The error of `a.b` also has the name `a.b` if `a` is a module and not a package.
         if error.name == name:
             return None
         raise _failed(f"importing {name!r}", error, path) from None
-    except (Exception, SystemExit) as error:  # a module may do anything when imported
+    except (Exception, SystemExit) as error:  # an import may raise anything
         raise _failed(f"importing {name!r}", error, path) from None
 
 
 def _failed(doing: str, error: BaseException, path: str) -> Refusal:
     problem = f"{doing} failed with {describe(error)}"
-    return Refusal(problem, "make it importable, or name another exception", value=path)
+    return Refusal(problem, "correct the module, or name another exception", value=path)
 
 
 def _nothing_at(path: str, nth: int, found: object) -> Refusal:
     *before, part = path.split(".")[: nth + 1]
-    names = [name for name, one in dictionary(found).items() if is_exception(one)]
+    names = [name for name, value in dictionary(found).items() if is_exception(value)]
     problem = f"{'.'.join(before)!r} has no {part!r}"
     return Refusal(problem, close_to(part, names) or _CURE, value=path)
 
 
 def _is_final(found: object) -> bool:
-    """Tell whether no import can give the thing another attribute."""
+    """Return whether no import can add an attribute to the object."""
     if is_class(found):
         return True
     inside = dictionary(found)
     if type(found) is not ModuleType or inside.get("__name__") == "__main__":
-        return False  # a module of another type may be loaded when it is first used
+        return False  # a module of another type may load itself at its first use
     return "__path__" not in inside and "__getattr__" not in inside

@@ -1,4 +1,4 @@
-"""A fault that answers in place of the call."""
+"""A fault that returns a value in place of the call."""
 
 from __future__ import annotations
 
@@ -30,41 +30,41 @@ if TYPE_CHECKING:
 __all__ = ["Return"]
 
 
-def _returned(value: object) -> object:
+def _checked_value(value: object) -> object:
     if isinstance(value, Iterator | AsyncIterator):
-        cure = "write a list, or an object whose iteration starts anew each time"
-        raise Refusal("a bare iterator is used up by the first call", cure, value=value)
+        cure = "give a list, or another iterable that can be iterated again"
+        raise Refusal("the first call would use up this iterator", cure, value=value)
     check_written(value)
     return value
 
 
 def _one_value(whole: str) -> str:
     if '"' in whole or len(whole) > 60:
-        return "one value: a list as return([1, 2]), text that holds commas in quotes"
+        return "one value: a list as return([1, 2]), and text with commas in quotes"
     return f"return({json_line(whole)})"
 
 
-def _made_from(value: object) -> object:
+def _checked_function(value: object) -> object:
     check_written(value)
     if not callable(value):
-        cure = "give a function that returns the answer; only code can"
+        cure = "give a function that returns the value, in code"
         raise Refusal("not callable", cure, value=value)
     return value
 
 
 class Return(FaultModel):
-    """Answers with ``value`` and does not make the call.
+    """Returns ``value`` in place of the call, which is not made.
 
-    The value itself in code; what was read as data is copied for each injection. At a generator
-    it is an iterable, iterated anew each time. ``value_from``, from code only, is a function that
-    makes the value anew for each injection, given the arguments of the call if it takes any; at
-    asynchronous placements an awaitable that it returns is awaited. What it raises reaches the
-    caller, and points are transparent in it.
+    From code the caller gets the object itself; a value that was read as data is copied for each
+    injection. At a generator the value is an iterable, which each call iterates from the start.
+    ``value_from``, from code only, is a function that makes the value for each injection. It gets
+    the arguments of the call if it takes any; at asynchronous placements an awaitable result is
+    awaited. Its exceptions reach the caller, and no point acts inside it.
     """
 
     kind: Literal["return"] = "return"
-    value: Annotated[Any, BeforeValidator(_returned)] = None
-    value_from: Annotated[SkipJsonSchema[Any], BeforeValidator(_made_from)] = None
+    value: Annotated[Any, BeforeValidator(_checked_value)] = None
+    value_from: Annotated[SkipJsonSchema[Any], BeforeValidator(_checked_function)] = None
 
     _copied: bool = PrivateAttr(False)
 
@@ -78,33 +78,35 @@ class Return(FaultModel):
     def _canonical(cls, keys: Mapping[str, object]) -> dict[str, object]:
         if "value_from" in keys and keys.get("value") is not None:
             cure = "leave one of them out"
-            raise Refusal("a value stands beside it", cure, field="value_from", value=keys["value"])
+            raise Refusal(
+                "cannot be combined with a value", cure, field="value_from", value=keys["value"]
+            )
         return super()._canonical(keys)
 
     @classmethod
     def from_function(cls, value: Any) -> Self:
-        """Take the function that makes the value."""
-        return cls.checked({"value_from": _made_from(value)})
+        """Return the fault that calls this function for its value."""
+        return cls.checked({"value_from": _checked_function(value)})
 
     @classmethod
     def from_key(cls, value: Any) -> Self:
-        """Take the value as it is."""
-        return cls.checked({"value": _returned(value)})
+        """Return the fault that returns this value."""
+        return cls.checked({"value": _checked_value(value)})
 
     @classmethod
     def from_text(cls, arguments: Arguments) -> Self:
         """Read ``return``, ``return(json)`` or ``return(bare words)``."""
-        parts = arguments.most(1, _one_value(arguments.whole))
+        parts = arguments.at_most(1, _one_value(arguments.whole))
         return cls.from_key(parts[0].json() if parts else None)
 
     def to_text(self) -> str | None:
-        """Write plain data; only code has functions."""
+        """Write plain data; other values and functions have a placeholder."""
         if self.value_from is not None or not is_plain(self.value):
             return f"return({CODE_ONLY})"
         return "return" if self.value is None else f"return({json_line(self.value)})"
 
     def effects(self, draws: Draws) -> tuple[_effects.Effect, ...]:
-        """Return."""
+        """Return the value."""
         del draws
         if self.value_from is None:
             return (_effects.Return(self.value, self._copied),)
@@ -112,20 +114,22 @@ class Return(FaultModel):
             _effects.Return(
                 make=self.value_from,
                 needs_await=awaits(self.value_from),
-                with_arguments=(asks := takes_arguments(self.value_from, optional=True)),
-                takes=taken_by(self.value_from) if asks else None,
+                with_arguments=(takes_call := takes_arguments(self.value_from, optional=True)),
+                takes=taken_by(self.value_from) if takes_call else None,
             ),
         )
 
     def resolve(self, trust: Trust, *, reached: bool = False) -> _effects.Fault:
-        """Read the signature of a function, once."""
+        """Read the signature of a function once."""
         del trust, reached
         return self if self.value_from is None else _Settled(self.kind, self.effects(_NO_DRAWS))
 
     def detached(self) -> Self:
-        """Return one that owns its value and gives out copies; data holds no function."""
+        """Return a fault with its own copy of the value, which it copies for each injection."""
         if self.value_from is not None:
-            raise Refusal("a function comes from code only", "arm it in code", field="value_from")
+            raise Refusal(
+                "only code can give a function", "arm the rule in code", field="value_from"
+            )
         try:
             check_plain(self.value)
         except Refusal as refusal:
@@ -145,7 +149,7 @@ class Return(FaultModel):
         return None if value is None else CODE_ONLY
 
     def __eq__(self, other: object) -> bool:
-        """Compare the values; whose they are makes no difference."""
+        """Compare the values; the owner of the value makes no difference."""
         if not isinstance(other, Return) or self.value_from is not other.value_from:
             return False
         return bool(transparently(eq, self.value, other.value))

@@ -1,4 +1,4 @@
-"""A fault that runs a function, with its signature read once."""
+"""A fault that runs a function, with the signature read once."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _NO_DRAWS = Draws(0, 0)
 
 @dataclass(frozen=True, slots=True)
 class _Settled:
-    """A fault that runs a function, whose signature is known."""
+    """A fault that runs a function with a known signature."""
 
     kind: str
-    made: tuple[_effects.Effect, ...]
+    fixed: tuple[_effects.Effect, ...]
 
     @property
     def with_arguments(self) -> bool:
         """Whether the function takes the arguments of the call."""
-        return any(getattr(effect, "with_arguments", False) for effect in self.made)
+        return any(getattr(effect, "with_arguments", False) for effect in self.fixed)
 
     def effects(self, draws: Draws) -> tuple[_effects.Effect, ...]:
-        """Ask the function."""
+        """Return the effects, which do not depend on the draws."""
         del draws
-        return self.made
+        return self.fixed

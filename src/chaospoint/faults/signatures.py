@@ -1,4 +1,4 @@
-"""What functions of the program take, read from their signatures once, when a rule is read."""
+"""The parameters of functions that rules run, read once when a rule is read."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["awaits", "needs_arguments", "taken_by", "takes_arguments"]
 
 
 def takes_arguments(function: object, *, after: int = 0, optional: bool = False) -> bool:
-    """Tell whether a function is to be given the arguments of the call that it answers.
+    """Return whether a function gets the arguments of the call for which it runs.
 
-    ``after``: it gets so many other arguments first. It is given them if it cannot be called
-    without, or is a Python function with ``*args`` or ``**kwargs``. ``optional``: also if all that
-    it takes has defaults; a class or a builtin is called without where that can be done.
+    It gets them if it has required parameters, or is a Python function with ``*args`` or
+    ``**kwargs``. ``after``: the number of other arguments that it gets first. ``optional``: it also
+    gets them if all its parameters have defaults, except a class or a builtin.
     """
     if needs_arguments(function, after=after):
         return True
@@ -30,26 +30,31 @@ def takes_arguments(function: object, *, after: int = 0, optional: bool = False)
     if optional:
         return bool(left)
     plain = type(function) in (FunctionType, MethodType)
-    return plain and any(one.kind in _RESTS for one in left)
+    return plain and any(parameter.kind in _RESTS for parameter in left)
 
 
 def needs_arguments(function: object, *, after: int = 0) -> bool:
-    """Tell whether a function cannot be called without the arguments of a call."""
+    """Return whether a function has parameters that require the arguments of the call."""
     return any(
-        one.default is one.empty and one.kind not in _RESTS for one in _left(function, after)
+        parameter.default is parameter.empty and parameter.kind not in _RESTS
+        for parameter in _left(function, after)
     )
 
 
 def taken_by(function: object, *, after: int = 0) -> Takes | None:
-    """Return what a function takes after so many other arguments; None if nothing is known."""
+    """Return the parameters after the first ``after``; None if there are none or none is known."""
     left = _left(function, after)
     if not left:
         return None
-    kinds = {one.kind for one in left}
+    kinds = {parameter.kind for parameter in left}
     return Takes(
-        tuple(one.name for one in left if one.kind in _PLACED),
-        tuple(one.name for one in left if one.kind is one.KEYWORD_ONLY),
-        frozenset(one.name for one in left if one.default is one.empty and one.kind not in _RESTS),
+        tuple(parameter.name for parameter in left if parameter.kind in _PLACED),
+        tuple(parameter.name for parameter in left if parameter.kind is parameter.KEYWORD_ONLY),
+        frozenset(
+            parameter.name
+            for parameter in left
+            if parameter.default is parameter.empty and parameter.kind not in _RESTS
+        ),
         inspect.Parameter.POSITIONAL_ONLY in kinds,
         inspect.Parameter.VAR_POSITIONAL in kinds,
         inspect.Parameter.VAR_KEYWORD in kinds,
@@ -61,18 +66,22 @@ _RESTS = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def _left(function: object, after: int) -> list[inspect.Parameter]:
-    """Return what a function takes behind so many arguments, and beside those already bound."""
+    """Return the parameters after the first ``after`` positional ones, without bound keywords."""
     if (shown := shown_by(function)) is None:
         return []
     bound = _bound(function)
     parameters = shown.parameters.values()
-    left = [one for one in parameters if one.name not in bound or one.kind in _RESTS]
-    placed = [one for one in left if one.kind in _PLACED][:after]
-    return [one for one in left if one not in placed]
+    left = [
+        parameter
+        for parameter in parameters
+        if parameter.name not in bound or parameter.kind in _RESTS
+    ]
+    placed = [parameter for parameter in left if parameter.kind in _PLACED][:after]
+    return [parameter for parameter in left if parameter not in placed]
 
 
 def _bound(function: object) -> frozenset[str]:
-    """Return the keywords that are bound already."""
+    """Return the keywords that `functools.partial` has bound."""
     bound = frozenset[str]()
     while isinstance(function, partial):
         bound |= function.keywords.keys()
@@ -84,6 +93,6 @@ _PLACED = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KE
 
 
 def awaits(function: object) -> bool:
-    """Tell whether what a function returns is to be awaited."""
-    own = getattr(type(function), "__call__", None)  # noqa: B004 - of a callable object
+    """Return whether the result of a function has to be awaited."""
+    own = getattr(type(function), "__call__", None)  # noqa: B004 - the __call__ of a callable object
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(own)

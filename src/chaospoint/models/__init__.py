@@ -1,4 +1,4 @@
-"""What faults, rules and plans are made of; pydantic lives here, and the kernel never looks in.
+"""The pydantic types of which faults, rules and plans are built; the kernel never imports them.
 
-The way in is `chaospoint.plan` and `chaospoint.faults`.
+Other packages use them through `chaospoint.plan` and `chaospoint.faults`.
 """

@@ -1,4 +1,4 @@
-"""Durations are seconds in the code and text with a unit, or a number of seconds, outside it."""
+"""Durations: seconds in code; outside it a number of seconds, or text with a unit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 MAX_SECONDS: Final = 10 * 365 * 86_400.0
-"""Ten years: what every clock and lock can still wait for."""
+"""Ten years, which every clock and every lock can still wait for."""
 
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _TEXT = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*(us|ms|s|m|h|d|)")
@@ -41,7 +41,7 @@ def parse_duration(value: object) -> float:
             problem = "a duration cannot be negative" if negative else "not a duration"
             raise Refusal(problem, _CURE, value=value)
         number, unit = match.groups()
-        # Divided, so that 200ms is 0.2 and not 0.2 and a bit: both texts must mean the same.
+        # Divided rather than multiplied, so that 200ms is exactly 0.2, the value of 0.2s.
         factor = _UNITS[unit]
         amount = float(number) * factor if factor >= 1 else float(number) / round(1 / factor)
     elif isinstance(value, int | float) and not isinstance(value, bool):
@@ -61,7 +61,7 @@ def parse_duration(value: object) -> float:
 
 
 def milliseconds(text: str) -> float:
-    """Return the duration in seconds, where a bare number is milliseconds as in fail-rs."""
+    """Return the duration in seconds; a number without a unit is milliseconds, as in fail-rs."""
     try:
         return parse_duration(f"{text}ms" if text[-1:] in "0123456789." else text)
     except Refusal as refusal:
@@ -70,7 +70,7 @@ def milliseconds(text: str) -> float:
 
 
 def format_duration(amount: float) -> str:
-    """Return the duration as text that reads back equal: ``200ms``, ``1.5s``."""
+    """Return text that reads back as the same duration: ``200ms``, ``1.5s``."""
     for unit, digits in (("ms", f"{amount * 1000:.12g}"), ("s", repr(amount))):
         text = f"{digits.removesuffix('.0')}{unit}"
         if (unit == "s" or amount < 1) and _TEXT.fullmatch(text) and parse_duration(text) == amount:
@@ -79,7 +79,7 @@ def format_duration(amount: float) -> str:
 
 
 def format_lifetime(amount: float) -> str:
-    """Return the duration as `written` does, and whole minutes, hours and days as such: ``5m``."""
+    """Return text as `format_duration` does, but ``5m`` for whole minutes, hours or days."""
     for unit in ("d", "h", "m"):
         number, rest = divmod(amount, _UNITS[unit])
         if number and not rest:
@@ -92,17 +92,19 @@ def _optional(value: object) -> float | None:
 
 
 def lifetime(value: object) -> float | None:
-    """Return the duration in seconds, or None; `Refusal` for 0, too."""
+    """Return the duration in seconds, or None; `Refusal` for 0 too."""
     if value is None:
         return None
     amount = parse_duration(value)
     if amount == 0:
-        raise Refusal("over at once", "write more than 0, such as 10m", value=value)
+        raise Refusal(
+            "the rule would expire at once", "write more than 0, such as 10m", value=value
+        )
     return amount
 
 
 _NUMBER = {"type": "number", "minimum": 0, "maximum": MAX_SECONDS, "description": "seconds"}
-# Every white space that Python knows: other languages count fewer of them as such.
+# All of Python's white space: ``\\s`` of other languages matches less.
 _PATTERN = r"^{s}([0-9]+(\.[0-9]*)?|\.[0-9]+){s}(us|ms|s|m|h|d)?{s}$".format(
     s=r"[\s\x1c-\x1f\x85]*"
 )

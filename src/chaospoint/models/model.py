@@ -1,4 +1,4 @@
-"""What every model here does: frozen, refuses by name, leaves out of a dump what is unset."""
+"""The base of all models: frozen, with errors that name the rule, and dumps without unset keys."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ __all__ = ["Model", "fields_of"]
 
 @cache
 def fields_of(model: type[BaseModel]) -> tuple[str, ...]:
-    """Return the names of the fields; pydantic takes most of a microsecond to look for them."""
+    """Return the names of the fields, cached: pydantic takes most of a microsecond to find them."""
     return tuple(model.model_fields)
 
 
 class Model(BaseModel):
     """A frozen value read from keys.
 
-    ``Model(**keys)`` raises `InvalidPlan` and nothing else; within the package ``Model.checked``
-    raises `Refusal`, to which the caller still adds where it happened.
+    ``Model(**keys)`` raises `InvalidPlan` only. ``Model.checked``, for use within the package,
+    raises `Refusal` only; the caller adds the rule or field to it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     def __init__(self, /, **keys: Any) -> None:
         try:
-            transparently(self._fill, keys)  # values may be foreign code
+            transparently(self._fill, keys)  # reading values may call foreign code
         except Refusal as refusal:
             if refusal.rule is None:
                 refusal.of_rule(self._label(keys))
@@ -58,22 +58,22 @@ class Model(BaseModel):
 
     @classmethod
     def _canonical(cls, keys: Mapping[str, object]) -> dict[str, object]:
-        """Return the fields that the keys stand for."""
+        """Return the values of the fields that the keys describe."""
         check_keys(keys, fields_of(cls))
         return dict(keys)
 
     @classmethod
     def _label(cls, keys: Mapping[str, object]) -> str:
-        """Return what messages call the thing that these keys describe."""
+        """Return the name that messages use for the object that these keys describe."""
         del keys
         return cls.__name__
 
     def model_dump(self, **options: Any) -> dict[str, Any]:
-        """Return the fields that are set, as pydantic's models do."""
+        """Return the fields that are set; options as in pydantic."""
         return transparently(partial(super().model_dump, **options))
 
     def model_dump_json(self, **options: Any) -> str:
-        """Return the fields that are set as JSON, as pydantic's models do."""
+        """Return the fields that are set, as JSON; options as in pydantic."""
         return transparently(partial(super().model_dump_json, **options))
 
     @model_serializer(mode="wrap")
@@ -83,5 +83,5 @@ class Model(BaseModel):
 
     def _is_set(self, name: str) -> bool:
         field, value = type(self).model_fields.get(name), getattr(self, name, None)
-        # Types first: a foreign value may answer == with something that is no truth.
+        # Types first: == of a foreign value may return an object that has no truth value.
         return field is None or type(value) is not type(field.default) or value != field.default

@@ -1,8 +1,7 @@
-"""How deep data may be nested, and how much of it there may be: one limit for documents of every
-format, and one for the depth of values in them.
+"""Limits for the depth and size of documents, the same for JSON, YAML and TOML.
 
-Our check comes before a parser recurses, or turns its error into ours, so that the limit and the
-message do not depend on the library that reads the format.
+The limits are checked before a parser recurses, so they and the messages do not depend on the
+library that reads the format.
 """
 
 from __future__ import annotations
@@ -26,16 +25,16 @@ __all__ = [
 ]
 
 MAX_DEPTH: Final = 64
-"""How many lists and mappings of a document may stand in each other."""
+"""How deep the lists and mappings of a document may be nested."""
 
 VALUE_DEPTH: Final = MAX_DEPTH - 14
-"""The same for one value: what a plan, or a store, writes around it must fit as well."""
+"""How deep one value may be nested, so that it fits into the document of a plan or a store."""
 
 MAX_VALUES: Final = 250_000
 """How many values, keys and tables a document may hold."""
 
 MAX_RULES: Final = 1_000
-"""How many rules a text, a body or a store may hold, and how many faults the text of a rule."""
+"""How many rules a text, an HTTP body or a store may hold, and how many faults a rule in text."""
 
 MAX_FILE_RULES: Final = 10_000
 """How many rules a plan file may hold."""
@@ -47,7 +46,7 @@ FEWER_RULES: Final = "use globs, or lists of values in `where`"
 
 _BEGINS = re.compile(r"\s*[\[{]")
 _MARK = re.compile(r'"(?:[^"\\]++|\\.)*+"|["\[\]{}]', re.DOTALL)
-# Text that is not closed ends with its line, or with the whole, so that no part is read twice.
+# An unclosed string ends with its line, or with the document, so that no part is scanned twice.
 _TOML_MARK = re.compile(
     r'''"""(?:[^"\\]++|\\.|"(?!""))*+(?:"{3,5}|\Z)'''
     r"""|'{3}(?:[^']++|'(?!''))*+(?:'{3,5}|\Z)"""
@@ -57,59 +56,61 @@ _TOML_MARK = re.compile(
 
 
 def deep_at(text: str, start: int = 0) -> int | None:
-    """Return the place of the bracket that nests the JSON value at ``start`` too deep, if any."""
+    """Return the index of the first bracket that is nested too deep in the value at ``start``."""
     if _BEGINS.match(text, start) is None:
         return None
     depth = 0
-    for found in _MARK.finditer(text, start):
-        mark = found[0]
+    for match in _MARK.finditer(text, start):
+        mark = match[0]
         if mark in "[{":
             depth += 1
             if depth > MAX_DEPTH:
-                return found.start()
+                return match.start()
         elif mark in "]}":
             depth -= 1
-        if depth == 0 or mark == '"':  # the end, or text that is not closed: the parser says so
+        if (
+            depth == 0 or mark == '"'
+        ):  # the value's end, or an unclosed string, which the parser reports
             return None
     return None
 
 
 def json_excess(text: str) -> tuple[str, int] | None:
-    """Return what JSON text holds too much of, and where; None if the parser may read it."""
+    """Return which limit JSON text exceeds, and at which index; None if it exceeds none."""
     if (place := deep_at(text)) is not None:
         return TOO_DEEP, place
-    if sum(map(text.count, ",[{")) > MAX_VALUES:  # those within texts cost no less
+    if sum(map(text.count, ",[{")) > MAX_VALUES:  # counting those in strings too is safe and fast
         return TOO_MANY, 0
     return None
 
 
 def toml_excess(text: str) -> tuple[str, int] | None:
-    """Return what TOML text holds too much of, and where; None if the parser may read it.
+    """Return which limit TOML text exceeds, and at which index; None if it exceeds none.
 
-    A dotted key makes a table for each of its dots, which costs the parser the square of them.
+    A dotted key makes one table per dot, and the parser's time grows with their square.
     """
     dots = values = 0
-    for found in _TOML_MARK.finditer(text):
-        mark = found[0]
+    for match in _TOML_MARK.finditer(text):
+        mark = match[0]
         if mark == ".":
             dots += 1
             if dots >= MAX_DEPTH:
-                return TOO_DEEP, found.start()
+                return TOO_DEEP, match.start()
         elif mark in "=,[{":
             dots = 0
         else:
-            continue  # text, or a remark
+            continue  # a string or a comment
         values += 1
         if values > MAX_VALUES:
-            return TOO_MANY, found.start()
+            return TOO_MANY, match.start()
     return None
 
 
 def is_deep(value: object) -> bool:
-    """Tell whether data is nested too deep, without recursion."""
+    """Return whether data is nested too deep, without recursion."""
     level: list[Any] = [value]
     for _ in range(MAX_DEPTH + 1):
-        level = [one for one in level if isinstance(one, list | dict)]
+        level = [value for value in level if isinstance(value, list | dict)]
         if not level:
             return False
         level = [

@@ -1,4 +1,4 @@
-"""What JSON can say and read back: the only values that are written down and copied."""
+"""Plain data: the values that JSON holds and gives back unchanged. Only these are written."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from chaospoint.models.refusal import Refusal
 __all__ = ["CODE_ONLY", "HALF", "check_plain", "check_written", "is_plain", "json_line"]
 
 CODE_ONLY: Final = "<code only>"
-"""Stands in a dump for what only code can say; refused when read back."""
+"""Stands in a dump for a value that only code can give; refused when read back."""
 
 HALF: Final = re.compile("[\ud800-\udfff]")
-"""Half a character, as invalid UTF-8 leaves behind: no JSON holds it."""
+"""Half a surrogate pair, as left behind by invalid UTF-8; JSON cannot hold it."""
 
 _MOST = 10**600
 
 
 def is_plain(value: object, depth: int = VALUE_DEPTH) -> bool:
-    """Tell whether the value is JSON data that reads back equal, nested `VALUE_DEPTH` deep at most.
+    """Return whether the value is JSON data that reads back equal, `VALUE_DEPTH` deep at most.
 
-    Subclasses are not: an enum member or a named tuple would come back as something else.
+    Instances of subclasses are not: an enum member or a named tuple would change its type.
     """
     kind = type(value)
     if value is None or kind is bool:
@@ -48,7 +48,7 @@ def is_plain(value: object, depth: int = VALUE_DEPTH) -> bool:
 
 
 def check_plain(value: object) -> None:
-    """Refuse what is not plain data."""
+    """Refuse a value that is not plain data."""
     if not is_plain(value):
         raise Refusal(
             "not plain data",
@@ -60,10 +60,10 @@ def check_plain(value: object) -> None:
 
 
 def check_written(value: object) -> None:
-    """Refuse what stands for a value that only code can say."""
+    """Refuse the text that stands for a value that only code can give."""
     if isinstance(value, str) and value == CODE_ONLY:
-        cure = "give the value in code"
-        raise Refusal("stands for a value that was not written down", cure, value=value)
+        cure = "arm the rule in code, with the value itself"
+        raise Refusal("this text stands for a value that only code can give", cure, value=value)
 
 
 def json_line(value: object) -> str:

@@ -1,4 +1,4 @@
-"""What a rule is put on: the name of a point, or a glob in which ``*`` crosses dots."""
+"""The pattern of a rule: the name of a point, or a glob in which ``*`` also matches dots."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from chaospoint.models.refusal import Refusal
 __all__ = ["PATTERN", "PointPattern", "point_pattern"]
 
 PATTERN: Final = r"[a-z0-9_*-]+(\.[a-z0-9_*-]+)*"
-"""What the whole of it looks like; every regular language reads it."""
+"""A regular expression for the whole pattern, in the syntax that all languages share."""
 
 _PATTERN = re.compile(PATTERN)
 _CURE = "write lower-case words joined by dots, such as payment.charge, or a glob: payment.*"
 
 
 def point_pattern(value: object) -> str:
-    """Return the pattern as it is; `Refusal` if it is none, saying why."""
+    """Return the pattern unchanged; `Refusal` with the reason if it is not one."""
     if not isinstance(value, str):
         raise Refusal("not the name of a point", _CURE, value=value)
     if len(value) > MAX_NAME:
@@ -33,10 +33,10 @@ def point_pattern(value: object) -> str:
     if _PATTERN.fullmatch(value.lower()):
         problem = "uppercase letters are not allowed"
         raise Refusal(problem, f"write {value.lower()!r}", value=value)
-    strange = re.search(r"[^a-z0-9_*.-]", value)
-    if strange is None:
+    invalid = re.search(r"[^a-z0-9_*.-]", value)
+    if invalid is None:
         raise Refusal("a dot has nothing before or after it", _CURE, value=value)
-    raise Refusal(f"{strange.group()!r} is not allowed in a name", _CURE, value=value)
+    raise Refusal(f"{invalid.group()!r} is not allowed in a name", _CURE, value=value)
 
 
 PointPattern = Annotated[

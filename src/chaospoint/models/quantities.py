@@ -1,4 +1,4 @@
-"""Numbers that a rule may hold: shares and whole numbers, never booleans, NaN or infinities."""
+"""The numbers in a rule: shares and whole numbers, never booleans, NaN or infinities."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ SHARE_SCHEMA: Final[dict[str, Any]] = {
         {"type": "string", "pattern": r"^(100|[0-9]{1,2}(\.[0-9]{1,9})?)%$"},
     ]
 }
-"""What data may say of a share, as JSON schema."""
+"""The JSON schema of a share."""
 
 
 _PERCENT = re.compile(r"([0-9]{1,400}(?:\.[0-9]{0,400})?|\.[0-9]{1,400})\s*%")
 
 
 def share(value: object) -> float:
-    """Return a number from 0 to 1, also of a percentage such as ``30%``; else `Refusal`."""
+    """Return a number from 0 to 1; also reads a percentage such as ``30%``. Else `Refusal`."""
     if isinstance(value, str) and (percent := _PERCENT.fullmatch(value.strip())):
-        # Decimal, so that 30% is 0.3 and what is written reads back equal.
+        # Decimal, so that 30% is exactly 0.3 and a written share reads back equal.
         if (part := Decimal(percent[1]) / 100) > 1:
             cure = "write a percentage from 0% to 100%"
             raise Refusal("more than 100%", cure, value=value)
@@ -52,9 +52,9 @@ def share(value: object) -> float:
         raise Refusal("not a number", cure, value=value)
     if not 0 <= value <= 1:  # NaN, too
         finite = isinstance(value, int) or isfinite(value)
-        like = f"{value / 100:g}" if finite and 2 <= value <= 100 else "0.3"
+        example = f"{value / 100:g}" if finite and 2 <= value <= 100 else "0.3"
         problem = "not between 0 and 1" if finite else "not a finite number"
-        raise Refusal(problem, f"write a number from 0 to 1, such as {like}", value=value)
+        raise Refusal(problem, f"write a number from 0 to 1, such as {example}", value=value)
     return abs(float(value))  # -0.0 is 0.0
 
 
@@ -92,8 +92,8 @@ def seed(value: object) -> int | None:
 
 
 def _json(least: int, most: int = _MOST, *, optional: bool = False) -> WithJsonSchema:
-    words = ["integer", "null"] if optional else "integer"
-    return WithJsonSchema({"type": words, "minimum": least, "maximum": most})
+    types = ["integer", "null"] if optional else "integer"
+    return WithJsonSchema({"type": types, "minimum": least, "maximum": most})
 
 
 Share = Annotated[float, BeforeValidator(share), WithJsonSchema(SHARE_SCHEMA)]

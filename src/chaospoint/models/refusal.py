@@ -1,7 +1,7 @@
-"""How bad input is refused: which rule, which field, the value, what is wrong with it, the cure.
+"""Refusals of bad input, with the rule, the field, the value, the problem and the cure.
 
-Models and parsers raise `Refusal`; it is a `ValueError`, so that it may pass through pydantic.
-What leaves the package is `InvalidPlan`, made from it at the outermost call.
+Models and parsers raise `Refusal`, a `ValueError`, so that it passes through pydantic. The
+outermost call turns it into `InvalidPlan`, which users see.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 _WIDTH = 80
-_OF_RULES = ("rule", "rules", "entries")  # what has rules as its value
+_OF_RULES = ("rule", "rules", "entries")  # keys whose values are rules
 
 
 class _Missing:
@@ -51,14 +51,14 @@ class _Hidden:
 
 
 HIDDEN: Final = _Hidden()
-"""Stands for a value that messages must not show."""
+"""Stands for a value that messages must not show, because it may be personal."""
 
 
 class Refusal(ValueError):
-    """Something in a plan means nothing.
+    """A part of a plan is invalid.
 
-    ``field`` is the key as the user wrote it, with dots for what is inside; ``nth`` is the place
-    of the rule in its plan, from 1; ``line`` that of the text in its file, from 1.
+    ``field`` is the key as the user wrote it; dots separate nested keys. ``nth`` is the number of
+    the rule in its plan and ``line`` the line in its file, both from 1.
     """
 
     def __init__(
@@ -78,11 +78,14 @@ class Refusal(ValueError):
         self.rule: str | None = None
         self.nth: int | None = None
         self.line = line
-        self.picture = ""  # of the text, with a mark below the column, where there is one
-        self.unquoted_cure: str | None = None  # where the cure, and the field, quote the text
+        self.picture = ""  # the text with a mark below the column, or empty
+        self.unquoted_cure: str | None = None  # set if the cure quotes the text of a rule
 
     def within(self, field: str, value: object = MISSING) -> Refusal:
-        """Say that this is about ``field``, whose value is used if none was given, or inside it."""
+        """Add the field that was being read, in front of a field that is known already.
+
+        ``value`` is the field's; it is used if no value is known.
+        """
         if self.field is not None:
             self.field = f"{field}.{self.field}".replace(".[", "[")
             return self
@@ -92,26 +95,26 @@ class Refusal(ValueError):
         return self
 
     def of_rule(self, rule: str, nth: int | None = None) -> Refusal:
-        """Say which rule this is about."""
+        """Add the rule in which this happened."""
         self.rule, self.nth = rule, nth
         return self
 
     @property
     def statement(self) -> str:
-        """What is wrong, with the field and its value where they are known."""
-        what = self.field
-        if what and self.value is not MISSING:
-            what = f"{what}={show(self.value)}"
-        return f"{what}: {self.problem}" if what else self.problem
+        """The problem, with the field and its value if they are known."""
+        subject = self.field
+        if subject and self.value is not MISSING:
+            subject = f"{subject}={show(self.value)}"
+        return f"{subject}: {self.problem}" if subject else self.problem
 
     def quoting(self, cure: str, unquoted: str) -> Refusal:
-        """Say ``cure``, which quotes the rule, and ``unquoted`` to those who must not read it."""
+        """Set a cure that quotes the rule, and one for readers who must not see the rule."""
         self.cure, self.picture, self.unquoted_cure = cure, "", unquoted
         return self
 
     @property
     def _unquoted(self) -> str:
-        """What is wrong and its cure, without the text of the rule."""
+        """The problem and its cure, without the text of the rule."""
         if self.unquoted_cure is not None:
             return f"{self.problem}; {self.unquoted_cure}"
         if self.field and (self.picture or self.field.rpartition(".")[2] in _OF_RULES):
@@ -119,7 +122,7 @@ class Refusal(ValueError):
         return f"{self.statement}; {self.cure}"
 
     def invalid_plan(self, at: str | None = None) -> InvalidPlan:
-        """Return the error for the user; ``at`` is a file, with the line where it is known."""
+        """Return the error for the user; ``at`` is the file, with the line if it is known."""
         place = "".join(f"{part}: " for part in (at, self.rule) if part)
         return InvalidPlan(
             f"{place}{self.statement}; {self.cure}{self.picture}",
@@ -132,17 +135,17 @@ class Refusal(ValueError):
 
 
 def unquoted(error: ChaosError) -> str:
-    """Return the message for those who must not read the text of a rule."""
+    """Return the message without the text of rules, for readers who must not see it."""
     return error.unquoted if isinstance(error, InvalidPlan) else str(error)
 
 
 def first_refusal(error: ValidationError) -> Refusal:
-    """Return the first thing that pydantic found wrong, in our words."""
+    """Return the first error of pydantic as a refusal."""
     detail = error.errors(include_url=False)[0]
     field = ".".join(map(str, detail["loc"]))
     inner = detail.get("ctx", {}).get("error")
     if isinstance(inner, Refusal):
-        # What names its rule already speaks of that rule's fields.
+        # With a rule in it, the field is already complete.
         return inner if inner.rule or not field else inner.within(field, detail["input"])
     if detail["type"] == "missing":
         return Refusal("missing", f"write a value for {field!r}", field=field)
@@ -150,7 +153,7 @@ def first_refusal(error: ValidationError) -> Refusal:
 
 
 def check_keys(keys: Mapping[str, object], known: Collection[str]) -> None:
-    """Refuse the first key that is not known, with the nearest ones that are."""
+    """Refuse the first unknown key; the cure suggests similar ones."""
     for key, value in keys.items():
         if key not in known:
             names = list(known)
@@ -163,13 +166,13 @@ def check_keys(keys: Mapping[str, object], known: Collection[str]) -> None:
 
 
 def name_key(key: object) -> str:
-    """Return what messages call a key, whatever it is."""
+    """Return the name that messages use for a key of any type."""
     plain = isinstance(key, str) and key.isprintable() and len(key) <= _WIDTH
     return str(key) if plain else show(key)
 
 
 def close_to(name: object, names: Iterable[str]) -> str:
-    """Return ``did you mean …?`` with the nearest names, or nothing if none is near."""
+    """Return ``did you mean …?`` with the most similar names, or an empty text."""
     if not isinstance(name, str):
         return ""
     by_lower = {known.lower(): known for known in names}
@@ -180,7 +183,7 @@ def close_to(name: object, names: Iterable[str]) -> str:
 
 
 def name_rule(point: object = None, nth: int | None = None) -> str:
-    """Return what messages call a rule: ``rule 2 ('payment.charge')``."""
+    """Return the name that messages use for a rule: ``rule 2 ('payment.charge')``."""
     shown = show(point) if isinstance(point, str) else ""
     if nth is None:
         return f"rule {shown}".rstrip()
@@ -188,7 +191,7 @@ def name_rule(point: object = None, nth: int | None = None) -> str:
 
 
 def describe(error: BaseException) -> str:
-    """Return the class and the text of an error, whatever its text does."""
+    """Return the class and the text of an error; the class alone if its ``__str__`` fails."""
     name = type(error).__name__
     try:
         return f"{name}: {transparently(str, error)}"
@@ -197,10 +200,10 @@ def describe(error: BaseException) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return a text with escapes in place of what is not printable, line breaks too."""
+    """Return the text with escapes for characters that are not printable, such as line breaks."""
     if text.isprintable():
         return text
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def _repr(value: object) -> str:
@@ -208,7 +211,7 @@ def _repr(value: object) -> str:
 
 
 def show(value: object) -> str:
-    """Return the value as a message shows it: one line, not long, whatever the value does."""
+    """Return the value as messages show it: one short line, even if its ``__repr__`` fails."""
     try:
         text = transparently(_repr, value)
     except Exception:  # a foreign __repr__, or an int too long to print

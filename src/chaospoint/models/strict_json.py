@@ -1,7 +1,7 @@
-"""JSON as the RFC has it, and no more than a plan can need.
+"""JSON as in RFC 8259, within the limits of a plan.
 
-What the standard parser lets pass is refused: NaN and infinities, a key given twice, numbers
-beyond a float, half a surrogate pair, and nesting deeper than anything here means.
+Refuses input that Python's parser accepts: NaN and infinities, a key given twice, numbers too large
+for a float, half a surrogate pair, and nesting deeper than `nesting.MAX_DEPTH`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["first", "loads", "repeated"]
 
 
 def loads(text: str | bytes) -> object:
-    """Return what ``text`` (bytes: UTF-8) says; raise `ValueError` with the reason and place."""
+    """Return the value of ``text`` (bytes: UTF-8); `ValueError` with the reason and the place."""
     try:
         if isinstance(text, bytes):
             text = text.removeprefix(codecs.BOM_UTF8).decode()
@@ -33,9 +33,9 @@ def loads(text: str | bytes) -> object:
 
 
 def first(text: str, start: int) -> tuple[object, int]:
-    """Return the value that begins at ``start``, and where it ends; raise `ValueError`.
+    """Return the value that begins at ``start``, and the index after it; raises `ValueError`.
 
-    It is a `json.JSONDecodeError` where the place of the mistake is known.
+    The error is a `json.JSONDecodeError` if the place of the mistake is known.
     """
     _check_nesting(text, start)
     value, end = _decoder.raw_decode(text, start)
@@ -45,17 +45,17 @@ def first(text: str, start: int) -> tuple[object, int]:
 
 _Key = TypeVar("_Key", bound=Hashable)
 
-_DIGITS = 601  # what every interpreter can write, too
+_DIGITS = 601  # every interpreter can also write that many
 
 
 def _check_nesting(text: str, start: int) -> None:
-    # Before the parser, which recurses.
+    # This comes before the parser, which recurses.
     if (place := deep_at(text, start)) is not None:
         raise json.JSONDecodeError(f"it is {TOO_DEEP}", text, place)
 
 
 def repeated(keys: Iterable[_Key]) -> _Key | None:
-    """Return the first key that was there before, or None if each is there once."""
+    """Return the first key that repeats an earlier one, or None."""
     seen: set[_Key] = set()
     for key in keys:
         if key in seen:

@@ -1,4 +1,4 @@
-"""The language of plans: what rules and plans are, and how they are read."""
+"""The language of plans: rules and plans, and how they are read and written."""
 
 from chaospoint.plan.plan import Plan, load_plan, parse_plan, parse_rules
 from chaospoint.plan.rule import Keys, Rule, RuleKeys

@@ -1,4 +1,4 @@
-"""A plan becomes compiled rules, which the kernel runs."""
+"""Compile the rules of a plan to the form that the kernel runs."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ __all__ = [
 ]
 
 
-_FAULTS = "chaospoint.faults."  # of which nothing is foreign
+_FAULTS = "chaospoint.faults."  # the package of the built-in kinds
 
 
 def refuse_placements(plan: Plan) -> None:
-    """Raise `InvalidPlan` if the plan says placements: whoever is not the plan file calls this."""
+    """Raise `InvalidPlan` if the plan has placements; for every source but the plan file."""
     if plan.placements:
         raise (
             Refusal(
-                "only the plan file places points",
-                "put them into the file that CHAOSPOINT_CONFIG names, or decorate the functions"
+                "only the plan file may have placements",
+                "write them in the file that CHAOSPOINT_CONFIG names, or decorate the functions"
                 " with @chaospoint.point(...)",
                 field="placements",
                 value=dict(plan.placements),
@@ -55,15 +55,15 @@ def compile_plan(
     expires_after: float | None = None,
     limits: Limits = NO_LIMITS,
 ) -> tuple[CompiledRule, ...]:
-    """Return what the kernel runs, in the order of the plan.
+    """Return the compiled rules, in the order of the plan.
 
-    ``seed``: for rules when neither they nor the plan have one; else each draws its own.
-    ``expires_after``: seconds, for rules that say nothing. An exception is found and built once
-    here, as far as ``trust`` allows. Raises `InvalidPlan`, and `LimitExceeded` for a rule that
-    says more than ``limits`` allow.
+    ``seed``: used if neither a rule nor the plan has one; without it each rule draws its own.
+    ``expires_after``: the default lifetime in seconds. Exceptions are looked up and built once,
+    as far as ``trust`` allows. Raises `InvalidPlan`, and `LimitExceeded` for a rule that exceeds
+    ``limits``.
     """
-    terms = []
-    bounded = limits is not NO_LIMITS  # code's rules are not, and arming is to be quick
+    compiled = []
+    bounded = limits is not NO_LIMITS  # arming from code has no limits and must be fast
     for nth, (rule, known) in enumerate(zip(plan.rules, seeds(plan, seed), strict=True), 1):
         place = nth if len(plan.rules) > 1 else None
         if trust != "code":
@@ -72,16 +72,16 @@ def compile_plan(
         if bounded:
             limits.check(rule, name_rule(rule.point, place))
         faults, wait = _resolve(rule, place, trust, limits)
-        stays = expires_after if rule.expires_after is None else rule.expires_after
+        lifetime = expires_after if rule.expires_after is None else rule.expires_after
         own = draw_seed() if known is None else known
-        terms.append(
+        compiled.append(
             CompiledRule(
                 pattern=rule.point,
                 written=_text_of(rule),
                 faults=faults,
                 schedule=Schedule(own, rule.skip, rule.every, rule.probability, rule.times),
                 seed_drawn=known is None,
-                expires_after=limits.lifetime(stays),
+                expires_after=limits.lifetime(lifetime),
                 resolve=partial(_look_up, rule, place, trust, limits) if wait else None,
                 after=rule.when == "after",
                 max_active=rule.max_active,
@@ -92,7 +92,7 @@ def compile_plan(
                 bounds=limits.bounds if bounded else None,
             )
         )
-    return tuple(terms)
+    return tuple(compiled)
 
 
 def compile_entry(
@@ -105,11 +105,11 @@ def compile_entry(
     excluded: Sequence[str],
     limits: Limits,
 ) -> CompiledRule:
-    """Return what the kernel runs for one entry of a store.
+    """Return the compiled rule of one entry of a store.
 
-    ``seed``: the entry's own; without one, the rule's, ``default_seed``'s or a new one, as in
+    ``seed``: the seed of the entry; if None, that of the rule, ``default_seed`` or a new one, as in
     `compile_plan`. ``expires_after``: the seconds that the entry has left. ``key`` identifies the
-    entry, ``excluded`` holds the points that it leaves out. Raises as `compile_plan` does.
+    entry; ``excluded``: names and globs of points that it leaves out. Raises like `compile_plan`.
     """
     plan = Plan(rules=[rule])
     (compiled,) = compile_plan(plan, trust="loaded", seed=default_seed, limits=limits)
@@ -123,63 +123,65 @@ def compile_entry(
 
 def _check_scope(rule: Rule, place: int | None) -> None:
     if rule.scope == "context":
-        cure = "leave it out; `where` selects calls by labels and arguments"
-        problem = "only code that arms has a context of its own"
+        cure = "leave the key out; `where` selects calls by labels and arguments"
+        problem = "only rules that code arms can be limited to a context"
         refusal = Refusal(problem, cure, field="scope", value=rule.scope)
         raise refusal.of_rule(name_rule(rule.point, place)).invalid_plan()
 
 
 def check_from_outside(plan: Plan) -> None:
-    """Raise `InvalidPlan` for what no file, variable, store or request may say.
+    """Raise `InvalidPlan` for a rule that no file, variable, store or request may contain.
 
-    Classes of modules that are not installed here are left to the process that has them.
+    Exceptions of modules that are not installed here are left to the process that has them.
     """
     for nth, rule in enumerate(plan.rules, 1):
         place = nth if len(plan.rules) > 1 else None
         _check_scope(rule, place)
-        here = all(fault.can_resolve() for fault in rule.faults)
-        if here:
+        if all(fault.can_resolve() for fault in rule.faults):
             _resolve(rule, place, "deferred", NO_LIMITS)
 
 
 def seeds(plan: Plan, seed: int | None = None) -> tuple[int | None, ...]:
-    """Return the effective seed of each rule, None for one whose seed is to be drawn.
+    """Return the effective seed of each rule, or None if it has to be drawn.
 
-    ``seed``: for plans that have none.
+    ``seed``: the default for a plan without one.
     """
     base = seed if plan.seed is None else plan.seed
     count: dict[str, int] = {}
-    found: list[int | None] = []
+    derived: list[int | None] = []
     for rule in plan.rules:
         if rule.seed is None and base is not None:
             key = _seed_key(rule)
             count[key] = count.get(key, 0) + 1
-            # 53 bits: a larger number would not come through JavaScript and jq as it is.
-            found.append(derive(base, key, count[key]) >> 10)
+            # 53 bits, because JavaScript and jq would round a larger number.
+            derived.append(derive(base, key, count[key]) >> 10)
         else:
-            found.append(rule.seed)
-    return tuple(found)
+            derived.append(rule.seed)
+    return tuple(derived)
 
 
 def shown(rule: Rule) -> str:
-    """Return the text without the seed and the values of ``where``, which may be personal."""
+    """Return the text of a rule without its seed and without the values of ``where``."""
     return write_rule(rule, with_seed=False, with_values=False)
 
 
 def unseeded(rule: Rule) -> str:
-    """Return the text without the seed."""
+    """Return the text of a rule without its seed."""
     return write_rule(rule, with_seed=False)
 
 
 def _text_of(rule: Rule) -> str | Callable[[], str]:
-    """Return the text without the seed, or what writes it where that calls no foreign code."""
-    ours = all(type(fault).__module__.startswith(_FAULTS) for fault in rule.faults)
-    return partial(unseeded, rule) if ours else unseeded(rule)
+    """Return the text without the seed, or a function that writes it without foreign code."""
+    built_in = all(type(fault).__module__.startswith(_FAULTS) for fault in rule.faults)
+    return partial(unseeded, rule) if built_in else unseeded(rule)
 
 
 def _seed_key(rule: Rule) -> str:
-    """Return what the rule's seed is derived from: not its text, whose form may change, and nothing
-    that does not concern when and how it fires."""
+    """Return the text from which the seed of a rule is derived.
+
+    It is not the text of the rule, whose form may change, and holds only keys that decide when and
+    how the rule fires.
+    """
     parts = {"point", "faults", "probability", "skip", "every", "times"}
     return json_line(rule.model_dump(mode="json", include=parts))
 
@@ -187,16 +189,16 @@ def _seed_key(rule: Rule) -> str:
 def _resolve(
     rule: Rule, place: int | None, trust: Trust, limits: Limits, *, reached: bool = False
 ) -> tuple[tuple[Fault, ...], bool]:
-    """Return the faults that the kernel runs, and whether one of them has to wait."""
+    """Return the faults that the kernel runs, and whether the look-up of one has to wait."""
     faults: list[Fault] = []
     wait = False
     try:
         for fault in rule.faults:
-            if (found := fault.resolve(trust, reached=reached)) is None:
+            if (resolved := fault.resolve(trust, reached=reached)) is None:
                 wait = True
-            elif not type(found).__module__.startswith(_FAULTS):
-                _try(found)
-            faults.append(fault if found is None else found)
+            elif not type(resolved).__module__.startswith(_FAULTS):
+                _try(resolved)
+            faults.append(fault if resolved is None else resolved)
     except Refusal as refusal:
         raise refusal.of_rule(name_rule(rule.point, place)).invalid_plan() from None
     return tuple(faults) if limits is NO_LIMITS else limits.cut(rule.faults, faults), wait
@@ -207,13 +209,13 @@ def _look_up(rule: Rule, place: int | None, trust: Trust, limits: Limits) -> tup
 
 
 def _try(fault: Fault) -> None:
-    """Ask once what the fault does: kinds of other packages may be wrong."""
+    """Check the effects of one injection: kinds of other packages may be wrong."""
     try:
         effects = transparently(fault.effects, Draws(0, 1))
-        wrong: list[object] = [one for one in effects if not isinstance(one, Effect)]
+        wrong: list[object] = [effect for effect in effects if not isinstance(effect, Effect)]
     except Exception as error:
         wrong = [error]
     if wrong:
-        problem = f"the kind does not say what it does: {wrong[0]!r}"
-        cure = "mend its effects(), which returns a tuple of chaospoint.effects"
+        problem = f"effects() of this kind is wrong: {wrong[0]!r}"
+        cure = "correct it to return a tuple of chaospoint.effects"
         raise Refusal(problem, cure, field="kind", value=fault.kind)

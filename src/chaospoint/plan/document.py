@@ -1,4 +1,4 @@
-"""The text of a plan file: read within bounds, parsed as data, every mistake with its line."""
+"""Read and parse plan files, within limits; errors state the line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from chaospoint.plan.yaml_text import rule_lines, twice, yaml_data
 __all__ = ["MAX_BYTES", "parse_text", "read_text", "rule_cure", "rule_line"]
 
 MAX_BYTES: Final = 2**20
-_EMPTY = "write a plan; `rules: []` is one that arms nothing"
+_EMPTY = "write a plan; `rules: []` arms nothing"
 _KEY = re.compile(r"[\w.\[\]]*")
 _UNCLOSED = re.compile(r"""expected (?:'[)\]}]'|a second '"')""")
 _TOML_LINE = re.compile(r"\(at line (\d+)")
@@ -58,21 +58,21 @@ _FLAGS: Final = (
     | getattr(os, "O_BINARY", 0)
     | getattr(os, "O_CLOEXEC", 0)
     | getattr(os, "O_NOCTTY", 0)
-    | getattr(os, "O_NONBLOCK", 0)  # of a pipe to which nobody writes
+    | getattr(os, "O_NONBLOCK", 0)  # so that opening a pipe without a writer does not block
 )
 
 
 def _read(path: Path) -> bytes:
-    """Return what is in a regular file, up to one byte more than it may have."""
-    _check_regular(os.stat(path))  # to open a device may do something already
+    """Return the bytes of a regular file, at most one more than the limit."""
+    _check_regular(os.stat(path))  # opening a device may already have an effect
     with open(os.open(path, _FLAGS), "rb") as file:
         _check_regular(os.fstat(file.fileno()))  # it may have been replaced since
         return file.read(MAX_BYTES + 1)
 
 
-def _check_regular(found: os.stat_result) -> None:
-    if not stat.S_ISREG(found.st_mode):
-        raise Refusal("not a file", "name a .yaml, .toml or .json file")
+def _check_regular(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise Refusal("not a regular file", "name a .yaml, .toml or .json file")
 
 
 def parse_text(text: str, suffix: str) -> object:
@@ -90,12 +90,12 @@ def parse_text(text: str, suffix: str) -> object:
         case _:
             raise Refusal(f"not a known kind of file: {suffix!r}", "use .yaml, .toml or .json")
     if data is None:
-        raise Refusal("holds nothing", _EMPTY)
+        raise Refusal("contains no data", _EMPTY)
     return data
 
 
 def rule_cure(text: str, suffix: str, refusal: Refusal) -> str | None:
-    """Return how to quote the rule that was refused, if YAML took a part of it for its own."""
+    """Return how to quote the refused rule, if YAML gave a part of it another meaning."""
     if suffix.lower() not in (".yaml", ".yml") or refusal.nth is None:
         return None
     cut_off = refusal.field == "rule" and _UNCLOSED.search(refusal.problem)
@@ -109,7 +109,7 @@ def rule_cure(text: str, suffix: str, refusal: Refusal) -> str | None:
 
 
 def rule_line(text: str, suffix: str, nth: int) -> int | None:
-    """Return the line of the ``nth`` rule, from 1, or None if it cannot be told."""
+    """Return the line of the ``nth`` rule, both from 1, or None if it is unknown."""
     if suffix.lower() == ".toml":
         heads = re.finditer(r"^[ \t]*\[\[\s*rules\s*\]\]", text, re.MULTILINE)
         head = next(islice(heads, nth - 1, None), None)
@@ -123,8 +123,8 @@ def _toml(text: str) -> object:
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        found = _TOML_LINE.search(str(error))
-        line = int(found[1]) if found else None
+        match = _TOML_LINE.search(str(error))
+        line = int(match[1]) if match else None
         raise Refusal(f"not TOML: {error}", "correct the text", line=line) from None
     except RecursionError:
         raise _too_deep() from None
@@ -142,7 +142,7 @@ def _json(text: str) -> object:
     except json.JSONDecodeError as error:
         raise Refusal(f"not JSON: {error.msg}", "correct the text", line=error.lineno) from None
     except Refusal as refusal:
-        # The JSON parser does not tell where; the YAML reader refuses the same and does.
+        # The JSON parser does not state the line; the YAML reader refuses the same and states it.
         yaml_data(_as_yaml(text))
         raise refusal from None
     except ValueError as error:
@@ -168,5 +168,5 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _as_yaml(text: str) -> str:
-    # JSON is YAML but for tabs, which JSON allows between its tokens only.
+    # Every JSON text without tabs is YAML; JSON allows tabs only between its tokens.
     return text.replace("\t", " ")

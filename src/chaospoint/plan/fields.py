@@ -1,4 +1,4 @@
-"""What a reach has to be like: the key ``where``, and the words of ``when`` and ``scope``."""
+"""The keys ``where``, ``when`` and ``scope``, which select the calls on which a rule acts."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ def _where(value: object) -> Mapping[str, object]:
     if not isinstance(value, Mapping):
         raise Refusal("not a mapping of names", _CURE, value=HIDDEN)
     if not value:
-        raise Refusal("says nothing", "leave the key out, to match every call", value=value)
+        raise Refusal("has no names", "leave the key out to match every call", value=value)
     for name in value:
         if not isinstance(name, str) or not name or not is_plain(name):
             problem = "not the name of a label or an argument"
             raise Refusal(problem, _CURE, field=name_key(name), value=HIDDEN)
-    return {name: _owned(one) for name, one in value.items()}
+    return {name: _owned(wanted) for name, wanted in value.items()}
 
 
 def _owned(wanted: object) -> object:
-    """Return a copy of data, in which tuples are lists: they match the same; else the value."""
+    """Return a copy of plain data, with lists for tuples, which match the same; else the value."""
     data = _listed(wanted)
     return deepcopy(data) if is_plain(data) else wanted
 
@@ -39,7 +39,7 @@ def _owned(wanted: object) -> object:
 def _listed(value: object, depth: int = VALUE_DEPTH) -> object:
     if type(value) not in (list, tuple) or depth == 0:
         return value
-    return [_listed(one, depth - 1) for one in cast("Sequence[object]", value)]
+    return [_listed(item, depth - 1) for item in cast("Sequence[object]", value)]
 
 
 def _dump_where(value: Mapping[str, object] | None) -> object:
@@ -49,7 +49,7 @@ def _dump_where(value: Mapping[str, object] | None) -> object:
 
 
 def detached_where(where: Mapping[str, object] | None) -> Mapping[str, object] | None:
-    """Return a copy of plain data; refuse any other."""
+    """Return a copy of ``where``; refuse values that are not plain data."""
     for name, wanted in (where or {}).items():
         try:
             where_value(wanted)
@@ -60,7 +60,7 @@ def detached_where(where: Mapping[str, object] | None) -> Mapping[str, object] |
 
 
 def where_value(value: object) -> object:
-    """Return the value as it is; refuse what is not data, and what takes long to match."""
+    """Return the value unchanged; refuse values that are not data, and very long globs."""
     check_plain(value)
     check_written(value)
     _check_globs(value)
@@ -69,11 +69,11 @@ def where_value(value: object) -> object:
 
 def _check_globs(value: object) -> None:
     if isinstance(value, list):
-        for one in value:
-            _check_globs(one)
+        for item in value:
+            _check_globs(item)
     elif isinstance(value, str) and is_glob(value) and len(value) > MAX_NAME:
         problem = f"a glob of more than {MAX_NAME} characters"
-        raise Refusal(problem, "write a shorter one", value=HIDDEN)
+        raise Refusal(problem, "write a shorter glob", value=HIDDEN)
 
 
 def when(value: object) -> str:

@@ -1,7 +1,8 @@
-"""The limits for rules from outside, of every source.
+"""The limits for rules from outside: from variables, files, stores and HTTP.
 
-What a rule says beyond a limit is refused, and its plan with it.  What it may do without saying so,
-by chance or because another package made the fault, is cut when it acts.
+A rule that states more than a limit allows is refused, together with its plan. A delay or hang that
+the rule does not state, because it is random or the kind comes from another package, is cut short
+when the rule acts.
 """
 
 from __future__ import annotations
@@ -33,22 +34,22 @@ if TYPE_CHECKING:
 __all__ = ["DAY_SECONDS", "MAX_FAULTS", "NO_LIMITS", "Limits"]
 
 DAY_SECONDS: Final = 86_400.0
-"""For how long a rule that came over HTTP or from a store stays armed, unless a limit says more."""
+"""The longest lifetime of a rule from HTTP or a store, unless a limit sets another."""
 
 MAX_FAULTS: Final = 64
-"""How many faults a rule from outside may have."""
+"""The most faults that a rule from outside may have."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of one process; seconds, or None where there is none.
+    """The limits of one process. Times are in seconds; None means no limit.
 
-    ``max_latency``: for how long rules delay a call, all faults before and after it together, with
-    what giving up the turn and printing take. ``max_hang``: for how long they hold one.
-    ``max_expires_after``: for how long a rule stays armed. ``forbidden_points``: names and globs of
-    which no point is hit. ``forbidden_kinds``: labels of faults. ``secret_arguments``: names that
-    ``where`` cannot ask for, besides those that look secret anyway. A ``call``, and a kind of
-    another package that runs code, can take any time: only forbidding it helps.
+    ``max_latency``: the longest delay of one call by all faults before and after it, including
+    ``yield`` and ``print``. ``max_hang``: the longest hang of one call. ``max_expires_after``: the
+    longest lifetime of a rule. ``forbidden_points``: names and globs of points at which no rule may
+    act. ``forbidden_kinds``: kinds of faults. ``secret_arguments``: names that ``where`` must not
+    use, in addition to names that look secret. A ``call`` fault, and a kind of another package that
+    runs code, can take any time; the way to limit them is to forbid the kind.
     """
 
     max_latency: float | None = None
@@ -60,79 +61,79 @@ class Limits:
 
     @property
     def of_strangers(self) -> Limits:
-        """The limits of what comes over HTTP or from a store: nothing there lasts for ever."""
+        """The limits for rules over HTTP and from stores, which always have a lifetime."""
         if self.max_expires_after is not None:
             return self
         return replace(self, max_expires_after=DAY_SECONDS)
 
     def check_outside(self, rule: Rule, name: str) -> None:
-        """Raise `LimitExceeded` for what no rule from outside may say, whatever the limits."""
+        """Raise `LimitExceeded` for a rule that no process accepts from outside."""
         if len(rule.faults) > MAX_FAULTS:
             raise LimitExceeded(
-                f"{name}: {len(rule.faults)} faults, and a rule from outside has {MAX_FAULTS} at "
-                "most: leave out those that do the same again"
+                f"{name}: {len(rule.faults)} faults, and a rule from outside may have at most "
+                f"{MAX_FAULTS}; leave out those that repeat, or write several rules"
             )
-        for asked in rule.where or ():
-            if looks_secret(asked, self.secret_arguments):
+        for argument in rule.where or ():
+            if looks_secret(argument, self.secret_arguments):
                 raise LimitExceeded(
-                    f"{name}: where asks for {show(asked)}, which may be a secret that it would "
-                    "let be guessed, so only code may ask for it; ask for another argument, or "
-                    "give the point a label of another name"
+                    f"{name}: where uses {show(argument)}, which may be a secret, and a rule from "
+                    "outside could guess its value; use another argument, or give the point a "
+                    "label with another name"
                 )
 
     def check(self, rule: Rule, name: str) -> None:
-        """Raise `LimitExceeded` for what ``rule``, which messages call ``name``, says too much."""
+        """Raise `LimitExceeded` if ``rule``, which messages call ``name``, exceeds a limit."""
         for pattern in self.forbidden_points:
             if matches(pattern, rule.point):
                 raise LimitExceeded(
-                    f"{name}: CHAOSPOINT_FORBIDDEN_POINTS has {pattern!r}, so nothing from "
-                    "outside acts there; name another point, or take it out where the service is "
-                    "started"
+                    f"{name}: CHAOSPOINT_FORBIDDEN_POINTS contains {pattern!r}, so no rule from "
+                    "outside may act there; name another point, or remove it from the variable and "
+                    "restart the service"
                 )
         for fault in rule.faults:
             if fault.kind in self.forbidden_kinds:
                 raise LimitExceeded(
-                    f"{name}: CHAOSPOINT_FORBIDDEN_KINDS has {fault.kind!r}; use another kind of "
-                    "fault, or take it out where the service is started"
+                    f"{name}: CHAOSPOINT_FORBIDDEN_KINDS contains {fault.kind!r}; use another kind "
+                    "of fault, or remove it from the variable and restart the service"
                 )
         self._check_spans(rule, name)
 
     @property
     def bounds(self) -> tuple[float | None, float | None] | None:
-        """For how many seconds a firing may delay a call, and hold it; None if neither is known."""
+        """The longest delay and hang of one injection, in seconds; None if neither is limited."""
         if self.max_latency is None and self.max_hang is None:
             return None
         return self.max_latency, self.max_hang
 
     def check_lifetime(self, seconds: float | None, name: str) -> None:
-        """Raise `LimitExceeded` for a rule that stays armed for too long."""
-        if seconds is not None and _passes(seconds, self.max_expires_after):
-            what = f"expires_after={format_duration(seconds)}"
-            if self.max_expires_after == DAY_SECONDS:  # also where the variable is not set
+        """Raise `LimitExceeded` if a rule would stay armed for longer than the limit."""
+        if seconds is not None and _exceeds(seconds, self.max_expires_after):
+            excess = f"expires_after={format_duration(seconds)}"
+            if self.max_expires_after == DAY_SECONDS:  # the default, if the variable is not set
                 raise LimitExceeded(
-                    f"{name}: {what} is more than the limit of 1d; CHAOSPOINT_MAX_EXPIRES_AFTER, "
-                    "set where the service is started, sets another"
+                    f"{name}: {excess} is more than the limit of 1d; write at most 1d, or start "
+                    "the service with a longer CHAOSPOINT_MAX_EXPIRES_AFTER"
                 )
-            raise LimitExceeded(_beyond(name, what, "MAX_EXPIRES_AFTER", self.max_expires_after))
+            raise LimitExceeded(_beyond(name, excess, "MAX_EXPIRES_AFTER", self.max_expires_after))
 
     def _check_spans(self, rule: Rule, name: str) -> None:
         self.check_lifetime(rule.expires_after, name)
         spans = [_stated(fault) for fault in rule.faults]
         delay = _sum(delay for delay, _ in spans)
-        if _passes(delay, self.max_latency):
-            what = f"a latency of up to {format_duration(delay)}"
-            raise LimitExceeded(_beyond(name, what, "MAX_LATENCY", self.max_latency))
-        # A pause may last as long as anything may, so nothing else of its rule can hold a call.
+        if _exceeds(delay, self.max_latency):
+            excess = f"a latency of up to {format_duration(delay)}"
+            raise LimitExceeded(_beyond(name, excess, "MAX_LATENCY", self.max_latency))
+        # A pause may last for the whole limit, so no other fault of its rule may hold a call.
         pauses = sum(isinstance(fault, Pause) for fault in rule.faults)
         hang = _sum(hang for _, hang in spans) + pauses * (self.max_hang or 0.0)
-        if _passes(hang, self.max_hang):
-            what = "a hang without end" if hang == inf else f"a hang of {format_duration(hang)}"
+        if _exceeds(hang, self.max_hang):
+            excess = "a hang without end" if hang == inf else f"a hang of {format_duration(hang)}"
             if pauses:
-                what += ", in which a pause counts as the limit,"
-            raise LimitExceeded(_beyond(name, what, "MAX_HANG", self.max_hang))
+                excess += ", with a pause counted as the limit,"
+            raise LimitExceeded(_beyond(name, excess, "MAX_HANG", self.max_hang))
 
     def lifetime(self, seconds: float | None) -> float | None:
-        """Return after how many seconds a rule expires that would after ``seconds``."""
+        """Return the lifetime of a rule that states ``seconds``, cut to the limit; in seconds."""
         if self.max_expires_after is None or seconds is None:
             return self.max_expires_after if seconds is None else seconds
         return min(seconds, self.max_expires_after)
@@ -153,17 +154,17 @@ class Limits:
         seconds does; after any other one the rest of the rule acts.
         """
         most = [_most(fault) for fault in faults]
-        delays = _passes(_sum(delay for delay, _ in most), self.max_latency)
-        hangs = _passes(_sum(hang for _, hang in most), self.max_hang)
-        made: list[Fault] = []
+        delays = _exceeds(_sum(delay for delay, _ in most), self.max_latency)
+        hangs = _exceeds(_sum(hang for _, hang in most), self.max_hang)
+        bounded: list[Fault] = []
         risky: list[Fault] = []
         for fault, (delay, hang) in zip(resolved, most, strict=True):
             if (delays and delay) or (hangs and hang):
                 risky.append(fault)
-                made.append(_Cut(tuple(risky), self.max_latency, self.max_hang))
+                bounded.append(_Cut(tuple(risky), self.max_latency, self.max_hang))
             else:
-                made.append(fault)
-        return tuple(made)
+                bounded.append(fault)
+        return tuple(bounded)
 
 
 NO_LIMITS: Final = Limits()
@@ -171,7 +172,7 @@ NO_LIMITS: Final = Limits()
 
 @dataclass(frozen=True, slots=True)
 class _Cut:
-    """The last of ``faults``, to which the ones before it leave what they do not use up."""
+    """The last of ``faults``, cut to the time that the faults before it leave."""
 
     faults: tuple[Fault, ...]
     max_latency: float | None
@@ -179,41 +180,41 @@ class _Cut:
 
     @property
     def kind(self) -> str:
-        """The label of the fault itself."""
+        """The kind of the last fault."""
         return self.faults[-1].kind
 
     def effects(self, draws: Draws) -> tuple[Effect, ...]:
-        """Say what the fault does, but no longer than it may."""
+        """Return the effects of the last fault, cut to the time that is left."""
         latency = inf if self.max_latency is None else self.max_latency
         hang = inf if self.max_hang is None else self.max_hang
-        made: list[Effect] = []
+        effects: list[Effect] = []
         for fault in self.faults:
-            made = []
+            effects = []
             for effect in fault.effects(draws):
                 if isinstance(effect, Sleep):
                     seconds = _at_most(effect.seconds, latency)
                     latency -= seconds
-                    made.append(Sleep(seconds, effect.busy))
+                    effects.append(Sleep(seconds, effect.busy))
                 elif isinstance(effect, Hold) and self.max_hang is not None:
                     endless = effect.seconds is None
                     seconds = _at_most(inf if effect.seconds is None else effect.seconds, hang)
                     hang -= seconds
-                    made.append(Hold(seconds, effect.releasable))
+                    effects.append(Hold(seconds, effect.releasable))
                     if endless and not effect.releasable:
                         late = partial(TimeoutError, f"no answer for {seconds:g} s")
-                        made.append(Raise(late, "TimeoutError"))
-                        break  # nothing behind it would ever have acted
+                        effects.append(Raise(late, "TimeoutError"))
+                        break  # later effects would never have acted
                 else:
-                    made.append(effect)
-        return tuple(made)
+                    effects.append(effect)
+        return tuple(effects)
 
 
-_OWN: Final = (Burn, Failure, Hang, Latency, Off, Pause, Print, Return, Yield)
-"""The kinds that do what they say; of any other nobody knows."""
+_KNOWN: Final = (Burn, Failure, Hang, Latency, Off, Pause, Print, Return, Yield)
+"""The kinds whose delays and hangs are known from their fields."""
 
 
 def _stated(fault: FaultModel) -> tuple[float, float]:
-    """Return for how many seconds a fault says that it delays, and holds, a call."""
+    """Return the delay and the hang that a fault states, in seconds."""
     if isinstance(fault, Latency):
         spread = fault.jitter if fault.distribution == "uniform" else 0.0
         return fault.seconds + spread, 0.0
@@ -225,8 +226,8 @@ def _stated(fault: FaultModel) -> tuple[float, float]:
 
 
 def _most(fault: FaultModel) -> tuple[float, float]:
-    """Return for how many seconds a fault can delay, and hold, a call."""
-    if type(fault) not in _OWN:
+    """Return the longest delay and hang that a fault can cause, in seconds."""
+    if type(fault) not in _KNOWN:
         return inf, inf
     if isinstance(fault, Latency) and fault.distribution != "uniform":
         return inf, 0.0
@@ -234,20 +235,22 @@ def _most(fault: FaultModel) -> tuple[float, float]:
 
 
 def _sum(spans: Iterable[float]) -> float:
-    return round(total, 9) if (total := sum(spans)) < inf else inf  # 0.1 + 0.2 is not over 0.3
+    return (
+        round(total, 9) if (total := sum(spans)) < inf else inf
+    )  # rounded, so that 0.1 + 0.2 does not exceed 0.3
 
 
-def _passes(seconds: float, limit: float | None) -> bool:
+def _exceeds(seconds: float, limit: float | None) -> bool:
     return limit is not None and seconds > limit
 
 
 def _at_most(seconds: float, limit: float) -> float:
-    """Return what is left of a span; other packages may say anything, NaN and below 0 too."""
+    """Return ``seconds`` cut to the limit; kinds of other packages may give NaN or less than 0."""
     return max(0.0, seconds) if seconds <= limit else limit
 
 
-def _beyond(name: str, what: str, variable: str, limit: float | None) -> str:
+def _beyond(name: str, excess: str, variable: str, limit: float | None) -> str:
     return (
-        f"{name}: {what} is beyond CHAOSPOINT_{variable}={format_duration(limit or 0.0)}; write "
-        "no more than that, or raise it where the service is started"
+        f"{name}: {excess} is more than CHAOSPOINT_{variable}={format_duration(limit or 0.0)}; "
+        "write at most that, or raise the variable and restart the service"
     )

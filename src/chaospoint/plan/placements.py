@@ -1,6 +1,6 @@
-"""Where points are placed from outside: ``module:qualname`` and the point that goes there.
+"""The key ``placements``: ``module:qualname`` of functions, and the points to place on them.
 
-Only what a name can be is decided here; whether anything is there is found out when placing.
+Only the form of the names is checked here; `chaospoint.placements` looks the functions up.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from chaospoint.models.refusal import Refusal, show
 __all__ = ["MAX_PLACEMENTS", "Placements"]
 
 MAX_PLACEMENTS: Final = 1000
-"""How many placements a plan may say."""
+"""The most placements that a plan may have."""
 
-_LIKE = "'shop.stock:Stock.check'"
+_EXAMPLE = "'shop.stock:Stock.check'"
 _ONE_NAME = "write one name in lower-case words joined by dots, such as payment.charge"
-_CURE = f"write the module, a colon, and the name of the function in it, such as {_LIKE}"
+_CURE = f"write the module, a colon, and the name of the function in it, such as {_EXAMPLE}"
 
 
 def _placements(value: object) -> Mapping[str, str]:
     if not isinstance(value, Mapping):
-        cure = f"write functions with their points: {{{_LIKE}: inventory.check}}"
+        cure = f"write functions with their points: {{{_EXAMPLE}: inventory.check}}"
         raise Refusal("not a mapping", cure, value=value)
     if len(value) > MAX_PLACEMENTS:
-        problem = f"{len(value)} placements, and a plan has {MAX_PLACEMENTS} at most"
+        problem = f"{len(value)} placements, and a plan may have at most {MAX_PLACEMENTS}"
         raise Refusal(problem, "place fewer points, or decorate the functions")
     placements: dict[str, str] = {}
     for target, point in value.items():
@@ -44,19 +44,21 @@ def _target(text: object) -> str:
         raise Refusal("not the name of a function", _CURE)
     module, colon, qualname = text.partition(":")
     if not colon:
-        raise Refusal("the module and the name in it are not told apart", _with_colon(text))
+        raise Refusal("no colon between the module and the name in it", _with_colon(text))
     if "<locals>" in qualname:
-        cure = "decorate it, or place the point on the function that makes it"
-        raise Refusal("a function made within another cannot be found by a name", cure)
+        cure = "decorate it, or place the point on the outer function"
+        raise Refusal("a function defined inside another cannot be found by name", cure)
     if not (_is_path(module) and _is_path(qualname)):
         raise Refusal("not the name of a function", _CURE)
     if module.partition(".")[0] == "chaospoint":
-        raise Refusal("no point acts in chaospoint itself", "name a function of the program")
+        raise Refusal(
+            "points cannot be placed in chaospoint itself", "name a function of the program"
+        )
     return str(text)
 
 
 def _with_colon(text: str) -> str:
-    """Return how a dotted name may be written: a name with a capital is most often a class's."""
+    """Return how to write a dotted name; a part with a capital letter is usually a class."""
     before, dot, last = text.rpartition(".")
     if not dot or not _is_path(text):
         return _CURE

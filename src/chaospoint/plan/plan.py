@@ -1,6 +1,6 @@
-"""A plan: an ordered list of rules with a seed, read whole or refused whole.
+"""Plans: ordered lists of rules with a seed, from code, data, text or a file.
 
-What comes in is a model, data or a file; what goes out is `CompiledRule`, which the kernel runs.
+A plan is refused as a whole if one of its rules is invalid.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["Plan", "load_plan", "parse_plan", "parse_rules"]
 
 
-class _Outside(list[object]):
-    """Rules that were read, of which there may be ``most``, unlike those that code makes."""
+class _Loaded(list[object]):
+    """Rules that were read from outside code, at most ``most`` of them."""
 
     most: float = MAX_RULES
 
@@ -37,7 +37,7 @@ class _Outside(list[object]):
 def _read_rules(value: object) -> tuple[Rule, ...]:
     if not isinstance(value, list | tuple):
         raise Refusal("not a list", "write a list of rules; [] arms nothing", value=value)
-    most = value.most if isinstance(value, _Outside) else inf
+    most = value.most if isinstance(value, _Loaded) else inf
     rules: list[Rule] = []
     for nth, item in enumerate(value, 1):
         if max(len(value), len(rules)) > most:
@@ -53,7 +53,7 @@ def _read_rules(value: object) -> tuple[Rule, ...]:
 
 
 def _read_item(item: object) -> list[Rule]:
-    """Read what may stand where a rule does: its keys, or its text with what that does not say."""
+    """Read one item of ``rules``: keys, the text of rules, or text with further keys."""
     if isinstance(item, Rule):
         return [item]
     if isinstance(item, str):
@@ -68,11 +68,11 @@ def _read_item(item: object) -> list[Rule]:
 
 
 class Plan(Model):
-    """An ordered list of rules, with a seed for those that have none of their own.
+    """An ordered list of rules, with a seed for the rules that have none.
 
-    ``placements``, which only the plan file may say, puts points on functions of the program:
-    ``{"shop.stock:Stock.check": "inventory.check"}``, with the module and the name in it. Raises
-    `InvalidPlan` only. Frozen: share it between threads.
+    ``placements``, allowed in the plan file only, puts points on functions of the program:
+    ``{"shop.stock:Stock.check": "inventory.check"}``, by module and name. Raises `InvalidPlan`
+    only. Frozen, so threads can share it.
     """
 
     seed: Seed = None
@@ -91,9 +91,9 @@ class Plan(Model):
 
     @classmethod
     def read(cls, data: object, *, most: int = MAX_RULES) -> Self:
-        """Return the plan that is, or is described by, ``data``; raises `Refusal` only.
+        """Return the plan that ``data`` is or describes; raises `Refusal` only.
 
-        ``most``: how many rules the data may describe.
+        ``most``: the most rules that the data may describe.
         """
         if isinstance(data, cls):
             return data
@@ -108,16 +108,16 @@ class Plan(Model):
             raise Refusal("missing", cure, field="rules")
         rules = data["rules"]
         if isinstance(rules, list | tuple):
-            outside = _Outside(rules)
-            outside.most = most
-            data = {**data, "rules": outside}
+            loaded = _Loaded(rules)
+            loaded.most = most
+            data = {**data, "rules": loaded}
         return cls.checked(data)
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return the plan that a text says: ``a.b=5%latency(1s); c.*=2*off->raise(OSError)``.
+        """Return the plan in a text: ``a.b=5%latency(1s); c.*=2*off->raise(OSError)``.
 
-        JSON may stand for the whole, or for each rule. Raises `InvalidPlan` with the column.
+        The whole text, or each rule, may be JSON. Raises `InvalidPlan` with the column.
         """
         try:
             return cls.read(read_plan(text))
@@ -127,7 +127,7 @@ class Plan(Model):
             raise refusal.invalid_plan() from None
 
     def __str__(self) -> str:
-        """Return the canonical text, which `parse` reads back: one line."""
+        """Return the canonical text on one line, which `parse` reads back."""
         if self.seed is None and not self.placements and self.rules:
             return "; ".join(map(str, self.rules))
         return json_line(self.model_dump(mode="json"))
@@ -139,10 +139,10 @@ class Plan(Model):
 
 
 def parse_rules(data: Mapping[str, object] | Rule, *, point: str | None = None) -> tuple[Rule, ...]:
-    """Return the rules that data from outside describes: one, or those of the text in ``rule``.
+    """Return the rules that data from outside describes: one, or several in the text ``rule``.
 
-    ``point``: where they are to be put, for data that need not say it. What they ``returns`` is
-    copied; code that wants the value itself calls ``Rule(...)``. Raises `InvalidPlan` only.
+    ``point``: the point of the rules, which the data may then leave out. Values of ``returns`` are
+    copied; `Rule` keeps the object itself. Raises `InvalidPlan` only.
     """
     named: object = point
     try:
@@ -153,7 +153,9 @@ def parse_rules(data: Mapping[str, object] | Rule, *, point: str | None = None) 
             named = rule.point
             if point is not None and rule.point != point:
                 cure = f"leave the key out, or write {point!r}"
-                raise Refusal("another point is meant", cure, field="point", value=rule.point)
+                raise Refusal(
+                    "not the point of this request", cure, field="point", value=rule.point
+                )
     except Refusal as refusal:
         if named is None and isinstance(data, Mapping):
             named = data.get("point")
@@ -177,7 +179,7 @@ def parse_plan(data: object) -> Plan:
 def load_plan(path: str | Path) -> Plan:
     """Return the plan in a ``.yaml``, ``.yml``, ``.toml`` or ``.json`` file of 1 MiB at most.
 
-    Raises `InvalidPlan` only, with the file's name and, where it is known, the line; its cause is
+    Raises `InvalidPlan` only, with the name of the file and the line if it is known; its cause is
     an `OSError` if the file could not be read.
     """
     path = Path(path)

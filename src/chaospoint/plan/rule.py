@@ -1,4 +1,4 @@
-"""A rule: a point or glob, a trigger, the faults and a lifetime."""
+"""Rules: a point or glob, the trigger, the faults and the lifetime."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Keys", "Rule", "RuleKeys", "write_rule", "write_tail"]
 
 
-# What other libraries call these keys.
+# Names of other libraries for these keys.
 _SYNONYMS = {
     **dict.fromkeys(("error", "errors", "raises", "raise", "side_effect"), "exception"),
     **dict.fromkeys(("return", "return_value", "value"), "returns"),
@@ -48,7 +48,7 @@ _SYNONYMS = {
 
 
 class Keys(TypedDict, total=False):
-    """The keys of a rule, without the point it is put on."""
+    """The keys of a rule without ``point``."""
 
     latency: float | str | Mapping[str, object]
     exception: ExceptionForms
@@ -77,11 +77,11 @@ class RuleKeys(Keys, total=False):
 
 
 class Rule(Model):
-    """One line of a plan.
+    """One rule of a plan.
 
-    ``Rule(point="payment.charge", latency="200ms", times=2)``: takes the keys of a rule, keeps
-    ``faults`` in place of the short ones, and dumps what is set. Raises `InvalidPlan` only.
-    Frozen: share it between threads.
+    ``Rule(point="payment.charge", latency="200ms", times=2)`` takes the keys of a rule and keeps
+    ``faults`` in place of the short keys. Dumps contain only the fields that are set. Raises
+    `InvalidPlan` only. Frozen, so threads can share it.
     """
 
     point: PointPattern
@@ -103,7 +103,7 @@ class Rule(Model):
 
     @classmethod
     def from_data(cls, keys: Mapping[str, object]) -> Self:
-        """Return the rule that data from outside describes, sharing nothing with it.
+        """Return the rule that data from outside describes; it shares nothing with the data.
 
         Raises `Refusal` only.
         """
@@ -122,14 +122,16 @@ class Rule(Model):
             if key in known:
                 continue
             if key == "rule":
-                cure = "in code, arm(Rule.parse('point=...')) takes the text of a rule"
-                raise Refusal("text stands here in files and over HTTP", cure, field=key)
+                cure = "in code, write arm(Rule.parse('point=...'))"
+                raise Refusal("this key works in files and over HTTP only", cure, field=key)
             if key in _SYNONYMS:
                 cure = f"did you mean {_SYNONYMS[key]!r}?"
                 raise Refusal("unknown key", cure, field=key, value=keys[key])
             if is_kind(key):
                 cure = f"write faults: [{{kind: {key}}}]"
-                raise Refusal("a kind of fault without a key", cure, field=key, value=keys[key])
+                raise Refusal(
+                    "this kind of fault has no key of its own", cure, field=key, value=keys[key]
+                )
         check_keys(keys, known)
         if "point" not in keys:
             raise Refusal("missing", "write the name of a point, or a glob", field="point")
@@ -141,10 +143,10 @@ class Rule(Model):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return the one rule that a text says, such as ``payment.charge=30%latency(200ms)``.
+        """Return the rule in a text such as ``payment.charge=30%latency(200ms)``.
 
-        Also reads what ``str(rule)`` gives. Raises `InvalidPlan` with the column, also for text
-        that says several rules.
+        Also reads the result of ``str(rule)``. Raises `InvalidPlan` with the column, also for text
+        with several rules.
         """
         try:
             return cls.from_data(_only(read_entries(text)))
@@ -154,10 +156,10 @@ class Rule(Model):
             raise refusal.invalid_plan() from None
 
     def __str__(self) -> str:
-        """Return the canonical text, in text form or else one line of JSON.
+        """Return the canonical text: the text form, or one line of JSON if there is none.
 
-        Rules that mean the same have the same; `parse` reads it back, unless only code can say
-        what stands as ``<code only>`` in it.
+        Rules with the same meaning have the same text. `parse` reads it back, unless it contains
+        ``<code only>`` in place of a value that only code can give.
         """
         return write_rule(self)
 
@@ -191,11 +193,11 @@ _DATA_KEYS = (
 
 
 def _check_data(keys: Mapping[str, object]) -> None:
-    """Refuse the keys that data cannot say, in the words of data."""
+    """Refuse the keys that data cannot contain."""
     for key, value in keys.items():
         if key in _CODE_KEYS:
-            cure = "arm it in code, and leave it out here"
-            raise Refusal("a function comes from code only", cure, field=key, value=value)
+            cure = "arm the rule in code, or leave the key out"
+            raise Refusal("only code can give a function", cure, field=key, value=value)
         if key in _DATA_KEYS or key in _SYNONYMS or is_kind(key):
             continue
         near = isinstance(key, str) and close_to(key, _DATA_KEYS)
@@ -206,20 +208,20 @@ def _check_data(keys: Mapping[str, object]) -> None:
     if not any(key in keys for key in (*SHORT_KEYS, "faults")):
         cure = "write a rule such as latency(200ms) as its text, or one of "
         cure += ", ".join(key for key in SHORT_KEYS if key not in _CODE_KEYS)
-        raise Refusal("a rule without a fault", cure, field="faults", value=[])
+        raise Refusal("a rule needs a fault", cure, field="faults", value=[])
 
 
 def _only(rules: Sequence[Mapping[str, object]]) -> Mapping[str, object]:
     if len(rules) == 1:
         return rules[0]
     cure = "give one rule, or use Plan.parse for '->' and ';'"
-    raise Refusal(f"{len(rules)} rules where one is wanted", cure)
+    raise Refusal(f"{len(rules)} rules, expected one", cure)
 
 
 def write_tail(rule: Rule, rate: float | None, *, with_seed: bool, with_values: bool) -> str:
-    """Return the tail of the rule with the blank before it, or nothing if it needs none.
+    """Return the tail of the rule after a space, or an empty text if the rule needs none.
 
-    ``rate``: that of its exception; without the values of ``where`` each of them is ``…``.
+    ``rate``: the rate of its exception; ``with_values``: without it, values of ``where`` are ``…``.
     """
     parts = [
         f"{_write_name(name)}={_write_value(wanted) if with_values else '…'}"
@@ -245,9 +247,9 @@ def write_tail(rule: Rule, rate: float | None, *, with_seed: bool, with_values: 
 
 
 def write_rule(rule: Rule, *, with_seed: bool = True, with_values: bool = True) -> str:
-    """Return the rule in text form; as JSON, on one line, if a fault of it has no text.
+    """Return the rule in text form, or as one line of JSON if one of its faults has no text.
 
-    ``with_values``: those of ``where``.
+    ``with_values``: without it, values of ``where`` are ``…``.
     """
     faults = []
     rate = None

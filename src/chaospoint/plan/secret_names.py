@@ -1,6 +1,6 @@
-"""Which names of labels and arguments look like those of secrets.
+"""Recognise names of labels and arguments that look like those of secrets.
 
-Who may ask whether an argument matches a pattern can guess it letter by letter.
+A client that can test whether an argument matches a pattern can guess its value letter by letter.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ _WORDS: Final = frozenset(
 
 
 def looks_secret(name: str, more: Iterable[str] = ()) -> bool:
-    """Tell whether a name is one of a secret: ``api_key``, ``apiKey``, ``X-Auth-Token``.
+    """Return whether a name is like that of a secret: ``api_key``, ``apiKey``, ``X-Auth-Token``.
 
-    ``more``: further names, which count in lower and upper case, and as a word of a longer name.
+    ``more``: further names, compared without case, with the whole name and with each word in it.
     """
     lower = name.lower()
     words = [word.lower() for word in _WORD.findall(name)]
     joined = "".join(words)
-    further = {one.lower() for one in more}
+    further = {other.lower() for other in more}
     return (
         any(part in joined for part in _ANYWHERE)
         or not _WORDS.isdisjoint(words)

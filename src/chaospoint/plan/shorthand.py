@@ -1,7 +1,7 @@
-"""The short keys of a rule, and how they become its faults.
+"""Turn the short keys of a rule into its faults.
 
-What a rule keeps is canonical: delays before the outcome, one outcome, and the rate of a failure
-that stands alone multiplied into the rule's probability.
+The result is canonical: delays come before the outcome, there is at most one outcome, and the rate
+of an exception that is the only fault is multiplied into the rule's probability.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ SHORT_KEYS: Final = (
 
 
 def expand(keys: Mapping[str, object]) -> dict[str, object]:
-    """Return the keys with ``faults`` in place of the short ones; raises `Refusal` only."""
+    """Return the keys with ``faults`` in place of the short keys; raises `Refusal` only."""
     faults = [*_read_short_keys(keys), *read_faults(keys.get("faults", ()))]
     if not faults:
         cure = f"write one of {', '.join(SHORT_KEYS)}; returns_from and call in code only"
-        raise Refusal("a rule without a fault", cure, field="faults", value=[])
+        raise Refusal("a rule needs a fault", cure, field="faults", value=[])
     faults.sort(key=_place)
     _check_outcomes(faults)
     rest = {key: value for key, value in keys.items() if key not in SHORT_KEYS}
@@ -72,7 +72,7 @@ def _read_short_keys(keys: Mapping[str, object]) -> list[FaultModel]:
 
 def _read(key: str, read: Callable[[Any], T], value: object) -> T:
     if value is None and key != "returns":
-        raise Refusal("no value", "leave the key out, or write one", field=key, value=value)
+        raise Refusal("no value", "leave the key out, or write a value", field=key, value=value)
     try:
         return read(value)
     except Refusal as refusal:
@@ -80,7 +80,7 @@ def _read(key: str, read: Callable[[Any], T], value: object) -> T:
 
 
 def _place(fault: FaultModel) -> int:
-    """Return where the fault stands: delays, then what may let the call pass, then the rest."""
+    """Return the sort key of a fault: delays, then exceptions with a rate, then other outcomes."""
     return (1 if isinstance(fault, Failure) else 2) if fault.outcome else 0
 
 
@@ -92,8 +92,8 @@ def _check_outcomes(faults: list[FaultModel]) -> None:
         case [Failure(rate=float()), Return()]:
             return
     raise Refusal(
-        "two outcomes in one rule, and only one can happen",
-        "write two rules; only an exception with a failure_rate below 1 may stand beside returns",
+        "a rule can have only one outcome",
+        "write two rules; only an exception with a failure_rate below 1 goes together with returns",
         field="faults",
         value=" + ".join(fault.kind for fault in outcomes),
     )

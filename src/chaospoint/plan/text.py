@@ -1,4 +1,4 @@
-"""The text form of rules, a superset of what fail-rs and gofail read.
+"""The text form of rules, a superset of the forms of fail-rs and gofail.
 
 ::
 
@@ -9,8 +9,8 @@
     fault   verb ['(' argument (',' argument)* ')']
     entry   key '=' value  |  name '=' value
 
-White space may stand between any two of these, and quoted text may hold any of them. Reading gives
-the keys of rules; the models judge what they mean, and every mistake gets its column.
+White space is allowed between any two of these, and quoted text may contain any of them. Reading
+returns the keys of rules, which the models check; errors state the column.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ _DIGITS = 400
 
 
 def read_plan(text: str) -> object:
-    """Return the data of a plan: JSON of the whole, or the keys of its rules; `Refusal` only."""
+    """Return the data of a plan from JSON or from rules in text; raises `Refusal` only."""
     cursor = Cursor(text)
     if cursor.at_end():
         raise Refusal("empty", 'write point=fault, or {"rules": []} to arm nothing')
-    if _TAIL_FIRST.match(text, cursor.here()):
+    if _TAIL_FIRST.match(text, cursor.skip_space()):
         cure = "write the brackets after the faults, as in payment.charge=off [to=db]"
         cursor.refuse("expected the name of a point or a glob before the '['", cure=cure)
-    if cursor.sees("[") or cursor.sees("{"):
+    if cursor.comes_next("[") or cursor.comes_next("{"):
         value = cursor.json()
         if isinstance(value, list) or "rules" in value or not value.keys() - {"seed", "placements"}:
             if not cursor.at_end():
@@ -75,13 +75,13 @@ def read_entries(text: str) -> list[Keys]:
     cursor = Cursor(text)
     rules: list[Keys] = []
     while not cursor.at_end():
-        if cursor.takes(";"):
+        if cursor.accept(";"):
             continue
-        if cursor.sees("{"):
+        if cursor.comes_next("{"):
             rules += read_keys(cursor.json())
             expected = "';' or the end"
         else:
-            name = cursor.match(_NAME, "the name of a point or a glob")
+            name = cursor.expect_match(_NAME, "the name of a point or a glob")
             cursor.expect("=", f"'=' after {show(name)}", _NEEDS_FAULT)
             rules += [{"point": name, **keys} for keys in _chain(cursor)]
             expected = f"{_NEXT}, ';' or the end"
@@ -95,35 +95,42 @@ def read_entries(text: str) -> list[Keys]:
 
 
 def read_keys(keys: Mapping[str, Any]) -> list[Keys]:
-    """Return the keys with those of the text in ``rule``, if it is there, in its place: each rule
-    of it gets the others too; raises `Refusal` only."""
+    """Return the keys with ``rule`` replaced by the keys of the rules in its text, one item a rule.
+
+    Each of these rules also gets the other keys. Raises `Refusal` only.
+    """
     if "rule" not in keys:
         return [dict(keys)]
-    beside = dict(keys)
-    text = beside.pop("rule")
+    others = dict(keys)
+    text = others.pop("rule")
     if not isinstance(text, str):
-        cure = 'write it as text in quotes, such as "off" or "5%raise(TimeoutError)"'
+        cure = 'write text in quotes, such as "off" or "5%raise(TimeoutError)"'
         raise Refusal("not text", cure, field="rule", value=text)
     try:
         rules = read_chain(text)
     except Refusal as refusal:
-        if (named := _NAMED.match(text)) is not None:
-            problem, cure = "names a point", "leave the name out: it is already given"
-            if named[1] in KEYS:
-                problem = f"{named[1]!r} is a key, not part of the text"
-                cure = _KEY_CURES.get(named[1], "write keys in brackets after the faults")
+        if (name := _NAMED.match(text)) is not None:
+            problem, cure = (
+                "the text names a point",
+                "leave the name out, because it is given already",
+            )
+            if name[1] in KEYS:
+                problem = f"{name[1]!r} is a key, not part of the text"
+                cure = _KEY_CURES.get(name[1], "write keys in brackets after the faults")
             raise Refusal(problem, cure, field="rule", value=text) from None
         raise refusal.within("rule", text) from None
-    for key, value in beside.items():
+    for key, value in others.items():
         if key in SHORT_KEYS:
-            cure = "write it into the text, joined with '+', or leave the text out"
+            cure = "write it in the text, after a '+', or leave the text out"
             if key == "failure_rate" and any(map(_raises, rules)):
-                cure = "write it into the text: raise(...) [failure_rate=30%]"
-            raise Refusal("the text of the rule holds all the faults", cure, field=key, value=value)
+                cure = "write it in the text: raise(...) [failure_rate=30%]"
+            raise Refusal(
+                "the text of the rule already has the faults", cure, field=key, value=value
+            )
         if any(key in rule for rule in rules):
-            cure = "say it in the text alone, or leave the text out"
-            raise Refusal("the text of the rule says it already", cure, field=key, value=value)
-    return [{**rule, **beside} for rule in rules]
+            cure = "keep it in the text only, or leave the text out"
+            raise Refusal("the text of the rule has this key already", cure, field=key, value=value)
+    return [{**rule, **others} for rule in rules]
 
 
 def read_chain(text: str) -> list[Keys]:
@@ -137,7 +144,7 @@ def read_chain(text: str) -> list[Keys]:
 
 def _chain(cursor: Cursor) -> list[Keys]:
     rules = [_rule(cursor)]
-    while cursor.takes("->"):
+    while cursor.accept("->"):
         rules.append(_rule(cursor))
         if len(rules) > MAX_RULES:
             cursor.refuse(f"found more than {MAX_RULES} rules in one text", cure=FEWER_RULES)
@@ -146,34 +153,34 @@ def _chain(cursor: Cursor) -> list[Keys]:
 
 def _rule(cursor: Cursor) -> Keys:
     keys: Keys = {}
-    while (found := cursor.finds(_PREFIX)) is not None:
-        number, sign = found.groups()
+    while (match := cursor.accept_match(_PREFIX)) is not None:
+        number, sign = match.groups()
         if len(number) > _DIGITS:
-            cursor.refuse("expected a shorter number", found.start())
+            cursor.refuse("expected a shorter number", match.start())
         key = "probability" if sign == "%" else "times"
         if key in keys:
-            cursor.refuse(f"expected a fault, for there is a '{sign}' already", found.start())
+            cursor.refuse(f"expected a fault, because there is a '{sign}' already", match.start())
         if sign == "%":
-            # Decimal, so that 30% is 0.3 and what is written reads back equal.
+            # Decimal, so that 30% is exactly 0.3 and a written share reads back equal.
             share = Decimal(number) / 100
             if share > 1:
-                cursor.refuse("expected a percentage from 0 to 100", found.start())
+                cursor.refuse("expected a percentage from 0 to 100", match.start())
             keys[key] = float(share)
         elif number.isdigit() and int(number) > 0:
             keys[key] = int(number)
         else:
-            cursor.refuse("expected a whole number from 1 before '*'", found.start())
-    if (found := cursor.finds(_BARE_NUMBER)) is not None:
-        cure = f"write {found[0]}% for a share of the calls, or {found[0]}* for a count of them"
-        cursor.refuse(f"expected '%' or '*' after {show(found[0])}", found.end(), cure)
+            cursor.refuse("expected a whole number from 1 before '*'", match.start())
+    if (match := cursor.accept_match(_BARE_NUMBER)) is not None:
+        cure = f"write {match[0]}% for a share of the calls, or {match[0]}* for a count of them"
+        cursor.refuse(f"expected '%' or '*' after {show(match[0])}", match.end(), cure)
     faults = [_fault(cursor)]
-    while cursor.takes("+"):
+    while cursor.accept("+"):
         faults.append(_fault(cursor))
         if len(faults) > MAX_RULES:
             cursor.refuse(f"found more than {MAX_RULES} faults", cure="leave out those that repeat")
-    if cursor.takes("["):
+    if cursor.accept("["):
         keys |= read_tail(cursor, keys, raises=_raises({"faults": faults}))
-        if cursor.sees("+") or cursor.sees("["):
+        if cursor.comes_next("+") or cursor.comes_next("["):
             cure = "write all faults before the '[', and all keys in one pair of brackets"
             cursor.refuse("expected '->', ';' or the end", cure=cure)
         if "failure_rate" in keys:
@@ -193,15 +200,15 @@ def _at_rate(fault: FaultModel, rate: float) -> FaultModel:
 
 
 def _fault(cursor: Cursor) -> FaultModel:
-    at = cursor.here()
-    word = cursor.match(VERB, "a fault such as latency(200ms) or raise(TimeoutError)")
+    at = cursor.skip_space()
+    word = cursor.expect_match(VERB, "a fault such as latency(200ms) or raise(TimeoutError)")
     try:
         read = verb_named(word)
-        return read(cursor.arguments() if cursor.takes("(") else Arguments("", ()))
+        return read(cursor.arguments() if cursor.accept("(") else Arguments("", ()))
     except Located:
         raise
     except Refusal as refusal:
         place = refusal.at if isinstance(refusal, Misplaced) else at
         cursor.refuse(f"{show(word)}: {refusal.statement}", place, refusal.cure)
-    except InvalidPlan as error:  # from a kind that was built without `checked`
+    except InvalidPlan as error:  # a kind from another package may not use `checked`
         cursor.refuse(f"{show(word)}: {error}", at, error.cure or "")

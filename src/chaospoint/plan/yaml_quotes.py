@@ -1,4 +1,4 @@
-"""What to quote in YAML: the text of a rule may hold characters that mean something else there."""
+"""Find the part of a YAML plan that needs quotes, because YAML gives its characters a meaning."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _WIDTH: Final = 200
 
 
 def quoting_cure(text: str, first: int, last: int) -> str | None:
-    """Return how to quote what stands without quotes in the lines from ``first`` to ``last``.
+    """Return how to quote the unquoted rule in the lines from ``first`` to ``last``, from 1.
 
-    They count from 1. None if they hold no rule in which a character has a meaning in YAML.
+    None if these lines contain no rule in which a character has a meaning in YAML.
     """
     for line in text.splitlines()[first - 1 : min(last, first + _MOST)]:
-        found = _BLOCK.match(line[: _WIDTH + 1])
-        if found and _SPECIAL.match(found["text"]) and len(line) <= _WIDTH:
-            what = "name" if found["key"].startswith("point") else "rule"
-            return f"put the {what} in quotes: {found['key'] or '- '}{_quoted(found['text'])}"
-        if _FLOW.search(line) or (found and _is_open(found["text"])):
+        match = _BLOCK.match(line[: _WIDTH + 1])
+        if match and _SPECIAL.match(match["text"]) and len(line) <= _WIDTH:
+            part = "name" if match["key"].startswith("point") else "rule"
+            return f"put the {part} in quotes: {match['key'] or '- '}{_quoted(match['text'])}"
+        if _FLOW.search(line) or (match and _is_open(match["text"])):
             return _EXAMPLE
     return None
 

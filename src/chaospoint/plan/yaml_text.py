@@ -1,6 +1,6 @@
-"""YAML read as JSON with comfort: no tags, no dates, no key twice.
+"""Read YAML as JSON in another syntax: without tags, without dates, without repeated keys.
 
-Nesting, aliases and the number of values are bounded before anything recurses into them.
+Nesting, aliases and the number of values are limited before anything recurses into them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ else:
     _Base = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _MOST: Final = 1_000_000
-_BEFORE: Final = 3  # lines before a mistake in which the rule may begin
+_BEFORE: Final = 3  # lines before a mistake in which its rule may begin
 _CURE: Final = "correct the text"
 _FLOW: Final = re.compile(r"[\[{]")
 _TAG: Final = "tag:yaml.org,2002:"
@@ -35,7 +35,7 @@ class _Mark(Protocol):
 
 
 class _Loader(_Base):
-    """The safe loader, without the kinds of values that JSON does not have."""
+    """The safe loader, without the types of values that JSON does not have."""
 
     yaml_constructors: ClassVar = {
         tag: construct
@@ -45,7 +45,7 @@ class _Loader(_Base):
 
 
 def _number(loader: _Loader, node: yaml.ScalarNode) -> object:
-    # YAML 1.1 takes 12:30 for 750, in base 60: nobody means that.
+    # YAML 1.1 reads 12:30 as 750, in base 60, which is never intended.
     if ":" in node.value:
         return node.value
     try:
@@ -56,10 +56,11 @@ def _number(loader: _Loader, node: yaml.ScalarNode) -> object:
         raise yaml.constructor.ConstructorError(None, None, str(error), node.start_mark) from None
 
 
-# YAML 1.1 takes off, no, on and yes for truth values; the 1.2 of today does not, and `rule: off`
-# is the word.
+# YAML 1.1 reads off, no, on and yes as booleans; YAML 1.2 does not, and `rule: off` must be text.
 _Loader.yaml_implicit_resolvers = {
-    first: [one for one in resolvers if one[0] not in (f"{_TAG}timestamp", f"{_TAG}bool")]
+    first: [
+        resolver for resolver in resolvers if resolver[0] not in (f"{_TAG}timestamp", f"{_TAG}bool")
+    ]
     for first, resolvers in _Base.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver(
@@ -84,9 +85,9 @@ def yaml_data(text: str) -> Any:
         raise
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        said = error.problem or error.context or "cannot be understood"
+        problem = error.problem or error.context or "cannot be understood"
         line = mark.line + 1 if mark else None
-        refusal = Refusal(f"not YAML: {said}", _CURE, line=line)
+        refusal = Refusal(f"not YAML: {problem}", _CURE, line=line)
         raise (
             refusal.quoting(cure, "put the rule in quotes")
             if (cure := _cure(text, error))
@@ -109,7 +110,7 @@ def _cure(text: str, error: yaml.MarkedYAMLError) -> str | None:
 
 
 def rule_lines(text: str) -> list[int]:
-    """Return the lines, from 1, on which the rules of the plan begin; none if that is unclear."""
+    """Return the lines, from 1, on which the rules of the plan begin; empty if they are unknown."""
     try:
         root = _compose(text)
     except (Refusal, yaml.YAMLError):
@@ -122,10 +123,10 @@ def rule_lines(text: str) -> list[int]:
 
 
 def _compose(text: str) -> yaml.Node | None:
-    """Return the tree of the text, checked; raises `Refusal` or a YAML error."""
+    """Return the checked tree of the text; raises `Refusal` or a YAML error."""
     depth = read = values = 0
     try:
-        # The C composer recurses without a guard and kills the process where this one raises.
+        # The C composer recurses without a limit and would crash the process on deep nesting.
         for event in yaml.parse(text, Loader=_Loader):
             if isinstance(event, yaml.CollectionStartEvent):
                 depth += 1
@@ -138,19 +139,19 @@ def _compose(text: str) -> yaml.Node | None:
                 raise _excess(TOO_MANY, "split the plan, or use globs", event.start_mark)
             read = event.end_mark.index if event.end_mark else read
     except yaml.MarkedYAMLError as error:
-        # The scanner reads ahead of the events, and may have a limit of its own.
+        # The scanner reads ahead of the events, and some versions have a limit of nesting too.
         mark = error.problem_mark
         if mark and depth + len(_FLOW.findall(text, read, mark.index + 1)) > MAX_DEPTH:
             raise _too_deep(mark) from None
         raise
     root: yaml.Node | None = yaml.compose(text, Loader=_Loader)
-    if root is not None and _weigh(root, 0, {})[0] > _MOST:
-        raise Refusal("its aliases unfold to more than a million values", "write fewer aliases")
+    if root is not None and _measure(root, 0, {})[0] > _MOST:
+        raise Refusal("its aliases expand to more than a million values", "write fewer aliases")
     return root
 
 
-def _weigh(node: yaml.Node, depth: int, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
-    """Return how many values the node unfolds to and how deep, refusing keys that stand twice."""
+def _measure(node: yaml.Node, depth: int, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
+    """Return how many values the node expands to, and how deep; refuse repeated keys."""
     size, height = known.get(id(node), (0, 0))
     if depth + height > MAX_DEPTH:
         raise _too_deep(node.start_mark)
@@ -158,7 +159,7 @@ def _weigh(node: yaml.Node, depth: int, known: dict[int, tuple[int, int]]) -> tu
         return size or 1, height
     if isinstance(node, yaml.MappingNode):
         _check_keys(node)
-    inner = [_weigh(child, depth + 1, known) for child in _children(node)]
+    inner = [_measure(child, depth + 1, known) for child in _children(node)]
     size = 1 + sum(size for size, _ in inner)
     height = 1 + max((height for _, height in inner), default=0)
     known[id(node)] = size, height
@@ -181,8 +182,8 @@ def _check_keys(node: yaml.MappingNode) -> None:
 
 
 def twice(key: str | None, line: int | None = None) -> Refusal:
-    """Return the refusal of a key that a mapping has twice."""
-    return Refusal("the key stands twice", "keep one of them", field=key, line=line)
+    """Return the refusal of a key that is given twice in one mapping."""
+    return Refusal("the key is given twice", "keep one of them", field=key, line=line)
 
 
 def _too_deep(mark: _Mark | None) -> Refusal:

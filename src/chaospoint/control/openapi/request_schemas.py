@@ -1,8 +1,8 @@
 """The bodies of writes as JSON schema, made from the models that read them.
 
 What the models take is allowed here, and what is not allowed here the models refuse. They refuse
-more than a schema can say: two outcomes in one rule, an exception that was never imported, or text
-that is wrong behind its first word.
+more than a schema can express: two outcomes in one rule, an exception that was never imported, or
+text that is wrong behind its first word.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def body_schemas() -> dict[str, Schema]:
     plan["properties"]["placements"] = {
         "type": "object",
         "maxProperties": 0,
-        "description": "only the plan file places points",
+        "description": "only the plan file may have placements",
     }
     line = {
         "description": "A rule as text, with the point.",
