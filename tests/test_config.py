@@ -422,7 +422,7 @@ def test_a_bad_env_plan_is_refused_whole_and_the_rest_starts(
     config.start(settings, registry=registry)
     refusals = [text for text in said(caplog, logging.WARNING) if "CHAOSPOINT_POINTS" in text]
     assert len(refusals) == 1
-    assert refusals[0].startswith("CHAOSPOINT_POINTS is rejected; ")
+    assert refusals[0].startswith("CHAOSPOINT_POINTS is refused, and ")
     assert reason in refusals[0]
     assert [rule.source for rule in registry.rules()] == ["file"]
     assert httpx.get(f"{admin_url()}/v1/status").status_code == 200
@@ -559,7 +559,7 @@ def test_the_last_good_plan_stays_when_the_file_goes_bad(
     assert [poll(), poll()] == [False, False]
     with pytest.raises(KeyError):
         charge()
-    refusals = [text for text in said(caplog, logging.WARNING) if "rejected" in text]
+    refusals = [text for text in said(caplog, logging.WARNING) if "refused" in text]
     assert len(refusals) == 1
     plan_file.write_text('{"rules": []}')
     assert poll()

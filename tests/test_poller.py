@@ -120,7 +120,7 @@ def test_a_bad_file_is_said_once_and_the_next_good_one_loaded(
     said = record.getMessage()
     assert str(path) in said
     assert "bad: half writ" in said
-    assert "is rejected; its previous rules stay armed: " in said
+    assert "is refused; its previous rules stay armed: " in said
     path.write_text("two")
     assert loads.poller.poll()
     assert loads.texts == ["one", "two"]
@@ -139,7 +139,7 @@ def test_the_same_failure_of_another_version_is_said_again_and_of_the_same_one_i
             assert loads.poller.refusal == "plan.yaml: bad"
     assert len(loads.told) == 2
     first, second = (record.getMessage() for record in caplog.records)
-    assert "is rejected: " in first, "there are no previous rules"
+    assert "is refused: " in first, "there are no previous rules"
     assert "has changed and is still refused: plan.yaml: bad" in second
     path.write_text("good")
     loads.poller.poll()

@@ -170,11 +170,11 @@ def test_while_a_limit_means_nothing_nothing_from_outside_may_arm(
     [record] = caplog.records
     assert record.levelno == logging.WARNING
     assert record.getMessage() == (
-        f"CHAOSPOINT_{variable}={value!r} is ignored, and so nothing from outside may arm: " + cure
+        f"CHAOSPOINT_{variable}={value!r} is ignored, so only code can arm rules: " + cure
     )
     assert permission(settings) == Permission(
         False,
-        f"CHAOSPOINT_{variable}={value!r} is no limit, so nothing from outside may arm; {cure}",
+        f"CHAOSPOINT_{variable}={value!r} is not a valid limit, so only code can arm rules; {cure}",
         cure,
     )
     assert settings != Settings(enabled=True, **{field: Settings.model_fields[field].default})
@@ -250,8 +250,8 @@ def test_an_empty_token_lets_nobody_in_and_says_so(
     assert getattr(read_settings(), name.lower()) is None
     [record] = caplog.records
     assert record.getMessage() == (
-        f"CHAOSPOINT_{name} (not shown) holds no token, and as long as no other token is set "
-        f"nobody is let in: {Settings.model_fields[name.lower()].description}"
+        f"CHAOSPOINT_{name} (not shown) does not contain a token; without another token the "
+        f"admin endpoint refuses all clients: {Settings.model_fields[name.lower()].description}"
     )
 
 
@@ -280,7 +280,7 @@ def test_a_misspelt_variable_is_said_with_the_nearest_name(
     monkeypatch.setenv(variable, "production")
     read_settings()
     [record] = caplog.records
-    assert f"{variable} means nothing to chaospoint: {cure}" in record.getMessage()
+    assert f"{variable} is not a variable of chaospoint: {cure}" in record.getMessage()
 
 
 def test_keywords_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

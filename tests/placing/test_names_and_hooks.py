@@ -240,7 +240,7 @@ ADVICE: dict[str, tuple[str, str | None]] = {
     "stock.method": ("Stock.method", None),
     "Stock": ("Stock.method", None),
     "Stok.method": ("Stock.method", None),
-    "Stock.__init__": ("Stock.method", "name a method that the class has itself"),
+    "Stock.__init__": ("Stock.method", "name a method that the class defines"),
 }
 
 
@@ -276,7 +276,7 @@ def test_a_base_that_cannot_be_named_is_not_advised(
     """)
     placements.put({f"{shop.__name__}:Bank.charge": "it"})
     [said] = warnings(caplog)
-    assert "override it, or decorate it there" in said
+    assert "override it, or decorate it in that class" in said
     assert "<locals>.Base.charge" not in said
 
 
@@ -304,7 +304,7 @@ def test_a_name_that_a_module_makes_on_demand_is_placed_when_it_is_there(
     pool = shop.Pool()
     placements.look()
     [said] = warnings(caplog)
-    assert "was placed while the program ran, so calls before now passed by" in said
+    assert "was placed while the program ran, so earlier calls did not reach it" in said
     assert f"name the module that defines it, {inner!r}" in said
     arm("it", exception=Boom, registry=registry)
     assert fails(pool.submit)
@@ -339,7 +339,7 @@ def test_a_name_that_a_module_never_makes_is_said(
     for time.now in (PATIENCE_SECONDS, 100.0):
         placements.look()
     [said] = warnings(caplog)
-    assert "has no 'Pool' so far, and may make it on demand: name the module" in said
+    assert "has no 'Pool' yet, and may create it on access: name the module" in said
 
 
 def python(program: str) -> str:
@@ -358,7 +358,7 @@ def test_the_advice_for_a_lazy_name_of_the_standard_library_works(
         "found = find(concurrent.futures, 'concurrent.futures', 'ThreadPoolExecutor.submit'); "
         "print(found.on_demand, found.reason)"
     )
-    assert reason.startswith("True module 'concurrent.futures' has no 'ThreadPoolExecutor' so far")
+    assert reason.startswith("True module 'concurrent.futures' has no 'ThreadPoolExecutor' yet")
     command = reason.split("`")[1]
     assert command.startswith("python -c '")
     program = command.removeprefix("python -c '").removesuffix("'")
@@ -384,7 +384,7 @@ def test_a_module_that_is_installed_and_not_imported_is_no_mistake(
     time.now = PATIENCE_SECONDS
     placements.look()
     mine, other = caplog.records
-    words = f"{name!r} is installed, and the point is placed when it is imported"
+    words = f"{name!r} is installed, and the point is placed after its import"
     assert words in mine.getMessage()
     assert mine.levelno == logging.INFO
     assert "'dis'" not in other.getMessage()

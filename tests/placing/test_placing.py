@@ -200,11 +200,11 @@ WRONG = {
     "plane": "has no 'plane': did you mean 'plain'?",
     "Stock.metod": "class '{name}:Stock' has no 'metod': did you mean 'method'?",
     "Stok.method": "has no 'Stok': did you mean 'Stock'?",
-    "zzz": "has no 'zzz': no name there is near it",
-    "number": "it is no function but 'int', which cannot be called",
-    "Stock.price": "it is a property, which is read and not called",
-    "Stock": "it is a class, and a stand-in for it would break `except`, pickling and subclasses: "
-    "name a method that it has itself, such as 'Stock.method'",
+    "zzz": "has no 'zzz': correct the name; no similar name is there",
+    "number": "it is not a function but 'int', which cannot be called",
+    "Stock.price": "it is a property, which is not called",
+    "Stock": "it is a class, and replacing it would break `except`, pickling and subclasses: "
+    "name a method that it defines, such as 'Stock.method'",
     "Stock.inherited": "'inherited' is inherited: name '{name}:Base.inherited'",
     "stock.method": "'stock' in {name} is not a class but an object: name the method of its class, "
     "'{name}:Stock.…'",
@@ -349,7 +349,7 @@ def test_a_module_that_is_reloaded_is_placed_again(
     assert [fails(CALLS[name](shop)) for name in names] == [True] * 3
 
 
-def test_what_is_taken_back_stays_placed_and_is_said(
+def test_a_placement_removed_from_the_plan_stays_in_place_and_is_logged(
     modules: Modules,
     placements: Placements,
     registry: Registry,
@@ -359,8 +359,8 @@ def test_what_is_taken_back_stays_placed_and_is_said(
     shop, later = modules.load(SHOP), modules.write(SHOP)
     placements.put({f"{shop.__name__}:plain": "shop.it", f"{later}:plain": "shop.later"})
     placements.put({f"{shop.__name__}:coroutine": "shop.it"})
-    [said] = [one.getMessage() for one in caplog.records if "taken back" in one.getMessage()]
-    assert f"{shop.__name__}:plain" in said
+    [removed] = [text for text in caplog.messages if "removed from the plan" in text]
+    assert f"{shop.__name__}:plain" in removed
     arm("shop.it", exception=Boom, registry=registry)
     assert fails(shop.plain)
     assert fails(shop.coroutine)
@@ -480,7 +480,7 @@ def test_a_function_of_the_script_is_placed_late_and_that_is_said(
     exec("def charge(): return 1", vars(script))
     placements.look()
     [said] = warnings(caplog)
-    assert "was placed while the script ran, so calls before now passed by" in said
+    assert "was placed while the script ran, so earlier calls did not reach it" in said
     assert "move 'charge' to a module that it imports, or decorate it" in said
     arm("shop.it", exception=Boom, registry=registry)
     assert fails(script.charge)
@@ -503,7 +503,7 @@ def test_a_script_that_ended_before_it_was_seen_is_said_and_another_program_is_n
     placements.end()
     [said] = warnings(caplog)
     assert "'__main__:charge'" in said
-    assert "the script had ended before it was seen" in said
+    assert "the script ended before its module could be inspected" in said
 
 
 def test_many_threads_that_import_and_look_place_once(

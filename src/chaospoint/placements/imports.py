@@ -1,8 +1,9 @@
-"""A call right behind the import of a module, whatever import hook loads it.
+"""Call a function right after the import of a module, whichever import hook loads the module.
 
-wrapt's finder sees an import only while no other finder takes it first.  pytest, typeguard and
-others put theirs in front, at any time.  So `sys.meta_path` becomes a list that is always walked
-from wrapt's finder on; the finder asks the others in turn, so each loads what it would have.
+wrapt's finder sees an import only if no other finder in front of it handles the import. pytest,
+typeguard and others may put their finders in front at any time. So `sys.meta_path` is replaced by a
+list whose iteration always begins with wrapt's finder. That finder asks the others in turn, so each
+module is loaded as before.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ __all__ = ["after_import"]
 
 
 class _MetaPath(list[Any]):
-    """`sys.meta_path`, walked from one finder on, wherever that stands in the list."""
+    """`sys.meta_path`, whose iteration begins with one finder, wherever it is in the list."""
 
     def __init__(self, finders: list[Any], first: ImportHookFinder) -> None:
         super().__init__(finders)
@@ -32,9 +33,9 @@ class _MetaPath(list[Any]):
 
 
 def after_import(name: str, call: Callable[[object], object]) -> None:
-    """Call ``call`` with the module of this name when it is imported, or now if it was."""
+    """Call ``call`` with the module after its import, or now if it is already imported."""
     register_post_import_hook(call, name)
-    if type(sys.meta_path) is not _MetaPath:  # the first time, or somebody replaced the list
-        finders = [one for one in sys.meta_path if type(one) is ImportHookFinder]
+    if type(sys.meta_path) is not _MetaPath:  # the first call, or other code has replaced the list
+        finders = [finder for finder in sys.meta_path if type(finder) is ImportHookFinder]
         first = finders[0] if finders else ImportHookFinder()
         sys.meta_path = _MetaPath(sys.meta_path, first)

@@ -1,9 +1,9 @@
-"""Points are put on functions that a plan names, and no module is ever imported for that.
+"""Place points on the functions that a plan names, without importing any module for it.
 
-What is imported already gets its points at once, the rest right behind its import; a look now and
-then finds what came in another way: a module that was reloaded, or a script that runs as
-``__main__``.  What cannot be placed is said, once, and refuses nothing else.  All of it is done
-under the arming lock, where every point is transparent, and runs no code of the program.
+Modules that are imported already get their points at once, others right after their import. The
+poller looks again for modules that came in another way: reloaded ones, or a script that runs as
+``__main__``. A placement that fails is logged once, and the others are not affected. All of this
+happens under the arming lock, where no point acts, and runs no code of the program.
 """
 
 from __future__ import annotations
@@ -37,26 +37,28 @@ if TYPE_CHECKING:
 __all__ = ["PATIENCE_SECONDS", "Placements"]
 
 PATIENCE_SECONDS: Final = 10.0
-"""After how long it is said that a module was not imported."""
+"""Seconds after which a module that was not imported is logged."""
 
 _SCRIPTS = ("__main__", "__mp_main__")
-_SPARED = ("chaospoint", "wrapt")  # what places and acts is not to meet what it places
-_WHOLE = "the program goes on; what could not be placed is not reached"
+_SPARED = ("chaospoint", "wrapt")  # modules that must not call the points that they place
+_WHOLE = "the program continues; a point that was not placed is not reached"
 
 
 class _Placement:
-    """One line of a plan: what it names, and how far it has come."""
+    """One placement of a plan, and its state."""
 
-    __slots__ = ("asked_at", "missed", "module", "placed", "point", "qualname", "said", "text")
+    __slots__ = ("asked_at", "logged", "missed", "module", "placed", "point", "qualname", "text")
 
     def __init__(self, target: str, point: str, now: float) -> None:
         self.module, _, self.qualname = target.partition(":")
         self.point = point
         self.text = f"placement {target!r} of point {point!r}"
         self.asked_at = now
-        self.placed: Callable[[], object] = lambda: None  # a weak reference to what has the point
-        self.said = False  # why it is not placed, or not yet
-        self.missed = False  # a script was seen that had not defined it yet
+        self.placed: Callable[[], object] = lambda: (
+            None
+        )  # weak reference to the function with the point
+        self.logged = False  # the reason why it is not placed is logged
+        self.missed = False  # its module was there without the name
 
 
 class Placements:
@@ -73,8 +75,7 @@ class Placements:
     def put(self, wanted: Mapping[str, str]) -> None:
         """Place points, by ``module:qualname``, now or when their modules are imported.
 
-        What was placed before and is not wanted any more stays placed: it costs nothing. Raises
-        nothing.
+        Earlier placements that are not in ``wanted`` stay in place, at no cost. Raises nothing.
         """
         transparently(self._put, wanted)
 
@@ -87,11 +88,15 @@ class Placements:
         self.look()
 
     def _wanted(self, wanted: Mapping[str, str]) -> list[tuple[str, str]]:
-        """Take note of what is wanted; return what was not before."""
+        """Store the wanted placements, and return the new ones."""
         for key in [key for key in self._all if key not in wanted.items()]:
-            one = self._all.pop(key)
-            if one.placed() is not None:
-                log(logging.INFO, "%s was taken back: it stays, and costs nothing", one.text)
+            placement = self._all.pop(key)
+            if placement.placed() is not None:
+                log(
+                    logging.INFO,
+                    "%s was removed from the plan; the point stays on the function, at no cost",
+                    placement.text,
+                )
         fresh = [key for key in wanted.items() if key not in self._all]
         self._registry.engine.points.placing = {point: target for target, point in wanted.items()}
         for target, point in fresh:
@@ -99,29 +104,33 @@ class Placements:
         return fresh
 
     def look(self) -> None:
-        """Place what can be placed by now, and say what is overdue; raises nothing."""
+        """Place the points that can be placed now, and log overdue ones; raises nothing."""
         with arming_lock:
             transparently(self._try_all, tuple(self._all.values()), False)
         arming_lock.carry_out()
 
     def end(self) -> None:
-        """Place nothing any more; points stay where they are."""
+        """Stop placing points; points that are in place stay."""
         with arming_lock:
-            transparently(self._say_what_is_left)
+            transparently(self._log_the_rest)
             self._all.clear()
             self._registry.engine.points.placing = {}
         arming_lock.carry_out()
 
-    def _say_what_is_left(self) -> None:
-        for one in tuple(self._all.values()):
-            if one.missed:
-                _say_missed(one)
-            elif one.module not in sys.modules and one.placed() is None and not one.said:
-                self._try(one, False)
-                _say_waiting(one)
+    def _log_the_rest(self) -> None:
+        for placement in tuple(self._all.values()):
+            if placement.missed:
+                _log_missed(placement)
+            elif (
+                placement.module not in sys.modules
+                and placement.placed() is None
+                and not placement.logged
+            ):
+                self._try(placement, False)
+                _log_waiting(placement)
 
     def _await_import(self, name: str) -> None:
-        """Have the module looked at right behind its import, if that is still to come."""
+        """Place the points of a module right after its import, if it is not imported yet."""
         if name in sys.modules:
             return
         try:
@@ -130,83 +139,83 @@ class Placements:
             reporting.report_bug(f"waiting for the import of {name}", _WHOLE)
 
     def imported(self, name: str) -> None:
-        """Place what is wanted in this module, which was imported just now."""
+        """Place the points of this module, which has just been imported."""
         with arming_lock:
             transparently(self._try_all, self._of(name), True)
         arming_lock.carry_out()
 
     def _of(self, module: str) -> list[_Placement]:
-        return [one for one in self._all.values() if one.module == module]
+        return [placement for placement in self._all.values() if placement.module == module]
 
     def _try_all(self, placements: Iterable[_Placement], whole: bool) -> None:
-        for one in placements:
-            self._try(one, whole)
+        for placement in placements:
+            self._try(placement, whole)
 
-    def _try(self, one: _Placement, whole: bool) -> None:
-        """Place one; ``whole``: the module has run to its end."""
+    def _try(self, placement: _Placement, whole: bool) -> None:
+        """Try one placement; ``whole``: the module has run to its end."""
         try:
-            self._place(one, whole)
+            self._place(placement, whole)
         except Exception:
-            reporting.report_bug(f"{one.text}: placing", _WHOLE)
+            reporting.report_bug(f"{placement.text}: placing", _WHOLE)
 
-    def _place(self, one: _Placement, whole: bool) -> None:
-        overdue = self._now() - one.asked_at >= PATIENCE_SECONDS
-        module = sys.modules.get(one.module)
+    def _place(self, placement: _Placement, whole: bool) -> None:
+        overdue = self._now() - placement.asked_at >= PATIENCE_SECONDS
+        module = sys.modules.get(placement.module)
         if module is None:
-            if one.placed() is None and (cure := _in_a_class(one)):
-                _say_not(one, cure)
-            elif overdue and one.placed() is None:
-                _say_waiting(one)
+            if placement.placed() is None and (cure := _in_a_class(placement)):
+                _log_failure(placement, cure)
+            elif overdue and placement.placed() is None:
+                _log_waiting(placement)
             return
         if not (whole or overdue) and is_initializing(module):
             return
-        found = _find(one)
+        found = _find(placement)
         if isinstance(found, Refused):
-            if found.missing and (found.on_demand or one.module in _SCRIPTS) and not overdue:
-                one.missed = True  # a script defines its names while it runs
+            if found.missing and (found.on_demand or placement.module in _SCRIPTS) and not overdue:
+                placement.missed = True  # the module may still define the name
                 return
-            if one.placed() is None:
-                _say_not(one, found.reason)
+            if placement.placed() is None:
+                _log_failure(placement, found.reason)
             return
-        if found.function is one.placed():
+        if found.function is placement.placed():
             return
-        point = self._registry.point(one.point)
-        if one.placed() is not None and _is_on(point, found.held):
-            one.placed = _weakly(found.function)  # another point has been put there, too
+        point = self._registry.point(placement.point)
+        if placement.placed() is not None and _is_on(point, found.held):
+            placement.placed = _weakly(found.function)  # another point was added to it
             return
-        if (why := _put(point, found, one.module)) is not None:
-            _say_not(one, why)
+        if (reason := _put(point, found, placement.module)) is not None:
+            _log_failure(placement, reason)
             return
-        held = _find(one)
+        held = _find(placement)
         assert isinstance(held, Found)
-        one.placed = _weakly(held.function)
-        if one.missed:
-            words = "%s was placed while the %s ran, so calls before now passed by; %s"
-            log(logging.WARNING, words, one.text, *_of_what_came_late(one, held))
+        placement.placed = _weakly(held.function)
+        if placement.missed:
+            message = "%s was placed while the %s ran, so earlier calls did not reach it; %s"
+            log(logging.WARNING, message, placement.text, *_late_and_cure(placement, held))
         else:
-            log(logging.INFO, "%s is in place", one.text)
-        one.missed = False
+            log(logging.INFO, "%s is in place", placement.text)
+        placement.missed = False
 
 
 def _imported(placements: ref[Placements], name: str, _: object) -> None:
-    """Be called behind an import, which chaospoint may not break."""
+    """Run after an import; an error here must not break the import."""
     try:
-        if (found := placements()) is not None:
-            found.imported(name)
+        if (live := placements()) is not None:
+            live.imported(name)
     except Exception:
         reporting.report_bug(f"placing points in {name}", _WHOLE)
 
 
-def _find(one: _Placement) -> Found | Refused:
-    return find(sys.modules.get(one.module), one.module, one.qualname)
+def _find(placement: _Placement) -> Found | Refused:
+    return find(sys.modules.get(placement.module), placement.module, placement.qualname)
 
 
 def _put(point: Point, found: Found, module: str) -> str | None:
-    """Put the point there, unless it is there already; return why that cannot be done."""
+    """Place the point unless it is there already; return the reason if that is impossible."""
     if _is_on(point, found.held):
         return None
     if type(found.function) is FunctionType and can_patch():
-        point(found.function)  # patched where it is, whoever imported it and when
+        point(found.function)  # patched in place, so every importer of it is affected
         return None
     stand_in: object = wrap(point, cast("Callable[..., object]", found.held))
     if issubclass(type(found.owner), type):
@@ -222,27 +231,27 @@ def _put(point: Point, found: Found, module: str) -> str | None:
 
 
 def _is_meant_everywhere(found: Found, module: str) -> bool:
-    """Whether a name stands for the thing itself, so that all who hold that meet the point.
+    """Return whether the object has to be replaced in every module that has it.
 
-    A program that calls a builtin by a name of its own, as in ``length = len``, means this name,
-    and what every module finds in `builtins` is replaced only where `builtins` is named.
+    A name for a builtin such as ``length = len`` means this name only. A builtin is replaced for
+    all modules only if the placement names `builtins`.
     """
     held = found.held
     if type(held) is not BuiltinFunctionType:
         return True
-    everybodys = dictionary(builtins).get(held.__name__) is held and module != "builtins"
-    return found.name == held.__name__ and not everybodys
+    global_builtin = dictionary(builtins).get(held.__name__) is held and module != "builtins"
+    return found.name == held.__name__ and not global_builtin
 
 
 def _is_on(point: Point, held: object) -> bool:
-    """Whether this is wrapped for the point already; of Python functions the site knows."""
-    live: list[object] = [one._live for one in point.core.sites if isinstance(one, Wrapper)]
-    proxies = (cast("_Proxy", one) for one in layers(held) if issubclass(type(one), _Proxy))
-    return any(one._self_enabled is mine for one in proxies for mine in live)
+    """Return whether the object is wrapped for the point already."""
+    live: list[object] = [site._live for site in point.core.sites if isinstance(site, Wrapper)]
+    proxies = (cast("_Proxy", layer) for layer in layers(held) if issubclass(type(layer), _Proxy))
+    return any(proxy._self_enabled is enabled for proxy in proxies for enabled in live)
 
 
 def _replace(held: object, stand_in: object) -> None:
-    """Put the stand-in where other modules have imported the thing to."""
+    """Replace the object in all modules that have imported it."""
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] in _SPARED:
             continue
@@ -258,32 +267,33 @@ def _weakly(thing: object) -> Callable[[], object]:
         return lambda: thing
 
 
-def _say_waiting(one: _Placement) -> None:
-    if one.said:
+def _log_waiting(placement: _Placement) -> None:
+    if placement.logged:
         return
-    one.said = True
-    top = one.module.partition(".")[0]
-    near = close_to(one.module, [name for name in sys.modules if _could_be_meant(name, one.module)])
+    placement.logged = True
+    top = placement.module.partition(".")[0]
+    near = close_to(
+        placement.module, [name for name in sys.modules if _could_be_meant(name, placement.module)]
+    )
     if top not in sys.modules and _is_installed(top):
-        cure = f"{top!r} is installed, and the point is placed when it is imported"
+        cure = f"{top!r} is installed, and the point is placed after its import"
         near = ""
     else:
         cure = near or "correct the name, unless the module is imported later"
-    # Where nothing is near it is another process's, as that of a server which imports no program.
+    # INFO if no name is similar: it may be for another process, such as the parent of workers.
     log(
         logging.WARNING if near or top in sys.modules else logging.INFO,
         "%s waits: in %g s no module %r was imported; %s",
-        one.text,
+        placement.text,
         PATIENCE_SECONDS,
-        one.module,
+        placement.module,
         cure,
     )
 
 
-def _in_a_class(one: _Placement) -> str:
-    """Say how to write a name in a class of an imported module, where the class was taken for one;
-    empty if it was not."""
-    parts = one.module.split(".")
+def _in_a_class(placement: _Placement) -> str:
+    """Return how to write a name whose class was written as a module; empty if that is not so."""
+    parts = placement.module.split(".")
     for at in range(len(parts) - 1, 0, -1):
         name, inner = ".".join(parts[:at]), ".".join(parts[at:])
         module = sys.modules.get(name)
@@ -292,48 +302,48 @@ def _in_a_class(one: _Placement) -> str:
         if issubclass(type(dictionary(module).get(parts[at])), type):
             return (
                 f"'{name}.{parts[at]}' is a class and not a module: write "
-                f"'{name}:{inner}.{one.qualname}'"
+                f"'{name}:{inner}.{placement.qualname}'"
             )
         break
     return ""
 
 
 def _could_be_meant(name: str, wanted: str) -> bool:
-    """Whether one name may be the other with a mistake in it: `dis` is not meant by `redis`."""
+    """Return whether one name may be a typing mistake for the other; `dis` is not for `redis`."""
     return name[:1] == wanted[:1] or abs(len(name) - len(wanted)) <= 1
 
 
 def _is_installed(top: str) -> bool:
     try:
         return PathFinder.find_spec(top) is not None
-    except Exception:  # of a loader on the path that is foreign code
+    except Exception:  # a foreign finder may raise anything
         return False
 
 
-def _say_missed(one: _Placement) -> None:
-    """Say at the end what became of a name that was not there at first."""
-    found = _find(one)
+def _log_missed(placement: _Placement) -> None:
+    """Log the result of a placement whose name was not there at first."""
+    found = _find(placement)
     if isinstance(found, Found):
-        words = "%s came to nothing: the %s had ended before it was seen; %s"
-        log(logging.WARNING, words, one.text, *_of_what_came_late(one, found))
-    elif one.module not in _SCRIPTS and not one.said:
-        _say_not(one, found.reason)
+        message = "%s was not placed: the %s ended before its module could be inspected; %s"
+        log(logging.WARNING, message, placement.text, *_late_and_cure(placement, found))
+    elif placement.module not in _SCRIPTS and not placement.logged:
+        _log_failure(placement, found.reason)
 
 
-def _say_not(one: _Placement, why: str) -> None:
-    if not one.said:
-        one.said = True
-        log(logging.WARNING, "%s cannot be made: %s", one.text, why)
+def _log_failure(placement: _Placement, reason: str) -> None:
+    if not placement.logged:
+        placement.logged = True
+        log(logging.WARNING, "%s cannot be made: %s", placement.text, reason)
 
 
-def _of_what_came_late(one: _Placement, found: Found) -> tuple[str, str]:
-    """Return what ran meanwhile, and the cure."""
-    if one.module in _SCRIPTS:
+def _late_and_cure(placement: _Placement, found: Found) -> tuple[str, str]:
+    """Return ``script`` or ``program``, which ran meanwhile, and the cure."""
+    if placement.module in _SCRIPTS:
         return "script", (
-            f"what a script holds is there only once it runs: move {one.qualname!r} to a module "
+            f"a script defines its names while it runs: move {placement.qualname!r} to a module "
             "that it imports, or decorate it"
         )
     function = found.function
     where = f", {function.__module__!r}" if type(function) is FunctionType else ""
-    cure = f"its module makes the name on demand: name the module that defines it{where}"
+    cure = f"its module creates the name on access: name the module that defines it{where}"
     return "program", cure

@@ -1,9 +1,8 @@
-"""What ``module:qualname`` names, found without running any code of the program.
+"""Find the function that ``module:qualname`` names, without running code of the program.
 
-Dictionaries and types are read: no ``__getattr__``, no ``__class__``, no import.  A name stands for
-the function that is written under it, behind all decorators that follow the convention of
-``__wrapped__``, whether the module defines it or only imports it from where it is written; where
-there is none, for what the name holds.
+Only dictionaries and types are read: no ``__getattr__``, no ``__class__``, no import. A name means
+the function that was defined with this name, inside all decorators that set ``__wrapped__``. The
+module may define or import it. If there is no such function, it means the object itself.
 """
 
 from __future__ import annotations
@@ -37,10 +36,10 @@ _IMMUTABLE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a point can be put on.
+    """An object on which a point can be placed.
 
-    ``held`` is what ``owner``, a module or a class, has under ``name``; ``function`` is what the
-    point goes on: a Python function, or ``held`` itself, which has to be wrapped.
+    ``owner``: a module or a class; ``held``: its attribute ``name``. ``function`` gets the point: a
+    Python function, or ``held`` itself, which has to be wrapped.
     """
 
     owner: object
@@ -51,8 +50,10 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Why nothing can be placed, with the cure; ``missing`` if the name may still come, and
-    ``on_demand`` if the module may make it when it is asked for it."""
+    """The reason why no point can be placed, with the cure.
+
+    ``missing``: the name may still be defined; ``on_demand``: the module may create it on access.
+    """
 
     reason: str
     missing: bool = False
@@ -60,34 +61,39 @@ class Refused:
 
 
 def find(module: object, name: str, qualname: str) -> Found | Refused:
-    """Return what ``qualname`` is in the imported module, or why it is nothing for a point."""
-    owner, called = module, name
+    """Return the object of ``qualname`` in the imported module, or why it cannot have a point."""
+    owner, owner_name = module, name
     *outer, last = qualname.split(".")
     for depth, part in enumerate(outer, 1):
         held = _held(owner, part)
-        behind = ".".join([*outer, last][depth:])
+        rest = ".".join([*outer, last][depth:])
         if type(held) is Refused:
             return held
         if held is _MISSING:
-            return _nothing(owner, called, part, f".{behind}")
+            return _nothing(owner, owner_name, part, f".{rest}")
         if issubclass(type(held), ModuleType):
             inner = dictionary(held).get("__name__")
-            return Refused(f"{part!r} in {called} is a module: write '{inner}:{behind}'")
+            return Refused(f"{part!r} in {owner_name} is a module: write '{inner}:{rest}'")
         if not issubclass(type(held), type):
-            return Refused(f"{part!r} in {called} is not a class but an object: {_of_object(held)}")
-        owner, called = held, f"{called}.{part}" if owner is not module else f"{name}:{part}"
+            return Refused(
+                f"{part!r} in {owner_name} is not a class but an object: {_of_object(held)}"
+            )
+        owner, owner_name = (
+            held,
+            f"{owner_name}.{part}" if owner is not module else f"{name}:{part}",
+        )
     held = _held(owner, last)
     if type(held) is Refused:
         return held
     if held is _MISSING:
-        return _nothing(owner, called, last)
+        return _nothing(owner, owner_name, last)
     return _placeable(
         Found(owner, last, held, cast("Callable[..., object]", held)), module, qualname
     )
 
 
 def layers(held: object) -> Iterator[object]:
-    """Yield what a name holds and what that wraps, the outermost first."""
+    """Yield an object and the objects that it wraps, the outermost first."""
     seen: set[int] = set()
     while id(held) not in seen and len(seen) < _LAYERS:
         seen.add(id(held))
@@ -102,15 +108,15 @@ def layers(held: object) -> Iterator[object]:
 
 
 def _held(owner: object, name: str) -> object:
-    """Return what the owner has under the name, `_MISSING`, or why only a base class has it."""
+    """Return the attribute of the owner, `_MISSING`, or a refusal if a base class defines it."""
     if not issubclass(type(owner), type):
         held = dictionary(owner).get(name, _MISSING)
-        return _MISSING if is_lazy(held) else held  # to look at it would import it
+        return _MISSING if is_lazy(held) else held  # reading it would import it
     for base in line_of_class(owner):
         if name in _dictionary_of_class(base):
             held = _dictionary_of_class(base)[name]
-            # What a type in C has can only be replaced in a class that inherits it; what `object`
-            # has behaves differently in a class that overrides it.
+            # A method of a type in C can be replaced in a subclass only. Methods of `object` are an
+            # exception: they behave differently in a class that overrides them.
             if base is owner or (_is_immutable(base) and base is not object):
                 return held
             return Refused(_inherited(base, name))
@@ -119,14 +125,14 @@ def _held(owner: object, name: str) -> object:
 
 def _inherited(base: type, name: str) -> str:
     if base is object:
-        return f"{name!r} is that of every object: name a method that the class has itself"
+        return f"{name!r} is a method of every object: name a method that the class defines"
     if (called := _name_of(base)) is None:
         return (
             f"{name!r} is inherited from {qualname_of_class(base)!r}: override it, or decorate it "
-            "there"
+            "in that class"
         )
     return (
-        f"{name!r} is inherited: name '{called}.{name}', which concerns all that inherit it, or "
+        f"{name!r} is inherited: name '{called}.{name}', which affects all subclasses, or "
         "override it"
     )
 
@@ -144,7 +150,7 @@ def _is_immutable(owner: object) -> bool:
 
 
 def _name_of(owner: type) -> str | None:
-    """Return ``module:qualname`` of a class, or None if it cannot be found by that."""
+    """Return ``module:qualname`` of a class, or None if that does not lead to it."""
     module, qualname = module_of_class(owner), qualname_of_class(owner)
     found: object = None if module is None else sys.modules.get(module)
     for part in qualname.split("."):
@@ -156,12 +162,12 @@ def _placeable(found: Found, module: object, qualname: str) -> Found | Refused:
     held = found.held
     if issubclass(type(held), property | cached_property):
         return Refused(
-            "it is a property, which is read and not called: place the point on a function that "
-            "it calls, or decorate its getter"
+            "it is a property, which is not called: place the point on a function that its getter "
+            "calls, or decorate the getter"
         )
     if issubclass(type(held), type):
         return Refused(
-            "it is a class, and a stand-in for it would break `except`, pickling and subclasses: "
+            "it is a class, and replacing it would break `except`, pickling and subclasses: "
             + _a_method_of(held, qualname)
         )
     function = _written_as(held, dictionary(module), qualname) or function_of(held)
@@ -170,7 +176,7 @@ def _placeable(found: Found, module: object, qualname: str) -> Found | Refused:
     plain = held.__func__ if _is_method(held) else held
     if not callable(plain):
         return Refused(
-            f"it is no function but {name_of_class(type(held))!r}, which cannot be called"
+            f"it is not a function but {name_of_class(type(held))!r}, which cannot be called"
         )
     if issubclass(type(found.owner), type) and _is_immutable(found.owner):
         return Refused(_in_c(cast("type", found.owner), found.name))
@@ -178,16 +184,16 @@ def _placeable(found: Found, module: object, qualname: str) -> Found | Refused:
 
 
 def _written_as(held: object, names: object, qualname: str) -> FunctionType | None:
-    """Return the function written under a name, which may be imported from where it is written."""
-    functions = [one for one in layers(held) if type(one) is FunctionType]
+    """Return the function that was defined with this name, in this or another module."""
+    functions = [layer for layer in layers(held) if type(layer) is FunctionType]
     for function in functions:
         if function.__code__.co_qualname == qualname and function.__globals__ is names:
             return function
-    return next((one for one in functions if _stands_at(one) is held), None)
+    return next((function for function in functions if _defined_at(function) is held), None)
 
 
-def _stands_at(function: FunctionType) -> object:
-    """Return what is held where the function is written."""
+def _defined_at(function: FunctionType) -> object:
+    """Return the object at the place where the function was defined."""
     first, *parts = function.__code__.co_qualname.split(".")
     found = function.__globals__.get(first, _MISSING)
     for part in parts:
@@ -196,21 +202,21 @@ def _stands_at(function: FunctionType) -> object:
 
 
 def _a_method_of(held: object, qualname: str) -> str:
-    methods: list[str] = [name for name, one in dictionary(held).items() if _is_callable(one)]
+    methods: list[str] = [name for name, value in dictionary(held).items() if _is_callable(value)]
     methods.sort(key=lambda name: (name != "__init__", name.startswith("_")))
     if not methods or _is_immutable(held):
-        return "decorate a function that makes its objects"
-    return f"name a method that it has itself, such as '{qualname}.{methods[0]}'"
+        return "decorate a function that creates its instances"
+    return f"name a method that it defines, such as '{qualname}.{methods[0]}'"
 
 
 def _in_c(owner: type, name: str) -> str:
-    """Say that nothing can replace a method, and which name can be placed instead, if any."""
+    """Return the reason why a method cannot be replaced, with another name if there is one."""
     heirs: list[type] = type.__subclasses__(owner)
     own = name_of_class(owner)
-    named = [one for one in heirs if name_of_class(one) == own and not _is_immutable(one)]
-    names = map(_name_of, named)
-    heir = next(filter(None, names), None)
-    other = f"name '{heir}.{name}', or " if heir else ""
+    same_name = [heir for heir in heirs if name_of_class(heir) == own and not _is_immutable(heir)]
+    names = map(_name_of, same_name)
+    path = next(filter(None, names), None)
+    other = f"name '{path}.{name}', or " if path else ""
     called = f"{module_of_class(owner)}.{qualname_of_class(owner)}"
     return (
         f"it is a method of the immutable type {called!r}, which is written in C: {other}place the "
@@ -220,14 +226,14 @@ def _in_c(owner: type, name: str) -> str:
 
 def _nothing(owner: object, called: str, name: str, rest: str = "") -> Refused:
     held = dictionary(owner)
-    names = [one for one, thing in held.items() if _is_callable(thing)]
+    names = [key for key, value in held.items() if _is_callable(value)]
     near = close_to(name, names)
     is_class = issubclass(type(owner), type)
     if is_lazy(held.get(name)) or (not is_class and "__getattr__" in held and not near):
         return Refused(_on_demand(called, name, rest), missing=True, on_demand=True)
-    what = "class" if is_class else "module"
-    near = near or "no name there is near it"
-    return Refused(f"{what} {called!r} has no {name!r}: {near}", missing=True)
+    kind = "class" if is_class else "module"
+    cure = near or "correct the name; no similar name is there"
+    return Refused(f"{kind} {called!r} has no {name!r}: {cure}", missing=True)
 
 
 def _module_of(held: object) -> object:
@@ -237,20 +243,20 @@ def _module_of(held: object) -> object:
 
 
 def _on_demand(module: str, name: str, rest: str) -> str:
-    """Say where else a name may be that the module makes when it is asked for it."""
+    """Return the cure for a name that the module may create on access."""
     prefix = f"{module.partition('.')[0]}."
     known = [
-        one
-        for one, loaded in list(sys.modules.items())
-        if one.startswith(prefix)
+        other
+        for other, loaded in list(sys.modules.items())
+        if other.startswith(prefix)
         and type(loaded) is ModuleType
-        and _module_of(dictionary(loaded).get(name)) == one
+        and _module_of(dictionary(loaded).get(name)) == other
     ]
-    such = f", such as '{known[0]}:{name}{rest}'" if known else ""
+    example = f", such as '{known[0]}:{name}{rest}'" if known else ""
     return (
-        f"module {module!r} has no {name!r} so far, and may make it on demand: name the module "
-        f"that defines it{such}; `python -c 'import {module} as m; print(m.{name}.__module__)'` "
-        "prints which that is"
+        f"module {module!r} has no {name!r} yet, and may create it on access: name the module "
+        f"that defines it{example}; `python -c 'import {module} as m; print(m.{name}.__module__)'` "
+        "prints its name"
     )
 
 

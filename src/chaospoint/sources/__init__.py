@@ -1,1 +1,1 @@
-"""What comes from the environment and from files."""
+"""Settings, rules from environment variables, and rules from files."""

@@ -1,8 +1,7 @@
-"""A file is watched by looking at it: no inotify, which misses replaced symlinks.
+"""Watch a file by polling; inotify would miss symlinks that are replaced.
 
-`look` is pure in the file system's state; `Poller.poll` does one round and can be called by hand;
-the thread only repeats it.  What a bad file says is read once and told once while the file stays
-the same.
+`look` only reads the state of the file system. `Poller.poll` does one round, and a thread repeats
+it. A file that is refused is read and reported once, until it changes.
 """
 
 from __future__ import annotations
@@ -23,15 +22,15 @@ __all__ = ["FileSignature", "Poller", "look"]
 _log = logging.getLogger("chaospoint")
 
 _BRIEF_SECONDS = 0.05
-_SHARE = 20  # a load that fails takes a twentieth of a processor at the most
+_SHARE = 20  # loads that fail use at most a twentieth of a processor
 
 _Content = TypeVar("_Content")
 
 
 class FileSignature(NamedTuple):
-    """What changes when a file does: written in place, replaced, or behind a moved symlink.
+    """The values that change when a file is written, replaced, or reached by another symlink.
 
-    A copy may keep size and modification time; no program can set the time of the last change.
+    A copy may keep the size and the modification time; no program can set ``ctime_ns``.
     """
 
     realpath: str
@@ -43,7 +42,7 @@ class FileSignature(NamedTuple):
 
 
 def look(path: Path) -> FileSignature | None:
-    """Return the signature of the file at ``path``, or None where nothing can be seen."""
+    """Return the signature of the file at ``path``, or None if it cannot be read."""
     try:
         realpath = os.path.realpath(path)
         stat = os.stat(realpath)
@@ -55,14 +54,14 @@ def look(path: Path) -> FileSignature | None:
 
 
 class Poller(Generic[_Content]):
-    """Calls ``read`` when the file at ``path`` has changed, and ``load`` with what that returns.
+    """Calls ``read`` when the file at ``path`` has changed, and ``load`` with its result.
 
-    ``read(path)`` raises what is wrong with the file, and ``load(content)`` what is wrong with
-    putting it in force; that ends there, in one WARNING. What ``read`` refuses is not read again
-    until the file changes, unless an `OSError` caused it; what ``load`` refuses is loaded again at
-    later rounds, because the cure may lie outside the file. ``told(ok, reason)`` hears of every
-    success, and of a failure when the file or the reason is new. ``after_round`` is called by the
-    thread behind each look at the file. ``now`` is a monotonic clock.
+    ``read(path)`` raises an error if the file is invalid, and ``load(content)`` if the content
+    cannot be armed; either is logged as one WARNING. A file that ``read`` refuses is not read again
+    until it changes, unless the cause is an `OSError`. Content that ``load`` refuses is tried again
+    in later rounds, because the cause may lie outside the file. ``report(ok, reason)`` is called
+    after every success, and after a failure if the file or the reason is new. ``after_round`` is
+    called by the thread after each round. ``now`` is a monotonic clock, in seconds.
     """
 
     def __init__(
@@ -70,7 +69,7 @@ class Poller(Generic[_Content]):
         path: Path,
         read: Callable[[Path], _Content],
         load: Callable[[_Content], object],
-        told: Callable[[bool, str], None],
+        report: Callable[[bool, str], None],
         *,
         after_round: Callable[[], object] = lambda: None,
         interval_seconds: float = 1.0,
@@ -79,28 +78,30 @@ class Poller(Generic[_Content]):
         self._path = path
         self._read = read
         self._load = load
-        self._told = told
+        self._report = report
         self._after_round = after_round
         self._now = now
         self._loaded: FileSignature | None = None
-        self._refused: FileSignature | None = None  # what is wrong is in the file
-        self._kept: tuple[FileSignature | None, _Content] | None = None  # read, and not in force
+        self._refused: FileSignature | None = None  # a file that `read` refused
+        self._kept: tuple[FileSignature | None, _Content] | None = None  # read, but not loaded yet
         self._rests_until: tuple[FileSignature | None, float] | None = None
         self._failure: tuple[FileSignature | None, str] | None = None
         self.rounds = Rounds("chaospoint-poller", lambda: interval_seconds, self._round)
 
     @property
     def refusal(self) -> str | None:
-        """Why the file was refused when it was read last, or None if it was taken."""
+        """Why the file was refused in the last round, or None if it is loaded."""
         failure = self._failure
         return None if failure is None else failure[1]
 
     def poll(self) -> bool:
-        """Look once, and load if there is reason to; return whether a plan was loaded.
+        """Look at the file, load it if necessary, and return whether it was loaded.
 
-        Not to be called by two threads at once.
+        Two threads must not call this at the same time.
         """
-        signature = look(self._path)  # before the load: what changes meanwhile is seen next time
+        signature = look(
+            self._path
+        )  # before the load, so that the next round sees a change during it
         if self._is_done_with(signature):
             return False
         began = self._now()
@@ -113,11 +114,11 @@ class Poller(Generic[_Content]):
             self._failed(signature, error)
             return False
         self._loaded, self._failure, self._kept = signature, None, None
-        self._told(True, "")
+        self._report(True, "")
         return True
 
     def _is_done_with(self, signature: FileSignature | None) -> bool:
-        """Whether nothing else can come of the file as it is, or not yet."""
+        """Return whether loading the file again would give the same result, or must wait."""
         if self._failure is None:
             return signature is not None and signature == self._loaded
         if signature is not None and signature == self._refused:
@@ -144,24 +145,26 @@ class Poller(Generic[_Content]):
             self.poll()
             self._after_round()
         except Exception:
-            _log.exception("the plan file %s could not be looked at", self._path)
+            _log.exception("the plan file %s could not be checked for changes", self._path)
 
     def _failed(self, signature: FileSignature | None, error: Exception) -> None:
         expected = isinstance(error, ChaosError)
-        words = (
+        reason = (
             unquoted(error) if isinstance(error, ChaosError) else f"{type(error).__name__}: {error}"
         )
-        if self._failure == (signature, words):
+        if self._failure == (signature, reason):
             return
-        still, self._failure = self.refusal == words, (signature, words)
-        if still:
-            _log.warning("the plan file %s has changed and is still refused: %s", self._path, words)
+        unchanged, self._failure = self.refusal == reason, (signature, reason)
+        if unchanged:
+            _log.warning(
+                "the plan file %s has changed and is still refused: %s", self._path, reason
+            )
         else:
             _log.warning(
-                "the plan file %s is rejected%s: %s",
+                "the plan file %s is refused%s: %s",
                 self._path,
                 "" if self._loaded is None else "; its previous rules stay armed",
-                words,
+                reason,
                 exc_info=None if expected else error,
             )
-        self._told(False, words)
+        self._report(False, reason)

@@ -1,8 +1,9 @@
-"""What env and file say is armed whole or not at all, and a refusal is logged, never raised.
+"""Arm the rules of ``CHAOSPOINT_POINTS`` and of the plan file.
 
-Nothing is imported for their rules before the first reach, because the program may be in the middle
-of its own imports.  A launched process reads them before the program adds its own directories to
-`sys.path`.  So there a module that cannot be found is refused at the first reach, and not before.
+Each source is armed as a whole or not at all; a refusal is logged and never raised. Nothing is
+imported for these rules before their first reach, because the program may still be importing its
+own modules. A launched process reads the rules before the program adds its directories to
+`sys.path`, so there a missing module is refused only at the first reach.
 """
 
 from __future__ import annotations
@@ -35,15 +36,15 @@ _in_use: dict[Registry, Sources] = {}
 
 
 def reports(registry: Registry) -> list[dict[str, object]]:
-    """Return how reading each of the registry's sources went, as plain data."""
+    """Return the result of reading each source of the registry, as plain data."""
     sources = _in_use.get(registry)
     return [] if sources is None else sources.reports()
 
 
 class Sources:
-    """The sources of one registry that ``settings`` name, and the poller of the file.
+    """The sources of one registry in ``settings``, and the poller of the plan file.
 
-    ``poller`` is None without ``CHAOSPOINT_CONFIG``; `read_file` calls its first round.
+    ``poller`` is None without ``CHAOSPOINT_CONFIG``; `read_file` runs its first round.
     """
 
     def __init__(self, settings: Settings, registry: Registry) -> None:
@@ -52,16 +53,16 @@ class Sources:
         self._placements: Placements | None = None
         self.poller: Poller[Plan] | None = None
         if (path := settings.config) is not None:
-            from chaospoint.placements.placing import Placements  # it loads wrapt, which is slow
+            from chaospoint.placements.placing import Placements  # imports wrapt, which is slow
 
             self._placements = Placements(registry)
             after = self._after_round
-            self.poller = Poller(path, self._read, self._load, self._told, after_round=after)
+            self.poller = Poller(path, self._read, self._load, self._notify, after_round=after)
         self._env_refused: str | None = None
         self._read_at: datetime | None = None
 
     def read_env(self) -> str | None:
-        """Arm what ``CHAOSPOINT_POINTS`` says; return what came of it in words, None if unset."""
+        """Arm ``CHAOSPOINT_POINTS``; return a summary of the result, or None if it is not set."""
         _in_use[self._registry] = self
         if self._settings.points is None:
             return None
@@ -70,15 +71,16 @@ class Sources:
         except ChaosError as error:
             self._env_refused = unquoted(error)
             _log.warning(
-                "CHAOSPOINT_POINTS is rejected; none of its rules is armed: %s", self._env_refused
+                "CHAOSPOINT_POINTS is refused, and none of its rules is armed: %s",
+                self._env_refused,
             )
         except Exception as error:
             self._env_refused = f"{type(error).__name__}: {error}"
-            _log.exception("CHAOSPOINT_POINTS is rejected by a bug in chaospoint")
+            _log.exception("CHAOSPOINT_POINTS is not armed because of a bug in chaospoint")
         return "env: refused"
 
     def read_file(self) -> str | None:
-        """Arm what the plan file says; return what came of it in words, None if there is none."""
+        """Arm the plan file; return a summary of the result, or None if there is no file."""
         if self.poller is None:
             return None
         ok = self.poller.poll()
@@ -86,38 +88,38 @@ class Sources:
         return f"file {self._settings.config}: {count if ok else 'refused'}"
 
     def clear(self, by: str = "stop()") -> None:
-        """Disarm everything that came from env and file."""
-        if _in_use.get(self._registry) is self:  # the next start may have been quicker
+        """Disarm all rules from env and file."""
+        if _in_use.get(self._registry) is self:  # another start may have replaced it already
             del _in_use[self._registry]
         rules = [rule for rule in self._registry.rules() if rule.source in ("env", "file")]
-        self._registry.engine.remove(rules, "disarmed", by=by)  # which says what was in vain
+        self._registry.engine.remove(rules, "disarmed", by=by)  # reports unreached rules
         self._registry.replace((), source="env")
         self._registry.replace((), source="file")
         if self._placements is not None:
             self._placements.end()
 
     def reports(self) -> list[dict[str, object]]:
-        """Return how reading went; ``read_at`` is when the file was read last, or tried to be."""
-        told: list[dict[str, object]] = []
+        """Return the result of reading; ``read_at`` is when the file was last read, or tried."""
+        results: list[dict[str, object]] = []
         if self._settings.points is not None:
-            told.append(_report("env", self._env_refused))
+            results.append(_report("env", self._env_refused))
         if self.poller is not None:
             at = self._read_at
-            told.append(
+            results.append(
                 _report("file", self.poller.refusal)
                 | {
                     "path": str(self._settings.config),
                     "read_at": None if at is None else at.isoformat(timespec="seconds"),
                 }
             )
-        return told
+        return results
 
     def _read(self, path: Path) -> Plan:
         self._read_at = datetime.now(UTC)
         return load_plan(path)
 
-    def _load(self, wanted: Plan) -> None:
-        self._install(wanted, "file")
+    def _load(self, plan: Plan) -> None:
+        self._install(plan, "file")
 
     def _after_round(self) -> None:
         if self._placements is not None:
@@ -126,13 +128,13 @@ class Sources:
             self._registry.engine.arm_unkept("env")
             self._registry.engine.arm_unkept("file")
 
-    def _told(self, ok: bool, reason: str) -> None:
+    def _notify(self, ok: bool, reason: str) -> None:
         self._registry.say(Reloaded("file", ok, reason))
 
-    def _install(self, wanted: Plan, source: Literal["env", "file"]) -> str:
+    def _install(self, plan: Plan, source: Literal["env", "file"]) -> str:
         by = "CHAOSPOINT_POINTS" if source == "env" else str(self._settings.config)
         install_plan(
-            wanted,
+            plan,
             Origin(source, by, early=launched_with(os.environ) is not None),
             self._registry,
             seed=self._settings.seed,
@@ -140,7 +142,7 @@ class Sources:
             place=self._placements.put if source == "file" and self._placements else None,
             limits=self._settings.limits,
         )
-        return quantity(len(wanted.rules), "rule")
+        return quantity(len(plan.rules), "rule")
 
 
 def _report(source: str, refusal: str | None) -> dict[str, object]:

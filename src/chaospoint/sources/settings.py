@@ -1,9 +1,8 @@
-"""What the environment says, read once and never trusted: law 10 is decided here.
+"""Read and check the settings in the environment, and decide whether rules may be armed (law 10).
 
-A bad variable is no error: it is one WARNING with the variable, its value and the cure, and counts
-as unset; while it is one of the limits, nothing from outside may arm, and while it is a token, and
-if no other token is set, the admin endpoint refuses everybody.  The value of a token is never
-shown.  Reading settings does nothing else.
+An invalid variable is not an error. It is logged as one WARNING with its value and the cure, and
+counts as unset. With an invalid limit, no source but code may arm; with an invalid token and no
+other token, the admin endpoint refuses every client. The value of a token is never shown.
 """
 
 from __future__ import annotations
@@ -73,16 +72,17 @@ _LIMITS = (
 _TOKENS = ("admin_token", "admin_read_token")
 _UNSET = " is ignored"
 _CONSEQUENCES: dict[str, str] = {
-    **dict.fromkeys(_LIMITS, f"{_UNSET}, and so nothing from outside may arm"),
+    **dict.fromkeys(_LIMITS, f"{_UNSET}, so only code can arm rules"),
     **dict.fromkeys(
-        _TOKENS, " holds no token, and as long as no other token is set nobody is let in"
+        _TOKENS,
+        " does not contain a token; without another token the admin endpoint refuses all clients",
     ),
 }
-_BY_CODE = "despite_environment"  # code alone sets it
+_BY_CODE = "despite_environment"  # only code can set it
 
 
 class _Environ(PydanticBaseSettingsSource):
-    """The variables, each judged on its own, so that a bad one takes no other with it."""
+    """Reads the variables; each is checked alone, so an invalid one does not affect the others."""
 
     def get_field_value(
         self,
@@ -114,12 +114,12 @@ class _Environ(PydanticBaseSettingsSource):
 
 
 class Settings(BaseSettings):
-    """What ``CHAOSPOINT_*`` says; keywords win over the environment.
+    """The settings of ``CHAOSPOINT_*``; keywords override the environment.
 
-    There is one exception: ``enabled=True`` does not win over ``CHAOSPOINT_ENABLED=false``, unless
-    ``despite_environment=True`` stands beside it. Immutable. ``admin`` is None or a normalised
-    ``host:port``; ``store`` is None or a normalised ``file:///...``; ``config`` and ``audit_log``
-    are absolute; environments are lower case; spans of time are in seconds. ``environment`` is in
+    One exception: ``enabled=True`` overrides ``CHAOSPOINT_ENABLED=false`` only together with
+    ``despite_environment=True``. Immutable. ``admin`` is None or a normalised ``host:port``;
+    ``store`` is None or a normalised ``file:///...``; ``config`` and ``audit_log`` are absolute
+    paths; environments are lower case; durations are in seconds. ``environment`` is in
     ``model_fields_set`` only if it was set.
     """
 
@@ -190,7 +190,7 @@ class Settings(BaseSettings):
         description="write names of arguments with commas, such as iban,card_number, or unset it",
     )
     despite_environment: bool = Field(
-        default=False, description="write True to start where CHAOSPOINT_ENABLED is false"
+        default=False, description="write True to start although CHAOSPOINT_ENABLED is false"
     )
 
     _bad_limits: tuple[tuple[str, str], ...] = PrivateAttr(())
@@ -216,13 +216,13 @@ class Settings(BaseSettings):
         if value is None or value != info.data.get("admin_token"):
             return value
         LOGGER.warning(
-            "CHAOSPOINT_ADMIN_READ_TOKEN (not shown) is ignored, because it is "
-            "CHAOSPOINT_ADMIN_TOKEN: who may only read needs another secret than who controls"
+            "CHAOSPOINT_ADMIN_READ_TOKEN (not shown) is ignored, because it equals "
+            "CHAOSPOINT_ADMIN_TOKEN: set a different secret for clients that may only read"
         )
         return None
 
     def model_post_init(self, _context: Any, /) -> None:  # noqa: D102 - pydantic's own hook
-        # What is in the environment, and is not set here, was bad.
+        # A variable that is in the environment but not in a field was invalid.
         bad = [
             (name, raw)
             for name in (*_LIMITS, *_TOKENS)
@@ -234,12 +234,12 @@ class Settings(BaseSettings):
 
     @property
     def bad_tokens(self) -> tuple[str, ...]:
-        """The variables of tokens that are set and hold no token, such as a missing secret."""
+        """The token variables that are set but do not contain one, such as a missing secret."""
         return self._bad_tokens
 
     @property
     def limits(self) -> Limits:
-        """What no rule from outside can pass; `permission` says whether all of it is known."""
+        """The limits for rules from outside; `permission` refuses if one of them is invalid."""
         return Limits(**{name: getattr(self, name) for name in _LIMITS})
 
     @classmethod
@@ -255,18 +255,18 @@ class Settings(BaseSettings):
 
 
 def read_settings() -> Settings:
-    """Return what the environment says now; raises nothing.
+    """Return the settings in the environment now; raises nothing.
 
-    Each bad variable, and each ``CHAOSPOINT_*`` variable that means nothing, is one WARNING.
+    Each invalid variable, and each unknown ``CHAOSPOINT_*`` variable, is one WARNING.
     """
     for variable in unknown():
-        LOGGER.warning("%s means nothing to chaospoint: %s", variable, hint(variable))
+        LOGGER.warning("%s is not a variable of chaospoint: %s", variable, hint(variable))
     return Settings()
 
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """Whether anything from outside may arm here, why (not), and what would mend that."""
+    """Whether sources other than code may arm rules, the reason, and the cure if not."""
 
     allowed: bool
     why: str
@@ -274,8 +274,10 @@ class Permission:
 
 
 def permission(settings: Settings) -> Permission:
-    """Decide law 10: what comes from outside needs the switch, an allowed environment, and limits
-    that mean something."""
+    """Return whether sources other than code may arm rules (law 10).
+
+    This needs the master switch, an allowed environment and valid limits.
+    """
     if settings.enabled is None:
         why = "CHAOSPOINT_ENABLED is not set; set it to true to allow chaos"
         return Permission(False, why, _CURE)
@@ -305,15 +307,15 @@ def permission(settings: Settings) -> Permission:
         cure = Settings.model_fields[name].description or ""
         return Permission(
             False,
-            f"{PREFIX}{name.upper()}={_shown(value)} is no limit, so nothing from outside may arm; "
-            f"{cure}",
+            f"{PREFIX}{name.upper()}={_shown(value)} is not a valid limit, so only code can arm "
+            f"rules; {cure}",
             cure,
         )
     return Permission(True, f"{_switch()}, and {settings.environment!r} is among {allowed}")
 
 
 def explicitly_off() -> bool:
-    """Whether the environment says that nothing may be armed, whatever overrides it."""
+    """Return whether ``CHAOSPOINT_ENABLED`` is false in the environment."""
     return os.environ.get(_environ.VARIABLE, "").strip().lower() in _environ.FALSE
 
 
@@ -324,7 +326,7 @@ def _switch() -> str:
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """Split a normalised ``host:port``; the brackets of an IPv6 host are taken off."""
+    """Split a normalised ``host:port``, and remove the brackets of an IPv6 host."""
     host, _, port = address.rpartition(":")
     return host.strip("[]"), int(port)
 

@@ -1,6 +1,6 @@
-"""What the text of a variable of the environment means; a value of its own type is let through.
+"""Parse the text of environment variables; other values are returned unchanged.
 
-Each raises `ValueError` for what means nothing: the cure is said by who reads the variable.
+Each function raises `ValueError` for invalid text; the settings add the cure.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ ADMIN_ADDRESS = "127.0.0.1:8475"
 
 
 def switch(value: object) -> object:
-    """Return whether it says yes."""
+    """Return True or False for a word such as ``yes`` or ``off``."""
     if not isinstance(value, str):
         return value
-    said = value.strip().lower()
-    if said not in TRUE | FALSE:
+    word = value.strip().lower()
+    if word not in TRUE | FALSE:
         raise ValueError("neither true nor false")
-    return said in TRUE
+    return word in TRUE
 
 
 def word(value: object) -> object:
@@ -62,7 +62,7 @@ def word(value: object) -> object:
 
 
 def words(value: object) -> object:
-    """Return names in lower case; of a text, what stands between commas."""
+    """Return names in lower case; in text they are separated by commas."""
     parts = _parts(value)
     if not isinstance(parts, tuple):
         return value
@@ -72,24 +72,24 @@ def words(value: object) -> object:
 
 
 def patterns(value: object) -> object:
-    """Return names of points, and globs; of a text, what stands between commas."""
+    """Return names of points and globs; in text they are separated by commas."""
     parts = _parts(value)
     return tuple(map(point_pattern, parts)) if isinstance(parts, tuple) else value
 
 
 def fault_kinds(value: object) -> object:
-    """Return labels of kinds of faults, each of which is there; else as `patterns`."""
+    """Return names of known kinds of faults; in text they are separated by commas."""
     parts = _parts(value)
     if isinstance(parts, tuple) and (wrong := [part for part in parts if not is_kind(part)]):
-        raise ValueError(f"{wrong[0]!r} is no kind of fault")
+        raise ValueError(f"{wrong[0]!r} is not a kind of fault")
     return parts
 
 
 def argument_names(value: object) -> object:
-    """Return names of arguments; of a text, what stands between commas."""
+    """Return names of arguments; in text they are separated by commas."""
     parts = _parts(value)
     if isinstance(parts, tuple) and not all(map(str.isidentifier, parts)):
-        raise ValueError("no name of an argument")
+        raise ValueError("not the name of an argument")
     return parts
 
 
@@ -97,14 +97,14 @@ def _parts(value: object) -> object:
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, Iterable):
         return value
-    kept = tuple(part for each in parts if (part := str(each).strip()))
+    kept = tuple(part for item in parts if (part := str(item).strip()))
     if not kept and isinstance(value, str):
         raise ValueError("empty")
     return kept
 
 
 def absolute_path(value: object) -> object:
-    """Return a path, made absolute."""
+    """Return an absolute path."""
     if not isinstance(value, str | Path):
         return value
     if not str(value).strip() or "\0" in str(value):
@@ -114,7 +114,7 @@ def absolute_path(value: object) -> object:
 
 
 def store_url(value: object) -> object:
-    """Return where a store is, as a normalised ``file:///...``."""
+    """Return the URL of a store, as a normalised ``file:///...``."""
     if not isinstance(value, str):
         return value
     parts = urlsplit(value.strip())
@@ -124,7 +124,7 @@ def store_url(value: object) -> object:
         raise ValueError("not file:///...")
     directory = "/" + posixpath.normpath(path).lstrip("/")
     if directory == "/" or directory.startswith("/~") or not directory.isprintable():
-        raise ValueError("no directory")
+        raise ValueError("not a directory")
     return f"file://{quote(directory)}"
 
 
@@ -145,7 +145,7 @@ def optional_seed(value: object) -> int | None:
 
 
 def secret(value: object) -> object:
-    """Return a secret without the blanks around it."""
+    """Return a secret without white space around it."""
     if isinstance(value, SecretStr):
         value = value.get_secret_value()
     if not isinstance(value, str):
@@ -157,7 +157,7 @@ def secret(value: object) -> object:
 
 
 def optional_address(value: object) -> object:
-    """Return a normalised ``host:port``, or None for none."""
+    """Return a normalised ``host:port``, or None if the endpoint is off."""
     if value is None:
         return None
     word = str(value).strip().lower()
@@ -167,9 +167,9 @@ def optional_address(value: object) -> object:
         return None
     host, _, port = word.rpartition(":")
     if not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
-        raise ValueError("no port")
+        raise ValueError("not a port")
     if host.startswith("[") and host.endswith("]"):
         ipaddress.IPv6Address(host[1:-1])
     elif not re.fullmatch(r"[a-z0-9._-]+", host):
-        raise ValueError("no host")
+        raise ValueError("not a host")
     return f"{host}:{int(port)}"
