@@ -119,7 +119,8 @@ def generated_transparently(items: Generator[Any, Any, object]) -> Generator[Any
     """Yield from a generator with every point transparent in each of its steps."""
     context = context_copied()
     context.run(_set)
-    return (yield from _steps(items, context.run))
+    steps: Any = _steps(items, context.run)  # typed as awaitable, and a generator too
+    return (yield from steps)
 
 
 async def agenerated_transparently(items: AsyncGenerator[Any, Any]) -> AsyncGenerator[Any, Any]:
