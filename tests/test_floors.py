@@ -20,7 +20,7 @@ HOUSE = Path(chaospoint.__file__).parent
 
 # From the ground up; what stands on one floor does not import each other.
 FLOORS = (
-    "_environ _version errors",
+    "_environ _lazy _version errors",
     "_kernel",
     "_patching effects models",
     "_registry faults",

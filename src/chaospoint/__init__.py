@@ -9,10 +9,10 @@ PYTEST_DONT_REWRITE: without this word pytest warns if the package is imported b
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 
 from chaospoint import _environ
 from chaospoint._kernel.point import Point
+from chaospoint._lazy import lazy_names
 from chaospoint._registry.registry import Registry, before_first_point, default_registry
 from chaospoint.errors import ChaosError, InjectedFault
 
@@ -108,14 +108,4 @@ def _start_if_asked() -> None:
 before_first_point(_start_if_asked)
 
 
-def __getattr__(name: str) -> object:
-    module = _LAZY.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(import_module(f"{__name__}.{module}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+__getattr__, __dir__ = lazy_names(__name__, _LAZY)
