@@ -1,19 +1,19 @@
-"""Interrupts each change and each firing at every opcode, and looks at what is left behind.
+"""Interrupt each change and each firing at every opcode, and check what is left behind.
 
-``python at_every_opcode.py HOW TRIES [WHAT...]``: how it is interrupted; at how many opcodes, which
-are evenly spread and others on each version of Python, or at all of them for 0; and what is done,
-everything by default.  ``python at_every_opcode.py signals SECONDS [WHAT...]`` does it again and
-again for so long while real signals come, and their handler raises.
+``python at_every_opcode.py HOW TRIES [WHAT...]``. HOW: the kind of interruption. TRIES: the number
+of opcodes to interrupt, evenly spread and different on each version of Python; 0 for all. WHAT: the
+actions to interrupt, by default all. ``python at_every_opcode.py signals SECONDS [WHAT...]``
+repeats the actions for so many seconds while real signals arrive whose handler raises.
 
-At an opcode of chaospoint a signal *arrives*, as real ones do: C code notes it down, and the
-interpreter calls the handler at the next place where it looks for signals, which are the beginnings
-of functions, jumps back and the ends of calls.  So every handler runs where a real one can, and
-a signal arrives between any two such places.  No Python code may run in between: what traces the
-opcodes there is a function of Python's C library, which takes itself out of the way.  An opcode
-that neither calls nor jumps back has the handler run where the one after it has, and is left out.
+A signal *arrives* at an opcode of chaospoint as a real one does: C code records it, and the
+interpreter calls the handler at the next place where it checks for signals. These places are the
+starts of functions, backward jumps and the ends of calls. So each handler runs where a real one
+can, and a signal arrives between any two such places. No Python code may run in between, so a
+function of Python's C API traces the opcodes there and removes itself. An opcode that neither calls
+nor jumps backwards is left out: its handler would run at the same place as that of the next opcode.
 
-Two things are left to the tests with real signals: those that arrive in the middle of C code, such
-as a lock that is waited for, and those that arrive in code of the standard library.
+Two cases are left to the tests with real signals: signals that arrive in the middle of C code, such
+as while waiting for a lock, and signals that arrive in the standard library.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ elsewhere: list[str] = []  # the places whose exceptions Python reported and dro
 
 
 def unraisable(report: Any) -> None:
-    """Take what Python reports and drops: what is raised in hooks of forks and in callbacks.
+    """Record exceptions that Python reports and drops: those in fork hooks and in callbacks.
 
-    CPython 3.11 raises in a new thread what is thrown into the thread that starts it.
+    CPython 3.11 raises an exception of the starting thread in the new thread.
     """
     module = getattr(report.object, "__module__", None) or ""
     if isinstance(report.object, BeginningCall) or not module.startswith("chaospoint"):

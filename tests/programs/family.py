@@ -1,9 +1,9 @@
-"""A process and its children, which share a store. Arguments: how children come, and how many.
+"""A process and its children, which share a store. Arguments: the kind and number of children.
 
-``fork``, ``spawn``: as `multiprocessing` makes them. ``daemon``: the one child leaves its parent as
-daemons do, and closes all files. ``late-daemon``: the same once it serves the admin endpoint.
-Each process calls its point before anything else, and prints a line about itself; it prints another
-one after SIGUSR1. SIGUSR2: it forks. SIGHUP: it calls `stop`. SIGTERM: it ends.
+``fork``, ``spawn``: children of `multiprocessing`. ``daemon``: one child that becomes a daemon and
+closes all files. ``late-daemon``: the same, after it serves the admin endpoint. Each process first
+calls its point and prints a line about itself. It prints another line after SIGUSR1, forks after
+SIGUSR2, calls `stop` after SIGHUP, and ends after SIGTERM.
 """
 
 from __future__ import annotations

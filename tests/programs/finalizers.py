@@ -1,8 +1,9 @@
-"""Calls armed functions in threads and tasks while finalizers do what finalizers may do.
+"""Call armed functions in threads and tasks while finalizers use chaospoint.
 
-``python finalizers.py SECONDS``: the objects lie in cycles, so the garbage collector finalizes
-them in the middle of anything.  They reach armed points, set context variables, change what is
-armed, turn the master switch, explain and read counts.  It fails if anything is wrong afterwards.
+``python finalizers.py SECONDS``: the objects are in reference cycles, so the garbage collector
+finalizes them at any time. The finalizers reach armed points, set context variables, arm and disarm
+rules, use the master switch, explain and read counts. The program fails if the state is wrong
+afterwards.
 """
 
 from __future__ import annotations
@@ -125,9 +126,9 @@ until = began + seconds
 
 
 def litter(chance: random.Random) -> list[list[object]]:
-    """Leave something to collect, and hold what has the next collection come at any moment.
+    """Leave an object to collect, and return objects that vary the time of the next collection.
 
-    For most of the time what is finalized takes little, and so comes often.
+    Most of the time the finalizers are quick, so that collections are frequent.
     """
     light = time.monotonic() < began + 0.7 * seconds
     Connection(chance.choice(LIGHT if light else HEAVY))

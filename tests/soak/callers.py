@@ -1,8 +1,8 @@
-"""Callers that judge all they get: by what was asked for, and by what observers were told.
+"""Callers that check every result against the armed rules and against the observers' records.
 
-Every rule of a storm has a number and carries it as a mark, ``@17``, in its exception, its value
-or its message.  So whatever reaches a caller says who asked for it, and the caller knows whether
-that may be: at this point, for this tenant, in this context, now, and as the last that was told.
+Every rule of a storm has a number and carries it as a mark, ``@17``, in its exception, its value or
+its message. So every effect names its rule, and the caller checks whether that rule may act: at
+this point, for this tenant, in this context, at this time, and as the last one reported.
 """
 
 from __future__ import annotations
@@ -184,9 +184,9 @@ def _awaitable(made: Any) -> Any:
 
 
 def _due(result: object, told: list[Injection]) -> bool:
-    """Whether this is what has to come of what was told.
+    """Whether this result follows from the reported injections.
 
-    The last outcome that nothing could interrupt decides; a later one may have been woken early.
+    The last outcome that could not be interrupted decides; a later one may have been woken early.
     """
     allowed: list[Injection | None] = []
     for injection in reversed(told):

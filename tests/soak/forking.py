@@ -1,7 +1,7 @@
-"""Forks the process and has the child say, over a pipe, what it found; a child that hangs is ended.
+"""Fork the process, and read the results of the child from a pipe; end a child that hangs.
 
-The child's last words are JSON where all went well, and else a traceback or, of one that hangs,
-the stacks of its threads.
+The child writes JSON if it succeeds, and otherwise a traceback or, if it hangs, the stacks of its
+threads.
 """
 
 from __future__ import annotations

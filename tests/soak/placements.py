@@ -1,6 +1,6 @@
-"""A placement of every kind, alone and stacked, and of every way to say whose call it is.
+"""Placements of every kind, alone and stacked, with every way to identify the caller.
 
-Each returns 7 when nothing acts, and knows which points are on its way and what its own code is.
+Each returns 7 if no fault acts, and knows the points that it reaches and its own code.
 """
 
 from __future__ import annotations
@@ -87,9 +87,9 @@ def _awaited(kind: str) -> bool:
 
 
 def placements(storm: Registry, calm: Registry) -> list[Placement]:
-    """Place a point in every way, alone and, where it decorates, under two others.
+    """Place a point in every way: alone and, as a decorator, also under two others.
 
-    The outermost of three is of ``calm``, so every call reaches it.
+    The outermost of three has the registry ``calm``, so every call reaches it.
     """
     made: list[Placement] = []
     for kind, maker in MAKERS.items():

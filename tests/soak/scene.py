@@ -1,7 +1,7 @@
-"""Where a storm takes place: the registries, the placements, who calls, and what a child must do.
+"""The participants of a storm: registries, placements and callers, and the checks in a child.
 
-A forked child has none of the parent's threads, finds every rule at zero and its deadline going
-on, and can do all that a process can.
+A forked child has no threads of the parent. Its rules count from 0 and keep their deadlines, and it
+can do everything that a process can.
 """
 
 from __future__ import annotations

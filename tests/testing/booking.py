@@ -1,7 +1,7 @@
-"""A service that copes with the failure of every call it makes: what the mutants are made of.
+"""A service that handles the failure of each of its calls; the mutants are made from it.
 
-Read as text and run anew for each test. Each call in a ``try`` is needed
-there: `book` raises, or breaks a promise, once a call stands outside.
+Each test reads this as text and runs it. Each call must be in its ``try``: if it is moved out,
+`book` raises or breaks a promise.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ registry = Registry()
 
 
 class Down(Exception):
-    """Somebody else's service is not there."""
+    """Another service is not available."""
 
 
 done: list[str] = []
 
 
 def call(name: str):
-    """Return a call to somebody else."""
+    """Return a call to another service."""
 
     @registry.point(name, raises=Down)
     def called() -> str:
@@ -32,7 +32,7 @@ def call(name: str):
 
 
 def acall(name: str):
-    """Return a call to somebody else, to be awaited."""
+    """Return an asynchronous call to another service."""
 
     @registry.point(name, raises=Down)
     async def called() -> str:
@@ -213,7 +213,7 @@ async def left() -> None:
 
 
 async def book() -> None:
-    """Book, change, undo: what happens in one stay."""
+    """Book, change and cancel a stay."""
     done.clear()
     looked_up()
     assert 2 <= len(priced()) <= 3

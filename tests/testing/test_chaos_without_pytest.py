@@ -1,4 +1,4 @@
-"""`Chaos` by hand: as a context manager, in unittest, with a registry of one's own, in threads."""
+"""`Chaos` without pytest: as a context manager, in unittest, with a registry, and in threads."""
 
 from __future__ import annotations
 
@@ -288,7 +288,7 @@ def test_hold_asks_for_what_comes_from_then_on(registry: Registry) -> None:
 
 
 def test_hold_in_threads(registry: Registry, pool: Threads) -> None:
-    """Whoever waits goes on only after the other was reached, each time."""
+    """A held call always continues after the other point was reached, and never before."""
     read, write = registry.point("a.read"), registry.point("a.write")
     order: list[str] = []
 
@@ -381,7 +381,7 @@ if __name__ == "__main__":
 
 
 def test_in_unittest(tmp_path: Path) -> None:
-    """Exactly the tests that caused something fail, and the seed repeats them."""
+    """Only the tests that caused a problem fail, and the seed repeats them."""
     (tmp_path / "test_dice.py").write_text(UNITTEST)
 
     def run(**env: str) -> str:
@@ -449,7 +449,7 @@ def test_ctrl_c_at_the_end_leaves_nothing(
 def test_the_seed_of_what_came_by_chance_is_said(
     registry: Registry, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """unittest does not tell how the test came out, so it is said in any case."""
+    """unittest does not tell whether the test failed, so the seed is always printed."""
     point = registry.point("a.b")
     for keys, said in (({}, False), ({"probability": 0.999}, True), ({"failure_rate": 0.5}, True)):
         with Chaos(registry=registry) as chaos:
@@ -467,7 +467,7 @@ def test_the_seed_of_what_came_by_chance_is_said(
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
 def test_a_forked_child_is_not_paused(registry: Registry) -> None:
-    """Nobody in the test could release it."""
+    """The test could not release it."""
     point = registry.point("a.b")
     with Chaos(registry=registry) as chaos:
         chaos.pause("a.b", must_fire=False)

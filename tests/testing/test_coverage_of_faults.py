@@ -1,4 +1,4 @@
-"""Fault coverage says which points were reached and which kinds of faults fired there."""
+"""Fault coverage shows which points were reached and which kinds of faults fired there."""
 
 from __future__ import annotations
 

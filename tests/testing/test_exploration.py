@@ -1,4 +1,4 @@
-"""`explore` runs a function once to learn and once for each case, and says what became of each."""
+"""`explore` runs a function without faults and once for each case, and reports each result."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def test_what_swallows_the_end_of_its_time_is_hung_all_the_same(registry: Regist
 def test_what_an_event_loop_swallows_strikes_again(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A loop logs what its callbacks raise, and goes on."""
+    """An event loop logs exceptions of its callbacks, and continues."""
     monkeypatch.setattr(time_limit, "_REPEAT", 0.5)
 
     async def pay() -> None:
@@ -217,7 +217,7 @@ def test_an_alarm_that_comes_late_strikes_nobody() -> None:
 
 
 def test_an_alarm_that_somebody_else_uses_is_left_alone() -> None:
-    """Such as a plugin that bounds each test."""
+    """Such as a plugin that limits the time of each test."""
     signal.setitimer(signal.ITIMER_REAL, PATIENCE)
     try:
         with time_limit.TimeLimit(0.001):
@@ -291,7 +291,7 @@ def test_what_fails_before_its_fault_says_so(registry: Registry) -> None:
 
 
 def test_what_passes_only_once_is_not_explored(registry: Registry) -> None:
-    """Each failure with a fault would be taken for a finding."""
+    """Otherwise each failure under a fault would count as a finding."""
     ran: list[int] = []
 
     def read() -> None:

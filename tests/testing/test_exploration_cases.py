@@ -1,4 +1,4 @@
-"""Which cases a run has: for each reach each fault that fits, in an order that a bound can cut."""
+"""The cases of a run: each fault that fits each reach, in an order that a limit may cut."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_case_acts_at_its_reach_only_and_once() -> None:
 
 
 def test_clean_ends_are_counted_apart_from_beginnings() -> None:
-    """Two calls of which one raised: the answer of the first that succeeded is the first."""
+    """Of two calls, one of which raised, the successful one counts as the first end."""
     found = cases_of([reach("a"), reach("a")], [reach("a")], Faults.of((), None))
     assert ids(found) == [
         "a#1 raise(InjectedFault)",

@@ -1,4 +1,4 @@
-"""Exploration finds what others planted: three classic mistakes, and any call outside its try."""
+"""Exploration finds planted bugs: three classic mistakes, and each call moved out of its try."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class BankDown(Exception):
 
 
 class Shop:
-    """Charges an order, keeps it and mails the customer: well."""
+    """Charges an order, saves it and mails the customer, without a bug."""
 
     def __init__(self, registry: Registry) -> None:
         self.charges: dict[str, int] = {}
@@ -139,7 +139,7 @@ def test_the_mended_versions_pass() -> None:
 
 
 def _calls(tree: ast.Module) -> Iterator[tuple[int, int]]:
-    """Yield each place in the ``try``s: the first statement of a body, and if it calls the last."""
+    """Yield the mutable statements of each ``try``: the first, and the last if it is a call."""
     for nth, node in enumerate(_tries(tree)):
         for place in dict.fromkeys((0, len(node.body) - 1)):
             if any(isinstance(one, ast.Call) for one in ast.walk(node.body[place])):
@@ -147,7 +147,7 @@ def _calls(tree: ast.Module) -> Iterator[tuple[int, int]]:
 
 
 def _tries(tree: ast.Module) -> list[ast.Try]:
-    """Return those that run without a fault: not what stands in a handler."""
+    """Return the statements that run without a fault, so none in an error handler."""
     handlers = [node for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler)]
     inner = {id(node) for handler in handlers for node in ast.walk(handler)}
     tries = [node for node in ast.walk(tree) if isinstance(node, ast.Try)]
@@ -155,7 +155,7 @@ def _tries(tree: ast.Module) -> list[ast.Try]:
 
 
 class _Move(ast.NodeTransformer):
-    """Moves the first statement of one ``try`` before it, or its last one behind it."""
+    """Moves the first statement of a ``try`` before it, or its last one after it."""
 
     def __init__(self, target: ast.Try, place: int) -> None:
         self._target = target
@@ -207,7 +207,7 @@ def test_the_service_as_it_was_copes_with_everything() -> None:
 
 
 def test_a_call_that_only_a_fault_brings_about_is_said() -> None:
-    """Of a fallback nothing is known: it is not failed in turn."""
+    """A fallback is not failed in turn, because it does not run without a fault."""
     assert booked(TREE).left_out == (
         "text.again: reached only under a fault, first in mail.send#1 raise(Down), and not "
         "failed itself",

@@ -1,4 +1,4 @@
-"""What an exploration must not miss, must not blame on the program, and must not be ended by."""
+"""Faults that an exploration must not miss, must not report wrongly, and must survive."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ CONFTEST = "from chaospoint.testing.exploring import recording\nrecording._MIN_L
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """What one run of these tests found, by test; the output is under the empty name."""
+    """The results of one run of these tests, by test; the output is under the empty name."""
     path = tmp_path_factory.mktemp("mended")
     (path / "test_it.py").write_text(textwrap.dedent(TESTS))
     (path / "paid.py").write_text(textwrap.dedent(DOCTEST))
@@ -213,7 +213,7 @@ def test_what_ends_a_program_is_no_fault_of_a_call(registry: Registry) -> None:
 
 
 def test_calls_that_only_a_fault_brings_about_are_said(registry: Registry) -> None:
-    """They are not failed in turn, so all is tried that there is without a fault, and no more."""
+    """Only calls that also happen without a fault are failed, so these are not."""
     point = registry.point("a.call")
 
     def retries() -> None:
@@ -375,7 +375,7 @@ def test_what_is_no_function_is_refused(registry: Registry) -> None:
 
 
 def test_what_blocks_declare_is_known_at_the_end_of_a_run(registry: Registry) -> None:
-    """So the first exploration of a process has the cases that each later one has."""
+    """The first exploration of a process has the same cases as later ones."""
 
     def two() -> None:
         for kind in (KeyError, OSError):

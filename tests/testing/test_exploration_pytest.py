@@ -1,4 +1,4 @@
-"""``pytest --chaos-explore``: each test once to learn, once for each case, with fresh fixtures."""
+"""``pytest --chaos-explore`` runs each test without faults, and once for each case."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ IMPATIENT = """
 
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """A directory of tests whose runs load what they need and no more."""
+    """A directory of tests whose runs load only the plugins that they need."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     pytester.makeini(f"[pytest]\naddopts = {OPTIONS}\n")
     return pytester
@@ -115,7 +115,7 @@ def run(project: pytest.Pytester, *options: str) -> tuple[pytest.RunResult, dict
 
 
 def without_waits(data: Any) -> Any:
-    """Leave out the seconds waited, which hold some real time."""
+    """Remove the seconds waited, because they contain some real time."""
     if isinstance(data, dict):
         return {key: without_waits(value) for key, value in data.items() if key != "waited"}
     return [without_waits(one) for one in data] if isinstance(data, list) else data
@@ -128,7 +128,7 @@ def of(found: dict[str, Any], test: str) -> dict[str, Any]:
 
 @pytest.mark.ci
 def test_what_was_found_is_the_same_alone_and_on_workers(project: pytest.Pytester) -> None:
-    """And each finding comes with the command that gives it again, and it alone."""
+    """Each finding comes with a command that repeats only this finding."""
     project.makepyfile(test_shop=SHOP)
     project.makeconftest(IMPATIENT)
     result, found = run(project, "--chaos-explore", "--tb=no")
@@ -228,7 +228,7 @@ HANDLED = {"outcome": "handled", "injected": False}
 
 
 def test_fixtures_of_the_function_are_fresh_and_others_stay(project: pytest.Pytester) -> None:
-    """Only what the call itself reaches is failed, and a teardown that minds is a finding."""
+    """Only reaches in the test's call are failed, and a teardown that then fails is a finding."""
     project.makepyfile(
         """
         import pytest
@@ -445,7 +445,7 @@ def test_each_case_falls_to_one_share() -> None:
 
 @pytest.mark.once
 def test_the_shop_is_explored_and_copes(pytester: pytest.Pytester) -> None:
-    """The example of the documentation, by the one command that it names."""
+    """The example of the documentation, run with its own command."""
     shop = Path(__file__).parents[2] / "examples" / "shop"
     found = pytester.path / "found.json"
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""What a run with ``--chaos-explore`` tells others: the summary, the cache, JUnit, exit codes."""
+"""The output of ``--chaos-explore``: the summary, the cache, JUnit XML and exit codes."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_all_that_reads_reports_sees_the_test_and_the_case(
 
 
 def test_a_case_that_was_not_really_tried_is_no_success(project: pytest.Pytester) -> None:
-    """It was reached when the test was learnt, and then no more."""
+    """It was reached in the first run, and not again."""
     project.makepyfile(
         test_app="""
         from app import charge
@@ -183,7 +183,7 @@ def result(case: str, outcome: Any = "handled", **keys: Any) -> Result:
     return Result(case, "p", 1, "before", "off", 0, outcome, **keys)
 
 
-def test_processes_that_learnt_different_reaches_are_not_exhaustive() -> None:
+def test_processes_that_recorded_different_reaches_are_not_exhaustive() -> None:
     for hashes, exhaustive in (((1, 1), True), ((1, 2), False)):
         test = Gathered("t")
         for share, one in enumerate(hashes):

@@ -1,4 +1,4 @@
-"""pytest under `chaospoint run`: modules that pytest rewrites, and what repeats a case."""
+"""pytest under ``chaospoint run``: modules that pytest rewrites, and repeating a case."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_the_printed_command_repeats_the_case(name: str, project: Path) -> None:
 
 
 def test_a_case_that_is_not_there_is_an_error(project: Path) -> None:
-    """As where the command is run without the plan that places its point."""
+    """As if the command ran without the plan that places its point."""
     words = ["python", "-m", "pytest", *QUIET, "--chaos-explore"]
     done = run(project, [*words, "--chaos-explore-case=shop.charge#1 raise(InjectedFault)"])
     assert done.returncode == pytest.ExitCode.TESTS_FAILED

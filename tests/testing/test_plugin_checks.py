@@ -29,11 +29,11 @@ WAYS = {
 }
 
 LEFT_TO_CI = ("two processes", "shuffled")
-"""The other two ways have all that these have."""
+"""These two ways are covered by the other two."""
 
 
 class Report(NamedTuple):
-    """How one inner test came out, and how it was to."""
+    """The actual and the expected outcome of an inner test."""
 
     outcome: str
     text: str
@@ -82,7 +82,7 @@ def inner(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Inner:
 
 
 def unmet(report: Report) -> list[str]:
-    """Return what a test's report was to say and does not; ``told:`` is of our own section."""
+    """Return the expected words that a report lacks; ``told:`` marks chaospoint's own section."""
     lines = report.text.splitlines()
     return [
         word
@@ -96,7 +96,7 @@ def unmet(report: Report) -> list[str]:
 
 
 def check(reports: dict[str, Report]) -> None:
-    """Every inner test has come out as it was meant to, and says why."""
+    """Every inner test has the expected outcome and message."""
     wrong = [
         f"{name}: {report.outcome} instead of {report.expected[0]}\n{report.text}"
         for name, report in reports.items()
@@ -137,7 +137,7 @@ def test_a_fixture_that_outlives_a_test_is_judged_at_its_own_end(inner: Inner) -
 
 
 def test_what_is_used_rightly_warns_of_nothing(inner: Inner, pytester: pytest.Pytester) -> None:
-    """Beside a plugin that has the shorter names of our options, under the strictest settings."""
+    """With a plugin that uses shorter names of the same options, under the strictest settings."""
     inner.add("test_clean", "clean")
     pytester.makepyfile(
         other="""
@@ -231,7 +231,7 @@ class TestOther:
 
 
 def thrown_and_commands(result: pytest.RunResult) -> tuple[list[str], list[str]]:
-    """Return what the inner tests threw, and the commands that are to repeat it."""
+    """Return the throws of the inner tests, and the commands that repeat them."""
     lines = result.outlines
     # In CI the summary repeats whole messages.
     told = [line for line in lines if not line.startswith("FAILED")]
@@ -243,7 +243,7 @@ def thrown_and_commands(result: pytest.RunResult) -> tuple[list[str], list[str]]
 def test_the_printed_command_repeats_a_failure(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From the shell, one process for two, though alone the file is of another root folder."""
+    """From the shell, two in one process, although one file alone has another root folder."""
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("CHAOSPOINT_SEED", "")  # which the header's comes before
     home, here = pytester.mkdir("it's home"), pytester.mkdir("here")
@@ -270,7 +270,7 @@ def test_the_printed_command_repeats_a_failure(
 def test_who_never_uses_it_sees_one_line(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing that costs is imported, and nothing is left in the environment."""
+    """No expensive module is imported, and the environment does not change."""
     pytester.makeconftest(
         """
         import os

@@ -1,4 +1,4 @@
-"""Fault coverage under pytest: runs of pytest of their own, alone and with workers."""
+"""Fault coverage under pytest, in separate runs, with and without workers."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ COUNTS = {
 
 @pytest.fixture
 def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """Loads no plugin that is not asked for: most of them take longer than the tests."""
+    """Loads only the given plugins, because most plugins take longer than the tests."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     pytester.makeini("[pytest]\naddopts = -p no:cacheprovider -p chaospoint.testing.plugin\n")
     pytester.makepyfile(app=APP, test_app=TESTS.format(at_the_end="pass"))
@@ -112,7 +112,7 @@ def test_workers_add_up_to_the_same_json(suite: pytest.Pytester) -> None:
 
 @pytest.mark.once
 def test_what_ran_in_a_worker_that_died_is_said_to_be_missing(suite: pytest.Pytester) -> None:
-    """The share may be high enough, and is not believed."""
+    """Even a share that is high enough is not trusted."""
     suite.makepyfile(
         test_dying="""
         import os

@@ -1,4 +1,4 @@
-"""Latencies, hangs and expiries pass at once, in the order in which they would have come."""
+"""Latencies, hangs and expiries pass at once and keep their order."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from chaospoint.testing.clocks import loop_time, pacer, patience
 from chaospoint.testing.clocks.skipping import skipping
 
 QUICK = 2.0
-"""Real seconds that pass beside the skipped ones at most, also on a busy machine."""
+"""The maximum real seconds besides the skipped ones, also on a busy machine."""
 
 SOON = pytest.approx(0.0, abs=QUICK)
 
 
 def about(seconds: float) -> Any:
-    """Return what equals ``seconds`` and the real time that a test takes."""
+    """Return a value that equals ``seconds`` plus the real time of a test."""
     return pytest.approx(seconds + QUICK / 2, abs=QUICK / 2 + 0.001)
 
 
 @pytest.fixture(autouse=True)
 def _quick_and_restored() -> Iterator[None]:
-    """Every test here takes no time, and leaves asyncio as it was, and no thread."""
+    """Check that each test takes little time, restores asyncio and leaves no thread."""
     own, began = BaseEventLoop.time, time.monotonic()
     yield
     assert time.monotonic() - began < PATIENCE / 2
@@ -47,13 +47,13 @@ def _quick_and_restored() -> Iterator[None]:
 
 @pytest.fixture
 def within(pool: Threads) -> Callable[[Callable[[], Any]], Any]:
-    """Run a call on a thread of its own, where it cannot hang the test, and return its result."""
+    """Run a call on a new thread, so that it cannot hang the test; return its result."""
     return lambda call: pool.submit(call).result(PATIENCE)
 
 
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have nothing skipped for as long as the test takes."""
+    """Disable skipping during the test."""
     monkeypatch.setattr(pacer, "_SLICE", PATIENCE)
 
 
@@ -87,7 +87,7 @@ def shop(registry: Registry) -> Shop:
 
 
 def until(reached: Callable[[], object]) -> None:
-    """Look again and again whether something has come about; real time goes on meanwhile."""
+    """Check a condition repeatedly in real time until it holds."""
     began = time.monotonic()
     while not reached():
         assert time.monotonic() - began < PATIENCE
@@ -128,7 +128,7 @@ def test_a_hang_without_one_ends_when_its_rule_expires(shop: Shop, within: Any) 
 def test_waits_that_end_at_nearly_the_same_time_all_pass(
     shop: Shop, pool: Threads, keys: Any
 ) -> None:
-    """None of them is jumped over by the time that waking the others takes."""
+    """The time it takes to wake some does not skip the others."""
     points = [shop.registry.point(f"near.{number}") for number in range(20)]
     barrier = threading.Barrier(len(points))
 
@@ -158,7 +158,7 @@ def test_the_processor_is_kept_busy_for_its_real_time(shop: Shop, within: Any) -
 
 
 def test_other_threads_have_their_turn_before_time_is_skipped(shop: Shop, within: Any) -> None:
-    """Two milliseconds of it, so that who is on the way to a shorter wait is not overtaken."""
+    """The pacer waits 2 ms, so that it does not overtake a call that is about to wait less."""
     shop.arm("charge", latency="30s")
     with skipping(shop.registry):
         began = time.monotonic()
@@ -169,7 +169,7 @@ def test_other_threads_have_their_turn_before_time_is_skipped(shop: Shop, within
 def test_nothing_is_skipped_until_who_was_woken_goes_on(
     shop: Shop, pool: Threads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However long the machine takes for that."""
+    """However long the machine takes."""
     monkeypatch.setattr(patience, "_SECONDS", PATIENCE)
     shop.arm("charge", latency="30s")
     with skipping(shop.registry) as clock:
@@ -342,7 +342,7 @@ def test_retries_each_meet_their_own_timeout(shop: Shop, within: Any) -> None:
 def test_a_latency_in_a_worker_thread_meets_the_timeout_of_the_loop(
     shop: Shop, within: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A thread that is made to wait is not at work."""
+    """A thread that waits for a fault does not count as working."""
     monkeypatch.setattr(patience, "_SECONDS", PATIENCE)
     shop.arm("charge", latency="60s")
 
@@ -381,7 +381,7 @@ def test_a_loop_on_another_thread_meets_its_own_timeout(
 def test_a_latency_that_blocks_the_loop_passes_beyond_its_timers(
     shop: Shop, within: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And beyond the tasks there that were woken: nobody is patient with who cannot go on."""
+    """Woken tasks on a blocked loop do not delay the skip, because they cannot continue."""
     monkeypatch.setattr(patience, "_SECONDS", PATIENCE)
     shop.arm("charge", latency="30s")
     shop.arm("acharge", latency="10s")
@@ -417,7 +417,7 @@ def test_a_loop_that_waits_for_a_thread_with_a_latency_is_passed_over(
 @pytest.mark.usefixtures("slow")
 @pytest.mark.parametrize("keys", [{"hang": True}, {"latency": "60s"}])
 def test_a_task_that_its_loop_left_behind_makes_nobody_wait(shop: Shop, keys: Any) -> None:
-    """Else time would be skipped for it as long as the block lasts."""
+    """Otherwise time would be skipped for it until the end of the block."""
     shop.arm("acharge", **keys)
     loop = asyncio.new_event_loop()
 
@@ -436,7 +436,7 @@ def test_a_task_that_its_loop_left_behind_makes_nobody_wait(shop: Shop, keys: An
 
 @pytest.mark.usefixtures("slow")
 def test_who_was_woken_waits_no_more_though_he_has_not_gone_on(shop: Shop) -> None:
-    """Else the rest of his wait would be skipped where the machine is busy."""
+    """Otherwise a busy machine would skip the rest of the wait."""
     with skipping(shop.registry) as clock:
         woken = threading.Event()
         with clock._waits.going_on(60, woken, None):
@@ -462,7 +462,7 @@ def test_a_loop_that_is_never_idle_does_not_stop_time(shop: Shop, within: Any) -
 
 
 def test_the_timers_of_a_loop_that_is_never_idle_are_kept_to(shop: Shop, within: Any) -> None:
-    """However slow it is, as long as it goes on."""
+    """However slow it is, as long as it makes progress."""
     shop.arm("acharge", latency="30s")
 
     async def main() -> None:
@@ -476,7 +476,7 @@ def test_the_timers_of_a_loop_that_is_never_idle_are_kept_to(shop: Shop, within:
 
 
 def test_a_task_that_never_waits_for_long_is_not_overtaken(shop: Shop, within: Any) -> None:
-    """However often it gives up its turn."""
+    """However often it yields to others."""
     shop.arm("acharge", latency="10s")
 
     async def busy() -> str:
@@ -509,7 +509,7 @@ def test_work_in_the_default_executor_is_not_overtaken(shop: Shop, within: Any) 
 
 
 def test_work_that_waits_for_a_fault_is_waited_for_once_only(shop: Shop, within: Any) -> None:
-    """Or each skip behind it would take as long as the patience does."""
+    """Otherwise each later skip would take as long as the patience."""
     shop.arm("acharge", latency="10s", times=20)
     ended = threading.Event()
 
@@ -563,7 +563,7 @@ def test_work_is_waited_for_as_long_as_patience_lasts_each_time_anew() -> None:
 
 
 def test_a_timer_that_shows_no_callback_stands_in_nobodys_way(shop: Shop, within: Any) -> None:
-    """It is not public what a timer calls."""
+    """The callback of a timer is not public."""
     shop.arm("acharge", latency="30s")
 
     async def main() -> None:
@@ -592,7 +592,7 @@ def test_a_loop_that_cannot_be_looked_at_is_not_waited_for(
 
 
 def test_what_is_ready_runs_before_time_is_skipped(shop: Shop, within: Any) -> None:
-    """However long the way is from one timer to the next: not one of them is jumped over."""
+    """No timer is skipped, however far apart they are."""
     shop.arm("acharge", latency="30s")
     seen: list[float] = []
 
@@ -613,7 +613,7 @@ def test_what_is_ready_runs_before_time_is_skipped(shop: Shop, within: Any) -> N
 
 
 class OwnTime(asyncio.SelectorEventLoop):
-    """Stands for the loops that we cannot know the time of."""
+    """A loop whose time chaospoint cannot replace."""
 
     def time(self) -> float:
         return time.monotonic()
@@ -691,7 +691,7 @@ def test_a_call_on_a_thread_that_the_test_holds_lets_no_time_pass(
 def test_a_hang_passes_though_calls_are_held_from_before_the_block(
     shop: Shop, pool: Threads, within: Any
 ) -> None:
-    """They wait by the machine's time, and are none of those that wait by the clock."""
+    """They wait in real time and do not count as waits of the clock."""
     paused = shop.arm("charge", faults=[{"kind": "pause"}])
     shop.arm("acharge", hang=True)
     held = pool.submit(shop.charge)
@@ -925,7 +925,7 @@ def test_the_time_of_a_loop_never_goes_back(shop: Shop, within: Any) -> None:
 def test_a_time_that_somebody_else_gave_all_loops_is_left_to_him(
     shop: Shop, within: Any, monkeypatch: pytest.MonkeyPatch, wrapped: bool
 ) -> None:
-    """Also if he put back ours after the block, or goes on with it."""
+    """Also if other code restores chaospoint's method after the block, or keeps using it."""
     shop.arm("acharge", latency="30s")
 
     async def main() -> None:
@@ -1004,7 +1004,7 @@ def test_a_clock_that_stands_still_can_be_skipped_too(still: Registry, clock: Fa
 
 
 def test_a_forked_child_skips_as_well() -> None:
-    """It has got no thread of ours and no wait of another thread, and holds no lock of ours."""
+    """The child has no thread of chaospoint and no waits of other threads, and holds no lock."""
     python(
         """
         import asyncio, os, threading, warnings
@@ -1057,7 +1057,7 @@ def test_a_forked_child_skips_as_well() -> None:
 
 
 def test_the_time_of_loops_that_freezegun_has_frozen_once_is_skipped_as_well() -> None:
-    """It puts the time that it found into the kind of loop, where it hides that of its base."""
+    """It sets the method it found on the type of the loop, where it hides that of the base."""
     with freezegun.freeze_time("2026-01-01", real_asyncio=True):
         pass
     loop = asyncio.new_event_loop()

@@ -1,4 +1,4 @@
-"""Every rule and plan that is drawn can be armed as it is, and the simple ones come first."""
+"""All drawn rules and plans can be armed, and the simple ones come first."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ QUICK = settings(SETTINGS, max_examples=60)
 
 
 def placed() -> Registry:
-    """Return a registry with a placement of every kind, and one that says what it raises."""
+    """Return a registry with a placement of every kind, and one that declares exceptions."""
     registry = Registry()
 
     @registry.point("a.function")

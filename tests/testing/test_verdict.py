@@ -1,4 +1,4 @@
-"""What a test is told of its rules: each sentence, for a rule to which exactly that happened."""
+"""The sentences about rules at the end of a test, one for each cause."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_its_end_came_first(still: Registry, clock: FakeClock, ending: str) -> N
 
 
 def test_off_fires_where_it_is_due(registry: Registry) -> None:
-    """It is no injection, and has done what it was armed for."""
+    """It causes no injection, but it did what it was armed for."""
     point = registry.point("a.b")
     _, rule = armed(registry, faults=OFF, skip=1, probability=0.5, seed=3)
     calls = 0

@@ -1,4 +1,4 @@
-"""Errors of chaospoint's own, or of what it calls: they fail the test they happened in."""
+"""Errors of chaospoint, or of code that it calls, fail the test in which they happen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fixtures that live longer than a test; these tests are run in the order they stand in."""
+"""Fixtures with a wider scope than a test; these tests run in their order in the file."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def renewed(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 class TestRenewed:
-    """The fixture of ``a`` ends, and is told of, where that of ``b`` takes its place."""
+    """The fixture of ``a`` ends, and is reported, when the one of ``b`` replaces it."""
 
     @unclean
     @expected("passed or error")

@@ -1,4 +1,4 @@
-"""What other code leaves behind, and who is told."""
+"""Rules that other code leaves armed, and the tests that fail for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules that fire, and rules that never do, each for another reason."""
+"""Rules that fire, and rules that never fire, each for a different reason."""
 
 from __future__ import annotations
 

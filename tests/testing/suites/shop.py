@@ -1,4 +1,4 @@
-"""What the inner tests are tests of."""
+"""The program under test in the inner tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls that are held, and who lets go of them."""
+"""Calls that are held, and their release."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def test_a_block_may_be_entered_again(chaos: Chaos) -> None:
 
 
 def test_a_limit_counts_from_the_pause(chaos: Chaos) -> None:
-    """Where nobody is held nothing runs out."""
+    """Without a held call there is no timeout."""
     others = threading.enumerate()  # one of an earlier test may be about to end
 
     def limits() -> int:
