@@ -11,6 +11,7 @@ import.
 from __future__ import annotations
 
 import atexit
+import difflib  # noqa: F401 - see below
 import encodings.utf_8_sig  # noqa: F401 - see below
 import logging
 import os
