@@ -33,6 +33,7 @@ PORT = "8475"
 WITHOUT_CODE = {
     "docs/README.md",
     "docs/explanation/how-it-works.md",
+    "docs/explanation/patching.md",
     "docs/explanation/under-fire.md",
     "docs/reference/supported.md",
 }
