@@ -199,7 +199,7 @@ def test_a_child_that_turns_it_off_does_not_load_it(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "code", "words"),
-    [("no-such-program", 127, "is not found"), ("./payments.py", 126, "cannot be run")],
+    [("no-such-program", 127, "was not found"), ("./payments.py", 126, "cannot be run")],
 )
 def test_what_cannot_be_run_is_one_line_and_the_code_of_a_shell(
     name: str, code: int, words: str, folder: Path
@@ -268,7 +268,7 @@ def test_a_function_of_the_script_that_ends_at_once_is_not_missed_in_silence(
     (folder / "app.py").write_text("def charge(): return 'charged'\nprint(charge())")
     done = run(folder, sys.executable, "app.py")
     assert done.stdout == "charged\n"
-    assert "placement '__main__:charge' of point 'payment.charge' came to nothing" in done.stderr
+    assert "placement '__main__:charge' of point 'payment.charge' was not placed" in done.stderr
 
 
 def test_a_server_that_knows_nothing_answers_with_the_fault(folder: Path) -> None:

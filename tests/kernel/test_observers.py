@@ -94,7 +94,8 @@ def test_a_line_names_the_logger_only_where_no_handler_formats_it(
     assert caplog.messages == ["3% of calls"]
     monkeypatch.setattr(LOGGER, "propagate", False)
     LOGGER.warning("%d%% of %s", 3, "calls")
-    assert capsys.readouterr().err == "chaospoint: 3% of calls\n"
+    LOGGER.warning("chaospoint is not started")
+    assert capsys.readouterr().err == "chaospoint: 3% of calls\nchaospoint is not started\n"
 
 
 def test_a_logger_of_a_class_of_the_host_stays_of_that_class() -> None:

@@ -50,7 +50,7 @@ class Program:
     def said(self) -> list[str]:
         """Return the log, without injections and the master switch."""
         lines = self.service.log.read_text().splitlines()
-        left_out = ('{"pid"', "injected ", "chaospoint disabled ", "chaospoint enabled ")
+        left_out = ('{"pid"', "chaospoint: injected ", "chaospoint disabled ", "chaospoint enabled ")
         return [line for line in lines if not line.startswith(left_out)]
 
     def call(self) -> str:
@@ -219,7 +219,7 @@ def test_a_directory_that_cannot_be_used_is_said_once_and_so_is_why_disable_reac
     assert answer.status_code == 503
     assert "this process is disabled" in answer.json()["detail"]
     assert program.call() == "paid"
-    assert [one for one in program.said() if not one.startswith("the audit log")] == [line]
+    assert [one for one in program.said() if "the audit log" not in one] == [line]
 
     if program.path.is_symlink() or program.path.is_file():
         program.path.unlink()

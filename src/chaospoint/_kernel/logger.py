@@ -4,7 +4,8 @@
 unless ``disable_existing_loggers=False`` is passed.  Injections must appear in the log, so these
 loggers stay enabled.  Use a level or a filter to silence them.
 
-If logging is not configured, each line on stderr begins with the name of the logger.
+If logging is not configured, each line on stderr names the logger: it begins with it, unless the
+message begins with "chaospoint" anyway.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ class _Logger(logging.Logger):
 
     def callHandlers(self, record: logging.LogRecord) -> None:  # noqa: N802
         # Without a handler, `logging.lastResort` prints only the message.
-        record.msg = record.msg if self.hasHandlers() else f"{self.name}: {record.msg}"
+        if not self.hasHandlers() and not str(record.msg).startswith("chaospoint "):
+            record.msg = f"{self.name}: {record.msg}"
         super().callHandlers(record)
 
 

@@ -61,9 +61,8 @@ def test_disabled() -> None:
 def test_armed_over_http() -> None:
     install_plan(
         Plan.parse("stock.*=latency(0)"),
-        origin=Origin("http"),
+        origin=Origin("http", by="ann"),
         registry=chaospoint.Registry.default(),
-        by="ann",
     )
 
 

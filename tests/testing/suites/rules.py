@@ -284,7 +284,7 @@ def test_marker_with_an_unknown_key() -> None:
     pass
 
 
-@expected("failed", "@pytest.mark.chaos('payment.charge', ...): rule", "without a fault")
+@expected("failed", "@pytest.mark.chaos('payment.charge', ...): rule", "a rule needs a fault")
 @pytest.mark.chaos("payment.charge")
 def test_marker_without_a_fault() -> None:
     pass
