@@ -50,7 +50,8 @@ class Program:
     def said(self) -> list[str]:
         """Return the log, without injections and the master switch."""
         lines = self.service.log.read_text().splitlines()
-        left_out = ('{"pid"', "chaospoint: injected ", "chaospoint disabled ", "chaospoint enabled ")
+        switched = ("chaospoint disabled ", "chaospoint enabled ")
+        left_out = ('{"pid"', "chaospoint: injected ", *switched)
         return [line for line in lines if not line.startswith(left_out)]
 
     def call(self) -> str:
