@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import documented
 import pytest
@@ -14,7 +14,7 @@ import schemathesis
 from helpers import python
 
 from chaospoint import Registry, Rule
-from chaospoint._kernel.explanation import RuleState
+from chaospoint._kernel.explanation import RuleState, State
 from chaospoint._version import __version__
 from chaospoint.control.http import Request
 from chaospoint.control.openapi.describe import document
@@ -96,6 +96,13 @@ def test_nothing_in_it_points_nowhere_and_nothing_stands_in_it_in_vain() -> None
     }
     assert set(references(whole)) == there - {"responses/Refused401"}
     assert set(references(told(control=True))) == there
+
+
+def test_the_states_of_a_rule_are_listed() -> None:
+    state = told()["components"]["schemas"]["RuleState"]["properties"]["state"]
+    listed = {name for form in state["anyOf"] for name in form["enum"]}
+    assert listed == {name for form in get_args(State) for name in get_args(form)}
+    assert {"armed", "shadowed", "expired"} <= listed
 
 
 def test_a_rule_is_told_of_with_all_that_its_state_has() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from chaospoint.control.http import MAX_BODY, Request
+from chaospoint.control.openapi.operations import OPERATIONS
 from chaospoint.control.openapi.request_schemas import Renewal
 from chaospoint.control.problem import Problem
 from chaospoint.models import strict_json
@@ -13,8 +14,13 @@ from chaospoint.models import strict_json
 __all__ = ["flag", "lifetime", "no_keys", "number", "parameters", "plan_keys", "rule_keys", "shown"]
 
 
-_SHOWN = frozenset({"after", "dry_run", "limit", "point", "reason"})
-"""The parameters of all routes; what stands under another name may be a secret."""
+_SHOWN = frozenset(
+    name
+    for operations in OPERATIONS.values()
+    for operation in operations.values()
+    for name in operation.query
+)
+"""The query parameters of all routes; the value of any other parameter may be a secret."""
 
 
 def parameters(request: Request, known: frozenset[str]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from chaospoint._kernel.context import transparently
@@ -31,6 +31,7 @@ from chaospoint.control.inputs import (
     shown,
 )
 from chaospoint.control.openapi.describe import document
+from chaospoint.control.openapi.operations import OPERATIONS
 from chaospoint.control.pages import USUAL, BadMark, Page
 from chaospoint.control.problem import Problem, problem_of
 from chaospoint.control.reason import one_line, reason_of
@@ -115,11 +116,11 @@ class _Call:
 
 @dataclass(frozen=True, slots=True)
 class _Route:
-    """An answer, and the parameters it takes; ``lenient``: others are ignored."""
+    """A handler and its query parameters; ``lenient``: others are ignored."""
 
     answer: Callable[[_Call], Response | Steps]
-    parameters: frozenset[str] = field(default=frozenset())
-    lenient: bool = False
+    parameters: frozenset[str]
+    lenient: bool
 
 
 class Service:
@@ -140,26 +141,14 @@ class Service:
         self._reconciler = partial(reconciler_of, registry, seed=seed, limits=limits)
         self._views = Views(registry, policy, self._reconciler, limits)
         self._changes = Changes(registry, self._reconciler, seed=seed, limits=limits)
-        dry, paged = frozenset({"dry_run"}), frozenset({"limit", "after"})
         self._routes: Mapping[str, Mapping[str, _Route]] = {
-            "/v1/status": {"GET": _Route(self._status, paged)},
-            "/v1/workers": {"GET": _Route(self._workers)},
-            "/v1/plan": {"GET": _Route(self._plan), "PUT": _Route(self._put_plan, dry)},
-            "/v1/points": {"GET": _Route(self._list, paged), "DELETE": _Route(self._disarm)},
-            f"{_POINTS}{{name}}": {
-                "GET": _Route(self._show, paged),
-                "PUT": _Route(self._put, dry),
-                "DELETE": _Route(self._disarm),
-            },
-            f"{_POINTS}{{name}}/release": {"POST": _Route(self._release)},
-            f"{_POINTS}{{name}}/renew": {"POST": _Route(self._renew)},
-            "/v1/enable": {"POST": _Route(self._enable)},
-            DISABLE: {"POST": _Route(self._disable, frozenset({"reason"}), lenient=True)},
-            "/v1/injections": {
-                "GET": _Route(self._injections, frozenset({"point", "limit"})),
-            },
-            "/v1/openapi.json": {"GET": _Route(self._openapi)},
-            "/metrics": {"GET": _Route(self._metrics)},
+            path: {
+                method.upper(): _Route(
+                    getattr(self, f"_{operation.handler}"), operation.query, operation.lenient
+                )
+                for method, operation in operations.items()
+            }
+            for path, operations in OPERATIONS.items()
         }
 
     @classmethod
@@ -287,10 +276,10 @@ class Service:
         rules = [one.seeded.model_dump(mode="json") for one in _standing(desired)]
         return reply(200, {"rules": rules}, headers={"etag": tag})
 
-    def _list(self, call: _Call) -> Response:
+    def _points(self, call: _Call) -> Response:
         return _paged(call, self._views.points(call.page))
 
-    def _show(self, call: _Call) -> Response:
+    def _point(self, call: _Call) -> Response:
         return _paged(call, self._views.point(call.name, page=call.page))
 
     def _injections(self, call: _Call) -> Response:

@@ -1,4 +1,7 @@
-"""The operations of the admin endpoint: what each takes, what it answers, and how it refuses."""
+"""The operations of the admin endpoint, in one table.
+
+`Service` builds its routes from this table, and `describe` the OpenAPI document.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from chaospoint._kernel.names import MAX_NAME
+from chaospoint.control.access import DISABLE
 from chaospoint.control.openapi.request_schemas import ANYTHING, PLAN, RENEWAL, RULE
 from chaospoint.control.openapi.response_schemas import (
     DryRun,
@@ -106,14 +110,18 @@ _BODY = (411, 413, 415, 422)  # of whatever has one, or is to have none
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What one method does at one path.
+    """One method at one path.
 
-    ``answers``: one of these; none where no model says it. ``tag``: whether the answer has the ETag
-    of the plan, always or sometimes; None for never. ``refusals``: besides those that all have.
-    ``marks``: the marks of its pages, as a regular expression.
+    ``handler``: the method of `Service` that answers it, without its underscore. ``answers``: the
+    models of a successful response, empty if no model describes it. ``parameters``: names in
+    `PARAMETERS`. ``lenient``: unknown query parameters are ignored. ``refusals``: error statuses
+    beyond those of every operation. ``tag``: whether a successful response always (True),
+    sometimes (False) or never (None) has the ETag of the plan. ``marks``: the page marks, as a
+    regular expression.
     """
 
     id: str
+    handler: str
     summary: str
     answers: tuple[type[BaseModel], ...] = ()
     parameters: tuple[str, ...] = ()
@@ -122,11 +130,18 @@ class Operation:
     tag: bool | None = None
     reads: bool = False
     marks: str = ""
+    lenient: bool = False
+
+    @property
+    def query(self) -> frozenset[str]:
+        """The names of the query parameters."""
+        return frozenset(name for name in self.parameters if PARAMETERS[name]["in"] == "query")
 
 
 OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
     "/v1/status": {
         "get": Operation(
+            "status",
             "status",
             "How this process stands.",
             (Status,),
@@ -137,11 +152,17 @@ OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
     },
     "/v1/workers": {
         "get": Operation(
-            "workers", "The processes of the store.", (Workers,), refusals=(503,), reads=True
+            "workers",
+            "workers",
+            "The processes of the store.",
+            (Workers,),
+            refusals=(503,),
+            reads=True,
         )
     },
     "/v1/plan": {
         "get": Operation(
+            "plan",
             "plan",
             "The rules that stand in the store.",
             parameters=("If-None-Match",),
@@ -151,6 +172,7 @@ OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
         ),
         "put": Operation(
             "putPlan",
+            "put_plan",
             "Put rules in place of all in the store.",
             (WrittenPlan, DryRun),
             ("dry_run", "If-Match"),
@@ -162,6 +184,7 @@ OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
     "/v1/points": {
         "get": Operation(
             "points",
+            "points",
             "The points of this process.",
             (Points,),
             _PAGED,
@@ -170,6 +193,7 @@ OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
         ),
         "delete": Operation(
             "disarmAll",
+            "disarm",
             "Disarm everything, of every source.",
             (WrittenDisarm,),
             ("If-Match",),
@@ -178,6 +202,7 @@ OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
     },
     "/v1/points/{name}": {
         "get": Operation(
+            "point",
             "point",
             "One point with its rules, or what a glob matches.",
             (ReachedPoint, MatchedPoints),
@@ -188,6 +213,7 @@ OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
         ),
         "put": Operation(
             "putRule",
+            "put",
             "Put rules in place of those on exactly this name.",
             (PutAtPoint, PutAtMatchedPoints, DryRun),
             (_NAME, "dry_run", "If-Match"),
@@ -195,6 +221,7 @@ OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
             RULE,
         ),
         "delete": Operation(
+            "disarm",
             "disarm",
             "Disarm what the name or glob matches, of every source.",
             (WrittenDisarm,),
@@ -205,6 +232,7 @@ OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
     "/v1/points/{name}/release": {
         "post": Operation(
             "release",
+            "release",
             "Release the paused calls there.",
             (WrittenRelease,),
             (_NAME,),
@@ -213,6 +241,7 @@ OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
     },
     "/v1/points/{name}/renew": {
         "post": Operation(
+            "renew",
             "renew",
             "Move the deadlines of rules that came over HTTP or a store; their counts stay.",
             (WrittenRenewal,),
@@ -223,21 +252,24 @@ OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
     },
     "/v1/enable": {
         "post": Operation(
-            "enable", "Turn the master switch on.", (Switched,), refusals=(*_BODY, 503)
+            "enable", "enable", "Turn the master switch on.", (Switched,), refusals=(*_BODY, 503)
         )
     },
-    "/v1/disable": {
+    DISABLE: {
         "post": Operation(
+            "disable",
             "disable",
             "Turn the master switch off, and disarm everything.",
             (Switched,),
             ("reason",),
             (503,),
             ANYTHING,
+            lenient=True,
         )
     },
     "/v1/injections": {
         "get": Operation(
+            "injections",
             "injections",
             "The latest injections in this process.",
             (Injections,),
@@ -245,6 +277,6 @@ OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
             reads=True,
         )
     },
-    "/v1/openapi.json": {"get": Operation("openapi", "This document.", reads=True)},
-    "/metrics": {"get": Operation("metrics", "The Prometheus metrics.", reads=True)},
+    "/v1/openapi.json": {"get": Operation("openapi", "openapi", "This document.", reads=True)},
+    "/metrics": {"get": Operation("metrics", "metrics", "The Prometheus metrics.", reads=True)},
 }

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
+from chaospoint._kernel.explanation import Source, State
+
 __all__ = [
     "ANSWERS",
     "DryRun",
@@ -53,9 +55,9 @@ class RuleState(Answer):
     """A rule as it stands in the process that answers."""
 
     point: str
-    source: Literal["code", "test", "http", "store", "env", "file"]
+    source: Source
     by: str
-    state: str = Field(description="armed, waiting for an import, spent, masked, or how it ended")
+    state: State
     why: str
     text: str
     seed: Whole = Field(description="the effective one")
