@@ -336,7 +336,7 @@ def test_the_first_call_past_the_deadline_replaces_dead_threads(
             start.join(PATIENCE)
     arming_lock.carry_out()
     for name in ("expiry", "keeper"):
-        assert f"the thread chaospoint-{name} had ended before its time" in caplog.text
+        assert f"the thread chaospoint-{name} died" in caplog.text
 
 
 class _Told:

@@ -416,4 +416,4 @@ print(charge(), armed.rules[0].why, len(chaospoint.Registry.default().rules()))
 """
     )
     assert said.stdout.split() == ["2", "paid", "expired", "0"]
-    assert "no thread could be started to look after rules" in said.stderr
+    assert "no thread could be started for the armed rules" in said.stderr

@@ -180,7 +180,7 @@ def test_a_thread_that_has_ended_is_replaced(name: str, tmp_path: Path) -> None:
         BEGIN
         + f"""
 replaced = threading.Event()
-line = "the thread chaospoint-{name} had ended before its time; another one runs in its place"
+line = "the thread chaospoint-{name} died; another one was started in its place"
 Handler.emit = lambda _, record: record.getMessage() == line and replaced.set()
 url = "file://{tmp_path}/store"
 chaospoint.start(Settings(enabled=True, store=url, config="{plan}"))

@@ -42,7 +42,7 @@ def function(registry: Registry) -> Callable[..., None]:
 def test_a_probability_of_0_can_never_fire(registry: Registry, function: object) -> None:
     (said,) = remarks(registry, rule("a.p", raises(), probability=0.0, text="the rule"))
     assert said == (
-        "the rule can never fire, for its probability is 0: raise it, or leave the rule out"
+        "the rule can never fire, because its probability is 0: raise it, or leave the rule out"
     )
 
 
@@ -50,8 +50,8 @@ def test_a_rule_behind_one_that_always_fires(registry: Registry, function: objec
     terms = rule("a.p", raises(), text="first"), rule("a.p", sleeps(0), text="second")
     (said,) = remarks(registry, *terms)
     assert said == (
-        "second cannot fire while first (armed by test) stands before it and fires at every "
-        "reach: disarm that, or give it a probability, times or where"
+        "second cannot fire while first (armed by test) fires before it at every "
+        "reach: disarm that rule, or give it a probability, times or where"
     )
 
 
@@ -182,8 +182,8 @@ def test_a_name_that_no_function_of_the_point_has(registry: Registry, function: 
     terms = rule("a.p", raises(), where={"tenent": "acme", "tenant": "acme"}, text="the rule")
     (said,) = remarks(registry, terms)
     assert said.startswith(
-        "no function decorated with 'a.p' has a label or an argument 'tenent', which `where` of "
-        "the rule asks for"
+        "no function decorated with 'a.p' has the label or argument 'tenent', which `where` of "
+        "the rule names"
     )
 
 
@@ -197,7 +197,7 @@ def test_a_label_or_a_second_function_may_have_it(registry: Registry, function: 
     for name in ("zone", "amount", "tenant"):
         assert remarks(registry, rule("a.p", raises(), where={name: 1})) == []
     (said,) = remarks(registry, rule("a.p", raises(), where={"more": 1}))
-    assert "'a.p' has a label or an argument 'more'" in said
+    assert "'a.p' has the label or argument 'more'" in said
 
 
 def test_a_function_that_takes_any_name_may_have_the_argument(registry: Registry) -> None:
@@ -215,13 +215,13 @@ def test_a_function_without_arguments_has_none(registry: Registry) -> None:
     def bare() -> None: ...
 
     (said,) = remarks(registry, rule("bare", raises(), where={"any": 1}))
-    assert "'bare' has a label or an argument 'any'" in said
+    assert "'bare' has the label or argument 'any'" in said
 
 
 def test_explanations_say_the_same_while_armed(registry: Registry, function: object) -> None:
     for _ in range(2):
         (said,) = remarks(registry, rule("a.p", raises(), where={"no": 1}, times=1))
-        assert "'a.p' has a label or an argument 'no'" in said
+        assert "'a.p' has the label or argument 'no'" in said
 
 
 def test_a_function_that_is_gone_has_no_say(registry: Registry) -> None:

@@ -126,7 +126,7 @@ def test_a_point_that_appears_is_armed_by_name_and_glob(registry: Registry) -> N
 
 
 def test_an_unknown_name_is_said_with_the_nearest(registry: Registry) -> None:
-    said = "no point is named 'pay.aa' so far: the rule waits for one"
+    said = "no point is named 'pay.aa' yet: the rule waits for one"
     with pytest.warns(UserWarning, match=said) as caught:
         install(registry, rule("pay.aa", PASS))
     assert "the nearest: pay.a" in str(caught[0].message)
@@ -136,7 +136,7 @@ def test_an_unknown_name_is_said_with_the_nearest(registry: Registry) -> None:
 def test_from_outside_it_is_logged(registry: Registry, log: pytest.LogCaptureFixture) -> None:
     install(registry, rule("nobody", PASS), source="http")
     (said,) = [one for one in log.records if one.levelname == "WARNING"]
-    assert said.getMessage().startswith("no point is named 'nobody' so far")
+    assert said.getMessage().startswith("no point is named 'nobody' yet")
     assert said.getMessage().endswith("(armed by http)")
 
 

@@ -181,7 +181,7 @@ def test_a_point_that_was_taken_out_of_a_glob(registry: Registry) -> None:
     arm(registry, rule("a.*", raises()))
     registry.disarm("a.one")
     (one,) = registry.point("a.one").explain().rules
-    assert (one.state, one.why) == ("disarmed", "this point was taken out of it")
+    assert (one.state, one.why) == ("disarmed", "this point was disarmed")
     assert states(registry, "a.two") == ["armed"]
 
 
@@ -191,7 +191,7 @@ def test_a_name_in_where_that_nothing_here_has(
     arm(registry, rule("p", raises(), where={"tenant": "acme"}))
     (one,) = registry.point("p").explain().rules
     assert one.state == "armed"
-    assert "'tenant', which `where` asks for" in one.why
+    assert "'tenant' that `where` names" in one.why
 
 
 def test_explanations_of_rules_that_do_not_fire(registry: Registry) -> None:
@@ -205,7 +205,7 @@ def test_explanations_of_rules_that_do_not_fire(registry: Registry) -> None:
     (one,) = of_all(registry.engine, [r for r in registry.rules() if r.pattern == "later"])
     assert (one.state, one.why) == (
         "armed",
-        "no point is named 'later' so far: the rule waits for one",
+        "no point is named 'later' yet: the rule waits for one",
     )
 
 
@@ -353,7 +353,9 @@ def test_disarming_says_that_calls_came_and_did_not_match(
     handle = arm(registry, rule("p", raises(), where={"tenant": "acme"}))
     registry.point("p").hit(tenant="other")
     handle.disarm()
-    assert "; 1 call came, and none matched its `where`, which asks for 'tenant' as str" in log.text
+    assert (
+        "; 1 call arrived, and none matched its `where`, which requires 'tenant' as str" in log.text
+    )
     assert "never reached" not in log.text
 
 
@@ -364,7 +366,7 @@ def test_a_name_that_no_point_has_is_reported_again_at_disarm(
     registry.point("payment.charge")
     handle = arm(registry, rule("payment.chrage", raises()))
     handle.disarm()
-    assert "never reached: no point is named 'payment.chrage' so far" in log.text
+    assert "never reached: no point is named 'payment.chrage' yet" in log.text
     assert "nearest: payment.charge" in log.text
 
 
@@ -414,7 +416,7 @@ def test_disarming_reports_that_where_names_an_unknown_argument(
     handle = arm(registry, rule("p", raises(), where={"tenent": "acme"}))
     function()
     handle.disarm()
-    said = "no decorated function here has an argument or label 'tenent', which `where` asks for"
+    said = "no decorated function here has the argument or label 'tenent' that `where` names"
     assert said in log.text
 
 
@@ -427,7 +429,7 @@ def test_reaches_of_an_earlier_rule_are_reported_while_armed_and_at_disarm(
     arm(registry, rule("p", raises(), text="high", times=2))
     for _ in range(2):
         quiet(point.hit)
-    said = "2 calls came, and each time a rule before it fired"
+    said = "2 calls arrived, and each time an earlier rule fired"
     assert [(one.text, one.why) for one in point.explain().rules] == [
         ("high", "its times are used up"),
         ("low", said),
@@ -448,9 +450,12 @@ def test_an_expired_rule_reports_that_others_took_its_calls(
     clock.advance(6)
     still.engine.expire()
     (line,) = (line for line in log.messages if line.startswith("expired"))
-    assert line.endswith("; 1 call came, and each time a rule before it fired")
+    assert line.endswith("; 1 call arrived, and each time an earlier rule fired")
     low = next(one for one in point.explain().rules if one.text == "low")
-    assert (low.state, low.why) == ("expired", "1 call came, and each time a rule before it fired")
+    assert (low.state, low.why) == (
+        "expired",
+        "1 call arrived, and each time an earlier rule fired",
+    )
 
 
 def test_calls_of_both_kinds_are_distinguished(registry: Registry) -> None:
@@ -461,8 +466,8 @@ def test_calls_of_both_kinds_are_distinguished(registry: Registry) -> None:
     point.hit(tenant="other")
     low = next(one for one in point.explain().rules if one.text == "low")
     assert low.why == (
-        "2 calls came, and at 1 a rule before it fired, and 1 did not match its `where`, which "
-        "asks for 'tenant' as str"
+        "2 calls arrived, and at 1 an earlier rule fired, and 1 did not match its `where`, which "
+        "requires 'tenant' as str"
     )
 
 
@@ -498,7 +503,9 @@ def test_a_label_that_no_call_has_is_explained_after_some_calls(
                 with registry.point("p", labels={"t": "1"} if placed == "light point" else None):
                     pass
     (one,) = point.explain().rules
-    assert one.why == "3 calls came, and none matched its `where`, which asks for 'expires' as str"
+    assert (
+        one.why == "3 calls arrived, and none matched its `where`, which requires 'expires' as str"
+    )
 
 
 def test_a_label_that_did_not_match_at_first_is_not_reported_after_a_reach(

@@ -188,7 +188,7 @@ def test_rules_armed_before_any_point_are_remarked_on_when_none_appears(
         registry.engine.remind()
         registry.engine.remind()
     (said,) = caplog.records
-    assert "no point is named 'db.qurey' so far" in said.getMessage()
+    assert "no point is named 'db.qurey' yet" in said.getMessage()
     assert "db.query" in said.getMessage()
 
 

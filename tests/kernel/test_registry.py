@@ -24,7 +24,7 @@ def test_a_registry_has_no_board_until_something_is_armed() -> None:
     assert made.enabled
     assert made.disarm() == 0
     made.flush()
-    assert made._made is None
+    assert made._engine is None
 
 
 def test_many_threads_make_one_board(pool: ThreadPoolExecutor) -> None:

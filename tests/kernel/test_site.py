@@ -127,7 +127,7 @@ def test_a_glob_arms_all_that_match_and_what_appears_later(registry: Registry) -
 
 
 def test_a_name_may_appear_after_it_is_armed(registry: Registry) -> None:
-    with pytest.warns(UserWarning, match="no point is named 'late' so far"):
+    with pytest.warns(UserWarning, match="no point is named 'late' yet"):
         handle = arm(registry, rule("late", raises()))
     function = registry.point("late")(make("function"))
     with pytest.raises(Boom):

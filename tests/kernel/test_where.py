@@ -400,7 +400,7 @@ def test_a_label_wins_over_an_argument(registry: Registry, point: Point) -> None
     handle = arm(registry, where({"tenant": "label"}))
     assert all(hits(call, "argument") for call in calls)
     handle.disarm()
-    with pytest.warns(ChaosWarning, match="the label 'tenant' is there, and never has the value"):
+    with pytest.warns(ChaosWarning, match="the label 'tenant' never has the value"):
         arm(registry, where({"tenant": "argument"}))
     assert not any(hits(call, "argument") for call in calls)
 

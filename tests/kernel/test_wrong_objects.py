@@ -12,7 +12,7 @@ from chaospoint.errors import InvalidPlan
 
 
 def test_an_observer_has_to_observe() -> None:
-    with pytest.raises(TypeError, match=r"5 cannot observe: .* observe\(injection\)"):
+    with pytest.raises(TypeError, match=r"5 is not an observer: .* observe\(injection\)"):
         Registry().add_observer(cast(Any, 5))
 
 

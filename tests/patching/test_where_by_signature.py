@@ -109,7 +109,7 @@ def test_a_name_that_the_signature_does_not_have_is_reported_when_arming(
     wrap: Any, registry: Registry
 ) -> None:
     kept = registry.point("aws.call")(wrap(call))
-    with pytest.warns(ChaosWarning, match="has a label or an argument 'operatoin'"):
+    with pytest.warns(ChaosWarning, match="has the label or argument 'operatoin'"):
         chaospoint.arm("aws.call", exception=Boom, where={"operatoin": "x"}, registry=registry)
     assert kept is not None
 
@@ -149,7 +149,7 @@ WRAPPED: list[Callable[..., Any]] = [Callme(), functools.partial(call, "client")
 @pytest.mark.parametrize("target", WRAPPED, ids=["object", "partial"])
 def test_a_wrapped_callable_says_which_names_it_has(target: Any, registry: Registry) -> None:
     kept = registry.point("p")(target)
-    with pytest.warns(ChaosWarning, match="has a label or an argument 'kez'"):
+    with pytest.warns(ChaosWarning, match="has the label or argument 'kez'"):
         chaospoint.arm("p", exception=Boom, where={"kez": 1}, registry=registry)
     del kept
 
@@ -159,7 +159,7 @@ def test_a_warning_says_that_arguments_of_a_builtin_without_a_signature_have_no_
 ) -> None:
     labelled = registry.point("p", labels={"unit": "s"})
     kept = labelled(max)
-    with pytest.warns(ChaosWarning, match="builtins:max .* shows no signature"):
+    with pytest.warns(ChaosWarning, match="builtins:max .* has no signature"):
         chaospoint.arm("p", exception=Boom, where={"key": 1}, registry=registry)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

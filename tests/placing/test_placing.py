@@ -674,13 +674,13 @@ def test_a_rule_for_a_point_to_come_is_not_said_to_have_none(
     assert (
         why["shop.later"]
         == why["shop.l*"]
-        == (f"point 'shop.later' is not placed so far: the plan puts it on '{later}:plain'")
+        == (f"point 'shop.later' is not placed yet: the plan puts it on '{later}:plain'")
     )
     clock.advance(10)
     still.engine.remind()
     assert sorted(warnings(caplog)) == [
-        "no point is named 'own.point' so far: the rule waits for one (armed by file)",
-        "no point is named 'shop.latr' so far: the rule waits for one; the nearest: shop.later, "
+        "no point is named 'own.point' yet: the rule waits for one (armed by file)",
+        "no point is named 'shop.latr' yet: the rule waits for one; the nearest: shop.later, "
         "shop.there (armed by env)",
     ]
     importlib.import_module(later)

@@ -338,7 +338,7 @@ def test_a_warning_of_a_marker_belongs_to_the_test(pytester: pytest.Pytester) ->
     text = done.stdout.str()
     lines = path.read_text().splitlines()
     for name in ("one", "two", "three"):
-        said = rf"{path.name}:(\d+): ChaosWarning: no point is named 'nowhere.{name}' so far"
+        said = rf"{path.name}:(\d+): ChaosWarning: no point is named 'nowhere.{name}' yet"
         found = re.search(said, text)
         assert found is not None, text
         assert "nowhere" in lines[int(found[1]) - 1] or "def test" in lines[int(found[1]) - 1]

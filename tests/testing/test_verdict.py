@@ -57,7 +57,7 @@ def test_no_point(registry: Registry) -> None:
         (
             {"latency": 0, "where": {"n": 1}},
             1,
-            "but none matched its `where`, which asks for 'n' as int",
+            "but none matched its `where`, which requires 'n' as int",
         ),
         ({"faults": OFF, "skip": 1}, 1, "too few times for its skip"),
     ],
@@ -78,7 +78,7 @@ def test_shadowed(registry: Registry) -> None:
     point.hit()
     assert fired(above)
     assert not fired(below)
-    assert "reached once in this test, but each time a rule before it fired" in unfired(
+    assert "reached once in this test, but each time an earlier rule fired" in unfired(
         below, {"a.b": 1}, []
     )
 

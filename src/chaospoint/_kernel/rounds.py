@@ -69,7 +69,7 @@ class Rounds:
             transparently(self._begin)
         LOGGER.log(
             logging.ERROR,
-            "the thread %s had ended before its time; another one runs in its place",
+            "the thread %s died; another one was started in its place",
             self._name,
         )
 

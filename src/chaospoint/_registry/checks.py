@@ -1,4 +1,4 @@
-"""What is worth saying of rules before they are armed, and what cannot be armed at all."""
+"""Check rules before they are armed: return warnings, and refuse what cannot be armed."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["HINTS", "LOOKED_THROUGH", "check", "unplaced", "waiting"]
 
 
-LOOKED_THROUGH = 100  # globs that hide others, points that may lack what `where` asks for
-HINTS = 10  # looking for near names is slow, and nobody reads a thousand of them
+LOOKED_THROUGH = 100  # limits the globs and the points that are compared with a rule
+HINTS = 10  # limits the searches for near names, which are slow
 
 
 def check(
@@ -38,14 +38,16 @@ def check(
     """Return remarks on ``rules``.
 
     ``before`` returns the armed rules that may cover a point.  ``fellows`` are the rules of the
-    same plan.  If ``early``, the program may not have made its points yet, so there is no remark
-    on a name that no point has.  ``hints`` limits how often near names are looked for.
+    same plan.  If ``early``, the program may not have created its points yet, so a name without a
+    point causes no remark.  ``hints`` limits the searches for near names.
 
     Raises `UnsupportedFault` for a rule that none of its points can express and, if ``strict``,
-    `UnknownPoint` for one that has no point.
+    `UnknownPoint` for a rule that matches no point.
     """
     remarks: list[str] = []
-    always: dict[tuple[str, bool], ArmedRule] = {}  # the first that hides the others
+    always: dict[
+        tuple[str, bool], ArmedRule
+    ] = {}  # the first rule of each kind, which hides the later ones
     for rule in fellows if len(fellows) > 1 else ():
         if rule.always:
             always.setdefault((rule.pattern, rule.terms.after), rule)
@@ -60,20 +62,24 @@ def check(
                 remarks.append(waiting(rule, close))
         if rule.terms.schedule.probability <= 0.0:
             remarks.append(
-                f"{rule.shown} can never fire, for its probability is 0: raise it, or leave the "
-                "rule out"
+                f"{rule.shown} can never fire, because its probability is 0: raise it, or leave "
+                "the rule out"
             )
-        if any(one.kind == "exception" and getattr(one, "rate", 1) == 0 for one in rule.faults):
+        if any(
+            fault.kind == "exception" and getattr(fault, "rate", 1) == 0 for fault in rule.faults
+        ):
             remarks.append(
                 f"{rule.shown} never raises, because its failure_rate is 0: raise the rate, or "
                 "leave the exception out"
             )
         same = always.get((rule.pattern, rule.terms.after), rule)
         others = (*before(rule.pattern), same, *globs)
-        if (other := next((one for one in others if _covers(one, rule)), None)) is not None:
+        if (
+            other := next((earlier for earlier in others if _covers(earlier, rule)), None)
+        ) is not None:
             remarks.append(
-                f"{rule.shown} cannot fire while {other.shown} (armed by {other.source}) stands "
-                "before it and fires at every reach: disarm that, or give it a probability, "
+                f"{rule.shown} cannot fire while {other.shown} (armed by {other.source}) "
+                "fires before it at every reach: disarm that rule, or give it a probability, "
                 "times or where"
             )
         placed = [points.by_name[name] for name in matched]
@@ -84,18 +90,17 @@ def check(
         ]
         remarks += _left_out(rule, placed)
         few = placed[:LOOKED_THROUGH] if rule.terms.where is not None else []
-        lost = [(one.name, name) for one in few for name in unplaced(rule, one)]
-        for point, name in lost[:HINTS]:
-            remarks.append(
-                f"no function decorated with {point!r} has a label or an argument {name!r}, which "
-                f"`where` of {rule.shown} asks for: correct the name, unless a block has such a "
-                "label"
-            )
+        lost = [(point.name, name) for point in few for name in unplaced(rule, point)]
+        remarks += [
+            f"no function decorated with {point!r} has the label or argument {name!r}, which "
+            f"`where` of {rule.shown} names: correct the name, unless a block has such a label"
+            for point, name in lost[:HINTS]
+        ]
         remarks += [text for point in few for text in _unsigned(rule, point)]
         if few == placed and (label := other_value(rule, few)):
             remarks.append(
-                f"the label {label!r} is there, and never has the value that `where` of "
-                f"{rule.shown} asks for: correct the value, unless a block has it"
+                f"the label {label!r} never has the value that `where` of "
+                f"{rule.shown} requires: correct the value, unless a block has it"
             )
     return remarks
 
@@ -108,22 +113,22 @@ def _covers(other: ArmedRule, rule: ArmedRule) -> bool:
         and not other.excluded
         and matches(other.pattern, rule.pattern)
         and all(
-            why_not_expressible(one, "block", other.terms.after) is None for one in other.faults
+            why_not_expressible(fault, "block", other.terms.after) is None for fault in other.faults
         )
     )
 
 
 def waiting(rule: ArmedRule, close: Sequence[str]) -> str:
-    """Say that a rule has no point yet, and the nearest names."""
+    """Return the remark that a rule has no point yet, with the nearest names."""
     hint = f"; the nearest: {', '.join(close)}" if close else ""
-    return f"no point is named {rule.pattern!r} so far: the rule waits for one{hint}"
+    return f"no point is named {rule.pattern!r} yet: the rule waits for one{hint}"
 
 
 def _unsigned(rule: ArmedRule, point: Point) -> list[str]:
     where = rule.terms.where or {}
     return [
-        f"{site} shows no signature, so `where` of {rule.shown} sees only the arguments that are "
-        "passed to it by keyword: give the placement a label, or decorate a function that calls it"
+        f"{site} has no signature, so `where` of {rule.shown} sees only the arguments that are "
+        "passed by keyword: give the placement a label, or decorate a function that calls it"
         for site in point.core.sites
         if site.unsigned and not site.gone and where.keys() - site.points[0].labels.keys()
     ]
@@ -141,30 +146,30 @@ def _left_out(rule: ArmedRule, points: Sequence[Point]) -> list[str]:
         if (function := returned_function(fault)) is not None:
             remarks.append(
                 f"{rule.shown} returns the function {function!r} itself, and does not call it: "
-                "write returns_from=... in place of returns=... to have it make each answer, or "
+                "write returns_from=... in place of returns=... to call it for each answer, or "
                 "returns_from=lambda: ... to return the function"
             )
         refused: list[str] = []
         for point in points:
             live = [site for site in point.core.sites if not site.gone]
             if point.core.sites and not live:
-                continue  # what was decorated is gone; nothing is known of what will be
+                continue  # the decorated functions are gone; later ones are unknown
             asks = getattr(fault, "with_arguments", False)
-            whys = [
+            reasons = [
                 why_not_expressible(fault, site.kind, after, site.shape if asks else None)
                 for site in live
             ]
             if not live:
-                whys = [why_not_expressible(fault, kind, after) for kind in STATEMENTS]
-            said = [
-                f"{fault.kind!r} is left out at {point.name!r}: {why}"
-                for why in dict.fromkeys(whys)
-                if why
+                reasons = [why_not_expressible(fault, kind, after) for kind in STATEMENTS]
+            messages = [
+                f"{fault.kind!r} is left out at {point.name!r}: {reason}"
+                for reason in dict.fromkeys(reasons)
+                if reason
             ]
-            if all(whys):
-                refused += said[:1]
-            if live or all(whys):
-                remarks += said
+            if all(reasons):
+                refused += messages[:1]
+            if live or all(reasons):
+                remarks += messages
         if points and len(refused) == len(points):
             raise UnsupportedFault("; ".join(refused[:3]))
     return remarks
@@ -173,15 +178,15 @@ def _left_out(rule: ArmedRule, points: Sequence[Point]) -> list[str]:
 def unplaced(rule: ArmedRule, point: Point) -> list[str]:
     """Return the names in ``where`` that no function decorated with the point has.
 
-    There are none where blocks or statements have brought labels of their own.
+    Return no names if blocks or statements have passed labels of their own.
     """
     if rule.terms.where is None or point.core.labelled:
         return []
     live = [site for site in point.core.sites if not site.gone]
-    there: set[str] = set()
+    known: set[str] = set()
     for site in live:
         if site.arguments is None:
             return []
-        there.update(site.arguments)
-        there.update(*(one.labels for one in site.points if one.core is point.core))
-    return [name for name in rule.terms.where if live and name not in there]
+        known.update(site.arguments)
+        known.update(*(placed.labels for placed in site.points if placed.core is point.core))
+    return [name for name in rule.terms.where if live and name not in known]

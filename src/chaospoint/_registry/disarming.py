@@ -1,7 +1,7 @@
-"""How rules end: disarmed by hand, by name or glob, by the clock, or because they failed.
+"""End rules: by hand, by name or glob, at their deadline, or because they failed.
 
 Every change ends in `_commit`, under the arming lock.  After the lock is released, the thread that
-made the change wakes the calls that the ended rules hold, and tells observers.
+made the change wakes the calls that the ended rules hold, and notifies the observers.
 """
 
 from __future__ import annotations
@@ -33,16 +33,19 @@ __all__ = ["TIERS", "Disarming"]
 
 # Rules that are scoped to a context come before all of these, at 0.
 TIERS: dict[Source, int] = {"code": 1, "test": 1, "http": 2, "store": 2, "env": 3, "file": 4}
-_UNKEPT = "a rule ends at its deadline, but calls that it holds then stay held until it is disarmed"
+_UNKEPT = (
+    "a rule does not fire after its deadline, but calls that it holds stay held until it is "
+    "disarmed"
+)
 _OUTSIDE = "rules from outside are disarmed, %d in all: %s"
 
 
 class Disarming(Runtime):
-    """Puts changes in force, and ends rules."""
+    """The part of the engine that puts changes in force and ends rules."""
 
     def __init__(self, points: dict[str, Point], clock: Clock) -> None:
         super().__init__(points, clock)
-        self._expired: dict[ArmedRule, None] = {}  # of which observers have to hear
+        self._expired: dict[ArmedRule, None] = {}  # their observers are not notified yet
 
     def _commit(
         self,
@@ -53,15 +56,15 @@ class Disarming(Runtime):
         point: Point | None = None,
     ) -> None:
         """Put a change in force, and a new ``point`` in its place; the last step of a change."""
-        # First, because from the swap on there is something to do. Each change asks for its own
-        # rules: what another thread wakes for an earlier change may not have ended yet.
+        # Before the swap, because an interruption right after it must not lose this request. Each
+        # change requests it for its own rules: those of an earlier change may not have ended yet.
         to_wake = (*(end.rule for end in change.ended), *to_wake)
         arming_lock.request(partial(transparently, self._attend, to_wake, fresh))
         self._put_in_force(change, point)
 
     def _attend(self, to_wake: Sequence[ArmedRule], fresh: Sequence[ArmedRule]) -> None:
-        """Finish the latest change, and do what has to wait for the lock to be released."""
-        with arming_lock:  # the change that asked for this may go on in another thread
+        """Finish the latest change, and do the work that has to wait until the lock is released."""
+        with arming_lock:  # waits for the change that requested this, which another thread may make
             pass
         self._catch_up()
         for rule in to_wake:
@@ -70,18 +73,17 @@ class Disarming(Runtime):
         if fresh:
             deadlines = [rule.deadline for rule in fresh if rule.deadline is not None]
             if not self.housekeeper.start(min(deadlines, default=inf)):
-                log(logging.ERROR, "no thread could be started to look after rules: %s", _UNKEPT)
+                log(logging.ERROR, "no thread could be started for the armed rules: %s", _UNKEPT)
                 self.disarm_unkept()
 
     def remove(
         self, rules: Iterable[ArmedRule], why: EndReason, by: str = "", reason: str = ""
     ) -> None:
-        """Disarm these rules, wherever they are armed; wakes all that sleep on them."""
+        """Disarm these rules everywhere, and wake the calls that sleep on them."""
         arming_lock.soon(partial(self._remove_now, tuple(rules), why, by, reason))
 
     def _remove_now(self, rules: Sequence[ArmedRule], why: EndReason, by: str, reason: str) -> None:
-        told = arming_lock.change(self._remove, rules, why, by, reason)
-        told()
+        arming_lock.change(self._remove, rules, why, by, reason)()
 
     def _remove(
         self, rules: Sequence[ArmedRule], why: EndReason, by: str, reason: str
@@ -105,29 +107,29 @@ class Disarming(Runtime):
     def _endings(
         self, rules: Iterable[ArmedRule], why: EndReason, by: str, reason: str = ""
     ) -> list[RuleDisarmed]:
-        told: list[RuleDisarmed] = []
+        notices: list[RuleDisarmed] = []
 
         def near(pattern: str) -> Sequence[str]:
-            return self.points.nearest(pattern) if len(told) < HINTS else ()
+            return self.points.nearest(pattern) if len(notices) < HINTS else ()
 
         for rule in rules:
             never = not reason and why in ("disarmed", "expired") and rule.reaches == 0
-            said = never_reached(self.points, rule, near) if never else reason
-            told.append(RuleDisarmed(rule, "expired" if rule.overdue else why, by, said))
-        return told
+            detail = never_reached(self.points, rule, near) if never else reason
+            notices.append(RuleDisarmed(rule, "expired" if rule.overdue else why, by, detail))
+        return notices
 
     def _announce(self, ended: Sequence[RuleDisarmed], *more: Notice) -> None:
-        self.say(*self._counts([one.rule for one in ended]), *ended, *more)
+        self.say(*self._counts([notice.rule for notice in ended]), *ended, *more)
 
     def disarm(self, pattern: str, by: str = "", sources: Sequence[Source] = tuple(TIERS)) -> int:
-        """Disarm what matches ``pattern``; return how many rules that touched."""
+        """Disarm the rules that match ``pattern``; return how many rules this changed."""
         if arming_lock.nested:
             arming_lock.request(Once(lambda: self._disarm_matching(pattern, by, sources)[1]))
             return self.points.touched(
                 *self._table.matching(pattern, sources), self.points.names(pattern)
             )
-        touched, told = arming_lock.change(self._disarm_matching, pattern, by, sources)
-        told()
+        touched, announce = arming_lock.change(self._disarm_matching, pattern, by, sources)
+        announce()
         return touched
 
     def _disarm_matching(
@@ -226,14 +228,14 @@ class Disarming(Runtime):
         return due
 
     def expire_soon(self) -> None:
-        """Have what is overdue end, which a call has noticed, if need be here."""
+        """End overdue rules, which a call noticed; in this thread if no other can be started."""
         if not self.housekeeper.start(-inf):
             arming_lock.soon(self.expire)
 
     def release(self, pattern: str) -> int:
-        """Release the paused calls at the matching points; return how many."""
+        """Release the paused calls at the matching points; return their number."""
         return sum(rule.release(pattern) for rule in self.rules())
 
     def fail(self, rule: ArmedRule, error: ChaosError) -> None:
-        """Disarm a rule that turned out to be impossible at its first reach."""
+        """Disarm a rule whose first reach showed that it cannot work."""
         self.remove([rule], "failed", reason=str(error))

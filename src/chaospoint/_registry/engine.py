@@ -1,8 +1,7 @@
-"""Every change of what is armed, except how rules end: install, reload, disable and enable.
+"""The changes of what is armed: install, reload, disable and enable; `disarming` ends rules.
 
-A change first works out the new `Table` and what has to be done at which points, and then commits
-both.  It happens under the arming lock.  It wakes sleeping calls and tells observers after it has
-released the lock.  Only points whose rules differ are touched.
+Under the arming lock, a change computes the new `Table` and the points whose rules differ, and then
+commits both.  After it has released the lock, it wakes sleeping calls and notifies observers.
 """
 
 from __future__ import annotations
@@ -58,11 +57,11 @@ class Engine(Disarming):
         by: str = "",
         strict: bool = False,
     ) -> Armed:
-        """Arm ``terms`` before all that this source armed.
+        """Arm ``terms``; they are tried before the earlier rules of this source.
 
         Raises `NotPermitted` while disabled, `UnknownPoint` if ``strict`` and a rule has no point
-        yet, `UnsupportedFault` if none of a rule's points can express it; nothing is armed then,
-        nor after anything else that is raised here.
+        yet, and `UnsupportedFault` if none of a rule's points can express it.  If this raises
+        anything, nothing is armed.
         """
         rules: list[ArmedRule] = []
         undo = partial(self._remove_now, rules, "disarmed", "", "")
@@ -87,9 +86,9 @@ class Engine(Disarming):
         strict: bool,
     ) -> tuple[list[str], StateChanged]:
         self._finish()
-        made, remarks = self._dry_run(terms, source, by, strict)
-        rules += made
-        self._arm(made, self._table)
+        new_rules, remarks = self._dry_run(terms, source, by, strict)
+        rules += new_rules
+        self._arm(new_rules, self._table)
         return remarks, self._stand()
 
     def _arm(self, rules: Sequence[ArmedRule], table: Table) -> None:
@@ -99,7 +98,7 @@ class Engine(Disarming):
     def dry_run(
         self, terms: Sequence[CompiledRule], source: Source, *, by: str = "", strict: bool = False
     ) -> tuple[list[ArmedRule], list[str]]:
-        """Return the rules that `install` would arm, and what is to be said of them; arm nothing.
+        """Return the rules that `install` would arm, and the remarks on them, and arm nothing.
 
         Raises what `install` raises.
         """
@@ -117,13 +116,13 @@ class Engine(Disarming):
         return rules, check(rules, self.points, before=self._covering, fellows=rules, strict=strict)
 
     def reload(self, terms: Sequence[CompiledRule], source: Source, *, by: str = "") -> Armed:
-        """Make ``terms`` all that ``source`` has armed; what did not change goes on as it stood.
+        """Replace the rules of ``source`` with ``terms``; unchanged rules keep their state.
 
-        Raises `NotPermitted` where no thread can be started to end the rules.
+        Raises `NotPermitted` if no thread can be started to expire the rules.
         """
-        self._start_threads([one.expires_after for one in terms], "arm it again")
-        plan, told, remarks = arming_lock.change(self._reload, terms, source, by)
-        told()
+        self._start_threads([rule.expires_after for rule in terms], "arm it again")
+        plan, announce, remarks = arming_lock.change(self._reload, terms, source, by)
+        announce()
         return self._handle(plan, remarks, source)
 
     def _reload(
@@ -134,23 +133,25 @@ class Engine(Disarming):
         known: dict[tuple[object, ...], list[ArmedRule]] = {}
         for rule in before:
             known.setdefault(rule.identity, []).append(rule)
-        made = self._make(terms, source, by)
+        new_rules = self._make(terms, source, by)
         plan: list[ArmedRule] = []
-        for new in made:
+        for new in new_rules:
             rule = same.pop(0) if (same := known.get(new.identity)) else new
             if rule.reason == NO_THREAD:  # threads can be started by now
                 rule = rule.successor()
-                rule.rank = new.rank  # or `new` would seem to stand before it
+                rule.rank = new.rank  # else `new` would rank before it
             plan.append(rule)
         fresh = [rule for rule in plan if rule not in before]
         remarks = check(
             fresh,
             self.points,
             before=lambda name: (r for r in self._covering(name) if r.source != source),
-            fellows=made,
+            fellows=new_rules,
             early=self.points.early,
         )
-        ranks = {rule: new.rank for rule, new in zip(plan, made, strict=True) if rule is not new}
+        ranks = {
+            rule: new.rank for rule, new in zip(plan, new_rules, strict=True) if rule is not new
+        }
         rest = [rule for left in known.values() for rule in left if rule.why is None]
         ended = self._endings(rest, "replaced", by)
         table = self._table.minus(rest).with_plan(source, plan)
@@ -169,13 +170,15 @@ class Engine(Disarming):
         return plan, partial(self._announce, ended, *armed, standing), remarks
 
     def arm_unkept(self, source: Source) -> None:
-        """Arm the rules of a source again that `disarm_unkept` disarmed; raises what `reload`
-        raises. Call it where no other thread reloads this source."""
+        """Arm the rules of a source again that `disarm_unkept` disarmed.
+
+        Raises what `reload` raises.  No other thread may reload this source meanwhile.
+        """
         if self.unkept(source):
             self.reload([rule.terms for rule in self._table.plans[source]], source)
 
     def _start_threads(self, expiries: Collection[float | None], cure: str) -> None:
-        """Raise `NotPermitted` if no thread can be started to end rules, which may expire."""
+        """Raise `NotPermitted` if no thread can be started for rules with these lifetimes."""
         if expiries and not self.housekeeper.start(inf if set(expiries) == {None} else -inf):
             raise NotPermitted(f"{NO_THREAD}, and {cure}")
 
@@ -185,19 +188,19 @@ class Engine(Disarming):
             for text in remarks:
                 warn(text, source)
         except BaseException:
-            handle.disarm()  # the warning is an error here, and the caller gets no handle
+            handle.disarm()  # warnings are errors here, and the caller gets no handle
             raise
         return handle
 
     def _make(self, terms: Sequence[CompiledRule], source: Source, by: str) -> list[ArmedRule]:
         batch = next(self._batches)
         return [
-            ArmedRule(one, source, (0 if one.scoped else TIERS[source], -batch, place), self, by)
-            for place, one in enumerate(terms)
+            ArmedRule(rule, source, (0 if rule.scoped else TIERS[source], -batch, nth), self, by)
+            for nth, rule in enumerate(terms)
         ]
 
     def remind(self) -> None:
-        """Say which rules, armed before there were points, have found none after a while."""
+        """Warn about rules that were armed early and still match no point."""
         if self._remind_at is None or self._remind_at > self.clock.monotonic():
             return
         self._remind_at = None
@@ -226,9 +229,9 @@ class Engine(Disarming):
         )
 
     def enable(self, by: str = "") -> None:
-        """Allow arming again, and put back what env, file and store hold, as it stood.
+        """Allow arming again, and arm the rules of env, file and store as they were.
 
-        Raises `NotPermitted` where no thread can be started to end these rules.
+        Raises `NotPermitted` if no thread can be started to expire them.
         """
         back = [rule.deadline for rule in self.ended() if rule.why == "disabled"]
         self._start_threads(back, "enable it again")
@@ -251,7 +254,7 @@ class Engine(Disarming):
     # -- points ---------------------------------------------------------------------------
 
     def watch(self, *watches: ArmedRule) -> None:
-        """Have these, and no others, reached first at every point; they never fire."""
+        """Replace the watches, which every point reaches first and which never fire."""
         arming_lock.soon(Once(partial(self._watch, watches)))
 
     def _watch(self, watches: Rules) -> None:
@@ -260,17 +263,17 @@ class Engine(Disarming):
         self._commit(Change(self._table._replace(watches=watches), at))
 
     def appear(self, point: Point) -> Point:
-        """Add a point, and put on it what was armed before; return the one of its name."""
+        """Add a point with the rules that match it; return the point of this name."""
         if arming_lock.nested:
-            found = self.points.by_name.setdefault(point.name, point)
+            known = self.points.by_name.setdefault(point.name, point)
             arming_lock.request(partial(arming_lock.change, self._look_at, point.name))
-            return found
+            return known
         return arming_lock.change(self._appear, point)
 
     def _appear(self, point: Point) -> Point:
         self._finish()
-        if (found := self.points.by_name.get(point.name)) is not None:
-            return found
+        if (known := self.points.by_name.get(point.name)) is not None:
+            return known
         rules = tuple(self._table.covering(point.name))
         if rules or self.watches:
             self._commit(Change(self._table, {point.name: rules}), point=point)
@@ -291,7 +294,7 @@ class Engine(Disarming):
         yield from itertools.islice(self._table.globs, LOOKED_THROUGH)
 
     def restart(self) -> None:
-        """Begin anew in a forked child; what was to be told, the parent tells."""
+        """Reset the rules in a forked child; notices from before the fork are the parent's."""
         self._unsent.clear()
         self._expired.clear()
         arming_lock.soon(partial(arming_lock.change, self._restart))

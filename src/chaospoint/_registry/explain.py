@@ -1,4 +1,4 @@
-"""Why a rule fires or does not, answered by one look: the same for code and for HTTP."""
+"""Explain why each rule of a point fires or does not; code and HTTP give the same answer."""
 
 from __future__ import annotations
 
@@ -23,11 +23,13 @@ __all__ = ["explain", "gone_from", "states"]
 
 
 def explain(engine: Engine, point: Point, near: tuple[str, ...]) -> Explanation:
-    """Return what there is at a point: its rules in the order in which they are tried, then those
-    that ended and that nobody disarmed. ``near``: names like this one."""
+    """Return the rules of a point in the order in which they are tried, then those that ended.
+
+    Rules that somebody disarmed are left out.  ``near``: similar names.
+    """
     name = point.name
     rules = [*engine.rules(name), *gone_from(engine, name)]
-    told = states(engine, rules, point)
+    rule_states = states(engine, rules, point)
     off = (
         f"{_environ.VARIABLE} is false in this process: nothing can be armed"
         if _environ.forbids()
@@ -35,11 +37,11 @@ def explain(engine: Engine, point: Point, near: tuple[str, ...]) -> Explanation:
         if engine.enabled
         else f"disabled by {engine.off}: nothing can be armed until it is enabled again"
     )
-    return Explanation(name, engine.enabled, off, point.placements, near, told)
+    return Explanation(name, engine.enabled, off, point.placements, near, rule_states)
 
 
 def gone_from(engine: Engine, name: str) -> list[ArmedRule]:
-    """Return the rules that would act at a point if they had not ended, or lost that point."""
+    """Return the rules that no longer act at a point: they ended, or the point was disarmed."""
     lost = (rule for rule in engine.rules() if not rule.acts_at(name))
     return [rule for rule in (*lost, *engine.ended()) if matches(rule.pattern, name)]
 
@@ -51,15 +53,15 @@ class _Group(NamedTuple):
     always: Sequence[ArmedRule]
 
 
-class _Alike(dict[str, int]):
-    """Which group the point of each name is in, so that what is alike is looked at once."""
+class _Groups(dict[str, int]):
+    """The group of each point's name, so that points with equal rules are examined once."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__()
         self._engine = engine
         self._groups: list[_Group] = []
         self._known: dict[tuple[object, ...], int] = {}
-        self._rules: dict[int, tuple[ArmedRule, ...]] = {}  # kept, so that no identity comes again
+        self._rules: dict[int, tuple[ArmedRule, ...]] = {}  # kept alive, so that no id is reused
         self._of: dict[str, list[_Group]] = {}
 
     def __missing__(self, name: str) -> int:
@@ -73,40 +75,36 @@ class _Alike(dict[str, int]):
         return nth
 
     def groups(self, pattern: str, names: Iterable[str]) -> list[_Group]:
-        """Return the groups of these names, which ``pattern`` stands for."""
-        found = self._of.get(pattern)
-        if found is None:
+        """Return the groups of these names, which ``pattern`` matches."""
+        groups = self._of.get(pattern)
+        if groups is None:
             numbers = dict.fromkeys(map(self.__getitem__, names))
-            found = self._of[pattern] = [self._groups[nth] for nth in numbers]
-        return found
+            groups = self._of[pattern] = [self._groups[nth] for nth in numbers]
+        return groups
 
 
 def states(
     engine: Engine, rules: Iterable[ArmedRule], point: Point | None = None
 ) -> tuple[RuleState, ...]:
-    """Return how rules stand, at one point or at all of theirs; safe from any thread."""
-
-    alike = _Alike(engine)
+    """Return the states of rules, at one point or at all of theirs; safe from any thread."""
+    groups = _Groups(engine)
     hints = iter(range(HINTS))
 
     def near(pattern: str) -> Sequence[str]:
         return () if next(hints, None) is None else engine.points.nearest(pattern)
 
-    def look() -> tuple[RuleState, ...]:
-        return tuple(_state(engine, rule, point, alike, near) for rule in rules)
-
-    return transparently(look)
+    return transparently(lambda: tuple(_state(engine, rule, point, groups, near) for rule in rules))
 
 
 def _state(
-    engine: Engine, rule: ArmedRule, point: Point | None, alike: _Alike, near: Near
+    engine: Engine, rule: ArmedRule, point: Point | None, groups: _Groups, near: Near
 ) -> RuleState:
     state, why = rule.state, rule.reason
     if point is not None and rule.why is None and not rule.acts_at(point.name):
-        state, why = "disarmed", "this point was taken out of it"
+        state, why = "disarmed", "this point was disarmed"
     elif state in ("armed", "waiting for an import"):
         names = [point.name] if point else engine.points.names(rule.pattern)
-        if (hidden := _hidden(rule, alike.groups(rule.pattern, names))) is not None:
+        if (hidden := _hidden(rule, groups.groups(rule.pattern, names))) is not None:
             masks = all(fault.kind == "off" for fault in hidden.faults)
             state = "masked" if masks else "shadowed"
             why = f"{hidden.shown}, armed by {hidden.source}, fires at every reach before it"
@@ -115,7 +113,7 @@ def _state(
     elif state == "spent":
         why = "its times are used up"
     if state in ("spent", "expired", "disarmed") and rule.source in ("env", "file"):
-        why = f"{why}; " * bool(why) + "it stays so until its text changes"
+        why = f"{why}; " * bool(why) + "it stays so until its text in the source changes"
     return RuleState(
         point=rule.pattern,
         source=rule.source,
@@ -138,19 +136,19 @@ def _state(
 
 
 def _obstacle(points: Points, rule: ArmedRule, names: Collection[str], near: Near) -> str:
-    """Say what keeps an armed rule from firing, or has kept it until now, if anything does."""
+    """Return why an armed rule cannot fire, or has not fired so far; empty if nothing stops it."""
     if rule.terms.schedule.probability <= 0.0:
         return "its probability is 0"
     return obstacle(points, rule, names, near) or ("" if rule.reaches else came_by(rule))
 
 
 def _hidden(rule: ArmedRule, groups: Iterable[_Group]) -> ArmedRule | None:
-    """Return a rule that fires before this one at every reach, if so at all of these points."""
-    found: ArmedRule | None = None
+    """Return a rule that fires before this one at every reach of all these points, if any."""
+    hiding: ArmedRule | None = None
     for group in groups:
         kinds: list[Kind] = [kind for kind in group.kinds if acts(rule, kind)]
-        before = (one for one in group.always if one.hides(rule))
-        found = next((one for one in before if all(acts(one, kind) for kind in kinds)), None)
-        if found is None:
+        before = (earlier for earlier in group.always if earlier.hides(rule))
+        hiding = next((each for each in before if all(acts(each, kind) for kind in kinds)), None)
+        if hiding is None:
             return None
-    return found
+    return hiding

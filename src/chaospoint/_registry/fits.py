@@ -1,8 +1,8 @@
-"""Where a rule's `where` can match at all, from what is fixed: labels, and the names of arguments.
+"""Whether a rule's `where` can match at a point, judged by labels and by names of arguments.
 
-A block or a statement may bring labels of its own, so a point fits that had one with labels, or has
-no decorated function.  Values of labels are compared and never told.  No foreign code runs, because
-this is asked under the lock.
+A block or a statement may pass labels of its own, so a point may always match if it has seen one
+with labels, or has no decorated function.  Values of labels are compared but never shown.  No code
+of the program runs here, because the arming lock is held.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ def fits_at(rule: ArmedRule, point: Point, site: Site) -> bool:
     arguments = site.arguments
     return any(
         all(
-            may_accept(wanted, one.labels[name])
-            if name in one.labels
+            may_accept(wanted, placed.labels[name])
+            if name in placed.labels
             else arguments is None or name in arguments
             for name, wanted in where.items()
         )
-        for one in site.points
-        if one.core is point.core
+        for placed in site.points
+        if placed.core is point.core
     )
 
 
 def other_value(rule: ArmedRule, points: Iterable[Point]) -> str:
-    """Return the name of a label that is there, and never has the value that `where` asks for.
+    """Return a label that every point has, but never with the value that `where` requires.
 
-    It is empty if there is none, or if another point may match.
+    Return an empty text if there is no such label, or if one of the points may match.
     """
     name = ""
     for point in points:
@@ -61,9 +61,11 @@ def _other_value(rule: ArmedRule, point: Point) -> str:
     live = _live(point)
     for name, wanted in (rule.terms.where or {}).items():
         labels: list[Mapping[str, object]] = [
-            one.labels for site in live for one in site.points if one.core is point.core
+            placed.labels for site in live for placed in site.points if placed.core is point.core
         ]
-        if labels and not any(name not in one or may_accept(wanted, one[name]) for one in labels):
+        if labels and not any(
+            name not in fixed or may_accept(wanted, fixed[name]) for fixed in labels
+        ):
             return name
     return ""
 

@@ -1,13 +1,14 @@
-"""The two threads of the kernel, which run only while rules are armed.
+"""Two background threads that run only while rules are armed.
 
-One ends rules at their deadlines, and runs no code of the program: no observer, no handler of the
-log, no lock but ours.  The other one does what may wait: it tells observers, writes reminders and
-counts, and finishes what an interruption left.  Code of the program may block it for ever, and
-rules expire all the same.  Each replaces the other where that has ended too early.
+The expiry thread disarms rules at their deadlines.  It runs no code of the program: it calls no
+observer and no log handler, and takes no lock except chaospoint's own.  The housekeeper does the
+work that may wait: it notifies observers, logs reminders, flushes counts, and finishes changes that
+an interruption cut short.  A blocking observer can hold up the housekeeper, but not the expiry.
+Each thread restarts the other if it has died.
 
-They start with the first armed rule, or with the first deadline, and end by themselves when a look
-finds nothing to do.  A rule may thus expire late by what the machine's scheduler takes, and does
-not act meanwhile, because each reach compares its deadline with the clock.
+The threads start with the first armed rule, or with the first deadline, and end when they find
+nothing to do.  A rule expires within the scheduling delay of its deadline.  It does not fire in
+that time, because each reach compares the deadline with the clock.
 """
 
 from __future__ import annotations
@@ -35,18 +36,18 @@ __all__ = ["NO_THREAD", "Housekeeper"]
 _SECONDS_BETWEEN_LOOKS = 1.0
 _SECONDS_TO_END = 0.5  # an observer may be waiting for what the forking thread holds
 NO_THREAD = (
-    "no thread can be started to end what is armed from outside: allow the process more threads "
+    "no thread can be started to expire rules from outside: allow the process more threads "
     "(ulimit -u, pids.max, TasksMax)"
 )
-_DIED = "the thread %s had ended before its time; another one runs in its place"
+_DIED = "the thread %s died; another one was started in its place"
 
 
 class Household(Protocol):
-    """What the threads look after."""
+    """The engine, as far as the threads use it."""
 
     @property
     def clock(self) -> Clock:
-        """The time by which rules expire."""
+        """The clock by which rules expire."""
         ...
 
     @property
@@ -56,35 +57,35 @@ class Household(Protocol):
 
     @property
     def housekeeper(self) -> Housekeeper:
-        """The threads."""
+        """The threads of this engine."""
         ...
 
     def deadlines(self, every: bool) -> list[float]:
-        """Return when the armed rules expire; infinity for ``every`` one that does not."""
+        """Return the deadlines of the armed rules; ``every`` adds infinity for other rules."""
         ...
 
     def end_due(self) -> bool:
-        """Disarm the rules whose time has come, and run no code of the program."""
+        """Disarm the rules that are due, without running code of the program."""
         ...
 
     def expire(self) -> None:
-        """Disarm the rules whose time has come, and tell of it."""
+        """Disarm the rules that are due, and notify the observers."""
 
     def remind(self) -> None:
-        """Say which rules, armed before there were points, have found none after a while."""
+        """Warn about rules that were armed early and still match no point."""
 
     def flush(self) -> None:
-        """Tell of the reaches since this was done last."""
+        """Pass the reaches since the last flush to the observers."""
 
     def disarm_unkept(self) -> None:
-        """Disarm the rules from outside that no thread can end, and say so."""
+        """Disarm the rules from outside that no thread can expire, and log it."""
 
 
 class _Thread:
-    """A thread that looks after an engine, again and again, until there is nothing to do.
+    """A thread that runs its duties in rounds until there is nothing left to do.
 
-    ``every``: it looks after rules without a deadline, too.  ``late``: how many seconds after the
-    first deadline it looks again.
+    ``every``: rules without a deadline keep it running, too.  ``late``: the seconds that it waits
+    after a deadline before its next round.
     """
 
     name: str
@@ -96,14 +97,14 @@ class _Thread:
         self._lock = Lock()
         self._look = Bell()
         self._thread: Thread | None = None
-        self._starts: list[Start] = []  # an older one may be there for a moment longer
+        self._starts: list[Start] = []  # an older thread may still be ending
         self._stopping = False
-        self._given_up = False  # it did not end in time, and is in the same round still
-        self._fresh = False  # something was armed since the thread looked
-        self._wakes_at = inf  # while the thread is awake, or there is none
+        self._given_up = False  # `stop` did not wait for its end; it is still in the same round
+        self._fresh = False  # something was armed since the last round began
+        self._wakes_at = inf  # the time of the next round; infinity while the thread is awake
 
     def start(self, deadline: float = inf) -> bool:
-        """Look after what was armed just now, the first of which expires at ``deadline``.
+        """Make sure that the thread runs by ``deadline``, the first one of newly armed rules.
 
         Return False if no thread could be started.
         """
@@ -115,14 +116,14 @@ class _Thread:
         return True
 
     def begin(self, deadline: float = inf) -> Start | None:
-        """Have the thread look, or return the start of a new one, which may raise RuntimeError."""
+        """Wake the thread, or return the start of a new one; may raise RuntimeError."""
         with self._lock:
-            died, start = self._called(deadline)
+            died, start = self._woken(deadline)
         if died:
             log(logging.ERROR, _DIED, self.name)
         return start
 
-    def _called(self, deadline: float) -> tuple[bool, Start | None]:
+    def _woken(self, deadline: float) -> tuple[bool, Start | None]:
         self._fresh, died = True, False
         if self._thread is not None and (last := self._starts[-1]).over:
             self._thread, died = None, last.error is None
@@ -132,21 +133,21 @@ class _Thread:
             self._starts = [*(older for older in self._starts if not older.over), start]
             start.begin()
             self._given_up = False
-            self._thread = thread  # one whose start is interrupted before this ends at once
+            self._thread = thread  # a thread that starts before this line ends at once
             return died, start
         if deadline < self._wakes_at:
             self._look.set()  # waking a thread costs more than arming does
         return died, None
 
-    def tend(self) -> None:
-        """Start another thread if this one has ended before its time."""
+    def restart_dead(self) -> None:
+        """Start another thread if this one has died."""
         if self._thread is not None:
             self.begin()
 
     def stop(self) -> None:
-        """End the thread and wait until it is gone; `resume` lets it start again.
+        """End the thread and wait for it, for at most half a second; `resume` allows it again.
 
-        One that an observer blocks is waited for once, and not at each fork.
+        If an observer blocks the thread, only the first call waits, and not each fork.
         """
         with self._lock:
             self._stopping = True
@@ -167,7 +168,7 @@ class _Thread:
         return self._due_at() is None or self.start()
 
     def renew(self) -> None:
-        """Forget thread and locks, in a forked child; `resume` starts a thread again."""
+        """Replace the locks and forget the thread, in a forked child; `resume` starts a new one."""
         self._lock, self._look = Lock(), Bell()
         self._thread, self._starts = None, []
 
@@ -177,13 +178,13 @@ class _Thread:
         while goes_on:
             try:
                 goes_on = self._round()
-            except BaseException:  # whatever was thrown into this thread ends nothing
+            except BaseException:  # an exception that was thrown into this thread must not end it
                 Bell().wait(0.01)
 
     def _round(self) -> bool:
         with self._lock:
             if self._thread is not current_thread():
-                return False  # starting it was interrupted, and another one runs or will
+                return False  # its start was interrupted: another thread runs, or will
             self._look.clear()
             self._given_up = False
             self._fresh, self._wakes_at = False, inf
@@ -192,7 +193,7 @@ class _Thread:
                 try:
                     duty()
                 except BaseException:  # an observer may raise SystemExit
-                    reporting.report_bug("looking after armed rules")
+                    reporting.report_bug("housekeeping of armed rules")
         until = self._due_at()
         with self._lock:
             if self._stopping or (until is None and not self._fresh):
@@ -207,7 +208,7 @@ class _Thread:
         raise NotImplementedError
 
     def _due_at(self) -> float | None:
-        """Return when to look again, or None if there is nothing to do."""
+        """Return the time of the next round, or None if there is nothing to do."""
         first = min(self._engine.deadlines(self.every), default=None)
         if first is None:
             return None
@@ -216,7 +217,7 @@ class _Thread:
 
 
 class _Expiry(_Thread):
-    """Ends rules at their deadlines."""
+    """Disarms rules at their deadlines."""
 
     name, every, late = "chaospoint-expiry", False, 0.0
 
@@ -225,15 +226,15 @@ class _Expiry(_Thread):
 
     def _end_due(self) -> None:
         housekeeper, ended = self._engine.housekeeper, self._engine.end_due()
-        with arming_lock:  # so that another thread writes what is to be said in the log
+        with arming_lock:  # the housekeeper writes the log: handlers are code of the program
             if ended:
                 housekeeper.begin(-inf)
             else:
-                housekeeper.tend()
+                housekeeper.restart_dead()
 
 
 class Housekeeper(_Thread):
-    """Looks after one engine: tells what has happened, and has rules expire on another thread."""
+    """The threads of one engine: notifies observers itself, and owns the expiry thread."""
 
     name, every, late = "chaospoint-keeper", True, 0.25
 
@@ -242,7 +243,7 @@ class Housekeeper(_Thread):
         self._expiry = _Expiry(engine)
 
     def start(self, deadline: float = inf) -> bool:
-        """Look after what was armed just now, as the base class does."""
+        """Make sure that both threads run, as far as newly armed rules need them."""
         return (deadline == inf or self._expiry.start(deadline)) and super().start(deadline)
 
     def stop(self) -> None:
@@ -252,10 +253,10 @@ class Housekeeper(_Thread):
 
     def resume(self) -> bool:
         """Allow both threads again; disarm what came from outside if one cannot be started."""
-        kept = all([self._expiry.resume(), super().resume()])
-        if not kept:
+        resumed = all([self._expiry.resume(), super().resume()])
+        if not resumed:
             self._engine.disarm_unkept()
-        return kept
+        return resumed
 
     def renew(self) -> None:
         """Forget both threads, in a forked child."""
@@ -264,5 +265,5 @@ class Housekeeper(_Thread):
 
     def _duties(self) -> tuple[Callable[[], object], ...]:
         engine = self._engine
-        tend = (self._expiry.tend, *restarters)
-        return (engine.expire, *tend, arming_lock.carry_out, engine.remind, engine.flush)
+        restarts = (self._expiry.restart_dead, *restarters)
+        return (engine.expire, *restarts, arming_lock.carry_out, engine.remind, engine.flush)

@@ -1,7 +1,7 @@
-"""The points, and the way to what is armed on them.
+"""The registry: named points, and access to what is armed on them.
 
-Everything takes ``registry=``; there is one default.  A registry is light until something is
-armed: the engine, and with it all that only arming needs, is made then.
+There is one default registry; every public function takes ``registry=`` for another one.  A
+registry is light until something is armed: only then is the engine created.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from chaospoint._kernel import reporting
 from chaospoint._kernel.bell import Bell
-from chaospoint._kernel.clock import SystemClock  # early: somebody may freeze or patch `time` later
+from chaospoint._kernel.clock import SystemClock  # before a test freezes or patches `time`
 from chaospoint._kernel.context import in_chaospoint, transparently
 from chaospoint._kernel.lock import arming_lock
 from chaospoint._kernel.names import check_name, nearest
@@ -38,16 +38,16 @@ _F = TypeVar("_F")
 class Registry:
     """Named points and what is armed on them; safe to use from any thread.
 
-    Make one of your own to keep tests or parts of a program apart; there is a default one, which
-    every function of the package uses unless it is given ``registry=``.
+    Every function of the package uses the default registry unless you pass ``registry=``.  Create
+    a registry to isolate tests or parts of a program from each other.
     """
 
-    __module__ = "chaospoint"  # its public name, by which it is pickled
+    __module__ = "chaospoint"  # pickle and repr use the public name
 
     def __init__(self, *, clock: Clock | None = None) -> None:
         self._points: dict[str, Point] = {}
         self._clock = clock
-        self._made: Engine | None = None
+        self._engine: Engine | None = None
 
     def __repr__(self) -> str:
         return f"<Registry of {quantity(len(self._points), 'point')}>"
@@ -61,14 +61,14 @@ class Registry:
     def __reduce__(self) -> tuple[methodcaller, tuple[type[Registry]]]:
         if self is not _default:
             raise TypeError(
-                "a registry of its own, and a point of it, cannot be pickled: another process "
-                "cannot find it; pickle the name of the point, or use the default registry"
+                "only the default registry and its points can be pickled, because another process "
+                "cannot find this one: pickle the name of the point, or use the default registry"
             )
         return methodcaller("default"), (Registry,)
 
     @classmethod
     def default(cls) -> Registry:
-        """Return the one that is used where none is named."""
+        """Return the registry that is used where ``registry=`` is not given."""
         return _default
 
     def point(
@@ -79,37 +79,37 @@ class Registry:
         labels: Mapping[str, object] | None = None,
         raises: type[BaseException] | Sequence[type[BaseException]] = (),
     ) -> Point:
-        """Return the point of this name, made if need be; always the same object.
+        """Return the point of this name, and create it if necessary; always the same object.
 
-        With ``labels`` or ``raises`` it is a light Point that carries them and shares all else
-        with the one of that name.  Raises `InvalidPoint` for a name that cannot be one, a
-        ``description`` that is not text, ``labels`` that are not a mapping of names, and ``raises``
-        that are not classes of exceptions.
+        With ``labels`` or ``raises``, return a light Point that carries them and shares everything
+        else with the point of that name.  Raises `InvalidPoint` if the name is not valid, if
+        ``description`` is not text, if ``labels`` is not a mapping with names as keys, or if
+        ``raises`` holds anything except exception classes.
         """
         if not isinstance(description, str):
             raise InvalidPoint(f"{description!r} cannot describe point {name!r}: write text")
         types = () if raises == () or raises is None else _exception_types(name, raises)
         own = _label_names(name, labels) if labels is not None else None
-        found = self._points.get(name) if isinstance(name, str) else None
-        if found is None:
-            found = self._make(check_name(name))
-        if description and description != found.description:
-            self._describe(found.core, description)
+        point = self._points.get(name) if isinstance(name, str) else None
+        if point is None:
+            point = self._create(check_name(name))
+        if description and description != point.description:
+            self._describe(point.core, description)
         if own or types:
-            if fresh := [one for one in types if one not in found.core.raises]:
+            if fresh := [error for error in types if error not in point.core.raises]:
                 with arming_lock:
-                    found.core.raises = (*found.core.raises, *fresh)
-            return LabelledPoint(found.core, own or {}, types)
-        return found
+                    point.core.raises = (*point.core.raises, *fresh)
+            return LabelledPoint(point.core, own or {}, types)
+        return point
 
-    def _make(self, name: str) -> Point:
+    def _create(self, name: str) -> Point:
         if self is _default:
             _start()
         point = Point(PointState(name, self))
         with arming_lock:
-            if self._made is None:
+            if self._engine is None:
                 return self._points.setdefault(name, point)
-        return self._made.appear(point)
+        return self._engine.appear(point)
 
     def _describe(self, core: PointState, description: str) -> None:
         with arming_lock:
@@ -118,17 +118,17 @@ class Registry:
             from chaospoint._kernel.reporting import warn
 
             warn(
-                f"point {core.name!r} is described as {core.description!r} already; "
-                f"{description!r} is not kept: describe it in one place",
+                f"point {core.name!r} already has the description {core.description!r}; "
+                f"{description!r} was ignored: describe the point in one place",
                 "code",
             )
 
     def points(self) -> tuple[Point, ...]:
-        """Return all points, by name."""
+        """Return all points, sorted by name."""
         return tuple(point for _, point in sorted(self._points.copy().items()))
 
     def find(self, name: str) -> Point | None:
-        """Return the point of this name if there is one."""
+        """Return the point of this name, or None."""
         return self._points.get(name)
 
     def nearest(self, name: str) -> tuple[str, ...]:
@@ -136,13 +136,13 @@ class Registry:
         return nearest(name, self._points.copy())
 
     def place(self, point: Point, target: _F) -> _F:
-        """Put a point on ``target``, and return what is to be used in its place."""
+        """Put a point on ``target``, and return the object to use in its place."""
         from chaospoint._patching.decorate import decorate
 
         return decorate(point, target)
 
     def explain(self, point: Point) -> Explanation:
-        """Return what there is at a point, and why its rules fire or do not."""
+        """Return the placements and rules of a point, and why each rule fires or does not."""
         from chaospoint._registry.explain import explain
 
         name = point.name
@@ -153,95 +153,96 @@ class Registry:
 
     @property
     def engine(self) -> Engine:
-        """What is armed; made when first asked for."""
-        if self._made is None:
+        """The engine, which holds what is armed; created on first use."""
+        if self._engine is None:
             from chaospoint._registry.engine import Engine
 
             with arming_lock:
-                if self._made is None:
-                    self._made = Engine(self._points, self._clock or SystemClock())
-        return self._made
+                if self._engine is None:
+                    self._engine = Engine(self._points, self._clock or SystemClock())
+        return self._engine
 
     @property
     def enabled(self) -> bool:
         """The master switch: whether anything may be armed."""
-        return self._made is None or self._made.enabled
+        return self._engine is None or self._engine.enabled
 
     def rules(self, point: str | None = None) -> tuple[ArmedRule, ...]:
         """Return the armed rules, or those at one point, in the order in which they are tried."""
-        return () if self._made is None else tuple(self._made.rules(point))
+        return () if self._engine is None else tuple(self._engine.rules(point))
 
     def install(
         self, terms: Sequence[CompiledRule], *, source: Source, by: str = "", strict: bool = False
     ) -> Armed:
-        """Arm compiled rules, before all that this kind of source armed earlier.
+        """Arm compiled rules; they are tried before the earlier rules of this kind of source.
 
-        Raises `NotPermitted` while disabled, `UnknownPoint` if ``strict`` and a rule has no point
-        yet, `UnsupportedFault` if no placement can express it; nothing is armed then.
+        Raises `NotPermitted` while disabled, `UnknownPoint` if ``strict`` and a rule matches no
+        point yet, and `UnsupportedFault` if no placement can express a rule.  In each case nothing
+        is armed.
         """
         return self.engine.install(terms, source, by=by, strict=strict)
 
     def replace(self, terms: Sequence[CompiledRule], *, source: Source, by: str = "") -> Armed:
-        """Arm compiled rules in place of all that ``source`` armed.
+        """Arm compiled rules in place of all rules of ``source``.
 
-        Rules that did not change keep tally and deadline; while disabled the new ones are kept for
-        `enable`.
+        Rules that did not change keep their tally and deadline.  While disabled, the new rules are
+        stored, and `enable` arms them.
         """
         return self.engine.reload(terms, source, by=by)
 
     def disarm(self, pattern: str = "*", *, by: str = "code") -> int:
-        """Disarm all that matches a name or glob, of every source; return how many rules."""
-        return 0 if self._made is None else self._made.disarm(pattern, by)
+        """Disarm the rules of every source that match a name or glob; return their number."""
+        return 0 if self._engine is None else self._engine.disarm(pattern, by)
 
     def release(self, pattern: str = "*") -> int:
-        """Release the paused calls at the matching points; return how many.
+        """Release the paused calls at the matching points; return their number.
 
-        What is behind the pause in the rule acts; calls that come later are paused again.
+        The faults after the pause then act.  Later calls are paused again.
         """
-        return 0 if self._made is None else self._made.release(pattern)
+        return 0 if self._engine is None else self._engine.release(pattern)
 
     def disable(self, *, by: str = "code") -> None:
         """Stop every effect now, disarm everything, and refuse to arm until enabled."""
         self.engine.disable(by)
 
     def enable(self, *, by: str = "code") -> None:
-        """Allow arming again; what env, file and store hold comes back as it stood.
+        """Allow arming again, and arm the rules of env, file and store as they were.
 
-        Raises `NotPermitted` where no thread can be started to end that; then nothing changes.
+        Raises `NotPermitted` if no thread can be started to expire them; nothing changes then.
         """
         self.engine.enable(by)
 
     def flush(self) -> None:
-        """Tell the observers of the reaches so far."""
-        if self._made is not None:
-            self._made.flush()
+        """Pass the reaches so far to the observers."""
+        if self._engine is not None:
+            self._engine.flush()
 
     # -- observers ------------------------------------------------------------------------
 
     @property
     def observers(self) -> tuple[Observer, ...]:
-        """The observers of injections, in this order."""
+        """The observers of injections, in the order in which they are called."""
         return self.engine.observers
 
     def add_observer(self, observer: Observer) -> None:
-        """Tell ``observer`` of every injection, and if it has ``notice`` of all else."""
+        """Call ``observer.observe`` for injections, and ``observer.notice`` for all else."""
         if not callable(getattr(observer, "observe", None)):
             raise TypeError(
-                f"{observer!r} cannot observe: give an object with a method observe(injection)"
+                f"{observer!r} is not an observer: pass an object with a method observe(injection)"
             )
         self.engine.add_observer(observer)
 
     def remove_observer(self, observer: Observer) -> None:
-        """Tell ``observer`` no more; no error if it was not told."""
+        """Stop calling ``observer``; an unknown one is ignored."""
         self.engine.remove_observer(observer)
 
     def say(self, notice: Notice) -> None:
-        """Tell the observers that listen of ``notice``."""
+        """Pass ``notice`` to the observers that have a method ``notice``."""
         self.engine.say(notice)
 
 
 def _label_names(point: str, labels: object) -> dict[str, object]:
-    """Return the labels of a placement, of which no other code holds the mapping."""
+    """Return a copy of the labels of a placement."""
     if type(labels) is not dict and not isinstance(labels, Mapping):
         raise InvalidPoint(
             f"the labels of point {point!r} are {labels!r}, which is not a mapping: write names "
@@ -251,23 +252,25 @@ def _label_names(point: str, labels: object) -> dict[str, object]:
     for key in own:
         if not isinstance(key, str):
             raise InvalidPoint(
-                f"point {point!r} has a label {key!r}, which no `where` can ask for: write its "
-                f"name as text, such as labels={{{str(key)!r}: ...}}"
+                f"point {point!r} has a label {key!r}, which is not text, so no `where` can name "
+                f"it: write labels={{{str(key)!r}: ...}}"
             )
     return own
 
 
 def _exception_types(point: str, raises: object) -> tuple[type[BaseException], ...]:
-    """Return the classes of exceptions that a placement raises."""
+    """Return the exception classes that a placement raises."""
     given: tuple[object, ...] = (raises,)
     if not isinstance(raises, str | type) and isinstance(raises, Iterable):
         given = tuple(raises)
-    types = tuple(one for one in given if isinstance(one, type) and issubclass(one, BaseException))
+    types = tuple(
+        item for item in given if isinstance(item, type) and issubclass(item, BaseException)
+    )
     if len(types) < len(given):
-        wrong = next(one for one in given if one not in types)
+        wrong = next(item for item in given if item not in types)
         raise InvalidPoint(
-            f"`raises` of point {point!r} holds {wrong!r}, which is not a class of exceptions: "
-            "write the classes themselves, such as raises=TimeoutError or "
+            f"`raises` of point {point!r} holds {wrong!r}, which is not an exception class: "
+            "pass classes, such as raises=TimeoutError or "
             "raises=(TimeoutError, OSError)"
         )
     return types
@@ -277,7 +280,7 @@ _default = Registry()
 
 
 def default_registry() -> Registry:
-    """Return the registry that is used where none is named."""
+    """Return the registry that is used where ``registry=`` is not given."""
     return _default
 
 
@@ -287,14 +290,17 @@ _SECONDS_TO_WAIT = 5.0
 
 
 def before_first_point(call: Callable[[], None]) -> None:
-    """Have ``call`` called, once, before the default registry makes its first point."""
+    """Call ``call`` once, before the default registry creates its first point."""
     _before_first_point.append(call)
     _started.clear()
 
 
 def _start() -> None:
-    """Start what waits for the first point; another thread's points wait for that, but not for
-    ever: what starts may be waiting for this thread."""
+    """Make the call that waits for the first point.
+
+    Points of other threads wait for its end, for some seconds at most, because the call may itself
+    wait for one of those threads.
+    """
     if _started.is_set() or in_chaospoint.get():
         return
     try:
@@ -306,6 +312,6 @@ def _start() -> None:
     try:
         transparently(call)
     except Exception:
-        reporting.report_bug("starting", "the program goes on without what is armed from outside")
+        reporting.report_bug("starting", "the program continues without the rules from outside")
     finally:
         _started.set()

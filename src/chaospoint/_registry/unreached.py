@@ -1,4 +1,4 @@
-"""Why a rule has no reach: the one answer that `explain`, the log and a failed test give."""
+"""Explain why a rule has no reach; `explain`, the log and a failed test give this answer."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ if TYPE_CHECKING:
 __all__ = ["acts", "came_by", "never_reached", "obstacle", "passed"]
 
 Near = Callable[[str], Sequence[str]]
-"""For a pattern: the names nearest to it."""
+"""Returns the names of points that look most like a pattern."""
 
 
 def never_reached(points: Points, rule: ArmedRule, near: Near) -> str:
-    """Say why a rule that comes to its end had no reach."""
+    """Return why a rule that ends had no reach."""
     names = points.names(rule.pattern)
-    if why := obstacle(points, rule, names, near):
-        return f"it was never reached: {why}"
+    if reason := obstacle(points, rule, names, near):
+        return f"it was never reached: {reason}"
     if came := came_by(rule):
         return came
     if rule.terms.after:
-        return "it was never reached: it acts after a call, and no call ended well"
+        return "it was never reached: it acts after a call, and no call succeeded"
     return "it was never reached: do the calls go through this point?"
 
 
 def obstacle(points: Points, rule: ArmedRule, names: Collection[str], near: Near) -> str:
-    """Say what keeps a rule from ever being reached at these points, if anything does."""
+    """Return why these points can never reach a rule; empty if nothing is in the way."""
     if not names:
         for name, target in points.placing.items():
             if matches(rule.pattern, name):
-                return f"point {name!r} is not placed so far: the plan puts it on {target!r}"
+                return f"point {name!r} is not placed yet: the plan puts it on {target!r}"
         return waiting(rule, near(rule.pattern))
     if not any(acts(rule, kind) for name in names for kind in points.kinds(name)):
         return "no placement here can express it"
@@ -49,9 +49,9 @@ def obstacle(points: Points, rule: ArmedRule, names: Collection[str], near: Near
     lost = [unplaced(rule, points.by_name[name]) for name in names]
     if all(lost):
         name = repr(lost[0][0])
-        return f"no decorated function here has an argument or label {name}, which `where` asks for"
+        return f"no decorated function here has the argument or label {name} that `where` names"
     if not rule.reaches and (label := other_value(rule, map(points.by_name.__getitem__, names))):
-        return f"the label {label!r} is there, and never has the value that `where` asks for"
+        return f"the label {label!r} never has the value that `where` requires"
     return ""
 
 
@@ -61,28 +61,26 @@ def acts(rule: ArmedRule, kind: Kind) -> bool:
 
 
 def came_by(rule: ArmedRule) -> str:
-    """Say which calls came although none is counted as a reach; empty if none is known."""
+    """Return how many calls arrived that were not reaches of the rule, and why; empty if none."""
     count = rule.shadowed + rule.missed
-    if not count:
-        return ""
-    return f"{quantity(count, 'call')} came, and {passed(rule)}"
+    return f"{quantity(count, 'call')} arrived, and {passed(rule)}" if count else ""
 
 
 def passed(rule: ArmedRule) -> str:
-    """Say why the calls that came are not reaches of the rule; empty if none is known."""
+    """Return why the calls that arrived were not reaches of the rule; empty if unknown."""
     taken, missed = rule.shadowed, rule.missed
     if not missed:
-        return "each time a rule before it fired" if taken else ""
-    said = f"{missed} did not match" if taken else "none matched"
-    asked = ", ".join(starmap(_asked, (rule.terms.where or {}).items()))
-    where = f"its `where`, which asks for {asked}" if asked else ""
+        return "each time an earlier rule fired" if taken else ""
+    unmatched = f"{missed} did not match" if taken else "none matched"
+    required = ", ".join(starmap(_required, (rule.terms.where or {}).items()))
+    where = f"its `where`, which requires {required}" if required else ""
     scope = "its scope" if rule.terms.scoped else ""
-    said = f"{said} {' or '.join(filter(None, (scope, where)))}"
-    return f"at {taken} a rule before it fired, and {said}" if taken else said
+    unmatched = f"{unmatched} {' or '.join(filter(None, (scope, where)))}"
+    return f"at {taken} an earlier rule fired, and {unmatched}" if taken else unmatched
 
 
-def _asked(name: str, wanted: object) -> str:
-    """Return the name, and the type of a plain value: 1 does not match ``"1"``."""
+def _required(name: str, wanted: object) -> str:
+    """Return the name, and the type of a plain value, because 1 does not match ``"1"``."""
     kind = type(wanted)
     plain = kind is str or kind is int or kind is float or kind is bool
     return f"{name!r} as {kind.__name__}" if plain else repr(name)

@@ -168,7 +168,7 @@ def test_another_thread_is_out_of_scope(chaos: Chaos) -> None:
     thread.join()
 
 
-@expected("failed", "payment.charge=return(2)", "a rule before it fired")
+@expected("failed", "payment.charge=return(2)", "an earlier rule fired")
 def test_shadowed(chaos: Chaos) -> None:
     chaos.arm("payment.charge", returns=2)
     chaos.arm("payment.charge", latency=0)
