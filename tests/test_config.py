@@ -163,7 +163,7 @@ def test_stop_lets_out_an_answer_that_waits_for_other_workers(registry: Registry
         target=lambda: answers.append(httpx.put(url, json={"latency": 0}, timeout=30))
     )
     put.start()
-    while not server._listener.answers.under_way:
+    while not server._listener.answers.count:
         assert put.is_alive()
     config.stop()
     put.join(30)
@@ -612,7 +612,7 @@ def test_a_taken_port_is_one_warning_and_the_rest_starts(
         settings = Settings(enabled=True, points=ENV, admin=f"127.0.0.1:{port}")
         config.start(settings, registry=registry)
     warnings = said(caplog, logging.WARNING)
-    assert len([text for text in warnings if f"port {port} is taken" in text]) == 1
+    assert len([text for text in warnings if f"port {port} is in use" in text]) == 1
     with pytest.raises(LookupError):
         charge()
 

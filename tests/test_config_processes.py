@@ -50,7 +50,7 @@ def test_a_forked_child_polls_serves_no_inherited_socket_and_the_parent_goes_on(
     plan.write_text('[{"point": "payment.charge", "exception": "KeyError"}]')
     printed = run("fork.py", str(free_port()), str(plan))
     assert printed.endswith("fine\n")
-    taken = [line for line in printed.splitlines() if "is taken" in line]
+    taken = [line for line in printed.splitlines() if "is in use" in line]
     assert taken
     assert all(line.startswith("INFO ") for line in taken), "in a child it is no surprise"
     assert "Exception ignored" not in printed

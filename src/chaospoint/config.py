@@ -1,11 +1,11 @@
-"""`start` puts everything from outside in force and `stop` undoes all of it; neither raises.
+"""`start` puts everything from outside in force, and `stop` undoes it; neither raises.
 
-Our threads end before a fork and begin again in parent and child; a child is a worker of the store,
-and runs what that says, before the fork returns there.  Of the processes that share a store one
-holds the admin port: whoever finds it free takes it, but a parent leaves it to its children.  No
-lock of this module is held while anything is armed, told or waited for.  Whatever our threads need
-is imported before they start, because the program that starts them may be in the middle of an
-import.
+The threads of chaospoint end before a fork and start again in parent and child.  A forked child
+becomes a worker of the store and arms its rules before the fork returns there.  Of the processes
+that share a store, one holds the admin port: the first that finds it free takes it, and a parent
+leaves it to its children.  This module holds no lock while it arms rules, notifies observers or
+waits.  It imports everything that the threads need before they start, because the program that
+starts them may be in the middle of an import.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from time import monotonic, time
 
 from chaospoint import _environ
 
-# The kernel, and reading a file, import late what nothing here uses; no thread of chaospoint may be
-# the one to do it.
+# Other modules import these late, and no thread of chaospoint may be the first to import them.
 from chaospoint._kernel import drive, reporting  # noqa: F401
 from chaospoint._kernel.bell import Bell
 from chaospoint._kernel.context import transparently
@@ -59,23 +58,25 @@ from chaospoint.workers.uwsgi import call_in_workers, has_no_threads, in_master
 __all__ = ["Permission", "Settings", "permission", "read_settings", "start", "stop"]
 
 _WAIT_SECONDS = 10.0
-_SETTLED_SECONDS = 1.0  # a child that lives shorter need not have the port,
-_SILENT_SECONDS = 3.0  # nor one that was not heard of for so long
-_THREADS = 6  # two of the kernel, for the file, for the store, to accept, and to answer
-_BROKEN = "chaospoint could not start; the program goes on without chaos"
+_SETTLED_SECONDS = 1.0  # younger children do not get the port,
+_SILENT_SECONDS = 3.0  # and neither do children that have been silent for longer
+_THREADS = 6  # two of the kernel, file, store, accepting, and one request
+_BROKEN = "chaospoint could not start; the program continues without faults"
 _THREADLESS = f"{NO_THREAD}, then call start() again"
 
 
 def start(settings: Settings | None = None, *, registry: Registry | None = None) -> None:
-    """Arm what env and file say, watch the file, follow the store and serve the admin endpoint,
-    as far as the settings ask for them.
+    """Arm the rules of environment and file, watch the file, follow the store, and serve the admin
+    endpoint, as the settings say.
 
-    Reads the environment if ``settings`` is None; takes the default registry if ``registry`` is.
-    When it returns, the rules are armed. Where chaos is not allowed it says so in one line and
-    does nothing; code that is to start it anyway passes ``Settings(enabled=True)``. Where
-    ``CHAOSPOINT_ENABLED`` is false that takes ``despite_environment=True`` as well; code may arm
-    then, too, until `stop`. When started already it does nothing, too. Safe from any thread;
-    whatever goes wrong is logged and never raised.
+    ``settings`` default to those of the environment, ``registry`` to the default registry.  The
+    rules are armed when this returns.
+
+    If the environment does not allow chaospoint, this logs one line and does nothing.  To start it
+    from code anyway, pass ``Settings(enabled=True)``; if ``CHAOSPOINT_ENABLED`` is false, pass
+    ``despite_environment=True`` as well, which also allows arming from code until `stop`.
+
+    A second call does nothing.  Safe from any thread; errors are logged and never raised.
     """
     transparently(_start_safely, settings, registry)
 
@@ -101,16 +102,16 @@ def _start(settings: Settings | None, registry: Registry | None) -> None:
     if not in_master() and not _can_have_threads():
         LOGGER.error("chaospoint is not started: %s", _THREADLESS)
         return
-    made = _Running(wanted, default_registry() if registry is None else registry)
+    new = _Running(wanted, default_registry() if registry is None else registry)
     with _guard:
-        running = _running = _running or made
-        if running is made:
-            made.take_over()
+        running = _running = _running or new
+        if running is new:
+            new.take_over()
         _have_hooks()
-    if running is made:
+    if running is new:
         if wanted.despite_environment and explicitly_off():
             LOGGER.warning("chaospoint starts although %s", allowed.why)
-        made.start()
+        new.start()
     else:
         _join(running, settings, registry)
 
@@ -124,11 +125,11 @@ def _join(running: _Running, settings: Settings | None, registry: Registry | Non
 
 
 def stop() -> None:
-    """Undo `start`: end the threads, close the endpoint, disarm what came from outside.
+    """Undo `start`: end the threads, close the endpoint, and disarm the rules from outside.
 
-    Rules that came over HTTP to the background server go too, for nobody could reach them any
-    more. Does nothing when not started. Waits for our threads, but not for ever. Safe from any
-    thread.
+    Rules that arrived over HTTP are disarmed, too, because no endpoint is left to disarm them.
+    Without a `start` before it, this does nothing.  It waits some seconds at most for each thread.
+    Safe from any thread.
     """
     global _running, _stopping
     with _guard:
@@ -142,7 +143,7 @@ def stop() -> None:
 
 
 class _Running:
-    """What one `start` started."""
+    """The parts that one `start` started."""
 
     def __init__(self, settings: Settings, registry: Registry) -> None:
         self.settings = settings
@@ -161,12 +162,12 @@ class _Running:
         self._expiry = AuditedExpiry(Audit.of(settings))
         self._forked = False
         self._without_port_since: float | None = None
-        self._strange = False  # somebody of another store has the port, and that was said
+        self._warned = False  # a process of another store has the port, and a warning was logged
         self._whole, self._started = False, Bell()
         self._starter = get_ident()
 
     def take_over(self) -> None:
-        """Be what the registry follows; a fork from now on finds that."""
+        """Make the registry follow this reconciler; forks from now on restart it."""
         if self.settings.despite_environment:
             _environ.overrides.add(self)
         before = reconciler_of(self.registry)
@@ -176,23 +177,23 @@ class _Running:
 
     def start(self) -> None:
         try:
-            add_defaults(self.registry)  # they are to hear of a refusal, too
-            self.registry.remove_observer(self._expiry)  # a child that starts again has it
+            add_defaults(self.registry)  # before anything may be refused
+            self.registry.remove_observer(self._expiry)  # a restarted child has it already
             self.registry.add_observer(self._expiry)
             self._reconciler.apply_master_switch()
-            file = self._sources.read_file()  # first, for it may place points
+            file = self._sources.read_file()  # first, because it may place points
             read = [self._sources.read_env(), file]
             self._reconciler.reconcile()
             if in_master():
                 self._leave_to_workers()
             else:
                 if self._server is not None:
-                    # The parent of a reloader has the port for a moment, and leaves it then.
+                    # The parent of a reloader holds the port for a moment, and then releases it.
                     self._server.open(taken=logging.INFO if in_child() else logging.WARNING)
                 self._start_threads()
             if has_no_threads():
                 LOGGER.warning("%s", _NO_THREADS)
-            self._say([words for words in read if words is not None])
+            self._log_start([text for text in read if text is not None])
         except Exception as error:
             self._give_up(error)
         finally:
@@ -200,7 +201,7 @@ class _Running:
             self._started.set()
 
     def _give_up(self, error: Exception) -> None:
-        """Say why nothing from outside can be followed, and undo the start."""
+        """Log why nothing from outside can be followed, and undo the start."""
         global _running
         threadless = isinstance(error, RuntimeError) and not _can_have_threads()
         LOGGER.error("%s", _THREADLESS if threadless else _BROKEN, exc_info=not threadless)
@@ -212,12 +213,12 @@ class _Running:
                     _running = None
 
     def _leave_to_workers(self) -> None:
-        """End the threads here and stop being a worker: a fork in C must find nothing under way."""
+        """End the threads and leave the store, because a fork in C must not interrupt anything."""
         self._reconciler.store.leave(self._reconciler.id)
         self.registry.engine.housekeeper.stop()
 
     def wait_until_started(self) -> None:
-        """Wait for the thread that is in `start`, unless it is this one; not for ever."""
+        """Wait some seconds for the thread that runs `start`, unless it is this one."""
         if not self._whole and get_ident() != self._starter:
             self._started.wait(_WAIT_SECONDS)
 
@@ -238,7 +239,7 @@ class _Running:
         self.registry.remove_observer(self._expiry)
 
     def disown(self) -> None:
-        """Undo in a forked child what a parent that is stopping has still to undo."""
+        """Undo, in a forked child, the rest of what its stopping parent undoes."""
         _environ.overrides.discard(self)
         if self._server is not None:
             self._server.renew()
@@ -269,7 +270,7 @@ class _Running:
                 self._give_up(error)
 
     def restart(self) -> None:
-        """Begin again in a forked child, where rules live on and threads do not."""
+        """Start again in a forked child, which inherits the rules but not the threads."""
         whole = self._whole
         self._forked = False
         self._whole, self._started = False, Bell()
@@ -278,7 +279,7 @@ class _Running:
             self._server.renew()
         if self._sources.poller is not None:
             self._sources.poller.rounds.renew()
-        if not whole:  # another thread was in the middle of `start`, and is not here
+        if not whole:  # `start` ran in another thread of the parent, which does not exist here
             self.start()
             return
         self._reconciler.reconcile()
@@ -306,7 +307,7 @@ class _Running:
         try:
             leaves = in_parent() or (self._forked and self._has_children())
         except StoreError:
-            leaves = False  # nobody knows, and the reconciler has said so
+            leaves = False  # unknown; the reconciler has already logged the error
         if leaves:
             self._server.leave()
         elif self._server.url is not None:
@@ -315,20 +316,20 @@ class _Running:
             LOGGER.info("the admin endpoint is served here now: %s", self._server.url)
             self._reconciler.report()
         else:
-            self._look_for_a_stranger()
+            self._warn_of_another_store()
 
-    def _look_for_a_stranger(self) -> None:
-        """Say once if the port is held by somebody of another store."""
+    def _warn_of_another_store(self) -> None:
+        """Warn once if a process of another store holds the port."""
         store, since = self._reconciler.store, self._without_port_since
         if since is None:
             self._without_port_since = monotonic()
-        elif store.shared and not self._strange and monotonic() - since > _SILENT_SECONDS:
-            self._strange = not any(one.admin for one in store.workers())
-            if self._strange:
+        elif store.shared and not self._warned and monotonic() - since > _SILENT_SECONDS:
+            self._warned = not any(worker.admin for worker in store.workers())
+            if self._warned:
                 LOGGER.warning(
-                    "the port %s is held by a process of another store, or of none: what is sent "
-                    "there does not reach this service; give each service a CHAOSPOINT_ADMIN of "
-                    "its own, or use chaospoint --store %s",
+                    "the port %s belongs to a process of another store, or of none: requests to it "
+                    "do not reach this service; give each service a CHAOSPOINT_ADMIN of its own, "
+                    "or use chaospoint --store %s",
                     self.settings.admin,
                     store.url,
                 )
@@ -337,11 +338,13 @@ class _Running:
         store, own = self._reconciler.store, self._reconciler.id
         settled = time() - _SETTLED_SECONDS
         return any(
-            one.parent == own and one.started_at < settled and one.seconds_silent < _SILENT_SECONDS
-            for one in store.workers()
+            worker.parent == own
+            and worker.started_at < settled
+            and worker.seconds_silent < _SILENT_SECONDS
+            for worker in store.workers()
         )
 
-    def _say(self, read: list[str]) -> None:
+    def _log_start(self, read: list[str]) -> None:
         settings, url = self.settings, self._server and self._server.url
         unset = "" if "environment" in settings.model_fields_set else " (not set)"
         seed = "" if settings.seed is None else f"; seed {settings.seed}"
@@ -360,7 +363,7 @@ class _Running:
 
 
 def _can_have_threads() -> bool:
-    """Whether as many threads can be started as following what is outside may need."""
+    """Whether the process can start as many threads as chaospoint may need."""
     stay, threads = Bell(), list[OwnThread]()
     try:
         for _ in range(_THREADS):
@@ -391,7 +394,7 @@ def _server(settings: Settings, registry: Registry, *, shared: bool) -> AdminSer
 
 
 def _store(settings: Settings, registry: Registry) -> Store:
-    """Return the store of the settings; else one of this process, with what it holds already."""
+    """Return the store of the settings, or else the one that the registry follows already."""
     if settings.store is not None:
         try:
             return open_store(settings.store)
@@ -402,7 +405,7 @@ def _store(settings: Settings, registry: Registry) -> Store:
 
 _guard = Lock()
 _running: _Running | None = None
-_stopping: _Running | None = None  # of which a child must keep nothing, either
+_stopping: _Running | None = None  # a forked child drops it, too
 
 
 def _before_fork() -> None:
@@ -413,7 +416,7 @@ def _before_fork() -> None:
 
 
 def _after_fork_in_parent() -> None:
-    with _guard:  # so that a stop() meanwhile is not undone
+    with _guard:  # a concurrent stop() must not be undone
         if _running is not None:
             _running.resume()
 
@@ -430,13 +433,13 @@ def _after_fork_in_child() -> None:
 
 _registered = False
 _NO_THREADS = (
-    "uWSGI runs without threads of Python: what is armed expires, follows its file and its store, "
-    "and is disabled only while a request is served; start uWSGI with --enable-threads"
+    "uWSGI runs without Python threads: rules expire, follow file and store, and are disabled "
+    "only while a request is served; start uWSGI with --enable-threads"
 )
 
 
 def _have_hooks() -> None:
-    """Survive forks, and let replies under way out at the end of the process; under `_guard`."""
+    """Register the hooks of forks and of the end of the process; call it under `_guard`."""
     global _registered
     if _registered:
         return
@@ -444,8 +447,8 @@ def _have_hooks() -> None:
     atexit.register(stop)
     after_fork_in_c.append(_after_fork_in_child)
     call_in_workers(made_anew)
-    # The kernel did so when it was imported, and has to be first: before a fork the order is
-    # reversed, and our threads can only end while it has not yet taken the lock they may want.
+    # The kernel has registered its hooks before, when it was imported.  Hooks before a fork run in
+    # reverse order, so these end the threads before the kernel takes the lock that they may need.
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(
             before=_before_fork,

@@ -221,7 +221,7 @@ def test_whatever_comes_is_served_or_refused(sent: bytes) -> None:
         client.sendall(sent)
         client.shutdown(socket.SHUT_WR)
         made._admit(connection, ("192.0.2.1", 1))
-        made._hear(connection, selector)
+        made._receive(connection, selector)
         if connection in made._silent:
             made._end(connection, selector)
         with suppress(ConnectionResetError):
@@ -372,9 +372,9 @@ def test_nothing_ends_the_accepting_thread(
             raise error
         cut_the_slow(self, selector)
 
-    cut_the_slow = listener.Listener._cut_the_slow
+    cut_the_slow = listener.Listener._disconnect_slow
     monkeypatch.setattr(listener._log, "exception", exits)
-    monkeypatch.setattr(listener.Listener, "_cut_the_slow", cut)
+    monkeypatch.setattr(listener.Listener, "_disconnect_slow", cut)
     server = open_server(admin_token="secret")
     for _ in range(4):
         disable(server, TOKEN)

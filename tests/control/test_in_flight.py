@@ -1,14 +1,14 @@
-"""Replies under way are let out before a fork or an end; nobody waits for ever."""
+"""InFlight under way are let out before a fork or an end; nobody waits for ever."""
 
 from __future__ import annotations
 
 from threading import Event, Thread
 
-from chaospoint.control.server.in_flight import Replies
+from chaospoint.control.server.in_flight import InFlight
 
 
 def test_shutting_waits_for_what_is_under_way_and_holds_back_what_comes() -> None:
-    replies = Replies()
+    replies = InFlight()
     entered, leave, second = Event(), Event(), Event()
 
     def first() -> None:
@@ -37,7 +37,7 @@ def test_shutting_waits_for_what_is_under_way_and_holds_back_what_comes() -> Non
 
 
 def test_a_reply_that_fails_is_out_too() -> None:
-    replies = Replies()
+    replies = InFlight()
     try:
         with replies:
             raise ConnectionError
@@ -48,7 +48,7 @@ def test_a_reply_that_fails_is_out_too() -> None:
 
 def test_who_waits_when_it_is_closed_does_not_begin() -> None:
     """A write that was held back must not come into force after the stop."""
-    replies = Replies()
+    replies = InFlight()
     assert replies.shut(0)
     outcome: list[str] = []
 

@@ -20,7 +20,7 @@ import pytest
 from chaospoint._kernel.context import in_chaospoint
 from chaospoint._registry.registry import Registry
 from chaospoint.control.http import MAX_BODY, Request
-from chaospoint.control.server import listener
+from chaospoint.control.server import handler, listener
 from chaospoint.control.server.admin import AdminServer
 from chaospoint.control.server.listener import Listener
 from chaospoint.control.service import Service, Steps
@@ -125,7 +125,7 @@ def test_two_host_headers_are_refused(server: AdminServer) -> None:
 def test_a_body_that_never_comes_keeps_nobody_from_disabling(
     service: Service, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listener, "STOP_SECONDS", 0.05)
+    monkeypatch.setattr(handler, "STOP_SECONDS", 0.05)
     server = AdminServer(service, "127.0.0.1", 0, token=False, timeout_seconds=60)
     assert server.open()
     with closing(server):
@@ -170,7 +170,7 @@ def test_a_client_is_not_cut_off_once_all_of_its_request_is_there(
     """The time it has is over while the answer is made."""
     accepting, looked = server._listener, threading.Event()
     assert accepting
-    steps, cut_the_slow = service.steps, accepting._cut_the_slow
+    steps, cut_the_slow = service.steps, accepting._disconnect_slow
 
     def late(request: Request) -> Steps:
         accepting._open.update(dict.fromkeys(accepting._open, 0.0))
@@ -185,7 +185,7 @@ def test_a_client_is_not_cut_off_once_all_of_its_request_is_there(
             looked.set()
 
     monkeypatch.setattr(service, "steps", late)
-    monkeypatch.setattr(accepting, "_cut_the_slow", look)
+    monkeypatch.setattr(accepting, "_disconnect_slow", look)
     put = (
         b"PUT /v1/points/db.query HTTP/1.1\r\nHost: localhost\r\n"
         b'Content-Type: application/json\r\nContent-Length: 14\r\n\r\n{"latency": 1}'
@@ -347,9 +347,9 @@ def test_a_taken_port_is_one_warning_with_the_cure_and_the_program_goes_on(
     [record] = caplog.records
     assert record.levelno == logging.WARNING
     said = record.getMessage()
-    assert f"127.0.0.1 port {port} is taken" in said
-    assert "this process follows env and file only" in said
-    assert "CHAOSPOINT_ADMIN=127.0.0.1:0 gives each a port of its own" in said
+    assert f"127.0.0.1 port {port} is in use" in said
+    assert "this one follows only environment and file" in said
+    assert "CHAOSPOINT_ADMIN=127.0.0.1:0 gives each process a port of its own" in said
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
@@ -492,7 +492,7 @@ def test_law_9_every_point_is_transparent_in_the_server_s_threads(
     for owner, name in (
         (Listener, "_hand_over"),
         (Listener, "shutdown_request"),
-        (listener._Handler, "handle"),
+        (handler.Handler, "handle"),
     ):
         original = getattr(owner, name)
 
@@ -533,7 +533,7 @@ def test_the_end_of_the_server_lets_out_answers_that_wait_for_other_workers(
         )
         put.start()
         assert server._listener
-        while not server._listener.answers.under_way:
+        while not server._listener.answers.count:
             assert put.is_alive()
         server.close()
         put.join(10)

@@ -1,7 +1,7 @@
-"""The admin endpoint in the background, for programs that have no web server to mount it in.
+"""The background server of the admin endpoint, for programs without a web server to mount it in.
 
-It is never reached from another machine without a token.  Nothing is imported once it runs,
-because the program that starts it may be in the middle of an import.
+Without a token, other machines cannot reach it.  It imports nothing while it runs, because the
+program that starts it may be in the middle of an import.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _log = logging.getLogger("chaospoint")
 
 
 class AdminServer:
-    """Serves one `Service` at ``host:port`` (port 0: any free one) in the background.
+    """Serves one `Service` at ``host:port`` in the background; port 0 means any free port.
 
-    `open` binds and starts; `close` ends everything it started, and it may be opened again.
-    `pause` and `resume` are for forks: the socket stays and keeps who calls waiting. ``shared``:
-    whoever has the port answers for this process, too. Safe from any thread.
+    `open` binds the port and starts serving; `close` ends it, and `open` may be called again.
+    `pause` and `resume` are for forks: the socket stays open, and clients wait.  ``shared``: the
+    process that holds the port answers for this one, too.  Safe from any thread.
     """
 
     def __init__(
@@ -48,11 +48,11 @@ class AdminServer:
         self._timeout = timeout_seconds
         self._guard = Lock()
         self._listener: Listener | None = None
-        self._patient_until: float | None = None  # while it leaves
+        self._patient_until: float | None = None  # set by `leave`
 
     @property
     def url(self) -> str | None:
-        """Where it serves, or None if it does not."""
+        """The URL of the server, or None if it is not serving."""
         listener = self._current()
         if listener is None:
             return None
@@ -60,10 +60,10 @@ class AdminServer:
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def open(self, *, taken: int | None = logging.WARNING) -> bool:
-        """Bind and serve; if that cannot be, say why and return False, and raise nothing.
+        """Bind the port and serve; if that fails, log the reason and return False.
 
-        ``taken`` is the level at which a port that somebody else has is said; with None nothing
-        is said of anything that keeps the port from us.
+        ``taken`` is the log level for a port that another process holds; None logs no failure.
+        Raises nothing.
         """
         with self._guard:
             self._patient_until = None
@@ -75,16 +75,16 @@ class AdminServer:
             return True
 
     def close(self) -> None:
-        """Let those under way have their answers, for some seconds at most, and end it."""
+        """End the server; wait some seconds at most for the answers in flight."""
         with self._guard:
             listener, self._listener = self._current(), None
         if listener is not None:
             _end(listener)
 
     def leave(self) -> None:
-        """Give up the port if nobody is connected, so that no request is lost; call it again.
+        """Release the port if no client is connected, so that no request is lost; call it again.
 
-        A client that says nothing keeps the port for ``timeout_seconds`` at most.
+        A silent client delays this for ``timeout_seconds`` at most.
         """
         with self._guard:
             if (listener := self._current()) is None:
@@ -97,26 +97,26 @@ class AdminServer:
         _end(listener)
 
     def pause(self) -> None:
-        """Let replies under way out and end the thread; who calls now waits."""
+        """End the thread after the replies in flight; new clients wait."""
         if (listener := self._current()) is not None:
             listener.halt()
             listener.replies.shut(1.0)
 
     def resume(self) -> None:
-        """Go on after `pause`."""
+        """Continue after `pause`."""
         with self._guard:
             if (listener := self._current()) is not None:
                 listener.run()
 
     def renew(self) -> None:
-        """In a forked child: close what was inherited, before anything else."""
+        """Close the inherited files, in a forked child, before anything else."""
         self._guard = Lock()
         listener, self._listener = self._current(), None
         if listener is not None:
             listener.disown()
 
     def _current(self) -> Listener | None:
-        """Return what serves, unless its files were closed by somebody else."""
+        """Return the listener, unless the program has closed its files."""
         with self._guard:
             if self._listener is not None and not self._listener.is_open:
                 self._listener.forget()
@@ -126,15 +126,16 @@ class AdminServer:
     def _bind(self, taken: int | None) -> Listener | None:
         host, port = self._wanted
         try:
-            # Once: in a forked child the resolver's locks may be held by nobody.
+            # Only once: in a forked child the resolver's locks may be held for ever.
             self._resolved = self._resolved or _resolve(host, port)
             family, address = self._resolved
             if not self._token and not is_loopback(address):
                 if taken is None:
                     return None
                 _log.warning(
-                    "the admin endpoint is not served: %s is reached from other machines, which "
-                    "needs a token; set CHAOSPOINT_ADMIN_TOKEN, or CHAOSPOINT_ADMIN=127.0.0.1:%s",
+                    "the admin endpoint is not served: other machines can reach %s, which "
+                    "requires a token: set CHAOSPOINT_ADMIN_TOKEN, or CHAOSPOINT_ADMIN="
+                    "127.0.0.1:%s",
                     host,
                     port,
                 )
@@ -154,17 +155,17 @@ class AdminServer:
             elif self._shared:
                 _log.info(
                     "the admin endpoint is served by another process of the same store, or %s port "
-                    "%s is taken by a stranger; this process takes it when it is free",
+                    "%s is in use by another program; this process takes it when it is free",
                     host,
                     port,
                 )
             else:
                 _log.log(
                     taken,
-                    "the admin endpoint is not served: %s port %s is taken by another process, so "
-                    "this process follows env and file only until it is free; with a "
+                    "the admin endpoint is not served: %s port %s is in use by another process, "
+                    "so this one follows only environment and file until it is free; with a "
                     "CHAOSPOINT_STORE one endpoint reaches all processes; CHAOSPOINT_ADMIN=%s:0 "
-                    "gives each a port of its own",
+                    "gives each process a port of its own",
                     host,
                     port,
                     f"[{host}]" if ":" in host else host,
@@ -173,7 +174,7 @@ class AdminServer:
 
 
 def _end(listener: Listener) -> None:
-    """End it for good; who calls from now on is refused, or finds the next one at this port."""
+    """End a listener for good; new clients are refused, or reach the next one at this port."""
     listener.halt()
     listener.server_close()
     listener.answers.wait(ACK_TIMEOUT_SECONDS + 1.0)
@@ -181,7 +182,7 @@ def _end(listener: Listener) -> None:
 
 
 def _resolve(host: str, port: int) -> tuple[int, str]:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    # Of the two meanings of localhost people expect the older.
-    family, _, _, _, address = min(found, key=lambda info: info[0] != socket.AF_INET)
+    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    # People expect localhost to mean its IPv4 address.
+    family, _, _, _, address = min(addresses, key=lambda info: info[0] != socket.AF_INET)
     return family, str(address[0])

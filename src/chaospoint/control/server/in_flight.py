@@ -1,4 +1,4 @@
-"""Replies under way are counted, so that what ends a server, or forks, lets them out first."""
+"""Count the replies in flight, so that a fork or the end of the server can wait for them."""
 
 from __future__ import annotations
 
@@ -6,59 +6,59 @@ from threading import Condition
 
 from chaospoint._kernel.lock import Lock
 
-__all__ = ["Replies"]
+__all__ = ["InFlight"]
 
 
-class Replies:
-    """A gate with a count: ``with replies:`` around making and sending one reply.
+class InFlight:
+    """A gate that counts: use ``with replies:`` around computing and sending one reply.
 
-    While it is shut, those who come wait in front of it; when it is closed for good they get a
-    `ConnectionAbortedError`. Safe from any thread.
+    While the gate is shut, threads wait in front of it.  Once it is closed for good, they get a
+    `ConnectionAbortedError`.  Safe from any thread.
     """
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._changed = Condition(self._lock)  # type: ignore[arg-type]  # any lock will do
-        self._under_way = 0
+        self._count = 0
         self._shut = False
         self._closed = False
 
     @property
-    def under_way(self) -> int:
-        """How many are under way."""
-        return self._under_way
+    def count(self) -> int:
+        """The number of replies in flight."""
+        return self._count
 
     def __enter__(self) -> None:
         with self._lock:
             self._changed.wait_for(lambda: self._closed or not self._shut)
             if self._closed:
                 raise ConnectionAbortedError("the admin endpoint has been stopped")
-            self._under_way += 1
+            self._count += 1
 
     def __exit__(self, *exc: object) -> None:
         with self._lock:
-            self._under_way -= 1
+            self._count -= 1
             self._changed.notify_all()
 
     def shut(self, timeout_seconds: float) -> bool:
-        """Let no more begin, and wait for those under way; say whether all of them are out."""
+        """Shut the gate and wait for the replies in flight; return whether all have ended."""
         with self._lock:
             self._shut = True
         return self.wait(timeout_seconds)
 
     def wait(self, timeout_seconds: float) -> bool:
-        """Wait for those under way; say whether all of them are out."""
+        """Wait for the replies in flight; return whether all have ended."""
         with self._lock:
-            return self._changed.wait_for(lambda: not self._under_way, timeout_seconds)
+            return self._changed.wait_for(lambda: not self._count, timeout_seconds)
 
     def open(self) -> None:
-        """Let them begin again."""
+        """Open the gate again."""
         with self._lock:
             self._shut = False
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Let none begin any more, nor those who wait."""
+        """Close the gate for good, also to the threads that wait."""
         with self._lock:
             self._closed = True
             self._changed.notify_all()

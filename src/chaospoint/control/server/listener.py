@@ -1,24 +1,20 @@
-"""The socket of the background server: one request a connection, and a deadline for its client.
+"""The socket of the background server: one request per connection, and a deadline per client.
 
-Each request has a daemon thread of its own.  The listener cuts off slow clients, and turns clients
-away where there are too many.  Before a fork and before its end it lets the replies under way out.
+Each request is handled on a daemon thread of its own.  The listener disconnects slow clients, and
+refuses clients when there are too many.  A fork and the end of the server wait for the replies in
+flight.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import io
 import logging
 import os
-import re
 import selectors
 import signal
 import socket
-from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
-from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from socketserver import TCPServer
 from threading import Semaphore, Thread, current_thread
@@ -34,45 +30,33 @@ from chaospoint._kernel.context import transparently
 from chaospoint._kernel.lock import Lock
 from chaospoint._kernel.threads import OwnThread, start
 from chaospoint.control.access import is_order_to_disable
-from chaospoint.control.http import (
-    MAX_BODY,
-    STOP_SECONDS,
-    Request,
-    Response,
-    bytes_to_read,
-    fold,
-    request_of,
-)
-from chaospoint.control.problem import Problem
-from chaospoint.control.server.in_flight import Replies
+from chaospoint.control.server.handler import Handler, shut_down
+from chaospoint.control.server.head import MAX_HEAD, glance, is_complete
+from chaospoint.control.server.in_flight import InFlight
 from chaospoint.control.server.spares import Spares
-from chaospoint.control.service import Service, Steps
+from chaospoint.control.service import Service
 
 __all__ = ["Listener"]
 
 _log = logging.getLogger("chaospoint")
-_MAX_SILENT = 256  # connections whose head is not here yet
-_SHARE = 8  # so many times the descriptors of these the process has to have
-_MAX_SERVED = 64  # requests of clients that are let in
-_MAX_DISABLING = 64  # beyond these, for requests that disable
-_MAX_STRANGERS = 32  # requests of clients that are not let in
-_MAX_HELD_BACK = 16  # of these, refusals that wait; those beyond get no answer
-_MAX_HEAD = 64 * 1024
-_AT_ONCE = 16  # connections accepted before the others are looked at again
-_REST_SECONDS = 0.05  # before a descriptor is looked for again
-_FAILED_SECONDS = 1.0  # before the accepting thread begins again
-_QUIET_SECONDS = 60.0  # before it is said again that there are none
-_DRAIN_BYTES = 1 << 20
+_MAX_SILENT = 256  # connections whose head has not arrived completely
+_SHARE = 8  # silent connections use at most this fraction of the process's descriptors
+_MAX_SERVED = 64  # requests of clients that have access
+_MAX_DISABLING = 64  # additional requests, if they disable
+_MAX_STRANGERS = 32  # requests of clients that have no access
+_MAX_HELD_BACK = 16  # delayed refusals; the others get no answer
+_AT_ONCE = 16  # connections that are accepted before the open ones are served again
+_REST_SECONDS = 0.05  # pause after the process has run out of descriptors
+_FAILED_SECONDS = 1.0  # pause before the accepting thread starts over
+_QUIET_SECONDS = 60.0  # between two warnings about descriptors
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-_FIRST_LINE = re.compile(rb"([A-Z]+) (\S+) (HTTP/1\.[01])\r?\n")
 _SIGNALS = (
     signal.valid_signals()
     - {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT}
     if hasattr(signal, "pthread_sigmask")
     else frozenset()
 )
-"""What is sent to a process; an error of a thread has to end it."""
-_END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
+"""Signals that are sent to the process; those for errors of a thread stay unblocked."""
 _TOO_MANY = (
     b"HTTP/1.1 503 Service Unavailable\r\nserver: chaospoint\r\nretry-after: 1\r\n"
     b"content-length: 0\r\nconnection: close\r\n\r\n"
@@ -80,15 +64,15 @@ _TOO_MANY = (
 
 
 class Listener(TCPServer):
-    """The socket, the thread that accepts, and a watch over the open connections.
+    """The socket, the accepting thread, and the deadlines of the open connections.
 
-    That thread reads the head of each request and waits for none of them. A request has a thread of
-    its own from then on. Clients that the door does not know take no place from the others, and get
-    no thread while more clients wait to be accepted.
+    The accepting thread reads the head of each request and never blocks on a client.  After that,
+    each request has a thread of its own.  Clients without access take no place from the others, and
+    get no thread while more clients wait to be accepted.
     """
 
     allow_reuse_address = os.name == "posix"
-    request_queue_size = 2048  # a client beyond these tries again after a second
+    request_queue_size = 2048  # further clients retry after a second
 
     def __init__(
         self, service: Service, family: int, address: tuple[str, int], timeout: float
@@ -96,17 +80,17 @@ class Listener(TCPServer):
         self.service = service
         self.address_family = family
         self.timeout_seconds = timeout
-        self.replies = Replies()  # what a fork waits for: nobody is in the middle of anything
-        self.answers = Replies()  # what an end waits for: nobody is left without an answer
-        self._open: dict[socket.socket, float] = {}  # the oldest first, and until when
-        self._silent: dict[socket.socket, tuple[bytearray, Any]] = {}  # without a whole head
-        self._served: dict[socket.socket, bool] = {}  # and whether the body is still to come
+        self.replies = InFlight()  # a fork waits for these
+        self.answers = InFlight()  # the end of the server waits for these
+        self._open: dict[socket.socket, float] = {}  # with deadlines, the oldest first
+        self._silent: dict[socket.socket, tuple[bytearray, Any]] = {}  # without a complete head
+        self._served: dict[socket.socket, bool] = {}  # whether the body is incomplete
         self._strangers: set[socket.socket] = set()
         self._held_back = Semaphore(_MAX_HELD_BACK)
         self._guard = Lock()
         self._thread: Thread | None = None
-        self._signals: set[Any] = set()  # which its threads do not take
-        self._behind = False  # more clients wait than were accepted last
+        self._signals: set[Any] = set()  # the mask to restore in its threads
+        self._behind = False  # more clients may wait to be accepted
         self._rests_until = 0.0
         self._most_silent = _most_silent()
         self._quiet_until = 0.0
@@ -114,26 +98,26 @@ class Listener(TCPServer):
         self.socket.setblocking(False)
         self._waker, self._woken = socket.socketpair()
         self._files = (self.socket, self._waker, self._woken)
-        self._found = [os.fstat(one.fileno()) for one in self._files if os.name == "posix"]
+        self._states = [os.fstat(file.fileno()) for file in self._files if os.name == "posix"]
         self._spares = Spares(self._waker.fileno())
 
     @property
     def is_open(self) -> bool:
-        """Whether its files are still its own: who becomes a daemon closes all of the process."""
+        """Whether its files are still open: a program that daemonizes closes all descriptors."""
         try:
-            now = [os.fstat(one.fileno()) for one in self._files if self._found]
+            states = [os.fstat(file.fileno()) for file in self._files if self._states]
         except OSError:
             return False
-        return all(map(os.path.samestat, now, self._found))
+        return all(map(os.path.samestat, states, self._states))
 
     def forget(self) -> None:
-        """Close nothing of what is not its own any more: others may have the numbers now."""
-        for lost in (*self._files, *self._silent):
-            lost.detach()
+        """Forget the files without closing them: other files may have their numbers now."""
+        for file in (*self._files, *self._silent):
+            file.detach()
         self._silent.clear()
 
     def run(self) -> None:
-        """Start the accepting thread, unless it runs."""
+        """Start the accepting thread, unless it is running."""
         with self._guard:
             if self._thread is None:
                 self.replies.open()
@@ -142,7 +126,7 @@ class Listener(TCPServer):
                 self._thread = thread
 
     def halt(self) -> None:
-        """End the accepting thread; bounded in time."""
+        """End the accepting thread; wait for at most five seconds."""
         with self._guard:
             thread, self._thread = self._thread, None
         if thread is not None:
@@ -151,9 +135,9 @@ class Listener(TCPServer):
                 thread.join(5.0)
 
     def halt_if_idle(self, *, patient: bool) -> bool:
-        """End the accepting thread if nobody is connected, nor waits to be; say whether.
+        """End the accepting thread if no client is connected or waits; return whether it ended.
 
-        Without ``patient`` a client that has said nothing does not count.
+        Unless ``patient``, clients that have sent nothing do not count.
         """
         if self._is_busy(patient):
             return False
@@ -164,33 +148,33 @@ class Listener(TCPServer):
         except BlockingIOError:
             return True
         except OSError as error:
-            _log.debug("the admin endpoint cannot see who waits: %r", error)
+            _log.debug("the admin endpoint cannot check for waiting clients: %r", error)
         self.run()
         return False
 
     def _is_busy(self, patient: bool) -> bool:
-        wordless = [one for one, (head, _) in tuple(self._silent.items()) if not head]
-        return len(self._open) > (0 if patient else len(wordless))
+        wordless = sum(not head for head, _ in tuple(self._silent.values()))
+        return len(self._open) > (0 if patient else wordless)
 
     def server_close(self) -> None:
-        """Close the socket, also for a forked child that has not closed its own copy yet."""
-        _shutdown(self.socket)
+        """Close the socket, even if a forked child has not closed its copy yet."""
+        shut_down(self.socket)
         super().server_close()
 
     def drop(self) -> None:
-        """Close what is left of a server that is not to run again."""
+        """Close all connections and files of a server that will not run again."""
         self.replies.close()
         self.answers.close()
         for connection in tuple(self._silent):
             self.shutdown_request(connection)
         for connection in tuple(self._open):
-            _shutdown(connection)
+            shut_down(connection)
         self._spares.drop()
         self._waker.close()
         self._woken.close()
 
     def disown(self) -> None:
-        """Close every file of this object, and only the files: the parent still uses them."""
+        """Close the inherited descriptors without a shutdown: the parent still uses them."""
         self._spares.disown()
         for inherited in (*self._files, *self._open):
             with contextlib.suppress(OSError):  # a thread of the parent was closing it
@@ -199,33 +183,33 @@ class Listener(TCPServer):
         self._silent.clear()
 
     def at_work(self) -> contextlib.AbstractContextManager[None]:
-        """Give up the descriptors that are kept for answering, if there are no others."""
+        """Release the spare descriptors for the time of an answer, if there are no others."""
         return self._spares.at_work()
 
     # -- the accepting thread ---------------------------------------------------------------
 
     def _accept(self) -> None:
         if _SIGNALS:
-            # A thread that starts threads may be given a signal of the process just then. Its
-            # handler waits for the main thread, and nothing wakes that up.
+            # If the kernel delivers a signal to this thread, its Python handler has to wait for the
+            # main thread, and nothing wakes that up.
             self._signals = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         goes_on = True
         while goes_on:
-            with contextlib.suppress(BaseException):  # a handler of the log may raise anything
+            with contextlib.suppress(BaseException):  # a log handler may raise anything
                 goes_on = self._fails()
 
     def _fails(self) -> bool:
-        """Serve until `halt`; say whether that failed and is to begin again."""
+        """Serve until `halt`; return whether it failed and must start over."""
         try:
             self._serve()
         except BaseException:
             if not self.is_open:
-                # The process is becoming a daemon; the server is opened again.
+                # The program daemonizes; the server is opened again afterwards.
                 with contextlib.suppress(BaseException):
                     _log.debug("the files of the admin endpoint were closed", exc_info=True)
                 return False
             try:
-                _log.exception("the admin endpoint failed, and goes on")
+                _log.exception("the admin endpoint failed, and continues")
             finally:
                 sleep(_FAILED_SECONDS)
             return True
@@ -250,13 +234,13 @@ class Listener(TCPServer):
                 if self._woken in ready:
                     self._woken.recv(1)
                     return
-                # First of all those who are here: none of them makes room with its head unread.
+                # First the open connections, so that none is dropped with its head unread.
                 for connection in tuple(self._silent):
                     if connection in ready:
                         selector.unregister(connection)
-                        self._hear(connection, selector)
-                self._behind = self.socket in ready and self._let_come(selector)
-                self._cut_the_slow(selector)
+                        self._receive(connection, selector)
+                self._behind = self.socket in ready and self._accept_waiting(selector)
+                self._disconnect_slow(selector)
                 if self._spares.short:
                     self._spares.fill()
 
@@ -265,19 +249,19 @@ class Listener(TCPServer):
             return _REST_SECONDS
         return self.timeout_seconds / 4 if self._open or self._spares.short else None
 
-    def _let_come(self, selector: selectors.BaseSelector) -> bool:
-        """Accept those who wait; if there are too many, the oldest that is still silent goes.
+    def _accept_waiting(self, selector: selectors.BaseSelector) -> bool:
+        """Accept waiting clients; disconnect the oldest silent one where there are too many.
 
-        Say whether more of them may wait.
+        Return whether more clients may wait.
         """
-        # Without a descriptor to spare, Linux refuses to accept also where nobody waits.
+        # Without a free descriptor, Linux refuses to accept even if no client waits.
         for _ in range(1 if self._spares.short else _AT_ONCE):
             try:
                 connection, address = self._accepted(selector)
             except OSError:
-                return False  # nobody waits any more, or this one has hung up
+                return False  # no more clients, or this one has disconnected
             self._admit(connection, address)
-            self._hear(connection, selector)
+            self._receive(connection, selector)
             if len(self._silent) > self._most_silent:
                 self._end(next(iter(self._silent)), selector)
         return True
@@ -293,8 +277,8 @@ class Listener(TCPServer):
         except OSError as error:
             if error.errno not in _EXHAUSTED:
                 raise
-            self._say_exhausted(error)
-            # Nobody else can take the descriptor that is given up here, unless at this instant.
+            self._warn_exhausted(error)
+            # Another thread can take the released descriptor only in this instant.
             if not self._spares.give():
                 if not self._silent:
                     self._rests_until = monotonic() + _REST_SECONDS
@@ -302,31 +286,31 @@ class Listener(TCPServer):
                 self._end(next(iter(self._silent)), selector)
             return self.socket.accept()
 
-    def _say_exhausted(self, error: OSError) -> None:
+    def _warn_exhausted(self, error: OSError) -> None:
         if monotonic() < self._quiet_until:
             return
         self._quiet_until = monotonic() + _QUIET_SECONDS
         _log.warning(
-            "the admin endpoint has run out of file descriptors (%s) and answers few clients at a "
-            "time: raise the limit (ulimit -n), or find what keeps files open",
+            "the process has run out of file descriptors (%s), so the admin endpoint answers few "
+            "clients at a time: raise the limit (ulimit -n), or find the files that stay open",
             error.strerror,
         )
 
-    def _hear(self, connection: socket.socket, selector: selectors.BaseSelector) -> None:
-        """Read what a silent connection says; have its request served if the whole head is here."""
+    def _receive(self, connection: socket.socket, selector: selectors.BaseSelector) -> None:
+        """Read from a silent connection, and serve its request if the head is complete."""
         head, address = self._silent[connection]
         try:
-            said = connection.recv(_MAX_HEAD + 1)
+            data = connection.recv(MAX_HEAD + 1)
         except BlockingIOError:
-            said = None
+            data = None
         except OSError:
-            said = b""
+            data = b""
             head.clear()
         begin = max(0, len(head) - 3)
-        head += said or b""
-        if head.startswith(b"\r\n"):  # of a request before this one, as RFC 9112 2.2 has it
+        head += data or b""
+        if head.startswith(b"\r\n"):  # left over from the request before, see RFC 9112 section 2.2
             del head[:2]
-        if said is None or (said and not _is_whole(head, begin)):
+        if data is None or (data and not is_complete(head, begin)):
             selector.register(connection, selectors.EVENT_READ)
             return
         del self._silent[connection]
@@ -335,40 +319,40 @@ class Listener(TCPServer):
             return
         try:
             self._hand_over(connection, address, bytes(head))
-        except BaseException:  # whatever it is, it is over with this connection
-            self._turn_away(connection)
+        except BaseException:  # an exception ends this connection, and not the thread
+            self._refuse(connection)
             _log.exception("the admin endpoint failed for its client %s", address)
 
     def _hand_over(self, connection: socket.socket, address: Any, head: bytes) -> None:
-        """Have a thread serve a request, if there is room among those of its kind."""
-        asked = _glance(head, str(address[0]))
-        if asked is None or not self.service.knows(asked):
-            # Their threads would slow down the one that has to find the others.
+        """Serve a request on a new thread, if there is room among those of its kind."""
+        request = glance(head, str(address[0]))
+        if request is None or not self.service.knows(request):
+            # Their threads would slow down this one, which has to find the other clients.
             room = len(self._strangers) < _MAX_STRANGERS
             if self._behind or self._spares.short or not room:
-                self._turn_away(connection)
+                self._refuse(connection)
                 return
             self._strangers.add(connection)
         else:
-            stops = is_order_to_disable(asked)
+            stops = is_order_to_disable(request)
             most = _MAX_SERVED + _MAX_DISABLING * stops
             if len(self._served) >= most:
-                late = (one for one, waits in tuple(self._served.items()) if waits)
+                late = (other for other, waits in tuple(self._served.items()) if waits)
                 if (oldest := next(late, None)) is None:
-                    self._turn_away(connection)
+                    self._refuse(connection)
                     return
-                # Its thread ends at once.
+                # The thread of that request then ends at once.
                 self._served.pop(oldest, None)
-                _shutdown(oldest)
+                shut_down(oldest)
             self._served[connection] = True
         try:
             answer = partial(transparently, self._answer, connection, address, head)
             Thread(target=answer, daemon=True).start()
         except RuntimeError:  # no thread can be started
             _log.warning("the admin endpoint cannot answer: no thread can be started")
-            self._turn_away(connection)
+            self._refuse(connection)
 
-    def _turn_away(self, connection: socket.socket) -> None:
+    def _refuse(self, connection: socket.socket) -> None:
         with contextlib.suppress(OSError):
             connection.send(_TOO_MANY)
         self.shutdown_request(connection)
@@ -378,7 +362,7 @@ class Listener(TCPServer):
         del self._silent[silent]
         self.shutdown_request(silent)
 
-    def _cut_the_slow(self, selector: selectors.BaseSelector) -> None:
+    def _disconnect_slow(self, selector: selectors.BaseSelector) -> None:
         now = monotonic()
         for connection, until in tuple(self._open.items()):
             if now <= until:
@@ -386,16 +370,16 @@ class Listener(TCPServer):
             if connection in self._silent:
                 self._end(connection, selector)
             elif self._served.get(connection, True):
-                _shutdown(connection)
+                shut_down(connection)
 
     # -- the threads of requests ------------------------------------------------------------
 
     def _answer(self, connection: socket.socket, address: Any, head: bytes) -> None:
-        """Serve one connection, on its own thread, where no point acts."""
+        """Serve one connection, on its own thread, with every point transparent."""
         if _SIGNALS:
             signal.pthread_sigmask(signal.SIG_SETMASK, self._signals)
         try:
-            _Handler(connection, address, self, head)
+            Handler(connection, address, self, head)
         except OSError:
             _log.debug("the admin endpoint lost its client %s", address, exc_info=True)
         except Exception:
@@ -403,13 +387,13 @@ class Listener(TCPServer):
         finally:
             self.shutdown_request(connection)
 
-    def heard(self, connection: socket.socket, whole: bool = True) -> None:
-        """Note whether the whole request of a connection is here; if not, it may be cut off."""
+    def note_body(self, connection: socket.socket, complete: bool = True) -> None:
+        """Note whether a request has arrived completely; if not, its client may be too slow."""
         if connection in self._served:
-            self._served[connection] = not whole
+            self._served[connection] = not complete
 
     def hold_back(self, seconds: float) -> bool:
-        """Wait; False if too many wait, who must not keep others from coming in."""
+        """Delay a refusal; return False if too many wait, because they must not fill the server."""
         if not self._held_back.acquire(blocking=False):
             return False
         try:
@@ -419,153 +403,11 @@ class Listener(TCPServer):
         return True
 
     def shutdown_request(self, request: Any) -> None:
-        """End one connection."""
+        """Close one connection."""
         self._open.pop(request, None)
         self._served.pop(request, None)
         self._strangers.discard(request)
         super().shutdown_request(request)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    """Carries one request to the service and its answer back."""
-
-    # Only a `Listener` makes handlers, and it passes itself.
-    server: Listener  # pyright: ignore[reportIncompatibleVariableOverride]
-    protocol_version = "HTTP/1.1"
-
-    def __init__(
-        self, connection: socket.socket, address: Any, server: Listener, head: bytes
-    ) -> None:
-        self._head = head  # what was read of the connection already
-        super().__init__(connection, address, server)
-
-    def setup(self) -> None:
-        super().setup()
-        self.connection.settimeout(self.server.timeout_seconds)
-        self.rfile.close()
-        self.rfile = io.BufferedReader(_Continued(self._head, self.connection))
-
-    def handle(self) -> None:
-        self.close_connection = True
-        self.handle_one_request()
-
-    def do_GET(self) -> None:
-        headers = fold(self.headers.items())
-        size = bytes_to_read(headers)
-        client = str(self.client_address[0])
-        request = request_of(self.command, self.path, self.request_version, headers, client)
-        if not self.server.service.knows(request):
-            size = 0  # it is refused unread
-        if not is_order_to_disable(request):
-            request = replace(request, body=self.rfile.read(size) if size else b"")
-            self.server.heard(self.connection)
-            self._answer(lambda: request)
-            self._drain(headers.get("content-length", ""), len(request.body))
-            return
-        body: bytes | None = b""
-
-        def stopped() -> Request:
-            nonlocal body
-            stops = self.server.service.stop_first(request)
-            body = self._read(size, stops) if size else b""
-            self.server.heard(self.connection)
-            return replace(request, body=body or b"")
-
-        self._answer(stopped)
-        if body is not None:
-            self._drain(headers.get("content-length", ""), len(body))
-
-    def _read(self, size: int, stops: bool) -> bytes | None:
-        """Return the body; None if it does not come in time with a request that stops all."""
-        if not stops:
-            return self.rfile.read(size)
-        self.connection.settimeout(STOP_SECONDS)
-        try:
-            return self.rfile.read(size)
-        except OSError:
-            return None
-        finally:
-            self.connection.settimeout(self.server.timeout_seconds)
-
-    do_HEAD = do_PUT = do_DELETE = do_POST = do_GET  # noqa: N815
-    # These mean nothing anywhere here, which the service is to say.
-    do_PATCH = do_OPTIONS = do_TRACE = do_QUERY = do_GET  # noqa: N815
-
-    def _answer(self, prepare: Callable[[], Request]) -> None:
-        """Answer what ``prepare`` returns, which is waited for at the end of the process, too.
-
-        A fork need not wait for other workers, nor for clients that guess.
-        """
-        steps: Steps | None = None
-        with self.server.answers, contextlib.ExitStack() as begun:
-            while True:
-                with self.server.replies, self.server.at_work():
-                    if steps is None:
-                        steps = self.server.service.steps(prepare())
-                        begun.enter_context(contextlib.closing(steps))
-                    try:
-                        seconds = next(steps)
-                    except StopIteration as end:
-                        response: Response = end.value
-                        if not response.delay_seconds:
-                            self._reply(response)
-                            return
-                        break
-                sleep(seconds)
-        if self.server.hold_back(response.delay_seconds):
-            with self.server.replies:
-                self._reply(response)
-
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Answer what is no HTTP request at all."""
-        self.command = self.command or ""
-        self.request_version = self.protocol_version
-        status = HTTPStatus(code)
-        problem = Problem(code, "bad-request", message or explain or status.phrase)
-        self._reply(problem.response())
-
-    def log_message(self, format: str, *args: Any) -> None:
-        _log.debug("admin endpoint, %s: %r", self.client_address[0], format % args)
-
-    def version_string(self) -> str:
-        return "chaospoint"
-
-    def _reply(self, response: Response) -> None:
-        self.send_response(response.status)
-        for name, value in response.headers.items():
-            self.send_header(name, value)
-        self.send_header("connection", "close")
-        self.end_headers()
-        self.wfile.write(response.body)
-        self.close_connection = True
-
-    def _drain(self, announced: str, had: int) -> None:
-        """Read what was refused unread: closing now would take the answer from the client."""
-        if "transfer-encoding" not in self.headers and announced == str(had or ""):
-            return
-        self.server.heard(self.connection, whole=False)
-        _shutdown(self.connection, socket.SHUT_WR)
-        left = _DRAIN_BYTES
-        while left > 0 and (chunk := self.rfile.read1(MAX_BODY)):
-            left -= len(chunk)
-
-
-class _Continued(io.RawIOBase):
-    """What was read of a connection already, and then what is still to come."""
-
-    def __init__(self, head: bytes, connection: socket.socket) -> None:
-        self._head = memoryview(head)
-        self._connection = connection
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        if not self._head:
-            return self._connection.recv_into(buffer)
-        size = min(len(buffer), len(self._head))
-        buffer[:size], self._head = self._head[:size], self._head[size:]
-        return size
 
 
 def _most_silent() -> int:
@@ -573,33 +415,3 @@ def _most_silent() -> int:
         return _MAX_SILENT
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return _MAX_SILENT if soft < 0 else max(1, min(_MAX_SILENT, soft // _SHARE))
-
-
-def _is_whole(head: bytearray, begin: int) -> bool:
-    """Say whether a head is complete, or will never be one.
-
-    What stands before ``begin`` was looked at: a client that sends byte by byte costs no more.
-    """
-    if len(head) > _MAX_HEAD or _END_OF_HEAD.search(head, begin):
-        return True
-    return head.find(b"\n") >= begin and _FIRST_LINE.match(head) is None
-
-
-def _glance(head: bytes, client: str) -> Request | None:
-    """Return the request of a head as far as it says whom to serve first.
-
-    Nothing else is decided by it: the request is parsed and judged again where it is served.
-    """
-    end, first = _END_OF_HEAD.search(head), _FIRST_LINE.match(head)
-    if end is None or first is None:
-        return None
-    method, target, version = (part.decode("latin-1") for part in first.groups())
-    lines = head[first.end() : end.start()].decode("latin-1").split("\n")
-    pairs = (line.partition(":") for line in lines)
-    headers = fold((name.strip(), value.strip()) for name, _, value in pairs)
-    return request_of(method, target, version, headers, client)
-
-
-def _shutdown(connection: socket.socket, how: int = socket.SHUT_RDWR) -> None:
-    with contextlib.suppress(OSError):  # it is gone already
-        connection.shutdown(how)

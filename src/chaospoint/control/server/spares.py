@@ -1,4 +1,4 @@
-"""File descriptors kept for the time when the process has run out of them."""
+"""Spare file descriptors, for when the process has run out of them."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from chaospoint._kernel.lock import Lock
 __all__ = ["Spares"]
 
 _MOST = 12 if os.name == "posix" else 0
-_FOR_WORK = 8  # of these, what answering takes: the store opens several files at once
+_FOR_WORK = 8  # an answer needs these: the store opens several files at once
 
 
 class Spares:
-    """Copies of one open file, each of which is given up to make room for another file.
+    """Duplicates of one descriptor, each of which can be closed to make room for another file.
 
     Safe from any thread; raises nothing.
     """
 
     def __init__(self, file: int) -> None:
         self._file = file
-        self._found = os.fstat(file) if _MOST else None
+        self._state = os.fstat(file) if _MOST else None
         self._held: list[int] = []
         self._lent = 0
         self._guard = Lock()
@@ -30,21 +30,21 @@ class Spares:
 
     @property
     def short(self) -> bool:
-        """Whether the process had no descriptors left when this object looked last."""
+        """Whether the process had no descriptors left at the last attempt to fill."""
         return len(self._held) < _MOST
 
     @property
     def lent(self) -> bool:
-        """Whether a request is being answered in the room of these."""
+        """Whether a request is being answered with these descriptors."""
         return self._lent > 0
 
     def fill(self) -> None:
-        """Take as many as there are."""
+        """Take as many descriptors as are missing and available."""
         with self._guard:
             self._fill()
 
     def give(self) -> bool:
-        """Give up one to a new connection, if it is not kept for work."""
+        """Release one for a new connection; return False if all are reserved for answers."""
         with self._guard:
             if self._lent or len(self._held) <= _FOR_WORK:
                 return False
@@ -53,7 +53,7 @@ class Spares:
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """Give up all of them meanwhile, if the process has no others."""
+        """Release all of them meanwhile, if the process has no others."""
         with self._guard:
             if lends := self.short:
                 self._give_all()
@@ -65,7 +65,7 @@ class Spares:
                 self._fill()
 
     def disown(self) -> None:
-        """Close what a forked child inherited, where a thread of the parent may hold the lock."""
+        """Close the inherited descriptors in a forked child, without the parent's lock."""
         self._guard = Lock()
         self.drop()
 
@@ -85,7 +85,7 @@ class Spares:
                 self._held.append(os.dup(self._file))
 
     def _close(self, spare: int) -> None:
-        # A program that becomes a daemon closes all files, and others may have the number.
+        # A program that daemonizes closes all descriptors, and another file may have this number.
         with suppress(OSError):
-            if self._found and os.path.samestat(os.fstat(spare), self._found):
+            if self._state and os.path.samestat(os.fstat(spare), self._state):
                 os.close(spare)
