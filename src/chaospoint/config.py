@@ -155,7 +155,7 @@ class _Running:
             seed=settings.seed,
             limits=settings.limits,
             file=settings.config,
-            tend=self._tend_port,
+            each_round=self._tend_port,
             admin=lambda: (self._server and self._server.url) or "",
         )
         self._server = _server(settings, registry, shared=self._reconciler.store.shared)

@@ -1,6 +1,6 @@
-"""The sinks that see every injection: one file each, all three on by default.
+"""The observers of injections; Prometheus, OpenTelemetry and the log are on by default.
 
-They are imported when something is armed, never before.
+They are imported when the first rule is armed, never before.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["add_defaults"]
 
 
 def add_defaults(registry: Registry) -> None:
-    """Have Prometheus, OpenTelemetry and the log told of what ``registry`` injects; once."""
+    """Add the Prometheus, OpenTelemetry and log observers to ``registry``, once."""
     engine = registry.engine
     if engine.has_defaults:
         return

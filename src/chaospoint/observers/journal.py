@@ -1,5 +1,6 @@
-"""The latest injections of one registry, remembered for those who ask: as many as an answer may
-have. A forked child forgets them, because it has had none.
+"""The latest injections of one registry, for the admin endpoint.
+
+A forked child starts with an empty journal.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _journals: WeakKeyDictionary[Registry, Journal] = WeakKeyDictionary()
 
 
 def journal_of(registry: Registry) -> Journal:
-    """Return the journal of ``registry``, which remembers from the first time it is asked for."""
+    """Return the journal of ``registry``; the first call creates it and starts recording."""
     with arming_lock:
         journal = _journals.get(registry)
         if journal is None:
@@ -32,26 +33,26 @@ def journal_of(registry: Registry) -> Journal:
 
 
 class Journal:
-    """An observer that remembers; safe from any thread."""
+    """An observer that keeps the latest `LONGEST` injections; safe from any thread."""
 
     def __init__(self, *, now: Callable[[], float] = time) -> None:
         self._now = now
         self._kept: deque[tuple[float, Injection]] = deque(maxlen=LONGEST)
 
     def observe(self, injection: Injection) -> None:
-        """Remember an injection, and when it was."""
+        """Record an injection with its time."""
         self._kept.append((self._now(), injection))
 
     def notice(self, notice: Notice) -> None:
-        """Forget all in a forked child."""
+        """Clear the journal in a forked child."""
         if isinstance(notice, StateChanged) and notice.forked:
             self._kept.clear()
 
     def latest(self) -> Iterator[tuple[float, Injection]]:
-        """Yield what is remembered, the newest first, each with its time in seconds since 1970."""
-        # Of a copy, which the interpreter makes in one go: others go on appending.
+        """Yield the injections, newest first, each with its time in seconds since 1970."""
+        # Copy first, which is atomic, because other threads may append meanwhile.
         return reversed(tuple(self._kept.copy()))
 
 
 LONGEST: Final = 1000
-"""How many items a page has at most, and how many injections are remembered."""
+"""The most items on a page, and the most injections in a journal."""

@@ -1,6 +1,7 @@
-"""The logger ``chaospoint``: rules at INFO, the switch and the first injection of each at WARNING.
+"""Log rules at INFO, and the switch and the first injection of each rule at WARNING.
 
-The other injections are at DEBUG, for a hot point must not flood the log.
+Further injections are logged at DEBUG, so that a hot point does not flood the log. The logger is
+``chaospoint``.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ __all__ = ["Log"]
 
 
 class Log:
-    """Writes what happens to the log."""
+    """An observer that logs injections and changes of rules."""
 
     def observe_first(self, injection: Injection) -> None:
         """Log the first injection of an armed rule."""
@@ -37,7 +38,7 @@ class Log:
             _write(logging.DEBUG, injection)
 
     def notice(self, notice: Notice) -> None:
-        """Log what happened to a rule or to the switch."""
+        """Log a change of a rule or of the switch."""
         always = isinstance(notice, RuleDisarmed | Switched)
         if not (always or LOGGER.isEnabledFor(logging.INFO)):
             return
@@ -55,7 +56,7 @@ class Log:
                 LOGGER.error("disarmed %s (source %s): %s", rule.shown, rule.source, reason)
             case RuleDisarmed(rule, why):
                 never = rule.reaches == 0 and why in ("disarmed", "expired")
-                # What a store holds is armed in every process, and need not be reached in each.
+                # A rule of a store is armed in every process, but may be reached in only some.
                 level = logging.WARNING if never and rule.source != "store" else logging.INFO
                 if LOGGER.isEnabledFor(level):
                     _write_end(level, notice)
@@ -64,7 +65,7 @@ class Log:
             case Reloaded(source, True):
                 LOGGER.info("read the plan of source %s", source)
             case Reloaded() | Reached() | Overflowed() | StateChanged():
-                pass  # a refusal is logged by who refused, with the cure
+                pass  # the code that refuses a plan logs it, with the cure
 
 
 def _write_end(level: int, ended: RuleDisarmed) -> None:

@@ -1,6 +1,6 @@
-"""The current trace span: an event for each injection, and an attribute that backends index.
+"""Mark the current trace span with an event for each injection and an attribute for searches.
 
-Span events are being superseded by events in the log signal; all that emits them is here.
+OpenTelemetry is replacing span events by events of the log signal; only this module emits them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ __all__ = ["OpenTelemetry"]
 
 
 class OpenTelemetry:
-    """Marks the span in which an injection happens, if one is recording."""
+    """Marks the span in which an injection happens, if the span is recording."""
 
     def observe(self, injection: Injection) -> None:
         """Add the event ``chaospoint.injection`` and the attribute ``chaospoint.injected``."""

@@ -1,13 +1,12 @@
-"""Metrics: base units and bounded labels, on prometheus_client's own metric classes.
+"""Metrics in base units and with bounded labels, on the metric classes of prometheus_client.
 
-The names of the program's points are labels as they are. Of what comes with rules, which are globs,
-names without a point, and combinations of more than two faults, `MOST_VALUES` are labels in each
-process; all others are counted together under `OTHER`, so that nobody fills a metrics server with
-rules.
+The names of the program's points become labels unchanged. Rules can add other values: globs, names
+without a point, and combinations of more than two faults. Each process uses at most `MOST_VALUES`
+of these per label and counts the rest under `OTHER`, so that rules cannot flood a metrics server.
 
-Injections and reaches are counted without a lock, and handed to prometheus_client when somebody
-looks, which takes a third of a firing off its way.  In multiprocess mode, where others read the
-files, each injection is handed over at once, so all of it works there too.
+Injections and reaches are counted without a lock and passed to prometheus_client when the metrics
+are collected, which makes a firing a third cheaper. In multiprocess mode other processes read the
+files, so each injection is passed on at once.
 """
 
 from __future__ import annotations
@@ -50,20 +49,20 @@ _LATENCY_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 
 
 MOST_VALUES = 100
-"""How many values that come with rules a label has in one process."""
+"""The most values from rules that a label has in one process."""
 
 OTHER = "(other)"
-"""The value of a label that stands for all further ones; nothing else has this name."""
+"""The label value for all values beyond `MOST_VALUES`; no point can have this name."""
 
 
 class _Values:
-    """The values of one label that come with rules. Safe from any thread."""
+    """The values from rules of one label. Safe from any thread."""
 
     def __init__(self) -> None:
         self._kept: set[str] = set()
 
     def label(self, value: str) -> str:
-        """Return the value, or `OTHER` if there are too many already."""
+        """Return the value, or `OTHER` if the label has too many values already."""
         if value in self._kept:
             return value
         if len(self._kept) >= MOST_VALUES:
@@ -75,7 +74,7 @@ class _Values:
 
 
 class _Tallies(dict[tuple[str, str], Iterator[int]]):
-    """A counter in C for each point and fault."""
+    """A counter, implemented in C, for each point and fault."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,15 +85,15 @@ class _Tallies(dict[tuple[str, str], Iterator[int]]):
         label = self.label(fault)
         if label != fault:
             return self[point, label]
-        return self.setdefault(key, counter())  # of two threads that come here, one wins
+        return self.setdefault(key, counter())  # if two threads get here, both use the same counter
 
     def label(self, fault: str) -> str:
-        """Return the label of what acted; there are few kinds, and so few pairs of them."""
+        """Return the label of a fault; single faults and pairs are few, so they have no limit."""
         return fault if fault.count("+") < 2 else self._faults.label(fault)
 
 
 class _CountedElsewhere(Counter):
-    """A counter that is brought up to date before it is read, also where it is read alone."""
+    """A counter that updates itself before it is collected, even if it is collected alone."""
 
     update: Callable[[], None] | None = None
 
@@ -105,12 +104,12 @@ class _CountedElsewhere(Counter):
 
 
 class _Metrics:
-    """The metrics in one collector registry, which holds only one of each name."""
+    """The metrics of one collector registry, which allows each name only once."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.tallies = _Tallies()
         self.patterns = _Values()
-        self._told: Counts[tuple[str, str]] = Counts()
+        self._passed_on: Counts[tuple[str, str]] = Counts()
         self.injections = _CountedElsewhere(
             "chaospoint_injections",
             "Injections, by point and by what acted.",
@@ -187,22 +186,22 @@ class _Metrics:
         )
 
     def point(self, pattern: str, *, known: bool) -> str:
-        """Return the label of a rule's name or glob; ``known``: the program has such a point."""
+        """Return the label of a rule's name or glob; ``known``: the program has that point."""
         return pattern if known and not is_glob(pattern) else self.patterns.label(pattern)
 
     def hand_over(self) -> None:
-        """Give prometheus_client what was counted so far."""
+        """Pass the counts so far to prometheus_client."""
         with arming_lock:
-            found = list(engines)
-        for engine in found:
+            current = list(engines)
+        for engine in current:
             engine.flush()
         with _counting.lock:
             transparently(self._hand_over)
 
     def _hand_over(self) -> None:
         for key, numbers in self.tallies.copy().items():
-            if fresh := counted(numbers) - self._told[key]:
-                self._told[key] += fresh
+            if fresh := counted(numbers) - self._passed_on[key]:
+                self._passed_on[key] += fresh
                 _child(self.injections, *key).inc(fresh)
 
 
@@ -210,16 +209,16 @@ metrics_in = cache(_Metrics)
 
 
 def _child(metric: Any, *labels: str) -> Any:
-    """Return the child of one of our metrics for these labels."""
+    """Return the child of a metric for these labels, with safe locks."""
     child = metric.labels(*labels)
     _take_safely(child)
     return child
 
 
 def _take_safely(child: Any) -> None:
-    """Give the values of one of our metrics locks that no signal handler can leave held.
+    """Replace the locks of a metric's values by ones that a signal handler cannot deadlock.
 
-    In several processes prometheus_client has one lock for the values of all, which stays.
+    In multiprocess mode prometheus_client has one lock for all values, which stays.
     """
     values = (
         getattr(child, "_value", None),
@@ -237,13 +236,13 @@ def _take_safely(child: Any) -> None:
 
 
 def _register(registry: CollectorRegistry, *metrics: Collector) -> None:
-    """Add the metrics to the registry; those of an earlier copy of this module leave it.
+    """Add the metrics to the registry; remove those of an earlier copy of this module.
 
-    A program that empties `sys.modules` imports this module again, and goes on with that copy.
+    A program that clears `sys.modules` imports this module again and continues with that copy.
     """
     earlier: Iterable[Collector] = getattr(registry, _OURS, ())
     for metric in earlier:
-        with suppress(KeyError):  # the program has taken it out
+        with suppress(KeyError):  # the program has unregistered it
             registry.unregister(metric)
     taken = []
     for metric in metrics:
@@ -258,18 +257,19 @@ def _register(registry: CollectorRegistry, *metrics: Collector) -> None:
             "chaospoint was imported a second time in this process: its metrics begin again, and "
             "count what is armed through the second copy",
         )
-    for why in taken:
+    for reason in taken:
         log(
             logging.WARNING,
             "a metric of chaospoint is not exported, because another one has its name (%s): "
             "rename the other one",
-            why,
+            reason,
         )
 
 
 class _Counting:
-    """The lock over all that counts: prometheus_client's own may be held at a fork by a thread
-    that the child has not got, and ours is held over the fork instead.
+    """Holds the lock of all counting, which the fork hooks acquire before a fork.
+
+    Without it, a child could inherit a lock of prometheus_client that a thread of the parent held.
     """
 
     def __init__(self) -> None:
@@ -284,7 +284,7 @@ guards.append(_counting)
 
 
 class Prometheus:
-    """Counts injections and all that happens to rules."""
+    """An observer that counts injections and changes of rules."""
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         self._metrics = metrics_in(registry)
@@ -305,18 +305,20 @@ class Prometheus:
             with _counting.lock:
                 self._injections(point, self._tallies.label(fault)).inc()
         else:
-            for _ in self._tallies[point, fault]:  # takes one, cheaper than next()
+            for _ in self._tallies[point, fault]:  # adds one; cheaper than next()
                 break
         if latency is not None:
             with _counting.lock:
                 self._latency(point).observe(latency)
 
     def notice(self, notice: Notice) -> None:
-        """Count what happened to a rule or to the switch."""
+        """Count a change of a rule or of the switch."""
         if isinstance(notice, RuleDisarmed):
             if notice.why != "expired":
-                return  # a Standing follows
-        elif isinstance(notice, (RuleArmed, Switched)):  # a union would be made each time
+                return  # a StateChanged follows
+        elif isinstance(
+            notice, (RuleArmed, Switched)
+        ):  # a tuple, because X | Y would build a union each time
             return
         with _counting.lock:
             self._notice(notice)
@@ -343,10 +345,12 @@ class Prometheus:
             return
         self._number = standing.number
         if standing.forked and "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-            self._armed = Counts()  # a process of its own, whose gauges begin at zero
+            self._armed = Counts()  # a new process, whose gauges start at zero
             self._enabled = None
         for source, armed in standing.armed.items():
-            if change := armed - self._armed[source]:  # for registries share the gauge
+            if (
+                change := armed - self._armed[source]
+            ):  # a difference, because registries share the gauge
                 self._armed_by(source).inc(change)
                 self._armed[source] = armed
         if standing.enabled is not self._enabled:

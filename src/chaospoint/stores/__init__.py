@@ -1,4 +1,4 @@
-"""Where the desired state is kept, and how a change of it is known to be in force everywhere."""
+"""Keep the desired state of a service, and apply it in each of its processes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def directory_of(url: str) -> str:
 def open_store(url: str) -> Store:
     """Return the store at ``url``: ``file:///absolute/path``; raises `StoreError` for others.
 
-    Nothing is read or made yet.
+    Opening a store neither reads nor creates anything.
     """
     from chaospoint.stores.directory import DirectoryStore  # it loads pydantic
 

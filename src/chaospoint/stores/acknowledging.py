@@ -1,5 +1,7 @@
-"""A change is written, and then every worker is waited for: never by sleeping, but by yielding the
-seconds that the caller is to wait, so that threads and tasks wait each in their own way.
+"""Write a change to a store, and wait until every worker has applied it.
+
+The generators here never sleep. They yield the number of seconds to wait, so that threads and
+asyncio tasks can both run them.
 """
 
 from __future__ import annotations
@@ -33,22 +35,22 @@ __all__ = [
 T = TypeVar("T")
 
 ACK_TIMEOUT_SECONDS = 2.0
-"""For how long workers are waited for, and a store that somebody else writes."""
+"""How long to wait for the workers, or for a store that another process is writing."""
 
 STEP_SECONDS = 0.02
 
 LANE_SECONDS = 0.2
-"""For how long an order to disable waits for a store that somebody else writes."""
+"""How long an order to disable waits for a store that another process is writing."""
 
 QUEUE_SECONDS = 30.0
-"""For how long a writer waits at the most while others write one after another.
+"""How long a writer waits at most while other processes write one after another.
 
-The command line waits longer for the answer to a change."""
+The command line waits longer than this for the response to a change."""
 
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """How many workers there are, and which of them do not run the generation."""
+    """The number of workers, and the workers that do not run the generation."""
 
     generation: int
     workers: int
@@ -56,41 +58,41 @@ class Acknowledged:
 
     @property
     def acknowledged(self) -> int:
-        """How many run it."""
+        """The number of workers that run the generation."""
         return self.workers - len(self.missing)
 
     def as_data(self) -> dict[str, object]:
-        """Return which generation was written, and which workers run it and which do not."""
-        told: dict[str, object] = {
+        """Return the generation and its workers as JSON data."""
+        data: dict[str, object] = {
             "generation": self.generation,
             "workers": self.workers,
             "acknowledged": self.acknowledged,
         }
         if self.missing:
-            told["missing"] = [
+            data["missing"] = [
                 {
-                    "id": one.id,
-                    "pid": one.pid,
-                    "generation": one.generation,
-                    "why": one.refusal
-                    or f"still at generation {one.generation}, last report "
-                    f"{one.seconds_silent:.1f} s ago",
+                    "id": worker.id,
+                    "pid": worker.pid,
+                    "generation": worker.generation,
+                    "why": worker.refusal
+                    or f"still at generation {worker.generation}, last report "
+                    f"{worker.seconds_silent:.1f} s ago",
                 }
-                for one in self.missing
+                for worker in self.missing
             ]
-        return told
+        return data
 
 
 class HasWorkers(Protocol):
-    """A store, as far as its workers are concerned."""
+    """The part of a store that lists its workers."""
 
     def workers(self) -> tuple[Worker, ...]:
-        """Return the workers that are there."""
+        """Return the live workers."""
         ...
 
 
 def run_blocking(steps: Generator[float, None, T]) -> T:
-    """Return what the steps come to; sleep on this thread for as long as they say."""
+    """Run the generator to its end and return its result; sleep between its steps."""
     with closing(steps):
         try:
             while True:
@@ -110,8 +112,8 @@ def updated(
 ) -> Generator[float, None, Desired]:
     """Update the store, and try again while it is busy; raises what `Store.update` raises.
 
-    Where others write one after another this waits for its turn, and is refused as busy where
-    nobody gets on: a process that has the lock may be stopped.
+    While other processes write one after another, this waits for its turn. It raises `StoreBusy`
+    if the generation stops rising, because the process that holds the lock may be suspended.
     """
     queue = Queue(lambda: store.read().generation, now)
     while True:
@@ -132,7 +134,7 @@ def disabled(
     at_least: int = 0,
     now: Callable[[], float] = monotonic,
 ) -> Generator[float, None, Desired]:
-    """Turn the switch of the store off, whatever it holds and whoever is writing it."""
+    """Disable the store, even if its document is unreadable or another process is writing it."""
     until = now() + LANE_SECONDS
     while True:
         try:
@@ -148,7 +150,7 @@ def disabled(
 
 
 class Queue:
-    """How long one writer waits for the others; ``generation`` tells whether they get on."""
+    """Decides how long one writer waits for others; a rising ``generation`` shows progress."""
 
     def __init__(self, generation: Callable[[], int], now: Callable[[], float]) -> None:
         self._generation = generation
@@ -158,7 +160,7 @@ class Queue:
         self._seen: int | None = None
 
     def is_over(self) -> bool:
-        """Say, at a try that failed, whether to give up."""
+        """Return, after a failed attempt, whether to give up."""
         try:
             if self._seen is None:
                 self._seen = self._generation()
@@ -175,20 +177,21 @@ class Queue:
 def acknowledged(
     store: HasWorkers, generation: int, *, now: Callable[[], float] = monotonic
 ) -> Generator[float, None, Acknowledged]:
-    """Wait until every worker has brought ``generation`` into force, or refused; not for ever.
+    """Wait until every worker has applied or refused ``generation``; at most ACK_TIMEOUT_SECONDS.
 
-    Raises nothing: what is written is written, also where the workers cannot be read.
+    Raises nothing, because the change is already written. If the workers cannot be read, the
+    result names one missing worker with the error.
     """
     began, until = now(), now() + ACK_TIMEOUT_SECONDS
     while True:
         try:
             workers = store.workers()
         except StoreError as error:
-            nobody = Worker("", 0, refusal=f"the workers cannot be read: {error}")
-            return Acknowledged(generation, 1, (nobody,))
-        behind = [one for one in workers if one.generation < generation]
+            unreadable = Worker("", 0, refusal=f"the workers cannot be read: {error}")
+            return Acknowledged(generation, 1, (unreadable,))
+        behind = [worker for worker in workers if worker.generation < generation]
         if not behind or now() >= until:
-            missing = [one for one in workers if one.generation < generation or one.refusal]
+            missing = [each for each in workers if each.generation < generation or each.refusal]
             return Acknowledged(generation, len(workers), tuple(missing))
-        # Looking at many workers takes time, so it is done less often the longer it takes.
+        # Reading many workers takes time, so poll less often as the wait grows.
         yield min(max(STEP_SECONDS, (now() - began) / 8), 4 * STEP_SECONDS)

@@ -1,4 +1,4 @@
-"""How much text a store keeps."""
+"""The limits of the texts in a store."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ __all__ = ["MOST_TEXT", "kept"]
 
 
 MOST_TEXT: Final = 400
-"""How many characters a store keeps of who did something, and why."""
+"""The most characters a store keeps of a user's name or of a reason."""
 
 
 def kept(text: str) -> str:
-    """Return the text as an order to disable is written with: never too long to be kept, and
-    without what no file can hold."""
+    """Return the text as a store can keep it: cut to `MOST_TEXT`, and valid UTF-8."""
     text = text.encode("utf-8", "replace").decode()
     return text if len(text) <= MOST_TEXT else f"{text[: MOST_TEXT - 1]}…"

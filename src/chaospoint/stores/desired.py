@@ -1,7 +1,7 @@
-"""The desired state: one document that every process runs, and the edits of it.
+"""The desired state: the document that every process applies, and the edits of it.
 
-An edit is pure: it takes a document and gives the next, whose generation is one higher.  What a
-document holds is checked as a plan from outside is; nothing in it names code to import.
+An edit is pure: it takes a document and returns the next one, whose generation is one higher. A
+document is validated like a plan from outside, and it cannot name code to import.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _flag(value: object) -> bool:
 def _text(value: object) -> str:
     if not isinstance(value, str) or len(value) > MOST_TEXT:
         raise Refusal("not a short text", f"write up to {MOST_TEXT} characters", value=value)
-    # It is shown in logs and terminals, and anybody who can write the store may have written it.
+    # Logs and terminals show this text, and any process that can write the store may have set it.
     return value if value.isprintable() else "".join(c if c.isprintable() else " " for c in value)
 
 
@@ -80,16 +80,16 @@ Instant = Annotated[float, BeforeValidator(_instant)]
 def _ids(value: object) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or len(value) > _MAX_HALTS:
         raise Refusal("not a list of ids", "write a list", value=value)
-    return tuple(_text(one) for one in value)
+    return tuple(_text(item) for item in value)
 
 
 class Entry(Model):
-    """A rule that stands in the store.
+    """A rule in the store.
 
-    ``id`` tells it from every other that ever stood there. ``seed``: what its plan's seed makes of
-    it, None if each process draws its own. ``excluded``: what was disarmed out of its glob.
-    ``armed_at``: when it was armed or renewed, in seconds since 1970; ``expires_after``: seconds
-    from then.
+    ``id`` is unique over the life of the store. ``seed`` is derived from the seed of the plan;
+    None if each process draws its own. ``excluded`` lists the names and globs that were disarmed
+    out of its glob. ``armed_at`` is when it was armed or renewed, in seconds since 1970;
+    ``expires_after`` is its lifetime from then, in seconds.
     """
 
     id: Text
@@ -102,28 +102,28 @@ class Entry(Model):
 
     @property
     def seeded(self) -> Rule:
-        """The rule with the seed that its plan gave it, so that it can be put again."""
+        """The rule with the seed from its plan, so that it can be put again."""
         if self.seed is None or self.rule.seed is not None:
             return self.rule
         return self.rule.model_copy(update={"seed": self.seed})
 
     @property
     def change(self) -> str:
-        """The generation that put it there."""
+        """The generation that added the entry."""
         return self.id.partition(".")[0]
 
     @property
     def lifetime(self) -> tuple[float, float]:
-        """When it was armed or renewed, and for how long."""
+        """The time at which it was armed or renewed, and its lifetime in seconds."""
         return self.armed_at, self.expires_after
 
     def seconds_left(self, now: float) -> float:
-        """Return for how long it is still to act; never more than when it was armed."""
+        """Return the seconds until it expires; never more than its lifetime."""
         return min(self.armed_at + self.expires_after - now, self.expires_after)
 
 
 class Order(Model):
-    """What every process does once, on seeing generation ``generation``, to rules of any source."""
+    """A command that every process runs once, on rules of any source, at its generation."""
 
     what: Literal["disarm", "release"]
     pattern: PointPattern
@@ -152,17 +152,17 @@ def _one(model: type[Model], item: object) -> Model:
 
 
 class Desired(Model):
-    """What is to be in force in every process.
+    """The state that every process applies.
 
-    ``generation`` rises with each change; 0 is a store in which nothing was ever written.
-    ``forgotten`` is the generation of the latest order that is not kept any more. ``enabled`` is
-    the master switch, ``switched`` the generation in which it was turned last, and
-    ``disabled`` that in which it was turned off last.
-    ``entries`` are in the order in which they are tried. ``orders`` are the latest ones, the
-    oldest first. ``by`` and ``at`` tell of the latest change, and ``boot`` and ``uptime`` when
-    that was by the clock of the machine. ``reason``: why it was disabled, if somebody said so.
-    ``heeded``: the orders to disable, written without the lock, that this document has taken over
-    and whose files may still be there.
+    ``generation`` rises with each change; an empty store has generation 0. ``forgotten`` is the
+    generation of the latest order that the document no longer keeps. ``enabled`` is the master
+    switch, ``switched`` the generation of its latest change, and ``disabled`` the generation in
+    which it was last turned off.
+    ``entries`` are in the order in which they are tried. ``orders`` are the latest orders, oldest
+    first. ``by`` and ``at`` are the user and the time of the latest change; ``boot`` and
+    ``uptime`` are the same time on the clock of the machine. ``reason`` is the reason for
+    disabling, or empty. ``heeded`` lists the ids of the halts (orders to disable, written without
+    the lock) that this document includes and whose files may still exist.
     """
 
     version: Literal[1] = VERSION
@@ -187,7 +187,7 @@ class Desired(Model):
 
     @classmethod
     def parse(cls, text: str | bytes) -> Self:
-        """Return the document that JSON says; raises `StoreError` only."""
+        """Return the document that the JSON text contains; raises only `StoreError`."""
         try:
             data = strict_json.loads(text)
             if not isinstance(data, Mapping):
@@ -208,11 +208,11 @@ class Desired(Model):
             raise StoreError(f"it is no document of chaospoint: {error}") from None
 
     def text(self) -> str:
-        """Return it as JSON, which `parse` reads back."""
+        """Return the document as JSON, which `parse` reads back."""
         return json.dumps(self.model_dump(mode="json"), indent=1, allow_nan=False) + "\n"
 
     def time(self, now: float) -> float:
-        """Return the time that entries go by: it never goes back, though the wall clock may."""
+        """Return the time for lifetimes, which never goes back even if the wall clock does."""
         if not isinstance(now, Moment):
             return now
         return now.no_earlier_than(Moment.of(self.at, self.boot, self.uptime))
@@ -220,7 +220,7 @@ class Desired(Model):
     # -- edits ----------------------------------------------------------------------------
 
     def no_older_than(self, generation: int) -> Self:
-        """Return this document as of ``generation``, if that is higher than its own."""
+        """Return this document with at least the given generation."""
         if self.generation >= generation:
             return self
         return self.model_copy(update={"generation": generation})
@@ -234,10 +234,10 @@ class Desired(Model):
         by: str,
         now: float,
     ) -> Self:
-        """Put rules, each with its seed, in place of those on exactly ``name``, before all others.
+        """Replace the rules on exactly ``name`` by these, each with its seed, before all others.
 
-        Without a name in place of all; what was disarmed out of a glob that stays stays out of it.
-        ``default_seconds``: the lifetime of a rule that has none.
+        Without a name, replace all rules; a glob that is in the plan again keeps its excluded
+        names. ``default_seconds`` is the lifetime of a rule that has none.
         Raises `NotPermitted` while disabled and `LimitExceeded` beyond `MAX_RULES`.
         """
         if not self.enabled:
@@ -263,7 +263,7 @@ class Desired(Model):
         return self._next(by, now, entries=(*fresh, *kept))
 
     def taken_away(self, rules: Iterable[Rule], *, now: float) -> list[Entry]:
-        """Return what still acts and a plan of these rules takes away."""
+        """Return the live entries that a plan of these rules would remove."""
         stay, now = {_unseeded(rule) for rule in rules}, self.time(now)
         return [
             one
@@ -272,8 +272,8 @@ class Desired(Model):
         ]
 
     def disarm(self, pattern: str, *, by: str, now: float) -> Self:
-        """Take out what ``pattern`` matches, and order every process to disarm it, whoever armed
-        it there."""
+        """Remove the entries that ``pattern`` matches, and order every process to disarm matching
+        rules of any source."""
         kept: list[Entry] = []
         for one in self.entries:
             own = one.rule.point
@@ -286,9 +286,9 @@ class Desired(Model):
         return self._order("disarm", pattern, by, now, entries=tuple(kept))
 
     def renew(self, pattern: str, seconds: float | None, *, by: str, now: float) -> Self:
-        """Move the deadlines of the rules that ``pattern`` matches, and nothing else of them.
+        """Move only the deadlines of the rules that ``pattern`` matches.
 
-        They expire ``seconds`` from now; if that is None, each as long as it was armed for.
+        They expire ``seconds`` from now; if that is None, each gets its full lifetime again.
         """
         now = self.time(now)
         renewed = {one.id for one in self.live(pattern, now)}
@@ -301,13 +301,13 @@ class Desired(Model):
         return self._next(by, now, entries=tuple(entries))
 
     def live(self, pattern: str, now: float) -> list[Entry]:
-        """Return the entries on what ``pattern`` matches that still act."""
+        """Return the entries that ``pattern`` matches and that have not expired."""
         now = self.time(now)
         named = (one for one in self.entries if matches(pattern, one.rule.point))
         return [one for one in named if one.seconds_left(now) > 0]
 
     def release(self, pattern: str, *, by: str, now: float) -> Self:
-        """Order every process to release the paused calls there."""
+        """Order every process to release the paused calls at matching points."""
         return self._order("release", pattern, by, now)
 
     def disable(self, *, by: str, now: float, reason: str = "") -> Self:
@@ -315,8 +315,8 @@ class Desired(Model):
 
         If no reason is given, a known reason stays, with the name of the user who gave it.
 
-        Nothing about it is refused: a text that is too long is cut, and "?" replaces what UTF-8
-        cannot express.
+        It accepts any text: it cuts a text that is too long, and puts "?" for characters that
+        UTF-8 cannot encode.
         """
         after = self.generation + 1
         off = {"enabled": False, "switched": after, "disabled": after}
@@ -330,7 +330,7 @@ class Desired(Model):
 
     @property
     def disabled_by(self) -> str:
-        """The user who disabled, with the reason."""
+        """The name of the user who disabled chaospoint, with the reason."""
         by = self.by or "somebody"
         return f"{by}: {self.reason}" if self.reason else by
 
@@ -339,7 +339,7 @@ class Desired(Model):
     ) -> Self:
         at, after = float(self.time(now)), self.generation + 1
         order = Order(what=what, pattern=pattern, generation=after, at=at, by=by)
-        # An order that this one includes need not be given again to processes still to come.
+        # Drop orders that this one includes: a process that starts later needs only this one.
         kept = [o for o in self.orders if o.what != what or not matches(pattern, o.pattern)]
         lost = kept[: len(kept) + 1 - _MAX_ORDERS] if len(kept) >= _MAX_ORDERS else []
         forgotten = max((one.generation for one in lost), default=self.forgotten)

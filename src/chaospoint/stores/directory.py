@@ -1,7 +1,6 @@
-"""The store of one host: a directory, with the document in a file, and a file for each worker.
+"""The store of one host: a directory with one file for the document and one for each worker.
 
-Whoever changes the document holds a lock on the directory itself: there is no lock file to be lost,
-or to lack room.
+A writer locks the directory itself, so that no lock file can be lost or fail on a full disk.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ from chaospoint.stores.worker_files import WorkerFiles, all_workers
 
 __all__ = ["DirectoryStore"]
 
-_TRIES = 8  # to read the document while others take over orders
+_TRIES = 8  # reads of the document while other processes take over halts
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What the document was when it was read last, or what was wrong with it."""
+    """The latest reading of the document: its content, or the problem with it."""
 
     signature: tuple[int, ...] = ()
     desired: Desired = field(default_factory=Desired)
@@ -35,10 +34,10 @@ class _Seen:
 
 
 class DirectoryStore:
-    """Keeps the document in the directory ``path``, which is made when something is written.
+    """Keeps the document in the directory ``path``; the first write creates the directory.
 
-    Safe from any thread and process; of one user, and root. The directory has to be on a disk of
-    this host, its owner's alone, and no symbolic link.
+    Safe from any thread, and from any process of the owner or root. The directory must be on a
+    local disk and accessible to its owner only, and must not be a symbolic link.
     """
 
     shared = True
@@ -48,8 +47,8 @@ class DirectoryStore:
             raise StoreError(f"{path!r} is no path: leave the null character out")
         self._path = os.path.abspath(path)
         self.url = "file://" + quote(os.fsencode(self._path))
-        self._seen = _Seen()  # replaced whole, so it takes no lock
-        self._last_halted: tuple[Desired, tuple[Halt, ...], Desired] | None = None  # as well
+        self._seen = _Seen()  # replaced in one assignment, so it needs no lock
+        self._last_halted: tuple[Desired, tuple[Halt, ...], Desired] | None = None  # likewise
         self._locked: set[int] = set()
         self._own = WorkerFiles()
 
@@ -70,26 +69,26 @@ class DirectoryStore:
             except StoreError as error:
                 if not (ignore_unreadable or isinstance(error, Missing)):
                     raise
-                # Its generation is lost, and no worker may take the next one for an old one.
+                # Its generation is lost; the next one must be newer than any worker has seen.
                 current = Desired().no_older_than(self._latest_known())
             made = edit(current.no_older_than(at_least))
             if (heeded := tuple(one.id for one in orders)) != made.heeded:
                 made = made.model_copy(update={"heeded": heeded})
             self._write(directory, made)
             for one in orders:
-                with suppress(StoreError):  # it is named in the document, and counts no more
+                with suppress(StoreError):  # the document names it, so it no longer counts
                     remove(directory, one)
             return made
 
     def halt(self, *, by: str, now: float, reason: str = "", at_least: int = 0) -> Desired:
-        """Turn the switch off without the lock, which a process that is stopped may hold."""
+        """Disable the store without the lock, which a suspended process may hold."""
         with opened(self._path, make=True) as directory:
             known = max(at_least, self._latest_known())
             write_halt(directory, generation=known, by=by, now=now, reason=reason)
             return self._read(directory)
 
     def report(self, worker: Worker) -> None:
-        """Take note of a worker of this process."""
+        """Record a worker of this process."""
         with (
             opened(self._path, make=True) as directory,
             directory.directory(WORKERS, make=True) as folder,
@@ -97,7 +96,7 @@ class DirectoryStore:
             self._own.report(folder, worker)
 
     def leave(self, worker_id: str) -> None:
-        """Forget a worker of this process; others are not this store's to forget."""
+        """Remove a worker of this process; leave the workers of other processes."""
         try:
             with opened(self._path) as directory, directory.directory(WORKERS) as folder:
                 self._own.leave(folder, worker_id)
@@ -107,7 +106,7 @@ class DirectoryStore:
             self._own.let_go(worker_id)
 
     def workers(self) -> tuple[Worker, ...]:
-        """Return the workers whose processes live."""
+        """Return the workers whose processes are alive."""
         try:
             with opened(self._path) as directory, directory.directory(WORKERS) as folder:
                 return all_workers(folder)
@@ -115,7 +114,7 @@ class DirectoryStore:
             return ()
 
     def renew(self) -> None:
-        """Close in a forked child what the parent holds, and forget its workers."""
+        """Close, in a forked child, the files of the parent, and forget its workers."""
         self._own.renew()
         for fd in self._locked:
             with suppress(OSError):
@@ -130,21 +129,20 @@ class DirectoryStore:
             yield
         finally:
             self._locked.discard(directory.fd)
-            unlock(directory.fd)  # a child that was forked meanwhile holds it, too
+            unlock(directory.fd)  # closing is not enough: a child forked meanwhile shares the lock
 
     def _read(self, directory: Directory) -> Desired:
-        """Return what counts; without the lock, so that others may write meanwhile."""
+        """Return the document with all halts applied; take no lock, so writers can go on."""
         for _ in range(_TRIES):
             orders = halts(directory)
             desired = self._halted(directory, orders)
-            # Of an order that is gone by now, the document may say no more that it was taken over.
+            # If a halt was removed during the read, a newer document may have replaced this one.
             if not orders or set(orders) <= set(halts(directory)):
                 return desired
         raise StoreBusy(f"{directory.path} changed each time it was read: try again")
 
     def _halted(self, directory: Directory, orders: tuple[Halt, ...]) -> Desired:
-        """Return the document as the orders leave it that were listed before; raises `Missing` if
-        there is neither."""
+        """Return the document with these halts applied; raises `Missing` without either."""
         try:
             current = self._current(directory)
         except StoreError:
@@ -186,7 +184,7 @@ class DirectoryStore:
                 f"the document would have {len(data)} bytes, and a store holds {MOST} at most: "
                 "disarm some rules, or write shorter ones"
             )
-        parsed = Desired.parse(data)  # what nobody could read is not written
+        parsed = Desired.parse(data)  # never write a document that cannot be read back
         signature = write(directory, data, reserved=not made.enabled)
         if signature is not None:
             self._seen = _Seen(signature, parsed)

@@ -1,4 +1,4 @@
-"""The file that holds the document of a directory, and the room that is kept to disable in."""
+"""The document file of a directory store, and the disk space reserved for disabling."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _ROOM = 2**16  # bytes in the reserve: a document without rules, and with all it
 
 
 def write(directory: Directory, data: bytes, *, reserved: bool) -> tuple[int, ...] | None:
-    """Put the document in place, whole; return its signature, or None if it is in the reserve.
+    """Replace the document atomically; return its signature, or None if it used the reserve.
 
-    ``reserved``: where the disk is full it may take the room of the reserve, and where a directory
-    stands in its way that is renamed.
+    ``reserved``: on a full disk, the document may use the reserve file, and a directory that has
+    the name of a file is renamed.
     """
     if reserved:
         for name in (DOCUMENT, DOCUMENT + NEW, _RESERVE):
@@ -44,7 +44,7 @@ def write(directory: Directory, data: bytes, *, reserved: bool) -> tuple[int, ..
         raise
     signature = file_signature(fd)
     os.close(fd)
-    # Room in which to disable when the disk is full; nothing else may take it.
+    # Disk space for disabling when the disk is full; nothing else may use it.
     with suppress(StoreError):
         reserve = directory.find(_RESERVE)
         if reserve is None or reserve.st_size < _ROOM:
@@ -53,6 +53,6 @@ def write(directory: Directory, data: bytes, *, reserved: bool) -> tuple[int, ..
 
 
 def file_signature(fd: int) -> tuple[int, ...]:
-    """Return what no two documents have in common: `Directory.replace` sees to their times."""
-    found = os.fstat(fd)
-    return found.st_ino, found.st_mtime_ns, found.st_size, found.st_ctime_ns
+    """Return a value that differs for each document, since `Directory.replace` advances mtime."""
+    status = os.fstat(fd)
+    return status.st_ino, status.st_mtime_ns, status.st_size, status.st_ctime_ns

@@ -1,7 +1,7 @@
-"""The files of a directory that is its owner's alone: opened only if they are, replaced whole.
+"""Files in a directory that only its owner can access, replaced atomically.
 
-Every name is looked up in the open directory and no symbolic link is followed, so what was checked
-is what is used.  Needs POSIX.  Raises `StoreError` only.
+Every name is looked up in the open directory and no symbolic link is followed, so a file cannot
+be exchanged between its check and its use. Needs POSIX. Raises only `StoreError`.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ __all__ = [
 ]
 
 NEW = ".new"
-"""How the name of a file ends that is not complete yet."""
+"""The suffix of a file that is not complete yet."""
 
 _being_made: set[int] = set()
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class Missing(StoreError):
-    """There is no such file or directory."""
+    """The file or directory does not exist."""
 
 
 class NoRoom(StoreError):
-    """The disk, or the user's share of it, is full."""
+    """The disk or the user's quota is full."""
 
 
 @contextmanager
@@ -74,7 +74,7 @@ def os_errors_as_store_errors(path: str) -> Iterator[None]:
 
 
 def lock(fd: int, path: str) -> None:
-    """Lock an open file or directory against all others; `StoreBusy` if somebody has it."""
+    """Lock an open file or directory exclusively; raises `StoreBusy` if it is locked."""
     with os_errors_as_store_errors(path):
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -83,26 +83,28 @@ def lock(fd: int, path: str) -> None:
 
 
 def unlock(fd: int) -> None:
-    """Unlock an open file or directory for all who have it open by the same act."""
+    """Unlock an open file or directory, also for forked processes that share the descriptor."""
     fcntl.flock(fd, fcntl.LOCK_UN)
 
 
 def close(fd: int) -> None:
-    """Close a file; who becomes a daemon may have closed it in the middle of our work."""
+    """Close a file, which the program may have closed already (to become a daemon)."""
     with suppress(OSError):
         os.close(fd)
 
 
 def close_inherited() -> None:
-    """Close in a forked child what another thread of the parent was making: the child would hold
-    the lock of a process that it is not."""
+    """Close, in a forked child, the files that another thread of the parent was writing.
+
+    Otherwise the child would keep the locks of the parent.
+    """
     while _being_made:
         with suppress(OSError):
             os.close(_being_made.pop())
 
 
 def unlocked(fd: int) -> bool:
-    """Whether nobody has the open file locked; if so, nobody can until it is closed."""
+    """Return whether no process had the open file locked; lock it (shared) until it is closed."""
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
@@ -111,7 +113,7 @@ def unlocked(fd: int) -> bool:
 
 
 def read(fd: int, path: str, most: int) -> bytes:
-    """Return what is in an open file; refuse more than ``most`` bytes."""
+    """Return the content of an open file; refuse more than ``most`` bytes."""
     with os_errors_as_store_errors(path), open(fd, "rb", closefd=False) as file:
         data = file.read(most + 1)
     if len(data) > most:
@@ -132,7 +134,7 @@ def _check(path: str, found: os.stat_result, owner: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """An open directory of mode 0700; its files are its owner's, and of mode 0600."""
+    """An open directory of mode 0700; its files belong to its owner and have mode 0600."""
 
     path: str
     fd: int
@@ -144,18 +146,18 @@ class Directory:
         return f"{self.path}/{name}"
 
     def find(self, name: str) -> os.stat_result | None:
-        """Return what there is of that name, if anything is."""
+        """Return the status of the file or directory ``name``, or None if it does not exist."""
         with os_errors_as_store_errors(self.path_of(name)), suppress(FileNotFoundError):
             return os.stat(name, dir_fd=self.fd, follow_symlinks=False)
         return None
 
     def remove(self, name: str) -> None:
-        """Remove a file, if it is there."""
+        """Remove a file, if it exists."""
         with os_errors_as_store_errors(self.path_of(name)), suppress(FileNotFoundError):
             os.unlink(name, dir_fd=self.fd)
 
     def set_aside(self, name: str) -> None:
-        """Rename a directory that stands where a file belongs."""
+        """Rename a directory that has the name of a file."""
         found = self.find(name)
         if found is not None and stat.S_ISDIR(found.st_mode):
             with os_errors_as_store_errors(self.path_of(name)):
@@ -167,7 +169,7 @@ class Directory:
         """Open a file, and close it afterwards."""
         path = self.path_of(name)
         with os_errors_as_store_errors(path):
-            # Not blocking: whoever opens a pipe waits for its other end.
+            # Non-blocking, because opening a pipe waits for its other end.
             flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             fd = os.open(name, flags, dir_fd=self.fd)
         try:
@@ -186,13 +188,13 @@ class Directory:
             yield found
 
     def replace(self, name: str, data: bytes, *, sync: bool = False, after: int = 0) -> int:
-        """Put a file in place of ``name``, whole, or leave all as it was; return it, open and
-        locked.
+        """Replace the file ``name`` atomically; return the new file, open and locked.
 
-        ``sync``: it is on the disk first. ``after``: its time is later than this one, in ns.
+        With ``sync``, the data is on the disk before the replacement. The modification time is
+        later than ``after``, in nanoseconds.
         """
         temporary = name + NEW
-        self.remove(temporary)  # its writer was killed
+        self.remove(temporary)  # left by a writer that was killed
         with os_errors_as_store_errors(self.path_of(temporary)):
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             fd = os.open(temporary, flags, 0o600, dir_fd=self.fd)
@@ -212,7 +214,7 @@ class Directory:
         return fd
 
     def reuse(self, reserve: str, name: str, data: bytes, *, after: int = 0) -> None:
-        """Put the file ``reserve``, written over, in place of ``name``: it has its room already."""
+        """Overwrite the file ``reserve`` and rename it to ``name``; needs no new disk space."""
         with self.file(reserve, os.O_RDWR) as fd, os_errors_as_store_errors(self.path_of(reserve)):
             self._settle(fd, reserve, name, data, sync=True, after=after)
 
@@ -230,7 +232,7 @@ class Directory:
         os.replace(temporary, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
 
     def own(self, fd: int, mode: int) -> None:
-        """Give what was made here its mode, whatever the umask, and root's to the owner."""
+        """Set the mode of a new file regardless of the umask; as root, also set its owner."""
         os.fchmod(fd, mode)
         if os.geteuid() == 0:
             os.fchown(fd, self.owner, self.group)
@@ -240,7 +242,7 @@ class Directory:
 def opened(path: str, *, make: bool = False) -> Iterator[Directory]:
     """Open a directory that only its owner can use, and close it afterwards.
 
-    ``make``: with its parents, if it is missing. Root may use a directory of any owner.
+    With ``make``, create it and its parents if missing. Root may use a directory of any owner.
     """
     if fcntl is None:
         raise StoreError(f"{path}: a store in a directory needs a POSIX system, and this is none")
@@ -252,7 +254,7 @@ def opened(path: str, *, make: bool = False) -> Iterator[Directory]:
 
 
 def _make(path: str) -> None:
-    """Make the parents of a directory: for us alone, since we make them for it."""
+    """Create the parents of a directory, each with mode 0700."""
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:
@@ -277,7 +279,7 @@ def _opened(path: str, name: str, inside: Directory | None, *, make: bool) -> It
             if made and inside:
                 inside.own(fd, 0o700)
             elif made:
-                os.fchmod(fd, 0o700)  # whatever the umask
+                os.fchmod(fd, 0o700)  # regardless of the umask
         found = os.fstat(fd)
         us = os.geteuid()
         owner = inside.owner if inside else us or found.st_uid

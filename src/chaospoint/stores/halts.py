@@ -1,7 +1,8 @@
-"""Orders to disable that need no lock: files beside a document that somebody else is writing.
+"""Halts: orders to disable that need no lock, in files beside the document.
 
-The process that has the lock may be stopped for good.  A halt counts for every reader at once, and
-the next update takes it over into the document, which names it until the file is removed.
+The process that holds the lock may be suspended and never release it. A halt is in force for every
+reader at once. The next update includes it in the document, which lists its id until the file is
+removed.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ _MOST = 2**14  # bytes in a file; a character may take twelve
 class Halt:
     """One order to disable.
 
-    ``generation``: the document counts as of this one at least. That is higher than what a writer
-    may be writing now, so that a worker that runs it has seen the order.
+    With the halt, the document has at least this ``generation``. It is higher than the generation
+    that a writer may be writing now, so a worker that runs it has seen the order.
     """
 
     id: str
@@ -42,7 +43,7 @@ class Halt:
 
 
 def halts(directory: Directory) -> tuple[Halt, ...]:
-    """Return the orders that are there, the oldest first."""
+    """Return the existing halts, oldest first."""
     with os_errors_as_store_errors(directory.path):
         names = os.listdir(directory.fd)
     found = [_halt(directory, name, kept[1]) for name in names if (kept := _NAME.fullmatch(name))]
@@ -52,7 +53,7 @@ def halts(directory: Directory) -> tuple[Halt, ...]:
 def write_halt(
     directory: Directory, *, generation: int, by: str, now: float, reason: str = ""
 ) -> Halt:
-    """Write an order that counts from now on; ``generation`` is the highest that is known."""
+    """Write a halt, in force at once; ``generation`` is the highest known one."""
     with suppress(StoreError, ValueError), directory.file(DOCUMENT) as fd:
         found = strict_json.loads(read(fd, directory.path_of(DOCUMENT), MOST))
         known = found.get("generation", 0) if isinstance(found, dict) else 0
@@ -65,7 +66,7 @@ def write_halt(
 
 
 def remove(directory: Directory, order: Halt) -> None:
-    """Remove an order that the document has taken over."""
+    """Remove the file of a halt that the document includes."""
     directory.remove(_name(order))
 
 
@@ -74,7 +75,7 @@ def _name(order: Halt) -> str:
 
 
 def _halt(directory: Directory, name: str, halt_id: str) -> Halt:
-    """Return the order of a file; one that cannot be read is an order all the same."""
+    """Return the halt in a file; an unreadable file is still a halt."""
     try:
         with directory.file(name) as fd:
             said: Any = strict_json.loads(read(fd, directory.path_of(name), _MOST))

@@ -1,4 +1,4 @@
-"""The store of one process: nothing leaves it, and it ends with it."""
+"""The store of one process, which keeps everything in memory."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class MemoryStore:
         return self._desired
 
     def update(self, edit: Edit, *, at_least: int = 0, ignore_unreadable: bool = False) -> Desired:
-        """Replace the document by what ``edit`` makes of it."""
-        del ignore_unreadable  # it can always be read
+        """Replace the document by the result of ``edit``."""
+        del ignore_unreadable  # this document is always readable
         with self._guard:
-            self._desired = made = edit(self._desired.no_older_than(at_least))
-        return made
+            self._desired = desired = edit(self._desired.no_older_than(at_least))
+        return desired
 
     def halt(self, *, by: str, now: float, reason: str = "", at_least: int = 0) -> Desired:
         """Turn the switch off."""
@@ -41,17 +41,17 @@ class MemoryStore:
         )
 
     def report(self, worker: Worker) -> None:
-        """Take note of a worker."""
+        """Record a worker."""
         with self._guard:
             self._workers[worker.id] = worker, monotonic()
 
     def leave(self, worker_id: str) -> None:
-        """Forget a worker."""
+        """Remove a worker."""
         with self._guard:
             self._workers.pop(worker_id, None)
 
     def workers(self) -> tuple[Worker, ...]:
-        """Return the workers, which are one as a rule."""
+        """Return the workers: usually one."""
         now = monotonic()
         with self._guard:
             known = list(self._workers.values())
@@ -59,6 +59,6 @@ class MemoryStore:
         return tuple(sorted(silent, key=lambda one: one.started_at))
 
     def renew(self) -> None:
-        """Begin anew in a forked child, which is the only worker there."""
+        """Reset in a forked child, whose memory holds no other worker."""
         self._guard = Lock()
         self._workers = {}

@@ -1,7 +1,7 @@
-"""The time by which a store counts: setting the wall clock back does not turn it back.
+"""The time of a store, which does not go back when the wall clock is set back.
 
-Beside the time of day stands a clock that nobody can set: the seconds since the machine was booted.
-Two moments of the same boot are as far apart as that clock says, at least.
+A moment is a wall-clock time with the uptime of the machine, which cannot be set. Two moments of
+the same boot are at least as far apart as their uptimes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Moment(float):
         return made
 
     def no_earlier_than(self, other: Moment) -> Moment:
-        """Return this moment, as seen from ``other``, which was before it."""
+        """Return this moment, corrected so that it does not precede the earlier ``other``."""
         passed = self.uptime - other.uptime if self.boot and self.boot == other.boot else 0.0
         return Moment.of(max(self, float(other) + max(0.0, passed)), self.boot, self.uptime)
 
@@ -45,13 +45,13 @@ def moment() -> Moment:
 
 @cache
 def _boot() -> str:
-    """Return what tells this boot of the machine from others; empty where nothing does."""
+    """Return an id of the current boot of the machine; empty if the system has none."""
     if not hasattr(time, "CLOCK_BOOTTIME"):
         return ""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return ""
-    with suppress(OSError):  # a container may count from another time
+    with suppress(OSError):  # a container may have its own clock offset
         boot += f" {os.readlink('/proc/self/ns/time')}"
     return boot

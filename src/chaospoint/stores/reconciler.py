@@ -1,9 +1,10 @@
-"""What the store says is brought into force in this process, and the store is told so.
+"""Apply the document of a store to this process, and report the result to the store.
 
-A round reads, acts and reports; no two overlap, and nobody waits for one: who comes while another
-thread is at it leaves that to make one more.  Orders to disarm go before everything that may be
-refused.  What cannot be read or armed changes nothing and is said once; the rules in force stay
-until their deadlines, which this process keeps on its own clock.
+A round reads the store, applies the document and reports. Rounds never overlap, and no thread
+waits for one: a thread that arrives during a round makes the running thread add another. Orders to
+disarm run before anything that may be refused. A document that cannot be read or armed changes
+nothing and is logged once. The rules in force stay until their deadlines, which this process
+measures with its own clock.
 """
 
 from __future__ import annotations
@@ -50,9 +51,9 @@ _log = logging.getLogger("chaospoint")
 BUSY_SECONDS: Final = 0.1
 IDLE_SECONDS: Final = 1.0
 _RECENT_SECONDS = 10.0
-_PATIENCE_SECONDS = 2.0
+_LEAVE_TIMEOUT_SECONDS = 2.0
 _STAYS = "; what is armed stays until its deadline"
-_MAX_POINTS = 1000  # names that a worker tells the store of
+_MAX_POINTS = 1000  # names in the report of a worker
 _REMEMBERED = 100  # orders
 
 _in_use: WeakKeyDictionary[Registry, Reconciler] = WeakKeyDictionary()
@@ -61,28 +62,30 @@ _in_use: WeakKeyDictionary[Registry, Reconciler] = WeakKeyDictionary()
 def reconciler_of(
     registry: Registry, *, seed: int | None = None, limits: Limits = NO_LIMITS
 ) -> Reconciler:
-    """Return the one that is in use for ``registry``; if none is one that keeps to this process,
-    with this seed and these limits."""
-    if (found := _in_use.get(registry)) is None:
-        made = Reconciler(MemoryStore(), registry, seed=seed, limits=limits)
-        found = _in_use.setdefault(registry, made)
-    return found
+    """Return the reconciler of ``registry``; without one, create one with a store in memory, this
+    seed and these limits."""
+    if (reconciler := _in_use.get(registry)) is None:
+        created = Reconciler(MemoryStore(), registry, seed=seed, limits=limits)
+        reconciler = _in_use.setdefault(registry, created)
+    return reconciler
 
 
 def use(registry: Registry, reconciler: Reconciler) -> None:
-    """Have ``reconciler`` used for ``registry``."""
+    """Make ``reconciler`` the one of ``registry``."""
     _in_use[registry] = reconciler
 
 
 def forget(registry: Registry, reconciler: Reconciler) -> None:
-    """Have ``reconciler`` not used any more, unless another one is by now."""
+    """Remove ``reconciler`` from ``registry``, unless another one has replaced it."""
     if _in_use.get(registry) is reconciler:
         del _in_use[registry]
 
 
 def _who_disabled(registry: Registry) -> str:
-    found = _in_use.get(registry)
-    if found is None or not found.store.shared or (coming := found._coming).enabled:
+    reconciler = _in_use.get(registry)
+    if reconciler is None or not reconciler.store.shared:
+        return ""
+    if (coming := reconciler._coming).enabled:
         return ""
     return coming.disabled_by
 
@@ -93,10 +96,10 @@ disabled_outside.append(_who_disabled)
 class Reconciler:
     """One process as a worker of a store, for one registry.
 
-    `reconcile` makes a round, from any thread; ``rounds`` has a thread make them: every 100 ms
-    while anything is armed or has just changed, else every second. ``tend`` is called in each of
-    these. ``file``: the plan file that this process reads. ``admin`` says where this process serves
-    the admin endpoint, or is empty.
+    `reconcile` makes a round, from any thread. The thread of ``rounds`` makes one every 100 ms
+    while a rule is armed or the document has just changed, otherwise every second, and calls
+    ``each_round`` after it. ``file`` is the plan file of this process. ``admin`` returns the
+    address of its admin endpoint, or an empty text.
     """
 
     def __init__(
@@ -107,34 +110,36 @@ class Reconciler:
         seed: int | None = None,
         limits: Limits = NO_LIMITS,
         file: Path | None = None,
-        tend: Callable[[], None] = lambda: None,
+        each_round: Callable[[], None] = lambda: None,
         admin: Callable[[], str] = lambda: "",
     ) -> None:
         self.store = store
         self.source: Final = "store" if store.shared else "http"
-        self._home = ref(registry)  # weakly, for it is what this is found by
+        self._home = ref(registry)  # weak, because the registry is the key of `_in_use`
         self._seed = seed
         self._limits = limits.of_strangers
         self._file = file
-        self._tend = tend
+        self._each_round = each_round
         self._admin = admin
         self._worker = Worker(token_hex(8), os.getpid(), version=__version__, started_at=time())
-        self._generation: int | None = None  # None: nothing was brought into force so far
-        self._refusal = ""  # why this process is not as the store says
-        self._refused = ""  # as far as that is for what the store says
+        self._generation: int | None = None  # None before the first round
+        self._refusal = ""  # why this process differs from the document
+        self._refused = ""  # the part of it that concerns the content of the document
         self._seen: Desired | None = None
-        self._coming = Desired()  # the document that is being brought into force, or that was last
+        self._coming = Desired()  # the document that is being applied, or was applied last
         self._changed_at = monotonic()
-        self._owed: str | None = None  # who had disabled when the store ordered to enable
-        self._in_force: dict[str, CompiledRule] = {}  # which entries are, by their ids
-        self._lifetimes: dict[str, tuple[float, float]] = {}  # theirs
-        self._tried_at = self._changed_at  # when that was to be changed last
+        self._owed: str | None = (
+            None  # the user who had disabled it when the store ordered to enable
+        )
+        self._in_force: dict[str, CompiledRule] = {}  # compiled entries, by id
+        self._lifetimes: dict[str, tuple[float, float]] = {}  # of the same entries
+        self._tried_at = self._changed_at  # time of the latest attempt to arm
         self._touched: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED)
-        self._said = ""  # what was said last, to say it once
+        self._said = ""  # the latest problem, to log each one once
         self._round = PlainLock()  # a round within a round does nothing
         self._again = self._left = False
         self._reporting = Lock()
-        self.rounds = Rounds("chaospoint-store", self._interval, self._tended)
+        self.rounds = Rounds("chaospoint-store", self._interval, self._run_round)
 
     @property
     def _registry(self) -> Registry:
@@ -145,41 +150,43 @@ class Reconciler:
 
     @property
     def id(self) -> str:
-        """What the store knows this process by."""
+        """The id of this process in the store."""
         return self._worker.id
 
     @property
     def generation(self) -> int:
-        """The latest generation that was brought into force here; 0 before the first."""
+        """The latest generation that was applied here; 0 before the first."""
         return self._generation or 0
 
     @property
     def refusal(self) -> str:
-        """Why this process is not as the store says; empty if it is."""
+        """The reason why this process differs from the document; empty if it does not."""
         return self._refusal
 
     @property
     def seen(self) -> Desired:
-        """The document as this process saw it last."""
+        """The document of the latest round."""
         return self._seen or Desired()
 
     def touched(self, generation: int) -> int:
-        """Return how many rules or calls of this process the order of a generation concerned."""
+        """Return the number of rules or calls that the order of a generation affected here."""
         return sum(count for at, count in tuple(self._touched) if at == generation)
 
     # -- one round ------------------------------------------------------------------------
 
     def reconcile(self) -> None:
-        """Make a round, or have the thread that is at it make another; raises nothing."""
+        """Make a round, or make the thread of a running round add another; raises nothing."""
         self._again = True
         while self._again and self._turn():
             pass
 
     def _turn(self) -> bool:
-        """Make one round, unless another is going on; return whether it was made."""
+        """Make one round, unless one is running; return whether it was made."""
         mine = False
         try:
-            for mine in map(self._round.acquire, (False,)):  # nothing comes between the two
+            for mine in map(
+                self._round.acquire, (False,)
+            ):  # in C, so no signal handler runs between the two
                 if mine:
                     self._again = False
                     transparently(self._make_round)
@@ -193,11 +200,11 @@ class Reconciler:
         return mine
 
     def apply_master_switch(self) -> None:
-        """Disable this process if the store says so, before anything else is armed in it."""
+        """Disable this process if the store is disabled; call it before arming any rule."""
         try:
             desired = self.store.read()
         except StoreError:
-            return  # the first round says it
+            return  # the first round logs it
         if not desired.enabled:
             self._registry.disable(by=desired.disabled_by)
 
@@ -205,50 +212,50 @@ class Reconciler:
         if self._left:
             return
         if self._generation is None:
-            self.report()  # before it looks: who writes from now on waits for this process
+            self.report()  # before reading, so that later writers wait for this process
         self._refusal = self._follow()
-        untold = self._untold()
-        why = self._refusal or untold
-        if why and why != self._said:
-            _log.warning("%s", why)
-        self._said = why
+        unreported = self._report()
+        problem = self._refusal or unreported
+        if problem and problem != self._said:
+            _log.warning("%s", problem)
+        self._said = problem
 
     def _follow(self) -> str:
-        """Do what the store says; return why this process is not as that says."""
+        """Apply the document; return the reason why this process differs from it."""
         try:
             desired = self.store.read()
         except StoreError as error:
             return f"the store {self.store.url} cannot be read: {error}{_STAYS}"
         if desired is not self._seen and desired != self._seen:
-            self._coming = desired  # before it disables: `enable` must not come between
+            self._coming = desired  # before disabling, so that a concurrent `enable` sees it
             self._refused = self._bring_into_force(desired)
             self._seen = desired
         elif not self._refused and self._registry.engine.unkept(self.source):
             self._refused = f"generation {desired.generation} was disarmed: {NO_THREAD}"
         elif self._refused and desired.generation and self._tried_at < monotonic() - IDLE_SECONDS:
-            # Threads may be there by now, and what it names may have been imported.
+            # By now threads may have started, and exceptions that it names may be imported.
             self._refused = "; ".join(filter(None, (self._enable(desired), self._arm(desired))))
         return self._refused
 
     def _bring_into_force(self, desired: Desired) -> str:
-        """Do what the document says; return why not all of it can be done."""
+        """Apply a new document; return the reason why a part of it is refused."""
         known = self._generation
         self._changed_at = monotonic()
         if known and desired.generation == 0:
             self._restore_disabled()
             return f"the store {self.store.url} has lost its document{_STAYS}"
-        why = ""
+        problem = ""
         if known is None:
             self._join(desired)
         else:
-            # A lower one is that of another document, all of which is new.
-            why = self._catch_up(desired, known if desired.generation >= known else 0)
-        refusal = "; ".join(filter(None, (why, self._arm(desired))))
+            # A lower generation means another document, all of which is new.
+            problem = self._catch_up(desired, known if desired.generation >= known else 0)
+        refusal = "; ".join(filter(None, (problem, self._arm(desired))))
         self._generation = desired.generation
         return refusal
 
     def _restore_disabled(self) -> None:
-        """Write the switch into a store that has lost it, for those that start from now on."""
+        """Disable a store that has lost its document, so that new processes start disabled."""
         last = self.seen
         if last.enabled:
             return
@@ -260,10 +267,10 @@ class Reconciler:
             _log.warning("the store %s cannot be told that it is off: %s", self.store.url, error)
 
     def _join(self, desired: Desired) -> None:
-        """Be as the service is that this process has become a worker of.
+        """Bring a new worker into the state of its service.
 
-        What others disarmed of environment and file must not come back with a worker that starts
-        later; but a service all of whose processes are new begins with what it reads.
+        Rules of the environment and the file that were disarmed must not return with a worker that
+        starts later. If all processes of the service are new, those rules stay armed.
         """
         registry = self._registry
         if not desired.enabled:
@@ -277,10 +284,10 @@ class Reconciler:
                 registry.engine.disarm(order.pattern, order.by, again)
 
     def _catch_up(self, desired: Desired, known: int) -> str:
-        """Do once what was ordered since generation ``known``; return why some of it cannot be."""
+        """Run the orders since generation ``known`` once; return the reason of a refusal."""
         registry = self._registry
         if known < desired.forgotten:
-            # Orders that nobody remembers may have been any: better too much than too little.
+            # The document has dropped older orders, so disarm everything they may have named.
             registry.engine.disarm("*", desired.by, ("code", "test", "env", "file"))
             registry.replace((), source=self.source, by=desired.by)
             self._in_force = {}
@@ -288,7 +295,7 @@ class Reconciler:
             registry.disable(by=desired.disabled_by)
         if desired.switched > known:
             self._owed = registry.engine.off
-        why = self._enable(desired)
+        problem = self._enable(desired)
         for order in desired.orders:
             if order.generation > known:
                 if order.what == "release":
@@ -296,11 +303,11 @@ class Reconciler:
                 else:
                     count = registry.disarm(order.pattern, by=order.by)
                 self._touched.append((order.generation, count))
-        return why
+        return problem
 
     def _enable(self, desired: Desired) -> str:
-        """Enable this process if the store ordered so and nobody has disabled it since; return why
-        that cannot be."""
+        """Enable this process if the store ordered that and no user has disabled it since; return
+        the reason of a refusal."""
         registry = self._registry
         if desired.enabled and self._owed is not None and self._owed == registry.engine.off:
             try:
@@ -311,9 +318,9 @@ class Reconciler:
         return ""
 
     def _arm(self, desired: Desired) -> str:
-        """Arm what stands in the store; return what of it cannot be armed, and why.
+        """Arm the entries of the document; return the reasons for refused changes.
 
-        A change is armed whole or not at all, and one that is refused keeps no other out.
+        Each change is armed completely or not at all; a refused change does not affect others.
         """
         registry, self._tried_at = self._registry, monotonic()
         add_defaults(registry)
@@ -329,7 +336,7 @@ class Reconciler:
             registry.replace(list(standing.values()), source=self.source, by=desired.by)
             self._in_force = standing
             self._lifetimes = {one.id: one.lifetime for one in desired.entries}
-        except Exception as error:  # the points have changed meanwhile
+        except Exception as error:  # the points have changed since the dry run
             whys.append(self._why(f"generation {desired.generation}", error))
         if standing and desired.enabled and not registry.enabled:
             whys.append(
@@ -339,7 +346,7 @@ class Reconciler:
         return "; ".join(whys)
 
     def _why(self, what: str, error: Exception) -> str:
-        """Return why something is refused; a bug is logged once."""
+        """Return the reason of a refusal; log a bug once."""
         if isinstance(error, ChaosError):
             return f"{what} is refused: {error}"
         why = f"{what} is refused by a bug in chaospoint: {error!r}"
@@ -348,9 +355,9 @@ class Reconciler:
         return why
 
     def _terms(self, entries: list[Entry], now: float) -> dict[str, CompiledRule]:
-        """Return what the entries of one change are to the kernel; raises `ChaosError` if one of
-        them cannot be armed here."""
-        # What is in force has its deadline on the clock of this process.
+        """Return the compiled rules of one change, by entry id; raises `ChaosError` if one of them
+        cannot be armed here."""
+        # Keep rules in force: their deadlines are on the clock of this process.
         made = {
             one.id: self._kept(one, now) or self._compile(one, now)
             for one in entries
@@ -362,9 +369,9 @@ class Reconciler:
         return made
 
     def _kept(self, entry: Entry, now: float) -> CompiledRule | None:
-        """Return what the entry is in force as; None if it is not, or no longer.
+        """Return the rule in force of an entry, or None if it must be compiled.
 
-        A renewed entry has its deadline moved. Where the old deadline came first, it is armed anew.
+        The deadline of a renewed entry is moved; an entry that has already expired is armed again.
         """
         terms = self._in_force.get(entry.id)
         if terms is None or entry.lifetime == self._lifetimes.get(entry.id):
@@ -388,14 +395,14 @@ class Reconciler:
         )
 
     def report(self) -> None:
-        """Tell the store of this process; raises nothing."""
-        self._untold()
+        """Report this process to the store; raises nothing."""
+        self._report()
 
-    def _untold(self) -> str:
-        """Tell the store of this process; return why that cannot be."""
+    def _report(self) -> str:
+        """Report this process to the store; return the problem if that fails."""
         registry = self._registry
         try:
-            with self._reporting:  # so that what is told never goes back
+            with self._reporting:  # so that an older report never follows a newer one
                 self.store.report(
                     replace(
                         self._worker,
@@ -413,9 +420,9 @@ class Reconciler:
     # -- coming and going ------------------------------------------------------------------
 
     def leave(self, by: str = "stop()") -> None:
-        """Take this process out of the store, and disarm what it had from there; for good."""
+        """Remove this process from the store for good, and disarm the rules of the store."""
         self._left = True
-        if self._round.acquire(timeout=_PATIENCE_SECONDS):  # that no round brings it back
+        if self._round.acquire(timeout=_LEAVE_TIMEOUT_SECONDS):  # wait for a round to end
             self._round.release()
         try:
             self.store.leave(self.id)
@@ -424,7 +431,7 @@ class Reconciler:
         self._registry.replace((), source=self.source, by=by)
 
     def renew(self) -> None:
-        """Become another worker, in a forked child, where rules live on and threads do not."""
+        """Become a new worker in a forked child, which keeps the rules but has no threads."""
         self.store.renew()
         parent = self._worker
         self._worker = replace(
@@ -434,10 +441,10 @@ class Reconciler:
         self._reporting = Lock()
         self.rounds.renew()
 
-    def _tended(self) -> None:
+    def _run_round(self) -> None:
         self.reconcile()
         try:
-            self._tend()
+            self._each_round()
         except Exception:
             _log.exception("the admin endpoint could not be looked after")
 

@@ -1,6 +1,6 @@
-"""What a store has to do, whatever carries it: keep one document, and know who is there.
+"""The interface of a store, which keeps one document and a list of workers.
 
-`tests/stores` holds every store to this.
+`tests/stores` checks every store against this interface.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ __all__ = ["Edit", "Store", "Worker"]
 
 
 Edit = Callable[["Desired"], "Desired"]
-"""A pure change of the document; it may be called more than once, and may refuse by raising."""
+"""A pure change of the document; a store may call it more than once. It refuses by raising."""
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A process that reconciles to the store, as it last told of itself.
+    """The latest report of a process that reconciles to the store.
 
-    ``id`` is random, ``parent`` the id of the worker it was forked from. ``generation`` is the
-    latest that it has brought into force; with a ``refusal``, the reason why not all of it.
-    ``points`` are the names it knows, so many as there is room for. ``admin`` is where it serves
-    the admin endpoint, or empty. ``started_at``: seconds since 1970. ``seconds_silent``: since it
-    was heard of last, as the store sees it.
+    ``id`` is random; ``parent`` is the id of the worker from which it was forked. ``generation``
+    is the latest generation that it applied, and ``refusal`` the reason why a part of that was
+    refused, or empty. ``points`` are the names of its points, up to a limit. ``admin`` is the
+    address of its admin endpoint, or empty. ``started_at`` is in seconds since 1970, and
+    ``seconds_silent`` are the seconds since its latest report, on the clock of the store.
     """
 
     id: str
@@ -44,52 +44,52 @@ class Worker:
 
 
 class Store(Protocol):
-    """Keeps the document and the workers. Safe from any thread; never waits for long.
+    """Keeps the document and the workers. Safe from any thread; never blocks for long.
 
-    Every method raises `StoreError` if the store cannot be used, and then nothing was changed.
+    Every method raises `StoreError` if the store is unusable, and then has changed nothing.
     """
 
     @property
     def url(self) -> str:
-        """Where it is, for messages."""
+        """The URL of the store, for messages."""
         ...
 
     @property
     def shared(self) -> bool:
-        """Whether other processes can see it."""
+        """Whether other processes can use the same store."""
         ...
 
     def read(self) -> Desired:
-        """Return the document; that of generation 0 if none was ever written. Cheap if nothing
-        has changed since it was read last."""
+        """Return the document, or one of generation 0 if the store is empty. Cheap if the
+        document has not changed since the latest read."""
         ...
 
     def update(self, edit: Edit, *, at_least: int = 0, ignore_unreadable: bool = False) -> Desired:
-        """Replace the document by what ``edit`` makes of it, at once and whole; return that.
+        """Replace the document atomically by the result of ``edit``; return the new document.
 
-        Two updates never overlap. ``at_least``: the generation of the new document is higher than
-        this one, too. ``whatever``: a document that cannot be read counts as an empty one. Raises
-        what ``edit`` raises; `StoreBusy` if another update is going on: try again.
+        Two updates never overlap. The new generation is higher than ``at_least``. With
+        ``ignore_unreadable``, a document that cannot be read counts as an empty one. Raises
+        what ``edit`` raises, and `StoreBusy` during another update: try again.
         """
         ...
 
     def halt(self, *, by: str, now: float, reason: str = "", at_least: int = 0) -> Desired:
-        """Turn the switch off while another update is going on, and may never end; return the
-        document as it counts from now on.
+        """Disable the store during another update, which may never end; return the document
+        that is now in force.
 
-        The order stays in force whatever that update writes. ``at_least``: as in `update`.
+        The other update cannot undo the order. ``at_least`` is as in `update`.
         """
         ...
 
     def report(self, worker: Worker) -> None:
-        """Tell of a worker, for the first time, after a change, and as its heartbeat."""
+        """Record a worker: when it starts, after a change, and as its heartbeat."""
 
     def leave(self, worker_id: str) -> None:
-        """Forget a worker that ends; no error if it is not known."""
+        """Remove a worker that ends; an unknown id is not an error."""
 
     def workers(self) -> tuple[Worker, ...]:
-        """Return the workers that are there, in the order of their start; not those that died."""
+        """Return the live workers, in the order of their start."""
         ...
 
     def renew(self) -> None:
-        """Begin anew in a forked child: make locks anew, close what was inherited."""
+        """Reset the store in a forked child: make new locks, and close inherited files."""

@@ -1,7 +1,7 @@
-"""Turn the switch of a directory off with the standard library alone.
+"""Disable a directory store with the standard library alone.
 
-Reading a whole document takes pydantic, which takes longer to load than all of this.  A document
-that is not as `Desired` writes it is left to that.
+`Desired` needs pydantic, which is slow to import. A document in a form that `Desired` does not
+write raises `Unusual`, and the caller uses `Desired` instead.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ _MOST_ORDERS = 100
 
 
 class Unusual(Exception):
-    """The document is one that only `Desired` can judge."""
+    """Only `Desired` can handle the document."""
 
 
 class WorkersOf:
-    """The workers of a directory."""
+    """The workers of a directory store."""
 
     def __init__(self, path: str) -> None:
         self._path = path
 
     def workers(self) -> tuple[Worker, ...]:
-        """Return the workers whose processes live."""
+        """Return the workers whose processes are alive."""
         try:
             with opened(self._path) as directory, directory.directory(WORKERS) as folder:
                 return all_workers(folder)
@@ -51,10 +51,10 @@ class WorkersOf:
 def switched_off(
     path: str, *, by: str, now: float, reason: str = ""
 ) -> Generator[float, None, int]:
-    """Write what `Desired.disable` makes of the document; return its generation.
+    """Write the document that `Desired.disable` would return; return its generation.
 
-    Yields seconds to wait while the store is busy, and then writes without the lock. Raises
-    `StoreError`, or `Unusual`, and then nothing is written.
+    Yields the seconds to wait while the store is busy, and then writes a halt without the lock.
+    Raises `StoreError` or `Unusual`, and then has written nothing.
     """
     until = monotonic() + LANE_SECONDS
     while True:
@@ -90,7 +90,7 @@ def _current(directory: Directory, path: str) -> Mapping[str, Any]:
         with directory.file(DOCUMENT) as fd:
             found = strict_json.loads(read(fd, directory.path_of(DOCUMENT), MOST))
     except Missing:
-        # No worker may take the next generation for an old one.
+        # The next generation must be newer than any worker has seen.
         return {"generation": max((one.generation for one in WorkersOf(path).workers()), default=0)}
     except (StoreError, ValueError) as error:
         raise Unusual(str(error)) from None
@@ -128,7 +128,7 @@ def _off(found: Mapping[str, Any], *, by: str, now: float, reason: str) -> dict[
         "at": now,
         "reason": kept(reason),
     }
-    # What is unset is left out, so that an earlier version reads all that it knows.
+    # Leave out unset keys, so that an earlier version of chaospoint can read the document.
     return {key: value for key, value in made.items() if value} | {"enabled": False}
 
 

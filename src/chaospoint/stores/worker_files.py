@@ -1,7 +1,7 @@
-"""The files of the workers, one each: who has died is known by the lock that nobody holds any more.
+"""The files of the workers, one each. A worker whose file is not locked is dead.
 
-A process holds the lock on its worker's file for as long as it lives, and the system takes it away
-when it ends, however it ends.
+A process keeps the lock on its worker's file while it lives. The operating system releases the
+lock when the process ends for any reason.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["WorkerFiles", "all_workers"]
 
 _MOST = 2**20  # bytes in a file
 _MOST_GENERATIONS = 2**62
-_LEFT_SECONDS = 60.0  # after which an incomplete file is nobody's
+_LEFT_SECONDS = 60.0  # an older incomplete file has no writer any more
 
 _ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _BLANK = asdict(Worker("", 0))
@@ -48,23 +48,23 @@ class _Held:
 
     @property
     def is_open(self) -> bool:
-        """Whether it still is: who becomes a daemon closes all files, and opens others."""
+        """Whether the descriptor still refers to this file; a daemon closes all descriptors."""
         try:
             return os.path.samestat(os.fstat(self.fd), self.found)
         except OSError:
             return False
 
     def is_at(self, found: os.stat_result | None) -> bool:
-        """Whether it is what was found, and still held."""
+        """Whether ``found`` is the status of this file, and the file is still open."""
         return found is not None and os.path.samestat(found, self.found) and self.is_open
 
     def write_over(self, data: bytes) -> None:
-        """Write other content where this one is; who reads meanwhile may find neither."""
+        """Overwrite the content in place; a concurrent reader may see a mixture."""
         os.pwrite(self.fd, data, 0)
         os.ftruncate(self.fd, len(data))
 
     def close(self) -> None:
-        """Let go of it, without unlocking what a parent may hold, too."""
+        """Close the file without unlocking it, because a parent may share the lock."""
         if self.is_open:
             with suppress(OSError):
                 os.close(self.fd)
@@ -78,7 +78,7 @@ class WorkerFiles:
         self._held: dict[str, _Held] = {}
 
     def report(self, folder: Directory, worker: Worker) -> None:
-        """Write what changed; else only set the time of the file."""
+        """Write the worker if it changed; otherwise only update the time of the file."""
         name = _name(worker.id)
         data = json.dumps(asdict(replace(worker, seconds_silent=0.0))).encode()
         with self._guard:
@@ -93,12 +93,12 @@ class WorkerFiles:
                 if not held or not held.is_at(folder.find(name)):
                     raise
                 with os_errors_as_store_errors(folder.path_of(name)):
-                    held.write_over(data)  # its room is there already
+                    held.write_over(data)  # this needs no new disk space
                 self._held[worker.id] = replace(held, data=data)
                 return
             self._held[worker.id] = _Held(fd, data, os.fstat(fd))
             if held:
-                held.close()  # not before: an unlocked file that is still there is a dead worker's
+                held.close()  # only now: an unlocked file counts as that of a dead worker
 
     def leave(self, folder: Directory, worker_id: str) -> None:
         """Remove the file."""
@@ -116,7 +116,7 @@ class WorkerFiles:
                 held.close()
 
     def renew(self) -> None:
-        """Close in a forked child what the parent holds."""
+        """Close, in a forked child, the files of the parent."""
         self._guard = Lock()
         close_inherited()
         for held in self._held.values():
@@ -125,7 +125,7 @@ class WorkerFiles:
 
 
 def all_workers(folder: Directory) -> tuple[Worker, ...]:
-    """Return the workers whose processes live, in the order of their start."""
+    """Return the workers whose processes are alive, in the order of their start."""
     with os_errors_as_store_errors(folder.path):
         names = os.listdir(folder.fd)
     found = [worker for name in names if (worker := _worker(folder, name))]
@@ -141,7 +141,7 @@ def _name(worker_id: str) -> str:
 
 
 def _worker(folder: Directory, name: str) -> Worker | None:
-    """Return the worker that a file tells of; remove what a dead one left."""
+    """Return the worker in a file; remove the file of a dead worker."""
     worker_id, _, kind = name.partition(".")
     try:
         while _ID.fullmatch(worker_id) and kind in ("json", "json" + NEW):
@@ -157,14 +157,14 @@ def _worker(folder: Directory, name: str) -> Worker | None:
                 if still and os.path.samestat(still, found):
                     folder.remove(name)
                     break
-            # It was replaced after it was opened: the worker lives, and has the new one locked.
+            # Replaced after it was opened: the worker is alive, and has locked the new file.
     except StoreError:
-        pass  # it is another file, or its worker has just left
+        pass  # not a file of a worker, or the worker has just left
     return None
 
 
 def _parsed(data: bytes, worker_id: str, silent: float) -> Worker | None:
-    """Return the worker that the data tells of, if it is one; a newer one may tell more."""
+    """Return the worker in the data, or None; ignore keys of newer versions."""
     try:
         said: Any = strict_json.loads(data)
         known = {key: said[key] for key in _BLANK.keys() & said.keys()}
