@@ -325,7 +325,7 @@ class Gate:
         ("point", http("/v1/points/svc1.*")),
         ("injections", http("/v1/injections")),
         ("known", http("/v1/points/svc1.*", "PUT", b'{"latency": 0}')),
-        ("something_there", http("/v1/points/svc1.*", "DELETE")),
+        ("check_known", http("/v1/points/svc1.*", "DELETE")),
     ],
 )
 def test_the_loop_of_a_mounted_app_turns_meanwhile(
@@ -366,7 +366,7 @@ def test_a_request_that_nobody_waits_for_ends(
     asyncio.run(asyncio.wait_for(main(), PATIENCE))
     gate.open.set()
     off_loop._thread().submit(int).result(PATIENCE)  # the thread is done with what came before
-    assert not off_loop._under_way
+    assert not off_loop._in_flight
 
 
 def test_without_a_thread_the_loop_answers(
@@ -381,7 +381,7 @@ def test_without_a_thread_the_loop_answers(
     status, body = asyncio.run(answer(app, http("/v1/points")))
     assert status == 200
     assert len(json.loads(body)["points"]) == USUAL
-    assert not off_loop._under_way
+    assert not off_loop._in_flight
 
 
 def test_a_loop_that_is_not_of_asyncio_answers_itself(small: Registry) -> None:

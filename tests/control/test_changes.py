@@ -255,7 +255,7 @@ def test_a_disable_that_cannot_be_written_disables_this_process_and_says_so(
     node.done("PUT", CHARGE, FAULT)
     _unusable(node, monkeypatch)
     told = node.refused(503, "store-unusable", "POST", "/v1/disable?reason=checkout")
-    assert "this process is disabled, but the others cannot be told" in told["detail"]
+    assert "this process is disabled, but the store does not reach the others" in told["detail"]
     assert "Read-only file system" in told["detail"]
     assert told["cure"]
     assert not node.registry.enabled

@@ -315,7 +315,7 @@ MALFORMED = [
 def test_malformed_json_is_400_and_says_where_or_why(body: bytes, service: Service) -> None:
     for method, path in (("PUT", "/v1/points/db.query"), ("POST", "/v1/enable")):
         told = problem(ask(service, method, path, body), 400, "malformed")
-        assert told["detail"].startswith("the body is no JSON: ")
+        assert told["detail"].startswith("the body is not JSON: ")
         assert len(told["detail"]) < 200
 
 

@@ -29,7 +29,7 @@ def test_the_delay_doubles_up_to_two_seconds_and_is_forgotten_after_a_quiet_minu
 
 def test_a_guess_is_judged_without_a_clock_of_its_own() -> None:
     first = guessed(Guessed(), 5.0)
-    assert first == Guessed(delay_seconds=0.1, latest=5.0, told=5.0, untold=0, said=1)
+    assert first == Guessed(delay_seconds=0.1, latest=5.0, logged_at=5.0, unlogged=0, to_log=1)
     assert guessed(first, 5.0) == guessed(first, 5.0)
 
 
@@ -45,7 +45,7 @@ def test_a_flood_of_guesses_is_a_few_lines_with_the_count_and_the_address(
     assert [line.partition(" ")[0] for line in lines] == ["1"] * 6 + ["640"]
     assert lines[0] == (
         r"1 wrong token for the admin endpoint, the latest from '192.0.2.7\nfake line': the "
-        "refusal is held back for 0.1 s"
+        "refusal is delayed by 0.1 s"
     )
     assert "640 wrong tokens" in lines[-1]
     assert {record.levelno for record in caplog.records} == {logging.WARNING}

@@ -257,7 +257,7 @@ def _nothing_to_renew(pattern: str) -> Failure:
     return problem(
         ExitCode.REFUSED,
         "nothing-to-renew",
-        f"the store has no rule at {pattern!r} that has not expired",
+        f"the store has no rule at {pattern!r} that is still in force",
         status=404,
         cure="arm it again with `chaospoint arm`; `chaospoint plan show` lists the rules",
     )

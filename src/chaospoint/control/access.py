@@ -1,9 +1,9 @@
-"""Who may come in, decided from the request alone.
+"""Access control, decided by the request alone.
 
-With tokens: clients that show one, for reads and metrics too, from anywhere; the read token never
-writes, and what may be written is law 10's to say.  Without: only clients of this machine, under a
-name of this machine, not through a proxy; and writes only in `OPEN_ENVIRONMENTS`.  Never a page of
-another site: a browser is the one client that can be made to call us by a stranger.
+With tokens, every request needs one, reads and metrics included, and may come from anywhere; the
+read token allows no writes.  Without tokens, only clients on this machine have access, under a name
+of this machine and not through a proxy, and they may write only in `OPEN_ENVIRONMENTS`.  Requests
+from pages of other sites are refused, because any site can make a browser send requests.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ __all__ = [
 ]
 
 OPEN_ENVIRONMENTS = frozenset({"local", "dev", "development", "test", "ci"})
-"""Where a client without a token may write."""
+"""The environments in which clients without a token may write."""
 
 READS = frozenset({"GET", "HEAD"})
-"""The methods that change nothing; every other one is a write."""
+"""The methods that change nothing; every other method is a write."""
 
 _OF_PROXIES = frozenset(
     {
@@ -61,21 +61,21 @@ _PREFIXES_OF_PROXIES = (
     *("x-forwarded-", "x-host-", "x-original-", "x-port-", "x-proxy-", "x-real-", "x-remote-"),
     *("x-scheme-", "x-varnish-"),
 )
-"""The names of headers that proxies add; a prefix is also a name, without its hyphen."""
+"""The headers that proxies add; a prefix without its hyphen is also a header."""
 
-_EVERYWHERE = frozenset({"0.0.0.0", "::"})  # addresses to bind, never the name of a machine
+_EVERYWHERE = frozenset({"0.0.0.0", "::"})  # addresses to bind, but not names of a machine
 _TOKEN_CURE = (
     "set CHAOSPOINT_ADMIN_TOKEN in the service, start it again, and send that value as "
     "'Authorization: Bearer ...'; the command line reads it from its own CHAOSPOINT_ADMIN_TOKEN"
 )
 
 DISABLE = "/v1/disable"
-"""The path of the request that stops everything; it is allowed also where nothing may arm."""
+"""The path that disables; it is allowed even where nothing may be armed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, as far as it is known; ``address`` is that of the peer of the connection."""
+    """The client of a request; ``address`` is the peer address of its connection."""
 
     name: Literal["control token", "read token", "wrong token", "no token"]
     address: str
@@ -83,10 +83,11 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class AccessPolicy:
-    """The conditions of entry; ``hosts`` are names besides those of loopback.
+    """The access policy of one endpoint; ``hosts`` are allowed names besides those of loopback.
 
-    ``token`` controls, and ``read_token`` reads; without both the door stays shut while there are
-    ``bad_tokens``, variables that should hold one. Safe from any thread.
+    ``token`` allows everything, ``read_token`` allows reads.  ``bad_tokens`` are variables that
+    are set without a usable token; with one of them and without tokens, nobody has access.  Safe
+    from any thread.
     """
 
     environment: str
@@ -99,7 +100,7 @@ class AccessPolicy:
 
     @classmethod
     def of(cls, settings: Settings) -> AccessPolicy:
-        """Return the door that these settings describe."""
+        """Return the access policy of these settings."""
         bound = {split_address(settings.admin)[0]} if settings.admin else set()
         return cls(
             settings.environment,
@@ -111,25 +112,25 @@ class AccessPolicy:
         )
 
     @property
-    def _shut(self) -> bool:
+    def _closed(self) -> bool:
         return bool(self.bad_tokens) and self.token is None and self.read_token is None
 
     @property
     def read_only(self) -> bool:
-        """Whether changes are refused here for want of a token."""
+        """Whether changes are refused because there is no token."""
         reads = self.read_token is not None or self.environment not in OPEN_ENVIRONMENTS
         return self.token is None and reads
 
     def check(self, request: Request) -> Caller:
-        """Return who asks, or raise the `Problem` that keeps the request out."""
+        """Return the client, or raise the `Problem` with which the request is refused."""
         self._same_site(request)
-        if self._shut:
+        if self._closed:
             raise Problem(
                 403,
                 "bad-token",
-                f"{' and '.join(self.bad_tokens)} is set and holds no token, so nobody is let in",
+                f"{' and '.join(self.bad_tokens)} is set without a token, so no client has access",
                 cure="set it to a secret that is not empty; or unset it, and only clients on this "
-                "machine are let in",
+                "machine have access",
             )
         caller = self.caller(request)
         if self.token is None and self.read_token is None:
@@ -141,20 +142,20 @@ class AccessPolicy:
         return caller
 
     def knows(self, request: Request) -> bool:
-        """Say whether a client shows a token; where there is none, whether it is of this machine.
+        """Return whether a client sent a valid token, or without tokens is on this machine.
 
-        Such a client is served before all others. `check` may refuse it all the same.
+        Such clients are served before others.  `check` may still refuse them.
         """
         if self.token is None and self.read_token is None:
-            return not self._shut and is_loopback(request.client)
+            return not self._closed and is_loopback(request.client)
         return self.caller(request).name in ("control token", "read token")
 
     def caller(self, request: Request) -> Caller:
-        """Return who asks, whether it may or not; where there are no tokens none is wrong."""
+        """Return the client, with or without access; without tokens, no token is wrong."""
         scheme, _, shown = request.headers.get("authorization", "").partition(" ")
-        # Header text is latin-1 of what was sent, so this gives the bytes back.
+        # The text of a header is its bytes in latin-1, so this restores the bytes.
         given = shown.strip().encode("latin-1", "replace")
-        # Both are compared, so that the time it takes does not say which one was near.
+        # Both are compared always, so that the time reveals nothing about them.
         controls = self.token is not None and hmac.compare_digest(given, self.token)
         reads = self.read_token is not None and hmac.compare_digest(given, self.read_token)
         bearer = scheme.lower() == "bearer"
@@ -178,10 +179,10 @@ class AccessPolicy:
         return Problem(
             401,
             "token-needed",
-            "the admin endpoint needs its token, and it was "
-            + ("not the right one" if wrong else "not sent"),
+            "the admin endpoint requires a token, and the token was "
+            + ("wrong" if wrong else "not sent"),
             headers={"www-authenticate": 'Bearer realm="chaospoint"'},
-            # Who sends none guesses nothing.
+            # A client that sends no token is not guessing.
             delay_seconds=self.guesses.wrong(caller.address) if wrong else 0.0,
             cure=f"send 'Authorization: Bearer ...' with the value of {' or '.join(variables)}",
         )
@@ -191,33 +192,33 @@ class AccessPolicy:
             raise Problem(
                 403,
                 "not-this-machine",
-                f"without a token only this machine may ask, not {request.client or 'a socket'}",
+                f"without a token only clients on this machine have access, and this one is "
+                f"{request.client or 'a socket'}",
                 client=request.client,
                 cure=_TOKEN_CURE,
             )
         through = [name for name in request.headers if _is_of_a_proxy(name)]
         if request.version == "HTTP/1.0":
-            through.append(
-                request.version
-            )  # nginx speaks it to its upstreams by default; few clients do
+            # The default of nginx towards its upstreams, and rare among clients.
+            through.append(request.version)
         if through:
             raise Problem(
                 403,
                 "forwarded",
-                f"the request came through a proxy ({', '.join(through)}), so nobody can say "
-                "that it is from this machine",
+                f"the request came through a proxy ({', '.join(through)}), so its client may be on "
+                "another machine",
                 through=through,
-                cure=f"ask the service itself from this machine, past the proxy; or {_TOKEN_CURE}",
+                cure=f"send the request from this machine without the proxy; or {_TOKEN_CURE}",
             )
         host = _host_name(request.headers.get("host", ""))
         if not (_is_local_name(host) or host in self.hosts):
             raise Problem(
                 403,
                 "unknown-host",
-                f"the Host header says {request.headers.get('host', '')!r}, which is no name of "
+                f"the Host header is {request.headers.get('host', '')!r}, which is not a name of "
                 "this machine",
                 host=request.headers.get("host", ""),
-                cure=f"ask by localhost or 127.0.0.1; or {_TOKEN_CURE}",
+                cure=f"use localhost or 127.0.0.1; or {_TOKEN_CURE}",
             )
 
     def _same_site(self, request: Request) -> None:
@@ -228,9 +229,10 @@ class AccessPolicy:
             raise Problem(
                 403,
                 "cross-site",
-                f"a page of another site asked (Origin {origin!r}, Sec-Fetch-Site {site!r})",
+                f"the request came from a page of another site (Origin {origin!r}, Sec-Fetch-Site "
+                f"{site!r})",
                 origin=origin,
-                cure="ask from a program, such as curl, or from a page of this very origin",
+                cure="use a program, such as curl, or a page of the same origin",
             )
 
     def _may_write(self, caller: Caller, *, stops: bool) -> None:
@@ -238,13 +240,13 @@ class AccessPolicy:
             raise Problem(
                 403,
                 "read-token",
-                "the read token only reads, and this would change something",
+                "the read token allows only reads, and this request is a write",
                 cure=_TOKEN_CURE
                 if self.token is None
                 else "send 'Authorization: Bearer ...' with the value of CHAOSPOINT_ADMIN_TOKEN",
             )
         if stops:
-            return  # for every client that is let in: it only makes things safer
+            return  # every client with access may disable, because that only makes things safer
         if not self.permission.allowed:
             raise Problem(
                 403,
@@ -257,8 +259,8 @@ class AccessPolicy:
             raise Problem(
                 403,
                 "token-needed-to-write",
-                f"in the environment {self.environment!r} writing needs a token; without one it "
-                f"is allowed in {', '.join(sorted(OPEN_ENVIRONMENTS))}",
+                f"in the environment {self.environment!r} writes require a token; without one they "
+                f"are allowed in {', '.join(sorted(OPEN_ENVIRONMENTS))}",
                 environment=self.environment,
                 cure=f"{_TOKEN_CURE}; until then `rules: []` in the plan file disarms its rules",
             )
@@ -269,17 +271,17 @@ def _bytes(secret: SecretStr | None) -> bytes | None:
 
 
 def is_order_to_disable(request: Request) -> bool:
-    """Say whether the request stops everything; a slash at the end of its path means nothing."""
+    """Return whether the request disables; a slash at the end of its path is ignored."""
     return request.method == "POST" and request.path.rstrip("/") == DISABLE
 
 
 def is_loopback(address: str) -> bool:
-    """Say whether ``address`` is one of this machine's own, 127.0.0.0/8 or ::1."""
+    """Return whether ``address`` is a loopback address: 127.0.0.0/8 or ::1."""
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:
         return False
-    mapped = getattr(ip, "ipv4_mapped", None)  # ::ffff:127.0.0.1, as dual-stack sockets say it
+    mapped = getattr(ip, "ipv4_mapped", None)  # dual-stack sockets report ::ffff:127.0.0.1
     return bool((mapped or ip).is_loopback)
 
 
@@ -293,7 +295,7 @@ def _is_local_name(host: str) -> bool:
 
 
 def _host_name(host: str) -> str:
-    """Return the name in a Host header without port and brackets; empty if it is malformed."""
+    """Return the name in a Host header, without port and brackets; empty if malformed."""
     try:
         parts = urlsplit(f"//{host}")
         _ = parts.port

@@ -1,8 +1,8 @@
-"""The admin endpoint as an ASGI app, to be mounted in FastAPI, Starlette or any other.
+"""The admin endpoint as an ASGI app, for mounting in FastAPI, Starlette or another framework.
 
-It answers on a thread of its own, because a full thread pool must not keep anybody from disarming.
-The order to disable is answered on the loop itself.  Behind a proxy set a token: a proxy's address
-is loopback too, and forwarded headers are never believed.
+It answers on a thread of its own, so that a full thread pool cannot prevent disarming.  Requests to
+disable are answered on the loop itself.  Behind a proxy, set a token: the address of a proxy may be
+loopback, and forwarded headers are not trusted.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
 def app(service: Service | None = None) -> App:
-    """Return an app for ``service``; by default the default registry's, by the environment.
+    """Return an app for ``service``, by default for the default registry and the environment.
 
-    By default it starts chaospoint where that is allowed, as the first point does.
+    Without ``service`` this also starts chaospoint, where that is allowed, as the first point does.
     """
     if service is None:
         start()
@@ -38,7 +38,7 @@ def app(service: Service | None = None) -> App:
     home = service
 
     async def admin(scope: Message, receive: Receive, send: Send) -> None:
-        # In the caller's own context: middleware around `send` sets variables that are read later.
+        # In the context of the caller, because middleware around `send` sets variables for later.
         before = in_chaospoint.get()
         set_safely(in_chaospoint, True)
         try:
@@ -66,7 +66,7 @@ async def _http(service: Service, scope: Message, receive: Receive, send: Send) 
     headers = fold(
         (key.decode("latin-1"), value.decode("latin-1")) for key, value in scope["headers"]
     )
-    headers.pop("transfer-encoding", None)  # the server has undone it
+    headers.pop("transfer-encoding", None)  # the server has decoded it
     client = scope.get("client") or ("", 0)
     query = scope.get("query_string", b"").decode("latin-1")
     version = f"HTTP/{scope.get('http_version', '')}"
@@ -94,7 +94,7 @@ async def _http(service: Service, scope: Message, receive: Receive, send: Send) 
 
 
 async def _body(receive: Receive) -> bytes | None:
-    """Return the body, or somewhat more than its limit; None if the client has gone."""
+    """Return the body, or slightly more than its limit; None if the client disconnected."""
     body, more = b"", True
     while more and len(body) <= MAX_BODY:
         message = await receive()

@@ -1,8 +1,7 @@
-"""Every change that somebody asked for over the admin endpoint is a line that stays, and so is the
-expiry of a rule.
+"""The audit log: one line for each requested change, and for each rule from outside that expires.
 
-A line is written at once and whole, so several processes may share a file; the file is opened for
-each, so that it may be rotated.  Nothing here keeps a change from happening.
+Each line is one write, so several processes may share a file.  The file is opened for each line, so
+it may be rotated.  A failure here never prevents a change.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ _FLAGS = (
     | os.O_APPEND
     | getattr(os, "O_NOFOLLOW", 0)
     | getattr(os, "O_CLOEXEC", 0)
-    | getattr(os, "O_NONBLOCK", 0)  # of a pipe that nobody reads
+    | getattr(os, "O_NONBLOCK", 0)  # does not block on a pipe without a reader
 )
 
 
@@ -57,19 +56,19 @@ class Audit:
     def __init__(self, path: Path | None = None, *, in_store: bool = False) -> None:
         self._path = path
         self._in_store = in_store
-        self._said: set[str] = set()
+        self._logged: set[str] = set()
         self._missing = 0
 
     @classmethod
     def of(cls, settings: Settings) -> Audit:
-        """Return the one that ``settings`` name, else that in the directory of their store."""
+        """Return the audit log of ``settings``, by default in the directory of their store."""
         if settings.audit_log is None and settings.store is not None:
             return cls.of_store(unquote(urlsplit(settings.store).path))
         return cls(settings.audit_log)
 
     @classmethod
     def of_store(cls, path: str) -> Audit:
-        """Return the one in the directory of a store."""
+        """Return the audit log in the directory of a store."""
         return cls(Path(path) / "audit.jsonl", in_store=True)
 
     def record(
@@ -92,7 +91,7 @@ class Audit:
         shown. ``detail``: why it was refused. ``reason``: why somebody disabled. ``strange``: the
         client was not let in, so the file is spared: anybody could fill the disk.
         """
-        entry = _begun(who=who, client=client, what=what, status=status, generation=generation)
+        entry = _entry(who=who, client=client, what=what, status=status, generation=generation)
         if detail:
             entry["detail"] = _short(detail)
         if reason:
@@ -104,10 +103,10 @@ class Audit:
         self._write(entry, strange=strange)
 
     def expired(self, rule: ArmedRule) -> None:
-        """Write down that a rule came to its deadline here, and what it did in this process."""
+        """Record that a rule expired in this process, with its counts here."""
         self._write(
             {
-                **_begun(who="chaospoint", client="", what="expired"),
+                **_entry(who="chaospoint", client="", what="expired"),
                 "rules": [_short(rule.shown)],
                 "source": rule.source,
                 "reaches": rule.reaches,
@@ -117,7 +116,7 @@ class Audit:
 
     def _write(self, entry: dict[str, object], *, strange: bool = False) -> None:
         line = _line(entry)
-        with suppress(Exception):  # a handler of the host's
+        with suppress(Exception):  # a log handler of the program may raise anything
             AUDIT.info("%s", line)
         if self._path is not None and not strange:
             self._append(self._path, line)
@@ -128,14 +127,14 @@ class Audit:
             append(path, f"{line}\n".encode())
         except (OSError, ValueError, StoreError) as error:
             self._missing += 1
-            # The line of the logger is there all the same, so once is enough for a reason.
+            # The logger has the entry already, so each reason is logged as an error only once.
             reason = getattr(error, "strerror", None) or str(error)
-            level = logging.DEBUG if reason in self._said else logging.ERROR
-            self._said.add(reason)
+            level = logging.DEBUG if reason in self._logged else logging.ERROR
+            self._logged.add(reason)
             with suppress(Exception):
                 LOGGER.log(
                     level,
-                    "the audit log %s cannot be written (%s): mend that, or unset "
+                    "the audit log %s cannot be written (%s): correct that, or unset "
                     "CHAOSPOINT_AUDIT_LOG; the entry is %s",
                     path,
                     reason,
@@ -144,34 +143,34 @@ class Audit:
             return
         if self._missing:
             missing, self._missing = self._missing, 0
-            self._said.clear()
+            self._logged.clear()
             with suppress(Exception):
                 LOGGER.warning(
-                    "the audit log %s is written again; entries that it lacks: %d", path, missing
+                    "the audit log %s is written again; it lacks %d entries", path, missing
                 )
 
 
 class AuditedExpiry:
-    """An observer that writes down which rules from outside expire in this process.
+    """An observer that records which rules from outside expire in this process.
 
-    Each worker of a store has counts of its own, and so a line of its own.
+    Each worker of a store writes its own line, because each has its own counts.
     """
 
     def __init__(self, audit: Audit) -> None:
         self._audit = audit
 
     def observe(self, injection: Injection) -> None:
-        """Do nothing: injections are counted, and no change."""
+        """Do nothing: an injection is not a change."""
 
     def notice(self, notice: Notice) -> None:
-        """Write down an expiry."""
+        """Record an expiry."""
         if not isinstance(notice, RuleDisarmed) or notice.why != "expired":
             return
         if notice.rule.source not in ("code", "test"):
             self._audit.expired(notice.rule)
 
 
-def _begun(
+def _entry(
     *,
     who: str,
     client: str,
@@ -199,8 +198,10 @@ def _append(path: Path, line: bytes) -> None:
 
 
 def _append_in_store(path: Path, line: bytes) -> None:
-    """Append by the rules for files of a store: its directory and the file are its owner's alone,
-    and neither is a symbolic link."""
+    """Append by the rules for files of a store.
+
+    Only its owner may write the directory and the file, and neither may be a symbolic link.
+    """
     name = path.name
     with opened(str(path.parent), make=True) as directory:
         if directory.find(name) is None:
@@ -215,11 +216,11 @@ def _append_in_store(path: Path, line: bytes) -> None:
 
 
 def _write(file: int, line: bytes) -> None:
-    found = os.fstat(file)
-    if not stat.S_ISREG(found.st_mode):
+    state = os.fstat(file)
+    if not stat.S_ISREG(state.st_mode):
         raise OSError(None, "not a regular file")
-    if found.st_nlink != 1:
-        raise OSError(None, "a file that has other names, too")
+    if state.st_nlink != 1:
+        raise OSError(None, "a file with further names (hard links)")
     if (written := os.write(file, line)) < len(line):
         raise OSError(None, f"only {written} of {len(line)} bytes could be written")
 
@@ -232,18 +233,18 @@ def _opened(path: Path) -> int:
         file = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         return os.open(path, _FLAGS)
-    if hasattr(os, "geteuid") and os.geteuid() == 0:  # root at a shell keeps no service out
+    if hasattr(os, "geteuid") and os.geteuid() == 0:  # a file of root must not lock out the service
         owner = os.stat(path.parent)
         os.fchown(file, owner.st_uid, owner.st_gid)
     return file
 
 
 def _line(entry: dict[str, object]) -> str:
-    return json.dumps(entry)  # ASCII, so that no name can move the cursor of who reads it
+    return json.dumps(entry)  # ASCII, so that no name can send control sequences to a terminal
 
 
 def _short(text: str) -> str:
-    """Return the text, cut so that it fits as JSON."""
+    """Return the text, cut to the limit that it may have as JSON."""
     cut = text[:_MAX_TEXT]
     while len(json.dumps(cut)) > _MAX_TEXT:
         cut = cut[: len(cut) * 3 // 4]
@@ -251,8 +252,8 @@ def _short(text: str) -> str:
 
 
 def _fitting(texts: Iterable[str], count: int, room: int) -> list[str]:
-    """Return as many of the texts as there is room for, and how many are left out."""
-    room -= 100  # the key, and the last words
+    """Return as many texts as fit into ``room`` bytes, and a note on the number of others."""
+    room -= 100  # the key, and the note
     fitting: list[str] = []
     for text in map(_short, texts):
         room -= len(json.dumps(text)) + 2

@@ -1,8 +1,8 @@
-"""What is changed over the admin endpoint: each change is written to the store, brought into force
-here at once, and answered when every worker has it.
+"""The changes of the admin endpoint.
 
-A change is a generator that yields the seconds its caller is to wait, so that a thread and an
-event loop wait each in their own way.  What can be refused is refused before anything is written.
+Each change is written to the store, applied in this process at once, and answered after every
+worker has applied it.  A change is a generator that yields the seconds to wait, so that threads and
+event loops can each wait in their own way.  A change is refused before anything is written.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 __all__ = ["EXPIRES_AFTER_SECONDS", "MAX_RULES", "Changes", "Written"]
 
 EXPIRES_AFTER_SECONDS = 600.0
-"""When a rule armed here ends by itself, if it does not say."""
+"""The lifetime of a rule that is armed here without one."""
 
 MAX_RULES = 100
-"""How many rules one request may put on a name."""
+"""The most rules that one request may put on a name."""
 
 _ALONE = (
     "only pid {} was reached; other processes of the service are unchanged. Set CHAOSPOINT_STORE "
@@ -43,14 +43,14 @@ _ALONE = (
 )
 
 Written = Generator[float, None, dict[str, object]]
-"""Yields seconds to wait; returns the generation, and who runs it."""
+"""Yields the seconds to wait; returns the generation and the state of the workers."""
 
 
 class Changes:
-    """The changes that can be asked of one registry. Safe from any thread.
+    """The changes of one registry.  Safe from any thread.
 
-    ``by``: who asks, for the log. ``expected``: the generation to which the change is meant, None
-    for any; a `Problem` (412) is raised if it is another.
+    ``by`` names the client in the log.  ``expected`` is the generation that the change is meant
+    for, or None for any; if the store is at another one, a `Problem` (412) is raised.
     """
 
     def __init__(
@@ -74,19 +74,19 @@ class Changes:
     def put(
         self, plan: Plan, *, name: str | None = None, by: str, expected: int | None = None
     ) -> Written:
-        """Put the rules of ``plan`` in place of those on exactly ``name``; of all without one.
+        """Replace the rules on exactly ``name``, or all rules, with those of ``plan``.
 
-        Says what is to be remarked on them, too. Raises `ChaosError` for what cannot be armed here;
-        nothing is changed then.
+        The result also has the remarks on the rules.  Raises `ChaosError` if a rule cannot be armed
+        here; nothing is changed then.
         """
-        _, remarks = self.tried(plan, name)
+        _, remarks = self.dry_run(plan, name)
         edit = self.put_edit(plan, name=name, by=by, expected=expected)
         return (yield from self._write(edit)) | {"remarks": remarks}
 
     def put_edit(
         self, plan: Plan, *, name: str | None = None, by: str, expected: int | None = None
     ) -> Edit:
-        """Return the edit that `put` makes, which refuses what the store does not take."""
+        """Return the edit of `put`; it raises what the store refuses."""
         rules: Sequence[tuple[Rule, int | None]] = tuple(
             zip(plan.rules, seeds(plan, self._seed), strict=True)
         )
@@ -99,15 +99,15 @@ class Changes:
 
         return edit
 
-    def tried(self, plan: Plan, name: str | None = None) -> tuple[list[ArmedRule], list[str]]:
-        """Return the rules that `put` would arm here, and what is to be said of them.
+    def dry_run(self, plan: Plan, name: str | None = None) -> tuple[list[ArmedRule], list[str]]:
+        """Return the rules that `put` would arm here, and the remarks on them, and arm nothing.
 
-        Arms nothing; raises what `put` raises.
+        Raises what `put` raises.
         """
         if name is not None and len(plan.rules) > MAX_RULES:
             raise LimitExceeded(
-                f"{len(plan.rules)} rules for {name!r} in one request, and {MAX_RULES} are the "
-                "most: send fewer, or use globs"
+                f"{len(plan.rules)} rules for {name!r} in one request, and the limit is "
+                f"{MAX_RULES}: send fewer rules, or use globs"
             )
         refuse_placements(plan)
         terms = compile_plan(
@@ -126,9 +126,9 @@ class Changes:
         return rules, remarks
 
     def disarm(self, pattern: str, *, by: str, expected: int | None = None) -> Written:
-        """Disarm what ``pattern`` matches, of every source, in every process.
+        """Disarm the rules of every source that ``pattern`` matches, in every process.
 
-        Says how many rules of this process that touched, too.
+        The result also has the number of rules in this process that changed.
         """
 
         def edit(desired: Desired) -> Desired:
@@ -140,10 +140,11 @@ class Changes:
     def renew(
         self, pattern: str, seconds: float | None, *, by: str, expected: int | None = None
     ) -> Written:
-        """Move the deadlines of the rules on what ``pattern`` matches, in every process.
+        """Move the deadlines of the rules that ``pattern`` matches, in every process.
 
-        They expire ``seconds`` from now; None: each as long as it was armed for. Says how many
-        rules that are. Raises `Problem` (404) if there is none, `LimitExceeded` beyond a limit.
+        They expire ``seconds`` from now, or with None after their original lifetime.  The result
+        also has the number of rules.  Raises `Problem` (404) if there is no such rule, and
+        `LimitExceeded` beyond a limit.
         """
         self._limits.check_lifetime(seconds, repr(pattern))
         renewed = 0
@@ -157,20 +158,19 @@ class Changes:
                 raise Problem(
                     404,
                     "nothing-to-renew",
-                    f"no rule stands at {pattern!r} that came over HTTP or a store and has not "
-                    "expired",
+                    f"no rule at {pattern!r} came over HTTP or a store and is still in force",
                     name=pattern,
                     cure=f"PUT /v1/points/{pattern} arms one; other sources keep their deadlines",
                 )
             return desired.renew(pattern, seconds, by=by, now=now)
 
-        done = yield from self._write(edit)
-        return done | {"renewed": renewed}
+        result = yield from self._write(edit)
+        return result | {"renewed": renewed}
 
     def release(self, pattern: str, *, by: str) -> Written:
         """Release the paused calls at the matching points, in every process.
 
-        Says how many that were in this process, too.
+        The result also has the number of calls in this process.
         """
 
         def edit(desired: Desired) -> Desired:
@@ -183,9 +183,9 @@ class Changes:
         return (yield from self._write(lambda desired: desired.enable(by=by, now=moment())))
 
     def disable(self, *, by: str, reason: str = "") -> Written:
-        """Turn the master switch off, in every process, whatever else is broken.
+        """Turn the master switch off, in every process, even if the store is damaged.
 
-        Here it is off before anything else is tried.
+        In this process it is off before anything else is tried.
         """
         self._registry.disable(by=f"{by}: {reason}" if reason else by)
         if reason:
@@ -201,29 +201,33 @@ class Changes:
             raise Problem(
                 503,
                 "store-unusable",
-                f"this process is disabled, but the others cannot be told: {error}",
-                cure="mend the store, or end the processes",
+                f"this process is disabled, but the store does not reach the others: {error}",
+                cure="repair the store, or end the processes",
             ) from error
 
     def _write(self, edit: Edit, *, count: str = "") -> Written:
-        """Write ``edit``, and wait for the workers. ``count``: by what name the answer is to tell
-        how much the order touched here."""
+        """Write ``edit``, and wait for the workers.
+
+        ``count`` is the key under which the result has the number of rules that changed here.
+        """
         reconciler = self._reconciler
-        reconciler.reconcile()  # or the order would look older than this process
+        reconciler.reconcile()  # else the change could look older than this process
         desired = yield from updated(reconciler.store, edit, at_least=reconciler.generation)
-        told = yield from self._brought_into_force(desired)
-        return told | {count: reconciler.touched(desired.generation)} if count else told
+        result = yield from self._brought_into_force(desired)
+        return result | {count: reconciler.touched(desired.generation)} if count else result
 
     def _brought_into_force(self, desired: Desired) -> Written:
-        """Bring what was written into force here, and wait for the other workers."""
+        """Apply the new state in this process, and wait for the other workers."""
         reconciler = self._reconciler
         reconciler.reconcile()
-        told = (yield from acknowledged(reconciler.store, desired.generation)).as_data()
-        return told if reconciler.store.shared else told | {"reached": _ALONE.format(os.getpid())}
+        result = (yield from acknowledged(reconciler.store, desired.generation)).as_data()
+        if reconciler.store.shared:
+            return result
+        return result | {"reached": _ALONE.format(os.getpid())}
 
 
 def _expect(desired: Desired, generation: int | None) -> None:
-    """Raise the `Problem` (412) of a change that is meant for another generation."""
+    """Raise a `Problem` (412) if the store is at another generation."""
     if generation is not None and generation != desired.generation:
         raise Problem(
             412,

@@ -1,4 +1,4 @@
-"""What a plan would do, told without arming anything."""
+"""Preview a plan: what it would do, without arming anything."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ __all__ = ["preview"]
 def preview(
     engine: Engine, plan: Sequence[Rule], rules: Sequence[ArmedRule]
 ) -> list[dict[str, object]]:
-    """Return which points and placements each rule would reach, and what it would do there.
+    """Return the points and placements that each rule would reach, and what it would do there.
 
-    ``rules``: what the rules of the plan are when armed. Of the points of a rule the first are
-    told, `USUAL` at most and `LONGEST` with all rules; ``more_points`` is how many others its name
-    or glob matches that were not looked at.
+    ``rules`` are the armed forms of the rules of the plan.  The result has at most `USUAL` points
+    for each rule and `LONGEST` points for all; ``more_points`` is the number of other points that
+    the name or glob matches, which were not examined.
     """
-    told: list[dict[str, object]] = []
+    previews: list[dict[str, object]] = []
     room, looks = LONGEST, _LOOKS
     for written, rule in zip(plan, rules, strict=True):
         names = engine.points.names(rule.pattern)
@@ -45,7 +45,7 @@ def preview(
                 points.append(_at(rule, engine.points.by_name[name]))
         room -= len(points)
         looks -= len(looked)
-        told.append(
+        previews.append(
             {
                 "text": rule.text,
                 "does": [fault.to_text() or fault.kind for fault in written.faults],
@@ -55,15 +55,15 @@ def preview(
                 "more_points": len(names) - len(looked),
             }
         )
-    return told
+    return previews
 
 
 _LOOKS = 20_000
-"""How many points are looked at for all rules together."""
+"""The most points that are examined for all rules together."""
 
 
 def _at(rule: ArmedRule, point: Point) -> dict[str, object]:
-    sites = [one for one in point.core.sites if not one.gone and fits_at(rule, point, one)]
+    sites = [site for site in point.core.sites if not site.gone and fits_at(rule, point, site)]
     live: set[Kind] = {site.kind for site in sites}
     everywhere = set.intersection(*({*expressible(rule, kind)} for kind in live or STATEMENTS))
     left_out = [fault.kind for nth, fault in enumerate(rule.terms.faults) if nth not in everywhere]

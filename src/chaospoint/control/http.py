@@ -1,4 +1,4 @@
-"""What goes in and out of the admin endpoint: plain values, whatever carries them."""
+"""Requests and responses of the admin endpoint, as plain values for every kind of server."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ __all__ = [
 ]
 
 MAX_BODY = 64 * 1024
-"""The longest body that is looked at, in bytes."""
+"""The longest body that is accepted, in bytes."""
 
 OPERATOR = "x-chaospoint-operator"
-"""The header in which a client names its user. It is shown, and gives no rights."""
+"""The header in which a client names its user; it is shown, and gives no access."""
 
 _ABSOLUTE = re.compile(r"https?://([^/?#]*)", re.IGNORECASE)
 
 STOP_SECONDS = 0.5
-"""How long the body of a request that disables is waited for: only its reason is in there."""
+"""How long a request to disable waits for its body, which can only hold a reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """One request.
 
-    ``path`` is percent-decoded and begins where the app is mounted; ``headers`` are lower case
-    (see `fold`); ``body`` is what was read, never much more than `MAX_BODY`; ``client`` is the
-    address of the peer of the connection, or empty if it has none; ``query`` is what stands
-    behind the question mark, as it was sent; ``version`` is that of HTTP, such as ``HTTP/1.1``, or
-    empty if it is not known.
+    ``path`` is percent-decoded and relative to the mount point of the app.  The names in
+    ``headers`` are in lower case (see `fold`).  ``body`` is never much longer than `MAX_BODY`.
+    ``client`` is the peer address of the connection, or empty if there is none.  ``query`` is the
+    raw text after the question mark.  ``version`` is that of HTTP, such as ``HTTP/1.1``, or empty
+    if unknown.
     """
 
     method: str
@@ -54,9 +54,9 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One answer; ``body`` is empty for HEAD, while the headers tell of what GET would give.
+    """One response; for HEAD, ``body`` is empty and the headers are those of GET.
 
-    ``delay_seconds``: for how long it is held back from who guesses.
+    ``delay_seconds`` is how long the adapter delays it, because the client may be guessing tokens.
     """
 
     status: int
@@ -72,7 +72,7 @@ def reply(
     media: str = "application/json",
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Make a response of bytes as they are, or of anything else as JSON."""
+    """Return a response with ``content``: bytes unchanged, everything else as JSON."""
     body = (
         content if isinstance(content, bytes) else (json.dumps(content, indent=2) + "\n").encode()
     )
@@ -90,7 +90,7 @@ def reply(
 
 
 def fold(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Make one mapping of header lines; a header sent twice becomes one value with a comma."""
+    """Return headers as a mapping; values of a repeated header are joined by commas."""
     headers: dict[str, str] = {}
     for name, value in pairs:
         key = name.lower()
@@ -101,10 +101,9 @@ def fold(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 def request_of(
     method: str, target: str, version: str, headers: Mapping[str, str], client: str
 ) -> Request:
-    """Make a request, without its body, of a request line and headers.
+    """Return a request, without its body, for a request line and headers.
 
-    The target may be in absolute form. Its authority then stands for the Host header, which has
-    to be the same.
+    If the target is in absolute form, its authority replaces the Host header, which must agree.
     """
     if absolute := _ABSOLUTE.match(target):
         authority, target = absolute[1], target[absolute.end() :] or "/"
@@ -117,7 +116,7 @@ def request_of(
 
 
 def bytes_to_read(headers: Mapping[str, str]) -> int:
-    """Return how much body an adapter should read: 0 if it is to be refused unread."""
+    """Return how many bytes of body to read; 0 if the request will be refused without them."""
     length = headers.get("content-length", "")
     if "transfer-encoding" in headers or not (length.isascii() and length.isdigit()):
         return 0

@@ -1,4 +1,4 @@
-"""What a request may bring: parameters that the route knows, and one small JSON object."""
+"""The inputs of a request: the query parameters of its route, and one small JSON object."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SHOWN = frozenset(
 
 
 def parameters(request: Request, known: frozenset[str]) -> dict[str, str]:
-    """Return the parameters of the request; raise the `Problem` of one that means nothing."""
+    """Return the query parameters; raise a `Problem` if they are malformed or unknown."""
     try:
         pairs = parse_qsl(
             request.query,
@@ -36,14 +36,14 @@ def parameters(request: Request, known: frozenset[str]) -> dict[str, str]:
         raise Problem(
             400,
             "bad-query",
-            "what stands behind the question mark means nothing",
-            cure="write up to 20 times name=value, with & between them",
+            "the query is malformed",
+            cure="write at most 20 parameters as name=value, separated by &",
         ) from None
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    values = dict(pairs)
+    if len(values) < len(pairs):
         twice = next(name for name, _ in pairs if sum(name == other for other, _ in pairs) > 1)
         raise Problem(400, "bad-query", f"{twice!r} is given twice", field=twice)
-    for name in found:
+    for name in values:
         if name not in known:
             raise Problem(
                 400,
@@ -52,22 +52,21 @@ def parameters(request: Request, known: frozenset[str]) -> dict[str, str]:
                 field=name,
                 cure=f"there are: {', '.join(sorted(known))}" if known else "leave it out",
             )
-    return found
+    return values
 
 
 def shown(request: Request) -> str:
-    """Return what stands behind the question mark, as logs show it: without values that no route
-    asks for."""
-    pairs = (one.partition("=") for one in request.query.split("&"))
+    """Return the query as logs show it: without the values of unknown parameters."""
+    pairs = (pair.partition("=") for pair in request.query.split("&"))
     return "&".join(
         f"{name}={value}" if name in _SHOWN else f"{name}=(not shown)" if equals else "(not shown)"
         for name, equals, value in pairs
     )
 
 
-def flag(found: dict[str, str], name: str) -> bool:
-    """Return a parameter that is ``true`` or ``false``; false if it is not there."""
-    word = found.get(name, "false")
+def flag(values: dict[str, str], name: str) -> bool:
+    """Return a parameter that is ``true`` or ``false``; false if it is missing."""
+    word = values.get(name, "false")
     if word not in ("true", "false"):
         raise Problem(
             400, "bad-query", f"{name} is {word!r}", field=name, value=word, cure="true or false"
@@ -75,9 +74,9 @@ def flag(found: dict[str, str], name: str) -> bool:
     return word == "true"
 
 
-def number(found: dict[str, str], name: str, default: int, most: int) -> int:
+def number(values: dict[str, str], name: str, default: int, most: int) -> int:
     """Return a parameter that is a whole number from 1 to ``most``."""
-    word = found.get(name, str(default))
+    word = values.get(name, str(default))
     if not (word.isascii() and word.isdigit() and len(word) <= 9 and 1 <= int(word) <= most):
         raise Problem(
             400,
@@ -94,30 +93,30 @@ _CURE = 'send the keys of a rule, such as {"latency": "200ms"}, or {"rule": "lat
 
 
 def rule_keys(name: str, request: Request) -> dict[str, object]:
-    """Return the keys of the rules to put on ``name``; raise the `Problem` they have."""
+    """Return the keys of the rules to put on ``name``; raise a `Problem` if they are invalid."""
     keys = _keys(request)
     if not keys:
         raise Problem(
             400 if not request.body else 422,
             "empty-rule",
-            f"what is to happen at {name!r} is missing",
+            f"the body holds no rule for {name!r}",
             cure=_CURE,
         )
-    there = keys.pop("point", name)
-    if there != name:
+    point = keys.pop("point", name)
+    if point != name:
         raise Problem(
             422,
             "other-point",
-            f"the path says {name!r} and the body {there!r}",
+            f"the path names {name!r}, and the body names {point!r}",
             field="point",
-            value=there,
+            value=point,
             cure="leave `point` out of the body",
         )
     return keys
 
 
 def plan_keys(request: Request) -> dict[str, object]:
-    """Return the keys of a plan; raise the `Problem` they have."""
+    """Return the keys of a plan; raise a `Problem` if they are invalid."""
     keys = _keys(request)
     if not request.body:
         raise Problem(400, "empty-plan", "the plan is missing", cure='send {"rules": [...]}')
@@ -125,14 +124,16 @@ def plan_keys(request: Request) -> dict[str, object]:
 
 
 def lifetime(request: Request) -> float | None:
-    """Return the seconds under ``expires_after``; None without them. Raise the `Problem` or
-    `InvalidPlan` of the body."""
+    """Return the seconds under ``expires_after``, or None without them.
+
+    Raise a `Problem` or `InvalidPlan` if the body is invalid.
+    """
     keys: dict[str, Any] = _keys(request)
     return Renewal(**keys).expires_after
 
 
 def no_keys(request: Request) -> None:
-    """Raise the `Problem` of a request that brings keys where none mean anything."""
+    """Raise a `Problem` if the body has keys; the route takes none."""
     keys = _keys(request)
     if keys:
         raise Problem(
@@ -145,20 +146,24 @@ def no_keys(request: Request) -> None:
 
 
 def _keys(request: Request) -> dict[str, object]:
-    """Return the object in the body, which may be absent; raise the `Problem` it has."""
+    """Return the object in the body, empty without a body; raise a `Problem` if it is invalid."""
     headers = request.headers
-    if "transfer-encoding" in headers:  # an adapter that has undone it takes the header out
+    if "transfer-encoding" in headers:  # an adapter that decodes it removes the header
         raise Problem(411, "length-needed", "the body has no Content-Length", cure="send one")
     length = headers.get("content-length", str(len(request.body)))
     if not (length.isascii() and length.isdigit()):
-        raise Problem(400, "bad-length", f"Content-Length {length!r} is no number", value=length)
+        raise Problem(400, "bad-length", f"Content-Length {length!r} is not a number", value=length)
     if len(length) > 9 or max(int(length), len(request.body)) > MAX_BODY:
         raise Problem(
-            413, "too-large", f"a body has {MAX_BODY} bytes at most", value=length, limit=MAX_BODY
+            413,
+            "too-large",
+            f"a body may have at most {MAX_BODY} bytes",
+            value=length,
+            limit=MAX_BODY,
         )
     if int(length) != len(request.body):
         raise Problem(
-            400, "cut-short", f"{length} bytes were announced, and {len(request.body)} came"
+            400, "cut-short", f"Content-Length is {length}, but {len(request.body)} bytes arrived"
         )
     if not request.body:
         return {}
@@ -175,7 +180,7 @@ def _keys(request: Request) -> dict[str, object]:
     try:
         data = strict_json.loads(request.body)
     except ValueError as error:
-        raise Problem(400, "malformed", f"the body is no JSON: {error}", cure=_CURE) from None
+        raise Problem(400, "malformed", f"the body is not JSON: {error}", cure=_CURE) from None
     if not isinstance(data, dict):
         raise Problem(
             422,

@@ -1,8 +1,8 @@
-"""Requests of a mounted app are answered beside its loop, so that none holds it up.
+"""Answer the requests of a mounted ASGI app outside of its loop, so that they do not block it.
 
-An answer comes in steps. All of them run on one thread, which takes the requests by turns, and the
-time that a step asks for passes on the loop. Only the order to disable is answered on the loop
-itself: it waits for no other request, and works also where no thread can start.
+One thread runs the steps of all answers in turn, and the loop waits between the steps.  Only
+requests to disable are answered on the loop itself: they wait for no other request, and work even
+if no thread can be started.
 """
 
 from __future__ import annotations
@@ -23,51 +23,51 @@ from chaospoint.stores.acknowledging import run_blocking
 __all__ = ["MOST", "answered", "answered_on_loop"]
 
 MOST = 200
-"""How many requests are answered at once; further ones get a 503."""
+"""The most requests that are answered at once; further requests get a 503."""
 
 _TOO_MANY = Problem(
     503,
     "too-many-requests",
-    f"{MOST} other requests are being answered: ask again in a second",
+    f"{MOST} other requests are being answered: try again in a second",
     headers={"retry-after": "1"},
 )
 
 
 async def answered(steps: Steps) -> Response:
-    """Return the answer that ``steps`` come to, taken on the thread if there can be one.
+    """Run ``steps`` on the thread, or here if it cannot start, and return the response.
 
-    Where the task is cancelled, the steps are closed. A loop that is not asyncio's is held up.
+    If the task is cancelled, the steps are closed.  A loop other than asyncio's is blocked.
     """
     if asyncio._get_running_loop() is None:
         return run_blocking(steps)
-    if len(_under_way) >= MOST:
+    if len(_in_flight) >= MOST:
         steps.close()
         return _TOO_MANY.response()
-    _under_way.add(steps)
+    _in_flight.add(steps)
     try:
-        while not isinstance(said := await _taken(steps), Response):
+        while not isinstance(outcome := await _run_step(steps), Response):
             try:
-                await asyncio.sleep(said)
+                await asyncio.sleep(outcome)
             except BaseException:
                 _close(steps)
                 raise
-        return said
+        return outcome
     finally:
-        _under_way.discard(steps)
+        _in_flight.discard(steps)
 
 
 async def answered_on_loop(steps: Steps) -> Response:
-    """Return the answer that ``steps`` come to, worked out between other tasks of the loop."""
+    """Run ``steps`` on the loop, and return the response."""
     if asyncio._get_running_loop() is None:
         return run_blocking(steps)
     with closing(steps):
-        while not isinstance(said := _take(steps), Response):
-            await asyncio.sleep(said)
-        return said
+        while not isinstance(outcome := _take(steps), Response):
+            await asyncio.sleep(outcome)
+        return outcome
 
 
-async def _taken(steps: Steps) -> float | Response:
-    """Take a step on the thread, or here where no thread can start."""
+async def _run_step(steps: Steps) -> float | Response:
+    """Run one step on the thread, or here if no thread can be started."""
     try:
         step = _thread().submit(_take, steps)
     except RuntimeError:
@@ -75,12 +75,12 @@ async def _taken(steps: Steps) -> float | Response:
     try:
         return await asyncio.wrap_future(step)
     except BaseException:
-        step.add_done_callback(lambda _: _close(steps))  # the thread may be in the middle of it
+        step.add_done_callback(lambda _: _close(steps))  # the thread may be running it
         raise
 
 
 def _close(steps: Steps) -> None:
-    """Close steps that are not being taken: on the thread, as closing writes the audit log."""
+    """Close idle steps, on the thread, because closing writes the audit log."""
     try:
         _thread().submit(steps.close)
     except RuntimeError:
@@ -88,7 +88,7 @@ def _close(steps: Steps) -> None:
 
 
 def _take(steps: Steps) -> float | Response:
-    """Return the answer, or after how many seconds to take the next step."""
+    """Run one step; return the response, or the seconds to wait before the next step."""
     try:
         return next(steps)
     except StopIteration as end:
@@ -97,9 +97,10 @@ def _take(steps: Steps) -> float | Response:
 
 
 def _thread() -> ThreadPoolExecutor:
-    """Return the thread, once it runs; raises `RuntimeError` if it cannot start."""
+    """Return the running thread; raise `RuntimeError` if it cannot start."""
     if not _threads:
-        # No point acts on it. It starts here, so that no later step is both refused and queued.
+        # Points are transparent on it.  It starts here, so that a later step cannot fail and
+        # still be queued.
         thread = ThreadPoolExecutor(1, "chaospoint-request", partial(in_chaospoint.set, True))
         thread.submit(int)
         _threads.append(thread)
@@ -107,15 +108,15 @@ def _thread() -> ThreadPoolExecutor:
 
 
 _threads: list[ThreadPoolExecutor] = []
-_under_way: set[Steps] = set()
+_in_flight: set[Steps] = set()
 
 
-def _begin_anew() -> None:
+def _forget() -> None:
     _threads.clear()
-    _under_way.clear()
+    _in_flight.clear()
 
 
 # A forked child does not have the thread.
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew)
-after_fork_in_c.append(_begin_anew)
+    os.register_at_fork(after_in_child=_forget)
+after_fork_in_c.append(_forget)

@@ -1,8 +1,8 @@
-"""A long list is answered a page at a time: so many items, and a mark for where the next begin.
+"""Pages of long lists: a limited number of items, and a mark at which the next page begins.
 
-A mark says where its item stands, and not how many stood before it, so what comes and goes between
-two pages neither hides another point or armed rule nor shows one twice.  A page of two lists has
-the marks of both, with a space between them.
+A mark names a position in the order, and not a count, so items that appear or disappear between two
+requests neither hide other items nor show them twice.  A page of two lists has a mark for each,
+separated by a space.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ __all__ = ["MARK_OF_BOTH", "MARK_OF_NAMES", "MARK_OF_RULES", "USUAL", "BadMark",
 
 
 USUAL: Final = 100
-"""How many items a page has, if nothing is asked for."""
+"""The default number of items on a page."""
 
-_END: Final = "~"  # comes behind each name, and behind the mark of each rule
+_END: Final = "~"  # sorts after every name and every mark of a rule
 
 MARK_OF_NAMES: Final = rf"([a-z0-9_.-]+|{_END})"
 MARK_OF_RULES: Final = rf"([01](\.[0-9a-f]{{16}})+|{_END})"
@@ -31,12 +31,12 @@ MARK_OF_BOTH: Final = f"{MARK_OF_NAMES} {MARK_OF_RULES}"
 
 
 class BadMark(ValueError):
-    """A mark that no page of this list has given."""
+    """A mark that is not one of this list."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Which part of a list is asked for: ``limit`` items, behind the mark ``after``.
+    """A part of a list: at most ``limit`` items after the mark ``after``.
 
     The methods raise `BadMark` for a mark that is not one of their lists.
     """
@@ -45,18 +45,18 @@ class Page:
     after: str = ""
 
     def of_names(self, names: Iterable[str]) -> tuple[list[str], str | None]:
-        """Return the names of this page, and the mark of the next one, None if it is the last."""
+        """Return the names on this page, and the mark of the next page, or None on the last."""
         ordered = sorted(names)
         start = bisect_right(ordered, self._mark_like(MARK_OF_NAMES))
-        found = ordered[start : start + self.limit]
-        return found, found[-1] if start + self.limit < len(ordered) else None
+        listed = ordered[start : start + self.limit]
+        return listed, listed[-1] if start + self.limit < len(ordered) else None
 
     def of_rules(
         self, armed: Sequence[ArmedRule], ended: Sequence[ArmedRule] = ()
     ) -> tuple[list[ArmedRule], str | None]:
-        """Return the rules of this page, and the mark of the next one, None if it is the last.
+        """Return the rules on this page, and the mark of the next page, or None on the last.
 
-        ``armed``: in the order in which they are tried.
+        ``armed`` is in the order in which the rules are tried.
         """
         marks = [
             *(_mark(0, *rule.rank) for rule in armed),
@@ -69,15 +69,15 @@ class Page:
     def of_both(
         self, names: Iterable[str], armed: Sequence[ArmedRule], ended: Sequence[ArmedRule]
     ) -> tuple[list[str], list[ArmedRule], str | None]:
-        """Return the names and the rules of this page, up to ``limit`` of each, and the mark."""
-        behind_name, _, behind_rule = self._mark_like(MARK_OF_BOTH).partition(" ")
-        found, name = replace(self, after=behind_name).of_names(names)
-        rules, rule = replace(self, after=behind_rule).of_rules(armed, ended)
-        none_left = name is None and rule is None
-        return found, rules, None if none_left else f"{name or _END} {rule or _END}"
+        """Return the names and rules on this page, at most ``limit`` of each, and the next mark."""
+        after_name, _, after_rule = self._mark_like(MARK_OF_BOTH).partition(" ")
+        listed, name = replace(self, after=after_name).of_names(names)
+        rules, rule = replace(self, after=after_rule).of_rules(armed, ended)
+        last = name is None and rule is None
+        return listed, rules, None if last else f"{name or _END} {rule or _END}"
 
     def link(self, mark: object) -> dict[str, str]:
-        """Return the header that leads to the page behind ``mark``, if there is one."""
+        """Return the Link header to the page after ``mark``, or nothing without a mark."""
         if mark is None:
             return {}
         return {"link": f'<?{urlencode({"limit": self.limit, "after": mark})}>; rel="next"'}
@@ -89,5 +89,5 @@ class Page:
 
 
 def _mark(kind: int, *numbers: int) -> str:
-    """Return a text that comes before others as the numbers do, which may be negative."""
+    """Return a text that sorts like the numbers, which may be negative."""
     return ".".join([str(kind), *(f"{number + 2**63:016x}" for number in numbers)])

@@ -1,4 +1,4 @@
-"""Every refusal is an RFC 9457 problem document: what happened, the value, the cure."""
+"""Refusals as RFC 9457 problem documents: what happened, the value, and the cure."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def problem_document(
 
 
 class Problem(Exception):
-    """A refusal on its way out; `response` is the document.
+    """A refusal, which `response` turns into a problem document.
 
-    ``kind`` is the stable word of its ``type``; ``members`` stand beside the five of the RFC;
-    those that are None are left out. ``delay_seconds``: how long the adapter holds the answer back;
-    it is no part of it.
+    ``kind`` is the stable last word of its ``type``.  ``members`` are added to those of the RFC;
+    None values are left out.  ``delay_seconds`` is how long the adapter delays the response; it is
+    not part of the document.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Problem(Exception):
 
 
 def problem_of(error: ChaosError) -> Problem:
-    """Return the problem that says what ``error`` says."""
+    """Return the problem for an error of chaospoint."""
     match error:
         case InvalidPlan():
             return Problem(

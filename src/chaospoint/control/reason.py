@@ -1,7 +1,7 @@
-"""Why somebody disables, found in whatever body the request has.
+"""Find the reason for disabling in the query or body of a request.
 
-Pages, alert managers and scripts send JSON, forms or plain text.  Nothing in here refuses anything:
-a body without a reason gives an empty one.
+Web pages, alert managers and scripts send JSON, forms or plain text.  No body is refused: without a
+reason, the result is empty.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from chaospoint.models import strict_json
 __all__ = ["MAX_REASON", "one_line", "reason_of"]
 
 MAX_REASON = 200
-"""The longest reason that is kept, in characters."""
+"""The longest reason, in characters; longer ones are cut."""
 
 _BOUNDARY = re.compile(r'(?i)[;\s]boundary="?([^";]+)')
 _FIELD = re.compile(r'(?i)[;\s]name="?([^";\r\n]+)')
@@ -25,15 +25,15 @@ _KEYS = ("reason", "summary", "message", "text", "title", "description")
 
 def reason_of(request: Request) -> str:
     """Return the reason in the query or the body as one line, or an empty text."""
-    found = _in_form(request.query)
-    if not found and len(request.body) <= MAX_BODY:
-        found = _in_body(request.body, request.headers.get("content-type", ""))
-    return one_line(found)
+    reason = _in_form(request.query)
+    if not reason and len(request.body) <= MAX_BODY:
+        reason = _in_body(request.body, request.headers.get("content-type", ""))
+    return one_line(reason)
 
 
 def one_line(text: str, *, most: int = MAX_REASON) -> str:
     """Return the text as one printable line, cut to ``most`` characters."""
-    line = " ".join("".join(one if one.isprintable() else " " for one in text).split())
+    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
@@ -53,7 +53,7 @@ def _in_body(body: bytes, content_type: str) -> str:
 
 
 def _bare(text: str) -> str:
-    """Return what stands where a form is announced: curl announces one for whatever it sends."""
+    """Return plain text that was sent as a form, which is the default type of curl."""
     key, equals, _ = text.partition("=")
     return text if " " in key else "" if equals else unquote_plus(text)
 
@@ -63,7 +63,7 @@ def _in_form(text: str) -> str:
         fields = parse_qs(text, errors="replace", max_num_fields=100)
     except ValueError:
         return ""
-    return _said({key: values[0] for key, values in fields.items()})
+    return _of_keys({key: values[0] for key, values in fields.items()})
 
 
 def _in_parts(body: bytes, content_type: str) -> str:
@@ -75,31 +75,31 @@ def _in_parts(body: bytes, content_type: str) -> str:
         head, _, value = part.partition(b"\r\n\r\n")
         if (name := _FIELD.search(head.decode("utf-8", "replace"))) is not None:
             fields.setdefault(name[1], value.decode("utf-8", "replace").strip())
-    return _said(fields)
+    return _of_keys(fields)
 
 
 def _in_json(value: object) -> str:
-    """Return a text itself, what stands under a key of that meaning, or what an alert says."""
+    """Return a text, the value of a key such as ``reason``, or the summary of an alert."""
     if not isinstance(value, Mapping | list):
         return _plain(value)
     alerts = _get(value, "alerts")
     first = alerts[0] if isinstance(alerts, list) and alerts else None
     return (
-        _said(value)
+        _of_keys(value)
         or _alert(_get(value, "commonLabels"), _get(value, "commonAnnotations"))
         or _alert(_get(first, "labels"), _get(first, "annotations"))
     )
 
 
 def _alert(labels: object, notes: object) -> str:
-    """Return the name of an Alertmanager's alert and its summary."""
-    return ": ".join(filter(None, (_text(labels, "alertname"), _said(notes))))
+    """Return name and summary of an alert of Alertmanager."""
+    return ": ".join(filter(None, (_text(labels, "alertname"), _of_keys(notes))))
 
 
-def _said(value: object) -> str:
+def _of_keys(value: object) -> str:
     if not isinstance(value, Mapping):
         return ""
-    named = {str(key).lower(): one for key, one in reversed(tuple(value.items()))}
+    named = {str(key).lower(): item for key, item in reversed(tuple(value.items()))}
     return next(filter(None, (_plain(named.get(key)) for key in _KEYS)), "")
 
 

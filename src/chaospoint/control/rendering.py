@@ -1,4 +1,4 @@
-"""How points, rules, workers and injections are shown: plain data, made anew for each look."""
+"""Render points, rules, workers and injections as plain data."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ __all__ = [
 
 
 def instant(seconds: float) -> str:
-    """Return a time, given in seconds since 1970, as text in UTC."""
+    """Return a time in seconds since 1970 as ISO 8601 text in UTC."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
 def state_of_point(
     point: Point, rules: Sequence[ArmedRule], *, forbidden: bool
 ) -> dict[str, object]:
-    """Return what a point is, where it is placed, and whether a rule can still act there.
+    """Return a point, its placements, and whether a rule can still act there.
 
-    ``forbidden``: whether only code may arm it.
+    ``forbidden`` says that only code may arm it.
     """
     return {
         "name": point.name,
@@ -51,19 +51,19 @@ def state_of_point(
 def state_of_rules(
     engine: Engine, rules: Iterable[ArmedRule], point: Point | None = None
 ) -> list[dict[str, object]]:
-    """Return what rules are, how far they have come, and why they do not fire."""
-    told = [asdict(state) for state in states(engine, rules, point)]
-    for rule in told:
+    """Return rules with their states and counts, and why they do not fire."""
+    rendered = [asdict(state) for state in states(engine, rules, point)]
+    for rule in rendered:
         left = rule["seconds_left"]
         rule["seconds_left"] = None if left is None else round(left, 3)
-    return told
+    return rendered
 
 
 def state_of_worker(worker: Worker, answering: str | None) -> dict[str, object]:
-    """Return what a worker has told of itself; ``answering`` is the id of the one that answers."""
-    told = asdict(worker)
-    del told["points"]
-    return told | {
+    """Return a worker as it reported itself; ``answering`` is the id of the answering one."""
+    rendered = asdict(worker)
+    del rendered["points"]
+    return rendered | {
         "started_at": instant(worker.started_at),
         "seconds_silent": round(worker.seconds_silent, 3),
         "answering": None if answering is None else worker.id == answering,
@@ -71,7 +71,7 @@ def state_of_worker(worker: Worker, answering: str | None) -> dict[str, object]:
 
 
 def state_of_taken(entry: Entry, by: str) -> dict[str, object]:
-    """Return what a plan takes away, who armed it and when, and whether that is ``by``."""
+    """Return a rule that a plan removes, and whether ``by`` armed it."""
     return {
         "rule": unseeded(entry.rule),
         "by": entry.by,
@@ -81,7 +81,7 @@ def state_of_taken(entry: Entry, by: str) -> dict[str, object]:
 
 
 def state_of_injection(at: float, injection: Injection) -> dict[str, object]:
-    """Return what one injection was, and when."""
+    """Return one injection with its time."""
     return {
         "at": instant(at),
         "point": injection.point,
@@ -95,5 +95,5 @@ def state_of_injection(at: float, injection: Injection) -> dict[str, object]:
 
 
 def switched_off(reason: str) -> str:
-    """Say that the master switch is off, and why if a reason was given."""
+    """Return the text that the master switch is off, with its reason if there is one."""
     return f"the master switch is off ({reason})" if reason else "the master switch is off"

@@ -1,8 +1,8 @@
-"""A request in, an answer out: no socket, no thread, and no point acts in here.
+"""Turn a request into a response, without sockets or threads.
 
-A write is in force in every worker when its answer is returned, or the answer says in which it is
-not.  Nothing but `BaseException`s that are no `Exception` leaves a `Service`; a refusal is a
-problem document, and so is a bug.
+The response to a write is returned after every worker has applied it, or it names the workers that
+have not.  A `Service` answers every `Exception` with a problem document, bugs included; it raises
+only other `BaseException`s.  Points are transparent here.
 """
 
 from __future__ import annotations
@@ -56,12 +56,12 @@ _POINTS = "/v1/points/"
 _log = logging.getLogger("chaospoint")
 
 Steps = Generator[float, None, Response]
-"""Yields the seconds to wait before it is asked to go on; returns the answer."""
+"""Yields the seconds to wait before the next step, and returns the response."""
 
 
 @dataclass(slots=True)
 class _Change:
-    """What came of a write, for the audit log."""
+    """The result of a write, for the audit log."""
 
     generation: int | None = None
     rules: Sequence[Rule] = ()
@@ -72,7 +72,7 @@ class _Change:
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """One request that was let in: what it is about, who asks, and what comes of it."""
+    """One request that passed the access policy: its point, its parameters and its result."""
 
     request: Request
     name: str
@@ -84,21 +84,21 @@ class _Call:
         return _by(self.request)
 
     def written(self, change: Written) -> Written:
-        """Make a change, and take note of the generation it made."""
-        done = yield from change
-        generation = done["generation"]
+        """Make a change, and note its generation for the audit log."""
+        result = yield from change
+        generation = result["generation"]
         self.change.generation = generation if isinstance(generation, int) else None
-        return done
+        return result
 
     @property
     def page(self) -> Page:
-        """The part of a list that is asked for."""
+        """The requested part of a list."""
         limit = number(self.query, "limit", USUAL, LONGEST)
         return Page(limit, self.query.get("after", ""))
 
     @property
     def expected(self) -> int | None:
-        """The generation in If-Match, None if any will do."""
+        """The generation in If-Match; None if the change fits any generation."""
         tag = self.request.headers.get("if-match", "*")
         if tag == "*":
             return None
@@ -107,16 +107,16 @@ class _Call:
             raise Problem(
                 400,
                 "bad-if-match",
-                f"If-Match is {tag!r}, which is no ETag of a plan",
+                f"If-Match is {tag!r}, which is not an ETag of a plan",
                 value=tag,
-                cure='send one ETag as GET /v1/plan gives it, such as "12"',
+                cure='send an ETag as GET /v1/plan returns it, such as "12"',
             )
         return int(digits)
 
 
 @dataclass(frozen=True, slots=True)
 class _Route:
-    """A handler and its query parameters; ``lenient``: others are ignored."""
+    """A handler and its query parameters; if ``lenient``, others are ignored."""
 
     answer: Callable[[_Call], Response | Steps]
     parameters: frozenset[str]
@@ -124,7 +124,7 @@ class _Route:
 
 
 class Service:
-    """The admin endpoint of one registry, behind one door. Safe from any thread."""
+    """The admin endpoint of one registry, with one access policy.  Safe from any thread."""
 
     def __init__(
         self,
@@ -153,7 +153,7 @@ class Service:
 
     @classmethod
     def of(cls, settings: Settings, registry: Registry | None = None) -> Service:
-        """Return the service that ``settings`` describe, of the default registry if none."""
+        """Return the service for ``settings``; ``registry`` defaults to the default registry."""
         home = default_registry() if registry is None else registry
         return cls(
             home,
@@ -164,38 +164,38 @@ class Service:
         )
 
     def knows(self, request: Request) -> bool:
-        """Say whether the door may let this client in, by its headers and its address alone."""
+        """Return whether headers and address of this client suggest that it has access."""
         return self._policy.knows(request)
 
     def stop_first(self, request: Request) -> bool:
-        """Disable this process if the request asks for that, before its body is there.
+        """Disable this process if the request asks for that, before its body has arrived.
 
-        Return whether it does: then the body is not worth waiting for. `steps` does the rest.
+        Return whether it did; the caller then need not wait for the body.  `steps` does the rest.
         """
         if not is_order_to_disable(request) or not self.knows(request):
             return False  # `steps` counts a wrong token, once
         try:
             self._policy.check(request)
         except Problem:
-            return False  # the answer tells why
+            return False  # `steps` answers with the reason
         self._registry.disable(by=_by(request))
         return True
 
     def answer(self, request: Request) -> Response:
-        """Return the answer to ``request``; waits on this thread for the other workers."""
+        """Return the response to ``request``; this thread waits for the other workers."""
         return transparently(partial(run_blocking, self.steps(request)))
 
     def steps(self, request: Request) -> Steps:
-        """Answer ``request`` in steps, for those who wait in another way than `answer`.
+        """Answer ``request`` in steps, for callers that wait in another way than `answer`.
 
-        Take them where every point is transparent. Close them where nobody waits any more.
+        Run the steps with every point transparent, and close them if the client disconnects.
         """
         change = _Change()
         try:
             response = yield from self._answer(request, change)
         except GeneratorExit:
-            change.detail = "who asked did not wait for the answer"
-            self._record(request, None, change)  # what was written stays
+            change.detail = "the client disconnected before the response"
+            self._record(request, None, change)  # the write stays in force
             raise
         except Exception as error:
             problem = _problem_of(error, request)
@@ -232,7 +232,7 @@ class Service:
         if routes is None or (path.startswith(_POINTS) and not name):
             there = [f"{'|'.join(routes)} {path}" for path, routes in self._routes.items()]
             meant = request.path.rstrip("/")
-            known = meant in self._routes and meant + "/" != _POINTS  # that was to be a name
+            known = meant in self._routes and meant + "/" != _POINTS  # which would be an empty name
             cure = f"leave out the slash: {meant}" if known else None
             problem = f"there is nothing at {request.path!r}"
             raise Problem(404, "unknown-route", problem, routes=there, cure=cure)
@@ -246,7 +246,7 @@ class Service:
                 headers={"allow": allow},
             )
         query = {} if route.lenient else parameters(request, route.parameters)
-        # No look-up is made for what is long: it would take long.
+        # Looking up a long name would take long.
         if len(name) > MAX_NAME:
             problem = f"no point has a name of more than {MAX_NAME} characters"
             raise Problem(404, "unknown-point", problem, name=show(name), nearest=[])
@@ -273,7 +273,7 @@ class Service:
         tag = f'"{desired.generation}"'
         if call.request.headers.get("if-none-match") == tag:
             return reply(304, b"", headers={"etag": tag})
-        rules = [one.seeded.model_dump(mode="json") for one in _standing(desired)]
+        rules = [entry.seeded.model_dump(mode="json") for entry in _live(desired)]
         return reply(200, {"rules": rules}, headers={"etag": tag})
 
     def _points(self, call: _Call) -> Response:
@@ -302,29 +302,29 @@ class Service:
     def _put_plan(self, call: _Call) -> Steps:
         plan = parse_plan(plan_keys(call.request))
         if flag(call.query, "dry_run"):
-            return self._previewed(call, plan, None)
-        done = yield from self._put_into_force(call, plan)
-        return reply(200, done, headers={"etag": f'"{done["generation"]}"'})
+            return self._preview(call, plan, None)
+        result = yield from self._put_into_force(call, plan)
+        return reply(200, result, headers={"etag": f'"{result["generation"]}"'})
 
     def _put(self, call: _Call) -> Steps:
         name = call.name
         points = self._views.known(name)
         plan = Plan(rules=parse_rules(rule_keys(name, call.request), point=name))
         if flag(call.query, "dry_run"):
-            return self._previewed(call, plan, name)
-        done = yield from self._put_into_force(call, plan, name)
-        return reply(200, {**self._views.point(name, points), **done})
+            return self._preview(call, plan, name)
+        result = yield from self._put_into_force(call, plan, name)
+        return reply(200, {**self._views.point(name, points), **result})
 
     def _put_into_force(self, call: _Call, plan: Plan, name: str | None = None) -> Written:
         call.change.rules = plan.rules
         put = self._changes.put(plan, name=name, by=call.by, expected=call.expected)
         return (yield from call.written(put))
 
-    def _previewed(self, call: _Call, plan: Plan, name: str | None) -> Response:
-        rules, remarks = self._changes.tried(plan, name)
+    def _preview(self, call: _Call, plan: Plan, name: str | None) -> Response:
+        rules, remarks = self._changes.dry_run(plan, name)
         desired = self._reconciler().store.read()
         self._changes.put_edit(plan, name=name, by=call.by, expected=call.expected)(desired)
-        replaced = [one.rule for one in _standing(desired) if name in (None, one.rule.point)]
+        replaced = [entry.rule for entry in _live(desired) if name in (None, entry.rule.point)]
         taken = [] if name else desired.taken_away(plan.rules, now=moment())
         return reply(
             200,
@@ -333,7 +333,7 @@ class Service:
                 "generation": desired.generation,
                 "rules": preview(self._registry.engine, plan.rules, rules),
                 "replaces": [unseeded(rule) for rule in replaced],
-                "takes_away": [state_of_taken(one, call.by) for one in taken],
+                "takes_away": [state_of_taken(entry, call.by) for entry in taken],
                 "remarks": remarks,
             },
         )
@@ -341,55 +341,55 @@ class Service:
     def _disarm(self, call: _Call) -> Steps:
         no_keys(call.request)
         pattern = call.name or "*"
-        self._views.something_there(pattern)
+        self._views.check_known(pattern)
         change = self._changes.disarm(pattern, by=call.by, expected=call.expected)
         return reply(200, (yield from call.written(change)))
 
     def _release(self, call: _Call) -> Steps:
         no_keys(call.request)
-        self._views.something_there(call.name)
+        self._views.check_known(call.name)
         change = self._changes.release(call.name, by=call.by)
         return reply(200, (yield from call.written(change)))
 
     def _renew(self, call: _Call) -> Steps:
         seconds = lifetime(call.request)
-        self._views.something_there(call.name)
+        self._views.check_known(call.name)
         change = self._changes.renew(call.name, seconds, by=call.by, expected=call.expected)
-        done = yield from call.written(change)
-        return reply(200, {**done, "rules": self._views.renewed(call.name)})
+        result = yield from call.written(change)
+        return reply(200, {**result, "rules": self._views.renewed(call.name)})
 
     def _enable(self, call: _Call) -> Steps:
         no_keys(call.request)
         return self._switch(call, self._changes.enable(by=call.by))
 
     def _disable(self, call: _Call) -> Steps:
-        """Disable, whatever the body holds; a reason in it is kept."""
+        """Disable, whatever the body holds, and store the reason if it has one."""
         call.change.reason = reason = reason_of(call.request)
         return self._switch(call, self._changes.disable(by=call.by, reason=reason))
 
     def _switch(self, call: _Call, change: Written) -> Steps:
-        done = yield from call.written(change)
-        return reply(200, {**self._views.status(), **done})
+        result = yield from call.written(change)
+        return reply(200, {**self._views.status(), **result})
 
 
-def _paged(call: _Call, told: dict[str, object]) -> Response:
-    return reply(200, told, headers=call.page.link(told["next"]))
+def _paged(call: _Call, result: dict[str, object]) -> Response:
+    return reply(200, result, headers=call.page.link(result["next"]))
 
 
 def _by(request: Request) -> str:
-    """Return the address, with the name that the client says it has."""
+    """Return the address of the client, with the name that it sent of its user."""
     address = f"http {request.client or 'local'}"
     name = one_line(request.headers.get(OPERATOR, ""), most=60)
     return f"{address} ({name})" if name else address
 
 
-def _standing(desired: Desired) -> list[Entry]:
+def _live(desired: Desired) -> list[Entry]:
     now = desired.time(moment())
-    return [one for one in desired.entries if one.seconds_left(now) > 0]
+    return [entry for entry in desired.entries if entry.seconds_left(now) > 0]
 
 
 def _without_values(error: Exception) -> str:
-    """Return what of a rule is refused, for those who were not meant to read its values."""
+    """Return which part of a rule is refused, without its value, for the audit log."""
     if not isinstance(error, InvalidPlan):
         return ""
     return f"{': '.join(filter(None, (error.rule, error.field))) or 'the body'} is refused"
@@ -401,14 +401,14 @@ def _problem_of(error: Exception, request: Request) -> Problem:
     if isinstance(error, ChaosError):
         return problem_of(error)
     if isinstance(error, BadMark):
-        asked = str(error)
+        mark = str(error)
         return Problem(
             400,
             "bad-query",
-            f"after is {show(asked)}, which no page of {request.path} has given",
+            f"after is {show(mark)}, which is not a mark of {request.path}",
             field="after",
-            value=show(asked),
-            cure="send the `next` of the page before, or leave `after` out for the first page",
+            value=show(mark),
+            cure="send the `next` of the previous page, or leave `after` out for the first page",
         )
     _log.exception("%r failed inside chaospoint", f"{request.method} {request.path}")
     return Problem(500, "bug", "this is a bug in chaospoint; its log has the details")

@@ -1,4 +1,4 @@
-"""What is answered to those who only look: nothing here changes anything."""
+"""The read-only views of the admin endpoint."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Views:
         return self._find()
 
     def status(self, page: Page = FIRST) -> dict[str, object]:
-        """Return the process, whether anything may arm and why not, the sources, and the rules."""
+        """Return the process, whether arming is allowed and why not, the sources, and the rules."""
         rules, mark = page.of_rules(self._registry.rules(), self._registry.engine.ended())
         registry, permission = self._registry, self._policy.permission
         reconciler = self._reconciler
@@ -92,14 +92,14 @@ class Views:
         }
 
     def workers(self) -> dict[str, object]:
-        """Return the processes that reconcile to the store; raises `StoreError`."""
+        """Return the processes that follow the store; may raise `StoreError`."""
         reconciler = self._reconciler
         reconciler.report()
         workers = reconciler.store.workers()
         return {
             "generation": reconciler.seen.generation,
             "store": reconciler.store.url,
-            "workers": [state_of_worker(one, reconciler.id) for one in workers],
+            "workers": [state_of_worker(worker, reconciler.id) for worker in workers],
         }
 
     def points(self, page: Page = FIRST) -> dict[str, object]:
@@ -114,27 +114,29 @@ class Views:
     def point(
         self, name: str, points: Sequence[Point] | None = None, page: Page = FIRST
     ) -> dict[str, object]:
-        """Return one point with its rules, or what a glob matches; raises `UnknownPoint`.
+        """Return one point with its rules, or the points and rules of a glob.
 
-        ``points``: what `known` returned before rules were put on a glob, of which those on the
-        same glob are told. ``page``: of the rules at one point, or of the points that a glob
-        matches and the rules that stand there.
+        Raises `UnknownPoint`.  After rules were put on a glob, ``points`` is the earlier result of
+        `known`, and only the rules on the same glob are returned.  ``page`` selects from the rules
+        of one point, or from the points and rules of a glob.
         """
         was_put = points is not None
         points = self.known(name) if points is None else points
         engine = self._registry.engine
         if is_glob(name) or not points:
             there = self._standing_at(points)
-            armed = [one for one in engine.rules() if one in there or matches(name, one.pattern)]
+            armed = [
+                rule for rule in engine.rules() if rule in there or matches(name, rule.pattern)
+            ]
             ended = [rule for rule in engine.ended() if matches(name, rule.pattern)]
             own = [rule for rule in armed + ended if rule.pattern == name]
             if was_put:
                 armed, ended = [rule for rule in armed if rule.pattern == name], []
             names, rules, mark = page.of_both((point.name for point in points), armed, ended)
             fitting = [
-                one
-                for one in names
-                if not own or any(fits(rule, engine.points.by_name[one]) for rule in own)
+                each
+                for each in names
+                if not own or any(fits(rule, engine.points.by_name[each]) for rule in own)
             ]
             return {"name": name, "points": fitting, "rules": self._rules(rules), "next": mark}
         (point,) = points
@@ -142,49 +144,50 @@ class Views:
         return {**self._of_point(point), "rules": self._rules(rules, point), "next": mark}
 
     def renewed(self, pattern: str) -> list[dict[str, object]]:
-        """Return the first rules on what ``pattern`` matches that came over HTTP or a store."""
+        """Return the first rules of HTTP or the store that ``pattern`` matches."""
         source = self._reconciler.source
-        found = (rule for rule in self._registry.rules() if rule.source == source)
-        meant = (rule for rule in found if matches(pattern, rule.pattern))
+        from_outside = (rule for rule in self._registry.rules() if rule.source == source)
+        meant = (rule for rule in from_outside if matches(pattern, rule.pattern))
         return self._rules([*islice(meant, USUAL)])
 
     def injections(self, pattern: str, limit: int) -> dict[str, object]:
-        """Return the latest injections at the points that ``pattern`` matches, the newest first."""
-        found = (one for one in self._journal.latest() if matches(pattern, one[1].point))
+        """Return the latest injections at the points that ``pattern`` matches, newest first."""
+        latest = (entry for entry in self._journal.latest() if matches(pattern, entry[1].point))
         return {
             "pid": os.getpid(),
             "counts": "of this process alone",
-            "injections": [state_of_injection(at, one) for at, one in islice(found, limit)],
+            "injections": [state_of_injection(at, each) for at, each in islice(latest, limit)],
         }
 
     # -- what there is --------------------------------------------------------------------
 
     def known(self, name: str) -> list[Point]:
-        """Return the points of this process that a name or glob means.
+        """Return the points of this process that a name or glob matches.
 
-        None if only other workers have such a point. Raises `UnknownPoint` if nobody has.
+        The list is empty if only other workers have such a point.  Raises `UnknownPoint` if no
+        worker has one.
         """
         registry = self._registry
         if is_glob(name):
-            found = [point for point in registry.points() if matches(name, point.name)]
+            points = [point for point in registry.points() if matches(name, point.name)]
         else:
             point = registry.find(name)
-            found = [] if point is None else [point]
-        if not found:
+            points = [] if point is None else [point]
+        if not points:
             elsewhere = {
-                one for worker in self._reconciler.store.workers() for one in worker.points
+                other for worker in self._reconciler.store.workers() for other in worker.points
             }
-            if not any(matches(name, one) for one in elsewhere):
+            if not any(matches(name, other) for other in elsewhere):
                 there = {*elsewhere, *(point.name for point in registry.points())}
                 raise UnknownPoint(name, nearest(name, there))
-        return found
+        return points
 
-    def something_there(self, pattern: str) -> None:
-        """Raise `UnknownPoint` if neither a point nor a rule is meant; it need not be armed."""
+    def check_known(self, pattern: str) -> None:
+        """Raise `UnknownPoint` if ``pattern`` matches neither a point nor a rule."""
         rules = (*self._registry.rules(), *self._registry.engine.ended())
-        stand = (one.rule.point for one in self._reconciler.seen.entries)
-        named = (*(rule.pattern for rule in rules), *stand)
-        if pattern != "*" and not any(matches(pattern, one) for one in named):
+        stored = (entry.rule.point for entry in self._reconciler.seen.entries)
+        named = (*(rule.pattern for rule in rules), *stored)
+        if pattern != "*" and not any(matches(pattern, name) for name in named):
             self.known(pattern)
 
     def _of_point(self, point: Point) -> dict[str, object]:
@@ -211,7 +214,7 @@ def _why(permission: Permission, registry: Registry, desired: Desired) -> str:
             return permission.why
         return (
             f"this process was enabled by its own code, while its store stays disabled by "
-            f"{desired.disabled_by}: code may arm here; POST /v1/enable allows the others to"
+            f"{desired.disabled_by}: code may arm here; POST /v1/enable enables all processes"
         )
     off = switched_off(desired.reason if not desired.enabled else registry.engine.off)
     if not permission.allowed:
@@ -220,7 +223,7 @@ def _why(permission: Permission, registry: Registry, desired: Desired) -> str:
 
 
 def scrape() -> tuple[str, bytes]:
-    """Return the content type and the text; reads the multiprocess directory if one is set."""
+    """Return content type and text of the metrics, of all processes in multiprocess mode."""
     registry = REGISTRY
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         registry = CollectorRegistry()

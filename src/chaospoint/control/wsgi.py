@@ -1,7 +1,7 @@
-"""The admin endpoint as a WSGI app, to be mounted in Flask, Django or any other.
+"""The admin endpoint as a WSGI app, for mounting in Flask, Django or another framework.
 
-Behind a proxy set a token: a proxy's address is loopback too, and forwarded headers are never
-believed.  A wrong token is refused at once: holding that back would take a thread from the program.
+Behind a proxy, set a token: the address of a proxy may be loopback, and forwarded headers are not
+trusted.  A wrong token is refused without a delay, which would occupy a thread of the program.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ __all__ = ["app"]
 
 
 def app(service: Service | None = None) -> WSGIApplication:
-    """Return an app for ``service``; by default the default registry's, by the environment.
+    """Return an app for ``service``, by default for the default registry and the environment.
 
-    By default it starts chaospoint where that is allowed, as the first point does.
+    Without ``service`` this also starts chaospoint, where that is allowed, as the first point does.
     """
     if service is None:
         start()
@@ -36,7 +36,7 @@ def app(service: Service | None = None) -> WSGIApplication:
     def admin(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         response = transparently(_answered, home, environ)
         phrase = HTTPStatus(response.status).phrase
-        # In the caller's own context, where middleware around it sets its variables.
+        # In the context of the caller, where middleware sets its variables.
         start_response(f"{response.status} {phrase}", list(response.headers.items()))
         return [response.body]
 
@@ -56,11 +56,11 @@ def _answered(service: Service, environ: WSGIEnvironment) -> Response:
 
 
 def _request(environ: WSGIEnvironment) -> tuple[Request, int]:
-    """Return the request without its body, and how many bytes of that are to be read."""
+    """Return the request without its body, and the number of bytes to read."""
     headers = fold(_headers(environ))
     size = bytes_to_read(headers)
     if "content-length" not in headers and environ.get("wsgi.input_terminated"):
-        # The server has undone the transfer encoding, and marks where the body ends.
+        # The server has decoded the transfer encoding, and ends the input after the body.
         headers.pop("transfer-encoding", None)
         size = MAX_BODY + 1
     request = Request(

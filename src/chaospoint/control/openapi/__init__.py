@@ -1,1 +1,1 @@
-"""The description that the admin endpoint gives of itself."""
+"""The OpenAPI description of the admin endpoint."""

@@ -1,7 +1,6 @@
-"""What the admin endpoint says of itself: an OpenAPI 3.1 document, made from the models and the
-table of operations.
+"""Build the OpenAPI 3.1 document of the admin endpoint from its models and its operations.
 
-It is made at the first look, without importing anything, and the same one is given after.
+The document is built at the first request, without imports, and then kept.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from chaospoint.control.openapi.response_schemas import ANSWERS, ProblemDocument
 
 __all__ = ["document"]
 
-# What no model says.
+# The schemas that no model describes.
 _PLAIN: Final[dict[str, Object]] = {
     "plan": {
         "type": "object",
@@ -44,9 +43,9 @@ _PLAIN: Final[dict[str, Object]] = {
 
 @cache
 def document(*, control: bool, read: bool) -> Object:
-    """Return the document; it is one object for all, and not to be changed.
+    """Return the document; all callers share it, so do not change it.
 
-    ``control``, ``read``: which tokens there are. Safe from any thread.
+    ``control`` and ``read`` say which tokens are set.  Safe from any thread.
     """
     tokens = [name for name, there in (("control", control), ("read", read)) if there]
     told: Object = {
@@ -54,8 +53,8 @@ def document(*, control: bool, read: bool) -> Object:
         "info": {
             "title": "chaospoint",
             "version": __version__,
-            "description": "What is injected into the running processes of a service. Every write "
-            "is answered when all of them run it, or tells which do not.",
+            "description": "The faults in the running processes of a service. The response to "
+            "a write arrives after all processes have applied it, or names those that have not.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "..", "description": "where the endpoint is mounted"}],

@@ -44,12 +44,12 @@ PARAMETERS: Final[dict[str, Object]] = {
     _NAME: {
         "in": "path",
         "required": True,
-        "description": "the name of a point, or a glob in which * stands for any run of characters",
+        "description": "the name of a point, or a glob in which * matches any characters",
         "schema": {"type": "string", "pattern": f"^{PATTERN}$", "maxLength": MAX_NAME},
     },
     "dry_run": {
         "in": "query",
-        "description": "tell what would be done, and do nothing",
+        "description": "return what the request would do, and change nothing",
         "schema": {"type": "boolean", "default": False},
     },
     "point": {
@@ -59,16 +59,16 @@ PARAMETERS: Final[dict[str, Object]] = {
     },
     "limit": {
         "in": "query",
-        "description": "how many items at most",
+        "description": "the most items to return",
         "schema": {"type": "integer", "minimum": 1, "maximum": LONGEST, "default": USUAL},
     },
     "after": {
         "in": "query",
-        "description": "the mark behind which the page begins: `next` of the page before it",
+        "description": "the mark after which the page begins: `next` of the previous page",
     },
     "reason": {
         "in": "query",
-        "description": "why; it may stand in the body as well, under `reason`",
+        "description": "the reason; the body may have it, too, under `reason`",
         "schema": {"type": "string"},
     },
     "If-Match": {
@@ -78,21 +78,21 @@ PARAMETERS: Final[dict[str, Object]] = {
     },
     "If-None-Match": {
         "in": "header",
-        "description": "the ETag of the plan that is known already",
+        "description": "the ETag of the plan that the client has",
         "schema": {"type": "string"},
     },
 }
 REFUSALS: Final[dict[int, str]] = {
     400: "The request is malformed.",
     401: "The token is missing or wrong.",
-    403: "This client may not do that.",
+    403: "This client has no access to this operation.",
     404: "No point has this name.",
     409: "chaospoint is disabled, so nothing can be armed.",
-    411: "The body does not say its length.",
-    412: "The plan is at another generation than If-Match says.",
+    411: "The body has no Content-Length.",
+    412: "The plan is not at the generation in If-Match.",
     413: "The body is too large.",
-    415: "The body is no JSON.",
-    422: "The body means nothing, cannot be done here, or passes a limit.",
+    415: "The body is not JSON.",
+    422: "The body is invalid, cannot be applied here, or exceeds a limit.",
     503: "The store cannot be used now.",
 }
 HEADERS: Final[dict[int, Object]] = {
@@ -105,7 +105,7 @@ LINK: Final[Object] = {
     "description": "leads to the next page; left out on the last one",
     "schema": {"type": "string"},
 }
-_BODY = (411, 413, 415, 422)  # of whatever has one, or is to have none
+_BODY = (411, 413, 415, 422)  # operations with a body, or that refuse one
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
         "get": Operation(
             "status",
             "status",
-            "How this process stands.",
+            "The state of this process.",
             (Status,),
             _PAGED,
             reads=True,
@@ -164,7 +164,7 @@ OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
         "get": Operation(
             "plan",
             "plan",
-            "The rules that stand in the store.",
+            "The rules in the store.",
             parameters=("If-None-Match",),
             refusals=(503,),
             tag=True,
@@ -173,7 +173,7 @@ OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
         "put": Operation(
             "putPlan",
             "put_plan",
-            "Put rules in place of all in the store.",
+            "Replace all rules in the store.",
             (WrittenPlan, DryRun),
             ("dry_run", "If-Match"),
             (409, 412, *_BODY, 503),
@@ -204,7 +204,7 @@ OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
         "get": Operation(
             "point",
             "point",
-            "One point with its rules, or what a glob matches.",
+            "One point with its rules, or the points and rules of a glob.",
             (ReachedPoint, MatchedPoints),
             (_NAME, *_PAGED),
             (404, 503),
@@ -214,7 +214,7 @@ OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
         "put": Operation(
             "putRule",
             "put",
-            "Put rules in place of those on exactly this name.",
+            "Replace the rules on exactly this name.",
             (PutAtPoint, PutAtMatchedPoints, DryRun),
             (_NAME, "dry_run", "If-Match"),
             (404, 409, 412, *_BODY, 503),
@@ -223,7 +223,7 @@ OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
         "delete": Operation(
             "disarm",
             "disarm",
-            "Disarm what the name or glob matches, of every source.",
+            "Disarm the rules that the name or glob matches, of every source.",
             (WrittenDisarm,),
             (_NAME, "If-Match"),
             (404, 412, *_BODY, 503),
@@ -233,7 +233,7 @@ OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
         "post": Operation(
             "release",
             "release",
-            "Release the paused calls there.",
+            "Release the paused calls at the matching points.",
             (WrittenRelease,),
             (_NAME,),
             (404, *_BODY, 503),

@@ -36,7 +36,7 @@ RENEWAL: Final = "Renewal"
 """The name of the body that moves deadlines; it may be left out."""
 
 ANYTHING: Final = "Anything"
-"""The name of the body that is never refused."""
+"""The name of the body that accepts anything."""
 
 _FROM_CODE = ("call",)  # a kind that no data can say
 _SPACE = r"[\s\x1c-\x1f\x85]*"
@@ -44,7 +44,7 @@ _PREFIX = rf"(([0-9]+(\.[0-9]*)?|\.[0-9]+){_SPACE}[%*]{_SPACE})*"
 
 
 class Renewal(Model):
-    """A new deadline, counted from now; if it is left out, as long as the rule was armed for."""
+    """A new deadline, counted from now; by default the original lifetime of the rule."""
 
     expires_after: Lifetime = None
 
@@ -55,7 +55,7 @@ class Renewal(Model):
 
 
 class _Plain(GenerateJsonSchema):
-    """Leaves out titles that only repeat a name, and defaults that only code can say."""
+    """Leaves out titles that repeat a name, and defaults that only code can use."""
 
     ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012
 
@@ -85,7 +85,7 @@ def schemas_of(models: Iterable[type[BaseModel]], mode: JsonSchemaMode) -> dict[
 
 
 def body_schemas() -> dict[str, Schema]:
-    """Return the schemas of a plan, of what is put on one name, and of all that is in them."""
+    """Return the schemas of a plan, of the rules for one name, and of their parts."""
     known = {kind: model for kind, model in kinds().items() if kind not in _FROM_CODE}
     own = {kind: model for kind, model in known.items() if model is not None}
     models = schemas_of([*own.values(), Rule, Plan, Renewal], "validation")
@@ -144,12 +144,12 @@ def _name(kind: str) -> str:
 
 
 def _fault(model: Schema) -> Schema:
-    """Return a kind of fault as it stands in ``faults``, where its name tells it from others."""
+    """Return the schema of a kind of fault in ``faults``, where ``kind`` identifies it."""
     return {**model, "required": ["kind", *model.get("required", ())]}
 
 
 def _short_keys(models: Mapping[str, Schema]) -> dict[str, Schema]:
-    """Return what the short keys take, which is what the fields of the faults take, and more."""
+    """Return the schemas of the short keys, which accept the fields of the faults and more."""
     seconds = models["Latency"]["properties"]["seconds"]
     return {
         "latency": {"anyOf": [seconds, models["Latency"]]},
@@ -161,7 +161,7 @@ def _short_keys(models: Mapping[str, Schema]) -> dict[str, Schema]:
 
 
 def _rules(keys: Schema, shorts: Schema, *required: str) -> list[Schema]:
-    """Return the forms of a rule as an object: by its outcome, of which there is one at most."""
+    """Return the forms of a rule as an object, one for each outcome."""
 
     def form(
         description: str, outcome: Sequence[str], needed: Sequence[str], faults: Sequence[str]
@@ -205,7 +205,7 @@ def _object(description: str, properties: Schema, required: Sequence[str]) -> Sc
 
 
 def _shared(schema: Any, named: Mapping[str, Schema]) -> Any:
-    """Return the schema with references to those that have names."""
+    """Return the schema with references to the named schemas."""
     if isinstance(schema, list):
         return [_shared(one, named) for one in schema]
     if not isinstance(schema, dict):

@@ -1,4 +1,4 @@
-"""What the admin endpoint answers, as models: made into JSON schema, and never used to answer.
+"""The responses of the admin endpoint as models, which serve only for their JSON schemas.
 
 That the answers are like this is what `tests/openapi` holds them to.
 """
@@ -40,19 +40,19 @@ Counts = Annotated[
 
 Next = Annotated[
     str | None,
-    Field(description="what `after` is to be for the next page of a GET; null on the last one"),
+    Field(description="the value of `after` for the next page of a GET; null on the last page"),
 ]
 
 
 class Answer(BaseModel):
     """An object with these members and no others."""
 
-    # Built when it is asked for, for most processes never are.
+    # Built on first use, because most processes never need it.
     model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 class RuleState(Answer):
-    """A rule as it stands in the process that answers."""
+    """A rule in the process that answers."""
 
     point: str
     source: Source
@@ -60,10 +60,10 @@ class RuleState(Answer):
     state: State
     why: str
     text: str
-    seed: Whole = Field(description="the effective one")
+    seed: Whole = Field(description="the effective seed")
     reaches: Whole
     ordinal: Annotated[int, Field(ge=1)] | None = Field(description="of its latest injection")
-    next_ordinal: Annotated[int, Field(ge=1)] | None = Field(description="the one that fires next")
+    next_ordinal: Annotated[int, Field(ge=1)] | None = Field(description="of its next injection")
     injections: Whole
     interrupted: Whole
     shadowed: Whole
@@ -74,7 +74,7 @@ class RuleState(Answer):
 
 
 class EnvReport(Answer):
-    """How reading CHAOSPOINT_POINTS went."""
+    """The result of reading CHAOSPOINT_POINTS."""
 
     source: Literal["env"]
     ok: bool
@@ -82,7 +82,7 @@ class EnvReport(Answer):
 
 
 class FileReport(Answer):
-    """How reading the plan file went."""
+    """The result of reading the plan file."""
 
     source: Literal["file"]
     ok: bool
@@ -92,11 +92,11 @@ class FileReport(Answer):
 
 
 class Status(Answer):
-    """Who answers, whether anything may arm and why not, and the rules."""
+    """The process that answers, whether arming is allowed and why not, and the rules."""
 
     version: str
     pid: int
-    worker: str = Field(description="what the store knows this process by")
+    worker: str = Field(description="the id of this process in the store")
     enabled: bool = Field(description="the master switch")
     environment: str
     allowed: bool
@@ -104,9 +104,9 @@ class Status(Answer):
     why: str
     store: str
     generation: Whole
-    refusal: str = Field(description="why this process is not as the store says, or empty")
-    by: str = Field(description="who made the latest change")
-    reason: str = Field(description="why it was disabled, if somebody said so, or empty")
+    refusal: str = Field(description="why this process does not follow the store, or empty")
+    by: str = Field(description="the client that made the latest change")
+    reason: str = Field(description="the reason for disabling, or empty")
     changed_at: Instant | None
     sources: list[EnvReport | FileReport]
     points: Whole
@@ -116,25 +116,25 @@ class Status(Answer):
 
 
 class WorkerState(Answer):
-    """A process that runs what the store says, as it last told of itself."""
+    """A process that follows the store, as it last reported itself."""
 
     id: str
     pid: int
     parent: str = Field(description="the id of the worker that it was forked from, or empty")
     generation: Whole
     enabled: bool
-    refusal: str = Field(description="why it does not run all of its generation, or empty")
-    admin: str = Field(description="where it serves the admin endpoint, or empty")
+    refusal: str = Field(description="why it did not apply all of its generation, or empty")
+    admin: str = Field(description="the URL of its admin endpoint, or empty")
     version: str
     started_at: Instant
     seconds_silent: Number
     answering: bool | None = Field(
-        description="whether it gave this answer; null where a store was read and nobody answered"
+        description="whether it sent this response; null if the store was read directly"
     )
 
 
 class Workers(Answer):
-    """The processes that run what the store says."""
+    """The processes that follow the store."""
 
     generation: Whole
     store: str
@@ -152,7 +152,7 @@ class PointState(Answer):
 
 
 class Points(Answer):
-    """The points of the process that answers, by name."""
+    """The points of the process that answers, sorted by name."""
 
     points: list[PointState]
     next: Next
@@ -166,7 +166,7 @@ class ReachedPoint(PointState):
 
 
 class MatchedPoints(Answer):
-    """A glob, the points of this process that it matches, and the rules that stand there."""
+    """A glob, the points of this process that it matches, and their rules."""
 
     name: str
     points: list[str]
@@ -175,7 +175,7 @@ class MatchedPoints(Answer):
 
 
 class Missing(Answer):
-    """A worker that does not run the generation that was written."""
+    """A worker that has not applied the new generation."""
 
     id: str
     pid: int
@@ -184,19 +184,19 @@ class Missing(Answer):
 
 
 class Written(Answer):
-    """Which generation was written, and how many workers run it."""
+    """The new generation, and the number of workers that have applied it."""
 
     generation: Annotated[int, Field(ge=1)]
     workers: Whole
     acknowledged: Whole
-    missing: list[Missing] = Field(default=[], description="left out where all run it")
+    missing: list[Missing] = Field(default=[], description="left out if all have applied it")
     reached: str = Field(
-        default="", description="that it is one process alone; left out where there is a store"
+        default="", description="a note that only one process was reached; left out with a store"
     )
 
 
 class _Put(Written):
-    remarks: list[str] = Field(description="what to know of them: a name without a point, say")
+    remarks: list[str] = Field(description="warnings, for example of a name without a point")
 
 
 class WrittenPlan(_Put):
@@ -208,28 +208,26 @@ class PutAtPoint(_Put, ReachedPoint):
 
 
 class PutAtMatchedPoints(_Put, MatchedPoints):
-    """Rules are in force at what a glob matches."""
+    """Rules are in force at the points of a glob."""
 
 
 class WrittenDisarm(Written):
     """Rules are disarmed."""
 
-    disarmed: Whole = Field(description="how many rules of this process that were")
+    disarmed: Whole = Field(description="the number of rules in this process that changed")
 
 
 class WrittenRelease(Written):
     """Paused calls are released."""
 
-    released: Whole = Field(description="how many calls of this process that were")
+    released: Whole = Field(description="the number of calls in this process")
 
 
 class WrittenRenewal(Written):
     """Deadlines are moved."""
 
-    renewed: Whole = Field(description="how many rules of the store that are")
-    rules: list[RuleState] = Field(
-        description="how the first 100 of them stand in the process that answers"
-    )
+    renewed: Whole = Field(description="the number of rules in the store")
+    rules: list[RuleState] = Field(description="the first 100 of them in the process that answers")
 
 
 class Switched(Written, Status):
@@ -237,26 +235,26 @@ class Switched(Written, Status):
 
 
 class PreviewedPoint(Answer):
-    """What a rule would reach."""
+    """A point that a rule would reach."""
 
     name: str
     placements: list[str]
-    left_out: list[str] = Field(description="faults that nothing there can express")
+    left_out: list[str] = Field(description="faults that no placement there can express")
 
 
 class PreviewedRule(Answer):
-    """What a rule would do."""
+    """The effect that a rule would have."""
 
     text: str
     does: list[str]
     when: Literal["before", "after"]
     expires_after: Number | None
     points: list[PreviewedPoint]
-    more_points: Whole = Field(description="how many other points its name matches")
+    more_points: Whole = Field(description="the number of other points that its name matches")
 
 
 class TakenRule(Answer):
-    """A rule that a plan takes away."""
+    """A rule that a plan removes."""
 
     rule: str
     by: str
@@ -265,13 +263,15 @@ class TakenRule(Answer):
 
 
 class DryRun(Answer):
-    """What a write would do; nothing was written."""
+    """The effect that a write would have; nothing was written."""
 
     dry_run: Literal[True]
     generation: Whole
     rules: list[PreviewedRule]
     replaces: list[str]
-    takes_away: list[TakenRule] = Field(description="what stands and a whole plan does not hold")
+    takes_away: list[TakenRule] = Field(
+        description="armed rules that the new plan does not contain"
+    )
     remarks: list[str]
 
 
@@ -289,7 +289,7 @@ class InjectionState(Answer):
 
 
 class Injections(Answer):
-    """The latest injections in the process that answers, the newest first."""
+    """The latest injections in the process that answers, newest first."""
 
     pid: int
     counts: Counts
@@ -297,7 +297,7 @@ class Injections(Answer):
 
 
 class ProblemDocument(BaseModel):
-    """A refusal (RFC 9457): what happened, and beside it the value, the field and the cure."""
+    """A refusal (RFC 9457): what happened, the value, the field and the cure."""
 
     model_config = ConfigDict(extra="allow", defer_build=True)
 
@@ -305,7 +305,7 @@ class ProblemDocument(BaseModel):
     title: str
     status: Annotated[int, Field(ge=400, le=599)]
     detail: str
-    cure: Any = Field(default=None, description="left out where there is none")
+    cure: Any = Field(default=None, description="left out if there is none")
 
 
 ANSWERS: tuple[type[BaseModel], ...] = (
@@ -325,4 +325,4 @@ ANSWERS: tuple[type[BaseModel], ...] = (
     WrittenRelease,
     WrittenRenewal,
 )
-"""Those that stand alone, and hold the others."""
+"""The schemas of whole responses."""
