@@ -47,8 +47,8 @@ class Audit:
     """The audit log at ``path``; without one each entry is a line of the logger alone.
 
     An entry is an INFO line of the logger ``chaospoint.audit`` and a line of JSON in the file:
-    ``at`` (UTC), ``who``, ``from``, ``what``, ``status``, ``generation``, ``rules``, ``detail``
-    or ``reason`` where there are any, and ``pid``. ``in_store``: the file is one of a store's
+    ``at`` (UTC), ``who``, ``from``, ``what``, ``status``, ``generation``, ``pid``, and
+    ``rules``, ``detail`` and ``reason`` if they apply. ``in_store``: the file is one of a store's
     directory, and written only where the store would write. Safe from any thread and process;
     raises nothing.
     """
@@ -84,12 +84,13 @@ class Audit:
         reason: str = "",
         strange: bool = False,
     ) -> None:
-        """Write down that ``who`` asked from ``client`` for ``what``, and how it was answered.
+        """Record that ``who`` requested ``what`` from the address ``client``, and the response.
 
-        ``status`` is None if nobody waited for the answer.
-        ``what``: method and path. ``rules``: those put, of which the values of ``where`` are not
-        shown. ``detail``: why it was refused. ``reason``: why somebody disabled. ``strange``: the
-        client was not let in, so the file is spared: anybody could fill the disk.
+        ``status``: of the response; None if the client disconnected before it. ``what``: method and
+        path. ``rules``: the rules of the request; the values of ``where`` are not recorded.
+        ``detail``: why the request was refused. ``reason``: why chaospoint was disabled.
+        ``strange``: the request had no valid token, so it goes to the logger only; otherwise any
+        client could fill the disk.
         """
         entry = _entry(who=who, client=client, what=what, status=status, generation=generation)
         if detail:

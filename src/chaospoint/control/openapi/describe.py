@@ -48,7 +48,7 @@ def document(*, control: bool, read: bool) -> Object:
     ``control`` and ``read`` say which tokens are set.  Safe from any thread.
     """
     tokens = [name for name, there in (("control", control), ("read", read)) if there]
-    told: Object = {
+    result: Object = {
         "openapi": "3.1.0",
         "info": {
             "title": "chaospoint",
@@ -59,7 +59,9 @@ def document(*, control: bool, read: bool) -> Object:
         },
         "servers": [{"url": "..", "description": "where the endpoint is mounted"}],
         "paths": {
-            path: {method: _operation(one, tokens) for method, one in operations.items()}
+            path: {
+                method: _operation(operation, tokens) for method, operation in operations.items()
+            }
             for path, operations in OPERATIONS.items()
         },
         "components": {
@@ -68,50 +70,50 @@ def document(*, control: bool, read: bool) -> Object:
         },
     }
     if tokens:
-        told["components"]["securitySchemes"] = {
+        result["components"]["securitySchemes"] = {
             name: {"type": "http", "scheme": "bearer", "description": f"the {name} token"}
             for name in tokens
         }
-    return told
+    return result
 
 
-def _operation(one: Operation, tokens: list[str]) -> Object:
-    told: Object = {"operationId": one.id, "summary": one.summary}
+def _operation(operation: Operation, tokens: list[str]) -> Object:
+    result: Object = {"operationId": operation.id, "summary": operation.summary}
     if tokens:
-        # The read token opens nothing else; where it is the only one, no write is let in.
-        told["security"] = [{name: []} for name in (tokens if one.reads else tokens[:1])]
-    if one.parameters:
-        told["parameters"] = [_parameter(name, one) for name in one.parameters]
-    if one.body:
-        content = {"application/json": {"schema": ref(one.body)}}
-        told["requestBody"] = {"required": one.body in (PLAN, RULE), "content": content}
-    refusals = {400, 403, *one.refusals, *((401,) if tokens else ())}
-    told["responses"] = {
-        "200": _answer(one),
-        **({"304": _unchanged()} if "If-None-Match" in one.parameters else {}),
+        # The read token allows only reads; if no other is set, every write is refused.
+        result["security"] = [{name: []} for name in (tokens if operation.reads else tokens[:1])]
+    if operation.parameters:
+        result["parameters"] = [_parameter(name, operation) for name in operation.parameters]
+    if operation.body:
+        content = {"application/json": {"schema": ref(operation.body)}}
+        result["requestBody"] = {"required": operation.body in (PLAN, RULE), "content": content}
+    refusals = {400, 403, *operation.refusals, *((401,) if tokens else ())}
+    result["responses"] = {
+        "200": _answer(operation),
+        **({"304": _unchanged()} if "If-None-Match" in operation.parameters else {}),
         **{str(s): {"$ref": f"#/components/responses/Refused{s}"} for s in sorted(refusals)},
     }
-    return told
+    return result
 
 
-def _parameter(name: str, one: Operation) -> Object:
-    told: Object = {"name": name, **PARAMETERS[name]}
+def _parameter(name: str, operation: Operation) -> Object:
+    result: Object = {"name": name, **PARAMETERS[name]}
     if name == "after":
-        told["schema"] = {"type": "string", "pattern": f"^({one.marks})?$"}
-    return told
+        result["schema"] = {"type": "string", "pattern": f"^({operation.marks})?$"}
+    return result
 
 
-def _answer(one: Operation) -> Object:
-    media = "text/plain" if one.id == "metrics" else "application/json"
-    told: Object = {
-        "description": one.summary,
-        "content": {media: {"schema": _PLAIN.get(one.id) or _one_of(one.answers)}},
+def _answer(operation: Operation) -> Object:
+    media = "text/plain" if operation.id == "metrics" else "application/json"
+    result: Object = {
+        "description": operation.summary,
+        "content": {media: {"schema": _PLAIN.get(operation.id) or _one_of(operation.answers)}},
     }
-    if one.tag is not None:
-        told["headers"] = {"ETag": {"required": one.tag, "schema": TAG}}
-    if "after" in one.parameters:
-        told["headers"] = {"Link": LINK}
-    return told
+    if operation.tag is not None:
+        result["headers"] = {"ETag": {"required": operation.tag, "schema": TAG}}
+    if "after" in operation.parameters:
+        result["headers"] = {"Link": LINK}
+    return result
 
 
 def _one_of(models: Iterable[type[BaseModel]]) -> Object:
@@ -127,10 +129,10 @@ def _unchanged() -> Object:
 
 
 def _refusal(status: int) -> Object:
-    told: Object = {
+    result: Object = {
         "description": REFUSALS[status],
         "content": {"application/problem+json": {"schema": ref(ProblemDocument.__name__)}},
     }
     if status in HEADERS:
-        told["headers"] = HEADERS[status]
-    return told
+        result["headers"] = HEADERS[status]
+    return result

@@ -2,7 +2,7 @@
 
 What the models take is allowed here, and what is not allowed here the models refuse. They refuse
 more than a schema can express: two outcomes in one rule, an exception that was never imported, or
-text that is wrong behind its first word.
+text with an error after its first word.
 """
 
 from __future__ import annotations
@@ -76,12 +76,12 @@ def schemas_of(models: Iterable[type[BaseModel]], mode: JsonSchemaMode) -> dict[
         ref_template=ref("{model}")["$ref"],
         schema_generator=_Plain,
     )
-    found: dict[str, Schema] = whole["$defs"]
-    for schema in found.values():
+    schemas: dict[str, Schema] = whole["$defs"]
+    for schema in schemas.values():
         schema.pop("title", None)
         if "description" in schema:
             schema["description"] = schema["description"].partition("\n")[0]
-    return found
+    return schemas
 
 
 def body_schemas() -> dict[str, Schema]:
@@ -112,7 +112,7 @@ def body_schemas() -> dict[str, Schema]:
         "pattern": "[={]",
         "examples": ["payment.charge=30%latency(200ms)"],
     }
-    told = {
+    schemas = {
         **faults,
         "Fault": {"oneOf": [*map(ref, faults), *added]},
         "FaultWithoutOutcome": {
@@ -131,7 +131,7 @@ def body_schemas() -> dict[str, Schema]:
         "ExceptionName": NAME_SCHEMA,
         "Cause": CAUSE_SCHEMA,
     }
-    shared = {name: _shared(schema, named) for name, schema in told.items()}
+    shared = {name: _shared(schema, named) for name, schema in schemas.items()}
     inner = {name: named[name] for name in ("ExceptionName", "Cause")}
     whole = {"Exception": CHOICE_SCHEMA, "Cause": EXCEPTION_SCHEMA}
     anything = {"description": "Whatever it is, the request is carried out."}
@@ -207,10 +207,10 @@ def _object(description: str, properties: Schema, required: Sequence[str]) -> Sc
 def _shared(schema: Any, named: Mapping[str, Schema]) -> Any:
     """Return the schema with references to the named schemas."""
     if isinstance(schema, list):
-        return [_shared(one, named) for one in schema]
+        return [_shared(item, named) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    for name, one in named.items():
-        if schema == one:
+    for name, part in named.items():
+        if schema == part:
             return ref(name)
-    return {key: _shared(one, named) for key, one in schema.items()}
+    return {key: _shared(value, named) for key, value in schema.items()}
