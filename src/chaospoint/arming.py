@@ -1,4 +1,4 @@
-"""What code does with plans: arm, disarm, and turn the master switch.
+"""Arm, disarm, enable and disable from code.
 
 Plans from code, tests, the environment and files pass through `install_plan`.  Rules over HTTP and
 from a store are compiled one by one and meet the others at `Registry.install` and `replace`.
@@ -56,8 +56,8 @@ def arm(
     the keys of a rule.  ``arm("payment.charge", "3*raise(TimeoutError)")`` takes the text of the
     rule instead.  A `Rule` or a `Plan` takes neither.
 
-    What happens: ``latency``, ``exception`` with ``failure_rate``, ``returns`` or
-    ``returns_from``, ``hang``, ``call``; several of these as ``faults``.  When: ``when``
+    The faults: ``latency``, ``exception`` with ``failure_rate``, ``returns`` or
+    ``returns_from``, ``hang``, ``call``; several of these as ``faults``.  When they act: ``when``
     ("before" or "after" the call), ``probability``, ``skip``, ``every``, ``times``,
     ``max_active``.  For which calls: ``where``, ``scope`` ("process" or "context").  Also
     ``seed``, and ``expires_after``.  Durations are seconds, or text such as "200ms".
@@ -72,7 +72,7 @@ def arm(
     return arm_from("code", plan, registry, seed=_environ.seed(), strict=strict)
 
 
-class armed(AbstractContextManager["Armed"]):  # noqa: N801 - used as a function is
+class armed(AbstractContextManager["Armed"]):  # noqa: N801 - used like a function
     """Arm as `arm` does for the length of a ``with`` block, and disarm however the block ends.
 
     ``with armed("payment.charge", exception=TimeoutError, times=2) as handle: ...``.  Making the
@@ -143,14 +143,15 @@ class _Lease(ref[armed]):
     handle: Armed
 
     def end(self) -> None:
-        """Disarm it; doing so twice does no harm."""
+        """Disarm the rules; repeating it is safe."""
         reason = "" if self() is not None else _LEFT
         self.handle._engine.remove(self.handle.rules, "disarmed", reason=reason)
         _leases.pop(id(self), None)
 
 
 _LEFT = "its block was left, because nothing keeps its `armed` object"
-# A reference that is gone calls nothing back.  By identity, because those to one object are equal.
+# Keeps the references alive, because a dead one makes no callback.  The keys are ids, because
+# references to one object are equal.
 _leases: dict[int, _Lease] = {}
 
 
@@ -160,7 +161,7 @@ def disarm(pattern: str = "*", *, registry: Registry | None = None) -> int:
     Wakes the calls that these rules hold.  Returns how many rules ended or lost a point, which may
     be 0.  Safe from any thread, and in a signal handler.
     """
-    return _seen(registry).disarm(pattern)
+    return _with_observers(registry).disarm(pattern)
 
 
 def disable(*, registry: Registry | None = None) -> None:
@@ -169,7 +170,7 @@ def disable(*, registry: Registry | None = None) -> None:
     This concerns one process.  It survives reloads and forks, and lasts until `enable` is called
     or all processes of the store are enabled.  Safe from any thread, and in a signal handler.
     """
-    _seen(registry).disable()
+    _with_observers(registry).disable()
 
 
 def enable(*, registry: Registry | None = None) -> None:
@@ -184,19 +185,19 @@ def enable(*, registry: Registry | None = None) -> None:
             f"{_environ.VARIABLE} is false in this process, which enable() does not override: "
             "unset it, or set it to true, and start again"
         )
-    found = _seen(registry)
-    if found.enabled and not lock.arming_lock.nested:
+    registry = _with_observers(registry)
+    if registry.enabled and not lock.arming_lock.nested:
         return
-    _refuse(_disabled_outside(found))
-    found.enable()
+    _refuse(_disabled_outside(registry))
+    registry.enable()
     # The store may be disabled while threads start.
-    if who := _disabled_outside(found):
-        found.disable(by=who)
+    if who := _disabled_outside(registry):
+        registry.disable(by=who)
         _refuse(who)
 
 
 def _disabled_outside(registry: Registry) -> str:
-    return next(filter(None, (asked(registry) for asked in disabled_outside)), "")
+    return next(filter(None, (disabled_by(registry) for disabled_by in disabled_outside)), "")
 
 
 def _refuse(who: str) -> None:
@@ -221,8 +222,8 @@ def arm_from(
             f"{_environ.VARIABLE} is false in this process, so nothing can be armed: "
             "unset it, or set it to true"
         )
-    found = _seen(registry)
-    return install_plan(plan, Origin(source), found, seed=seed, strict=strict)
+    registry = _with_observers(registry)
+    return install_plan(plan, Origin(source), registry, seed=seed, strict=strict)
 
 
 _TRUST: Mapping[Source, Trust] = {
@@ -236,9 +237,9 @@ _TRUST: Mapping[Source, Trust] = {
 
 
 class Origin(NamedTuple):
-    """Where a plan comes from: its source, and ``by`` whom or what.
+    """The origin of a plan: its source, and ``by``, the client or the variable it came from.
 
-    ``early``: the program may not have completed ``sys.path`` yet.
+    ``early`` says that the program may not have completed ``sys.path`` yet.
     """
 
     source: Source
@@ -288,7 +289,7 @@ disabled_outside: list[Callable[[Registry], str]] = []
 """Functions that return who disabled a registry for all processes, or an empty text."""
 
 
-def _seen(registry: Registry | None) -> Registry:
+def _with_observers(registry: Registry | None) -> Registry:
     registry = default_registry() if registry is None else registry
     add_defaults(registry)
     return registry
@@ -307,8 +308,8 @@ def plan_of(target: str | Point | Rule | Plan, keys: Keys, text: str | None = No
                 "one, and arm(Plan.parse(...)) several",
                 value=target,
             )
-        if all(map(_lasts, keys.values())):
-            return _plan_again(target, *keys, *keys.values())
+        if all(map(_is_constant, keys.values())):
+            return _cached_plan(target, *keys, *keys.values())
         return Plan(rules=[Rule(point=target, **keys)])
     if not isinstance(target, Rule | Plan):
         raise InvalidPlan(
@@ -348,7 +349,7 @@ _PLAIN = (int, float, bool, type(None))
 _SHORT = 200
 
 
-def _lasts(value: object) -> bool:
+def _is_constant(value: object) -> bool:
     """Whether the value never changes and is cheap to keep: a plain value, or a class in C."""
     # Types are compared by identity: `isinstance` asks the value for its class and a set asks a
     # type for its hash, and both may run foreign code.
@@ -361,7 +362,7 @@ def _lasts(value: object) -> bool:
 
 
 @lru_cache(maxsize=256, typed=True)
-def _plan_again(target: str, *given: object) -> Plan:
+def _cached_plan(target: str, *given: object) -> Plan:
     """Return the cached plan of a rule that is armed again; ``given``: keys, then their values."""
     count = len(given) // 2
     keys: Any = dict(zip(given[:count], given[count:], strict=True))

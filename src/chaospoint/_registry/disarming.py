@@ -152,7 +152,7 @@ class Disarming(Runtime):
         return touched, partial(self._announce, ended, self._stand())
 
     def disarm_unkept(self) -> None:
-        """Disarm the rules from outside that no thread can end, and say so."""
+        """Disarm the rules from outside that no thread can expire, and log it."""
         none = not self.housekeeper.start()
         outside = (rule for rule in self.rules() if rule.source in REREAD)
         if unkept := [rule for rule in outside if none or rule.deadline is not None]:
@@ -160,13 +160,13 @@ class Disarming(Runtime):
             self.remove(unkept, "failed", reason=NO_THREAD)
 
     def unkept(self, source: Source) -> bool:
-        """Whether rules of a source ended because no thread could end them in time."""
+        """Whether rules of a source were disarmed because no thread could expire them."""
         return any(rule.reason == NO_THREAD for rule in self._table.plans[source])
 
     def renew(self, source: Source, key: str, seconds: float) -> bool:
-        """Have the rule of a source that has this key expire after so many seconds from now.
+        """Set the deadline of the rule of a source with this key to ``seconds`` from now.
 
-        Its counts stay. Return False if its old deadline came first, or no thread can end it.
+        Its counts stay.  Return False if it has expired already, or if no thread can expire it.
         """
         deadline = self.clock.monotonic() + seconds
         with arming_lock:
@@ -174,37 +174,39 @@ class Disarming(Runtime):
                 return False
         if not self.housekeeper.start(deadline):
             self.disarm_unkept()
-        found = (rule for rule in self._table.plans[source] if rule.terms.key == key)
-        return all(rule.reason != NO_THREAD for rule in found)
+        renewed = (rule for rule in self._table.plans[source] if rule.terms.key == key)
+        return all(rule.reason != NO_THREAD for rule in renewed)
 
     def _renew(self, source: Source, key: str, deadline: float) -> bool:
-        found = [rule for rule in self._table.plans[source] if rule.terms.key == key]
-        if any(rule.state == "expired" for rule in found):
+        rules = [rule for rule in self._table.plans[source] if rule.terms.key == key]
+        if any(rule.state == "expired" for rule in rules):
             return False
-        for rule in found:
+        for rule in rules:
             rule.deadline = deadline
         return True
 
     def deadlines(self, every: bool) -> list[float]:
-        """Return when the armed rules expire; infinity for ``every`` one that does not."""
-        at = [rule.deadline for rule in self._table.rules()]
-        return [inf if one is None else one for one in at if every or one is not None]
+        """Return the deadlines of the armed rules; ``every`` adds infinity for other rules."""
+        deadlines = [rule.deadline for rule in self._table.rules()]
+        return [inf if at is None else at for at in deadlines if every or at is not None]
 
     def expire(self) -> None:
-        """Disarm the rules whose time has come, and tell of it."""
+        """Disarm the rules that are due, and notify the observers."""
         self.end_due()
         ended = self._endings(tuple(self._expired), "expired", "")
-        mine = [one for one in ended if self._expired.pop(one.rule, one) is None]
-        for one in mine:
-            one.rule.reason = one.reason
-        if mine:
+        # `pop` decides which thread notifies, if several threads expire the same rule.
+        notices = [notice for notice in ended if self._expired.pop(notice.rule, notice) is None]
+        for notice in notices:
+            notice.rule.reason = notice.reason
+        if notices:
             with arming_lock:
                 standing = self._stand()
-            self._announce(mine, standing)
+            self._announce(notices, standing)
 
     def end_due(self) -> bool:
-        """Disarm the rules whose time has come, and run no code of the program; return whether
-        there are any, of which `expire` is to tell.
+        """Disarm the rules that are due, without running code of the program.
+
+        Return whether there were any; `expire` then notifies the observers.
         """
         due = [rule for rule in self._table.rules() if rule.overdue]
         for rule in due:

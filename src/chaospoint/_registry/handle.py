@@ -1,4 +1,4 @@
-"""The handle of what one call of ``arm`` armed."""
+"""The handle of the rules that one call of ``arm`` armed."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Armed"]
 
-_sum = sum  # which may become a point, as a count is read
+_sum = sum  # bound early, because the program may place a point on `sum`
 
 
 class Armed:
-    """The rules that were armed together, their counts, and the way to disarm them.
+    """A handle of rules that were armed together: their counts, waits, and a way to disarm them.
 
-    Safe to use from any thread.  The counts stay readable, and stay the same, after disarming.
+    Safe to use from any thread.  The counts remain after disarming.
     """
 
     __module__ = "chaospoint"
@@ -45,44 +45,45 @@ class Armed:
 
     @property
     def injections(self) -> int:
-        """How many times the rules acted."""
+        """The number of injections by these rules."""
         return _sum(rule.injections for rule in self.rules)
 
     @property
     def reaches(self) -> int:
-        """How many reaches there were in which a rule of these was tried and matched."""
+        """The number of reaches in which one of these rules was tried and matched."""
         return _sum(rule.reaches for rule in self.rules)
 
     @property
     def interrupted(self) -> int:
-        """How many injections were woken early, by disarming, disabling or expiry."""
+        """The number of injections that disarming, disabling or expiry ended early."""
         return _sum(rule.interrupted for rule in self.rules)
 
     @property
     def overflow(self) -> int:
-        """How many firings passed because ``max_active`` injections were going on."""
+        """The number of calls that passed because ``max_active`` injections were active."""
         return _sum(rule.overflow for rule in self.rules)
 
     @property
     def paused(self) -> int:
-        """How many calls are held by a pause now."""
+        """The number of calls that a pause holds now."""
         return sum(len(rule.paused) for rule in self.rules)
 
     def release(self) -> int:
-        """Release the calls that are paused now, and return how many; what is behind the pause
-        acts, and calls that come later are paused again."""
+        """Release the calls that are paused now; return their number.
+
+        The faults after the pause then act.  Later calls are paused again.
+        """
         return sum(rule.release() for rule in self.rules)
 
     def disarm(self) -> None:
-        """Disarm these rules and wake all that they hold; no error if they ended already."""
+        """Disarm these rules and wake the calls that they hold; ended rules are ignored."""
         self._engine.remove(self.rules, "disarmed")
 
     def wait_for(self, *, injections: int = 1, timeout: float = 10.0) -> None:
-        """Wait until there were that many injections in all.
+        """Wait until there were ``injections`` in all; ``timeout`` is in seconds.
 
-        ``timeout`` is in seconds.  Raises `TimeoutError` that says what was seen instead; also,
-        and at once, when the rules ended before.  Blocks the thread: in a coroutine use
-        `await_for`.
+        Raises `TimeoutError` with the counts, at once if the rules have ended.  Blocks the thread;
+        in a coroutine use `await_for`.
         """
         self._wait(self._injected(injections), timeout)
 
@@ -91,7 +92,7 @@ class Armed:
         await self._await(self._injected(injections), timeout)
 
     def wait_until_paused(self, calls: int = 1, timeout: float = 10.0) -> None:
-        """Wait until that many calls are held by a pause at once; else as `wait_for`."""
+        """Wait until a pause holds this many calls at once; otherwise like `wait_for`."""
         self._wait(self._held(calls), timeout)
 
     async def await_until_paused(self, calls: int = 1, timeout: float = 10.0) -> None:
@@ -146,14 +147,14 @@ class Armed:
 
 
 class _Goal(NamedTuple):
-    """What somebody waits for."""
+    """The condition of a wait, and its description."""
 
     what: str
     reached: Callable[[], bool]
 
 
 class _Watch:
-    """Looks whether a goal is reached, and has a bell rung when the counts of the rules change."""
+    """Checks a goal, and rings a bell whenever the counts of the rules change."""
 
     def __init__(
         self,
@@ -172,18 +173,18 @@ class _Watch:
 
     @property
     def left(self) -> float:
-        """Seconds until the time is up."""
+        """The seconds until the timeout."""
         return self._deadline - self._now()
 
     def goes_on(self) -> bool:
-        """Look whether to wait; a change from here on rings the bell."""
+        """Return whether to wait; later changes ring the bell."""
         self._bell.clear()
         for rule in self._handle.rules:
             rule.watchers.add(self._bell.set)
         return not transparently(self._handle._there, self._goal, self.left, self._timeout)
 
     def end(self) -> None:
-        """Have the bell rung no more."""
+        """Stop ringing the bell."""
         for rule in self._handle.rules:
             rule.watchers.discard(self._bell.set)
 

@@ -1,4 +1,4 @@
-"""Finds the points that a glob matches without trying each of them."""
+"""Find the points that a glob matches, without trying each of them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from chaospoint._kernel.names import is_glob, matcher
 
 __all__ = ["Index"]
 
-_OFTEN = 8  # where one name in so many has the literal, trying all of them is as fast
-_KEPT = 1_000_000  # names, in what is kept of globs
+_OFTEN = 8  # if more than one name in eight has the literal, trying all names is as fast
+_KEPT = 1_000_000  # the most names in the cache of globs
 
 
 class Index:
-    """The names of some points, to which more may be added and none removed."""
+    """The names of points; names may be added, but never removed."""
 
     __slots__ = ("_names", "_points")
 
@@ -33,24 +33,24 @@ class Index:
 
 
 class _Names:
-    """Names, and what globs match of them: a change asks for the same globs several times."""
+    """A set of names, with a cache of the globs: a change looks up the same globs repeatedly."""
 
-    __slots__ = ("_found", "_kept", "_text", "count")
+    __slots__ = ("_cache", "_kept", "_text", "count")
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self.count = len(names)
         self._text = "\n".join(("", *names, ""))  # a line each
-        self._found: dict[str, tuple[str, ...]] = {}
+        self._cache: dict[str, tuple[str, ...]] = {}
         self._kept = 0
 
     def matching(self, pattern: str) -> tuple[str, ...]:
-        found = self._found.get(pattern)
-        if found is None:
-            found = tuple(self._find(pattern))
+        names = self._cache.get(pattern)
+        if names is None:
+            names = tuple(self._find(pattern))
             if self._kept < _KEPT:
-                self._found[pattern] = found
-                self._kept += len(found) + 1
-        return found
+                self._cache[pattern] = names
+                self._kept += len(names) + 1
+        return names
 
     def _find(self, pattern: str) -> Collection[str] | Iterator[str]:
         text = self._text
@@ -63,7 +63,7 @@ class _Names:
 
 
 def _longest_literal(pattern: str) -> str:
-    """Return the longest text that stands in the line of each name that the glob matches."""
+    """Return the longest text that the line of every matching name contains."""
     first, *inner, last = re.split(r"\*+", pattern)
     return max((first and f"\n{first}", *inner, last and f"{last}\n"), key=len)
 

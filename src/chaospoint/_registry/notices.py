@@ -1,4 +1,4 @@
-"""What happens to rules and to the switch, as observers are told of it."""
+"""Notices to observers about rules and the master switch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = [
     "RuleDisarmed",
     "StateChanged",
     "Switched",
-    "since_last_told",
+    "new_counts",
 ]
 
 
@@ -31,7 +31,7 @@ class RuleArmed:
 
 @dataclass(frozen=True, slots=True)
 class RuleDisarmed:
-    """A rule came to its end; ``reason`` says more where it failed or had no reach."""
+    """A rule ended; ``reason`` explains a failure, or why it had no reach."""
 
     rule: ArmedRule
     why: EndReason
@@ -40,14 +40,14 @@ class RuleDisarmed:
 
     @property
     def detail(self) -> str:
-        """How the rule ended, in words: by whom, and why."""
+        """How the rule ended, in words: who ended it, and why."""
         by = f"by {self.by}" if self.by and self.why != "failed" else ""
         return "; ".join(filter(None, (by, self.reason)))
 
 
 @dataclass(frozen=True, slots=True)
 class Switched:
-    """The master switch was turned, by whom."""
+    """The master switch was turned by ``by``."""
 
     enabled: bool
     by: str
@@ -55,7 +55,7 @@ class Switched:
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
-    """A source was read again; ``ok`` is False where it was refused, and ``reason`` says why."""
+    """A source was read again; if it was refused, ``ok`` is False and ``reason`` says why."""
 
     source: str
     ok: bool
@@ -64,7 +64,7 @@ class Reloaded:
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """A rule was reached ``reaches`` times since this was told last."""
+    """A rule was reached ``reaches`` times since the previous notice."""
 
     pattern: str
     reaches: int
@@ -72,7 +72,7 @@ class Reached:
 
 @dataclass(frozen=True, slots=True)
 class Overflowed:
-    """At ``max_active`` injections a rule let ``count`` more pass since this was told last."""
+    """``max_active`` let ``count`` calls pass since the previous notice."""
 
     pattern: str
     count: int
@@ -80,10 +80,10 @@ class Overflowed:
 
 @dataclass(frozen=True, slots=True)
 class StateChanged:
-    """How things stand after a change: the switch, and how many rules each source has armed.
+    """The state after a change: the switch, and the number of armed rules of each source.
 
-    ``number`` rises with every change, for these may arrive in another order. ``forked``: told
-    in a child right after a fork.
+    ``number`` rises with every change, because notices may arrive out of order.  ``forked`` marks
+    the first notice in a forked child.
     """
 
     number: int
@@ -93,11 +93,11 @@ class StateChanged:
 
 
 Notice = RuleArmed | RuleDisarmed | Switched | Reloaded | Reached | Overflowed | StateChanged
-"""An observer that has a method ``notice(notice)`` is told of these too, never under a lock."""
+"""Observers with a method ``notice(notice)`` receive these, never under a lock."""
 
 
-def since_last_told(rules: Iterable[ArmedRule]) -> list[Notice]:
-    """Return notices of what the rules have counted since this was called last."""
+def new_counts(rules: Iterable[ArmedRule]) -> list[Notice]:
+    """Return notices with the counts of the rules since the previous call."""
     notices: list[Notice] = []
     for rule in rules:
         reaches, overflow = rule.reaches, rule.overflow

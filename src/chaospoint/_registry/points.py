@@ -1,4 +1,4 @@
-"""The points of a registry: which of them a pattern matches, and the rules that stand at each."""
+"""The points of a registry: those that a pattern matches, and the rules at each."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Points:
         return nearest(pattern, (*self.by_name.copy(), *self.placing))
 
     def kinds(self, name: str) -> Sequence[Kind]:
-        """Return the kinds of a point's decorated callables; if there are none, all it may be."""
+        """Return the kinds of a point's decorated callables; without any, of statements."""
         live: Iterator[Kind] = (
             site.kind for site in self.by_name[name].core.sites if not site.gone
         )
@@ -51,20 +51,20 @@ class Points:
 
     @property
     def early(self) -> bool:
-        """Whether the program has made no point yet, apart from those that a plan places."""
+        """Whether the program has created no point yet, except those that a plan places."""
         return self.by_name.keys() <= self.placing.keys()
 
     def touched(
         self, whole: Sequence[ArmedRule], part: Sequence[ArmedRule], names: Collection[str]
     ) -> int:
         """Return how many rules end, or lose a point if ``part`` lose ``names``."""
-        there = {rule for name in names for rule in self.at.get(name, ())} if part else ()
+        present = {rule for name in names for rule in self.at.get(name, ())} if part else ()
         return len(whole) + sum(
-            rule in there if rule.why is None else any(map(rule.covers, names)) for rule in part
+            rule in present if rule.why is None else any(map(rule.covers, names)) for rule in part
         )
 
     def put(self, name: str, rules: Rules, watches: Rules) -> None:
-        """Put rules on a point, after ``watches``, in place of those that stand there.
+        """Replace the rules on a point; ``watches`` come before them.
 
         Doing it twice does no harm, so an interrupted change can repeat it.
         """
@@ -85,7 +85,7 @@ class Points:
                 site.rebuild()
             except Exception as interruption:
                 try:
-                    site.rebuild()  # what a signal handler raised does not come again
+                    site.rebuild()  # if a signal handler interrupted it, this succeeds
                 except Exception:
                     reporting.report_bug(f"patching {site}")
                 else:
@@ -98,9 +98,9 @@ class Points:
         gone: Iterable[ArmedRule] = (),
         ranks: Mapping[ArmedRule, Rank] | None = None,
     ) -> dict[str, Rules]:
-        """Return the new rules of each point at which a change makes a difference.
+        """Return the new rules of each point whose rules a change alters.
 
-        ``table`` is the one before the change.  The change arms ``fresh``, ends ``gone``, and gives
+        ``table`` is the table before the change, which arms ``fresh``, ends ``gone``, and gives
         some of the other rules new ``ranks``.
         """
         more, sets = self._sets_of(fresh)
@@ -128,8 +128,10 @@ class Points:
         return differences
 
     def _sets_of(self, rules: Iterable[ArmedRule]) -> tuple[dict[str, int], list[Rules]]:
-        """Return the sets of rules that stand together, and the number of the set at each point;
-        points with the same rules have the same set."""
+        """Return the number of the set of rules at each point, and the sets of rules.
+
+        Points with the same rules have the same set.
+        """
         alike: dict[tuple[str, tuple[str, ...]], list[ArmedRule]] = {}
         for rule in rules:
             alike.setdefault((rule.pattern, rule.excluded), []).append(rule)
@@ -150,15 +152,15 @@ class Points:
         return at, sets
 
     def _having(self, rules: set[ArmedRule]) -> Iterable[str]:
-        """Return the names of the points at which any of these rules stands."""
+        """Return the names of the points that have any of these rules."""
         patterns = {rule.pattern for rule in rules}
         if not any(map(is_glob, patterns)):
             return (name for name in patterns if name in self.at)
-        having: dict[int, bool] = {}  # of each tuple, by its identity
+        having: dict[int, bool] = {}  # by the id of each tuple of rules
         names: list[str] = []
-        for name, there in self.at.items():
-            if (has := having.get(id(there))) is None:
-                has = having[id(there)] = not rules.isdisjoint(there)
+        for name, present in self.at.items():
+            if (has := having.get(id(present))) is None:
+                has = having[id(present)] = not rules.isdisjoint(present)
             if has:
                 names.append(name)
         return names

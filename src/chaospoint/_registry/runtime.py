@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from chaospoint._kernel import reporting
 from chaospoint._kernel.context import own, passes, transparently
 from chaospoint._kernel.lock import arming_lock
-from chaospoint._registry.notices import Notice, StateChanged, since_last_told
+from chaospoint._registry.notices import Notice, StateChanged, new_counts
 from chaospoint._registry.state import State
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Runtime(State):
 
     def __init__(self, points: dict[str, Point], clock: Clock) -> None:
         super().__init__(points)
-        # Tests may replace `clock`, which times faults and deadlines; `timer` times our own waits.
+        # Tests may replace `clock`, which times faults and deadlines; `timer` times the threads.
         self.clock = self.timer = clock
         self.has_defaults = False  # added only once, so a removed default observer stays removed
         self.observe: tuple[Callable[[Injection], None], ...] = ()
@@ -107,17 +107,17 @@ class Runtime(State):
                         raise  # Ctrl-C
                     kind = type(notice).__name__
                     reporting.report_bug(
-                        f"telling an observer of {kind}", "mend the observer", foreign=True
+                        f"notifying an observer of {kind}", "correct the observer", foreign=True
                     )
 
     def flush(self) -> None:
-        """Send the notices that wait, and the counts of reaches since this was done last."""
+        """Send the notices that wait, and the counts since the previous flush."""
         unsent = [self._unsent.popleft() for _ in range(len(self._unsent))]
         self.say(*unsent, *self._counts(self.rules()))
 
     def _counts(self, rules: Iterable[ArmedRule]) -> list[Notice]:
         with arming_lock:
-            return since_last_told(rules)
+            return new_counts(rules)
 
     def _stand(self) -> StateChanged:
         table = self._table

@@ -1,4 +1,4 @@
-"""The state of a registry: the table in force, and what is left to do of its latest change.
+"""The state of a registry: the table in force, and the unfinished part of its latest change.
 
 Three objects work together here.  A `Change` holds the new `Table` and everything that makes rules
 and points agree with it.  `State` swaps one reference, which puts the change in force, and carries
@@ -37,8 +37,10 @@ class State:
         self._table = Table(None, {}, (), dict.fromkeys(REREAD, ()), {}, (), ())
         self._change: Change | None = None  # the latest one, unless it is finished
 
-    off = property(attrgetter("_table.off"), doc="Who disabled, and why; None while enabled.")
-    watches = property(attrgetter("_table.watches"), doc="The rules that come first everywhere.")
+    off = property(
+        attrgetter("_table.off"), doc="Who disabled the registry, and why; None while enabled."
+    )
+    watches = property(attrgetter("_table.watches"), doc="The rules that every point tries first.")
 
     @property
     def enabled(self) -> bool:
@@ -82,7 +84,7 @@ class State:
         self._finish()
 
     def _finish(self) -> None:
-        """Do what is left of the latest change; call it under the lock before any other change."""
+        """Finish the latest change; call it under the lock before any other change."""
         if (change := self._change) is None:
             return
         for end in change.ended:

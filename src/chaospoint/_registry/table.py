@@ -1,4 +1,4 @@
-"""Which rules are armed: one immutable value, so that a change swaps a single reference."""
+"""The table of armed rules: one immutable value, so that a change swaps a single reference."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ RANK = attrgetter("rank")
 
 
 class Table(NamedTuple):
-    """The armed rules by name and as globs, and what is remembered of others.
+    """The armed rules by name and as globs, and the rules that are remembered.
 
-    ``plans``: for each source that is read again, all that it said last, armed or not.
-    ``counts``: how many are armed, by source.  ``gone``: the latest that ended by themselves.
-    ``watches``: they stand at every point, before all rules.  ``off``: who
-    disabled, and why; None while enabled.
+    ``plans`` holds the latest rules of each source that is read again, armed or not.  ``counts``
+    is the number of armed rules by source.  ``gone`` holds the latest rules that expired or failed.
+    Every point tries the ``watches`` first.  ``off`` says who disabled the registry, and why; it
+    is None while enabled.
     """
 
     off: str | None
@@ -44,14 +44,16 @@ class Table(NamedTuple):
 
     def covering(self, name: str) -> list[ArmedRule]:
         """Return the armed rules that cover a name, in the order in which they are tried."""
-        found = [*self.named.get(name, ()), *self.globs]
-        return sorted((rule for rule in found if rule.covers(name)), key=RANK)
+        rules = [*self.named.get(name, ()), *self.globs]
+        return sorted((rule for rule in rules if rule.covers(name)), key=RANK)
 
     def matching(
         self, pattern: str, sources: Sequence[Source]
     ) -> tuple[list[ArmedRule], list[ArmedRule]]:
-        """Return the rules of some sources that match ``pattern`` as a whole, and those that match
-        in part; rules that wait for `enable` count, too."""
+        """Return the rules of ``sources`` that ``pattern`` matches as a whole, and in part.
+
+        Rules that wait for `enable` are included.
+        """
         whole, part = [], []
         held = [rule for plan in self.plans.values() for rule in plan if rule.why == "disabled"]
         for rule in [*sorted(self.rules(), key=RANK), *held]:
@@ -102,29 +104,29 @@ class Table(NamedTuple):
         return self._replace(named=named, globs=globs, counts=counts)
 
     def remembering(self, rules: Iterable[ArmedRule]) -> Table:
-        """Return the table with these rules among the latest that ended by themselves."""
+        """Return the table with these rules added to ``gone``."""
         return self._replace(gone=(*self.gone, *rules)[-_REMEMBERED:])
 
     def with_plan(self, source: Source, plan: Iterable[ArmedRule]) -> Table:
-        """Return the table with another plan of a source that is read again."""
+        """Return the table with a new plan of a source."""
         return self._replace(plans={**self.plans, source: tuple(plan)})
 
 
 def _by_pattern(rules: Iterable[ArmedRule]) -> dict[str, list[ArmedRule]]:
-    found: dict[str, list[ArmedRule]] = {}
+    named: dict[str, list[ArmedRule]] = {}
     for rule in rules:
         if not is_glob(rule.pattern):
-            found.setdefault(rule.pattern, []).append(rule)
-    return found
+            named.setdefault(rule.pattern, []).append(rule)
+    return named
 
 
 class Change(NamedTuple):
-    """What makes rules and points agree with a new table; doing it twice does no harm.
+    """A new table, and the steps that make rules and points agree with it; repeating them is safe.
 
-    ``at``: the rules at each point where they differ; a name is taken out of it when its point is
-    done.  ``ended``: rules that end, and what is said of it.  ``struck``: rules that ended before
-    and are not to come back.  ``ranks`` and ``excluded``: the new values of rules that stay.
-    ``restarted``: rules that begin anew, in a forked child; each is taken out when it has.
+    ``at`` has the rules of each point whose rules differ; a name is removed when its point is done.
+    ``ended`` has the notices of the rules that end.  ``struck`` rules ended before, and `enable`
+    does not arm them again.  ``ranks`` and ``excluded`` are new values of rules that stay.
+    ``restarted`` rules are reset in a forked child; each is removed when it is done.
     """
 
     table: Table

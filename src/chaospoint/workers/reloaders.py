@@ -1,4 +1,4 @@
-"""Development servers that reload: a parent has loaded the program, and only its child serves."""
+"""Development servers that reload: the parent loads the program, and only its child serves."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _PARENTS = frozenset(
         ("watchfiles.run", "run_process"),
     }
 )
-"""The functions in which a parent waits for its child, by their modules."""
+"""The functions in which a parent waits for its child, with their modules."""
 
 _VARIABLES = ("WERKZEUG_RUN_MAIN", "RUN_MAIN")
 
 
 def may_be_parent() -> bool:
-    """Whether a server that reloads is loaded here; it may have begun or not."""
+    """Whether a reloading server is loaded in this process, started or not."""
     return not in_child() and any(name in sys.modules for name in _MODULES)
 
 
 def in_parent() -> bool:
-    """Whether this process serves nobody: its main thread waits for the child that does."""
+    """Whether this process does not serve, because its main thread waits for the child."""
     frame = sys._current_frames().get(main_thread().ident or 0)
     while frame is not None:
         if (frame.f_globals.get("__name__"), frame.f_code.co_name) in _PARENTS:
@@ -38,5 +38,5 @@ def in_parent() -> bool:
 
 
 def in_child() -> bool:
-    """Whether this process is the child that serves, of a server that says so."""
+    """Whether this process is the serving child, according to the variables of the server."""
     return any(os.environ.get(name) == "true" for name in _VARIABLES)

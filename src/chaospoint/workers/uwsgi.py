@@ -1,4 +1,4 @@
-"""uWSGI loads the program in a master, which serves nobody, and forks the workers in C."""
+"""uWSGI loads the program in a master, which does not serve, and forks the workers in C."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["call_in_workers", "has_no_threads", "in_master"]
 
 
 def _uwsgi() -> ModuleType | None:
-    """Return the module that uWSGI puts into the programs that it runs."""
+    """Return the module that uWSGI adds to the programs that it runs, or None."""
     return sys.modules.get("uwsgi")
 
 
@@ -25,19 +25,19 @@ def in_master() -> bool:
 
 
 def has_no_threads() -> bool:
-    """Whether uWSGI lets no thread of Python run but those that serve."""
+    """Whether uWSGI runs no Python threads except those that serve."""
     return not getattr(_uwsgi(), "has_threads", 1)
 
 
 def call_in_workers(call: Callable[[], object]) -> None:
-    """Have ``call`` called in each process that uWSGI forks from this one."""
+    """Call ``call`` in each process that uWSGI forks from this one."""
     uwsgi = _uwsgi()
     if uwsgi is None or not hasattr(uwsgi, "worker_id"):
         return
     try:
-        # Importing it later would put its own hook in the place of chaospoint's.
+        # A later import would replace the hook of chaospoint with its own.
         import_module("uwsgidecorators").postfork_chain.append(call)
-    except Exception:  # it is not there, or there is no master
+    except Exception:  # the module is missing, or there is no master
         before = getattr(uwsgi, "post_fork_hook", None)
 
         def hook() -> None:
