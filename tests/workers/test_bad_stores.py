@@ -54,6 +54,12 @@ class Program:
         left_out = ('{"pid"', "chaospoint: injected ", *switched)
         return [line for line in lines if not line.startswith(left_out)]
 
+    def only_line(self) -> str:
+        """Return the log, which has one line."""
+        lines = self.said()
+        assert len(lines) == 1, lines
+        return lines[0]
+
     def call(self) -> str:
         """Let it call its point, and return the result."""
         before = len(self.told())
@@ -159,7 +165,7 @@ def _said_once_and_disabled(program: Program, harm: Callable[[Path], None], word
     harm(program.path)
     program.service.until(program.said)
     program.rounds()
-    [line] = program.said()
+    line = program.only_line()
     assert words in line
     assert program.call() == "timed out", "what was armed stays"
 
@@ -206,7 +212,7 @@ def test_a_directory_that_cannot_be_used_is_said_once_and_so_is_why_disable_reac
     break_it(program.path)
     program.service.until(program.said)
     program.rounds()
-    [line] = program.said()
+    line = program.only_line()
     assert words in line
     assert program.call() == "timed out"
 
