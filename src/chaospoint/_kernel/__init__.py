@@ -26,7 +26,7 @@ One call
    ordinal (`tally`).
 3. The schedule of the rule decides which ordinals fire.  It is a pure function of the seed
    (`chance`) and is computed in advance, so most calls compare two integers and continue.
-4. The first firing of a rule at a placement works out what the rule does there (`binding`), as
+4. At its first firing at a placement, `binding` works out what the rule does there, as
    *effects* from a closed set (`effects`).  A driver carries them out: `drive.drive` in a thread,
    `drive.adrive` in a task.
 5. If a rule acts after the call, a second search runs when the call has returned.

@@ -1,4 +1,4 @@
-"""Searches: functions that make one reach, and return the rule that fires, if any.
+"""Searches: functions that try the rules at a placement in order, and return the first firing.
 
 The searches of blocks and statements are built at their first reach, because it is not known
 before how the program uses the point.  Faults that a block or a statement cannot express are

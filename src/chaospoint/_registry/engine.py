@@ -44,7 +44,7 @@ class Engine(Disarming):
         super().__init__(points, clock)
         self._remind_at: float | None = None
         self._batches = itertools.count(1)
-        self.housekeeper = Housekeeper(self)  # the threads that expire and flush
+        self.housekeeper = Housekeeper(self)  # the threads that expire rules and flush counts
         engines.add(self)
 
     # -- arming ---------------------------------------------------------------------------
@@ -72,7 +72,7 @@ class Engine(Disarming):
             return self._handle(rules, remarks, source)
         except BaseException:
             if rules:  # the caller gets no handle
-                # Not `arming.request`: a handler may run before a call's first instruction.
+                # Not `arming_lock.request`: a handler may run before its first instruction.
                 arming_lock.requests[undo] = 0
                 arming_lock.carry_out()
             raise
@@ -254,7 +254,7 @@ class Engine(Disarming):
     # -- points ---------------------------------------------------------------------------
 
     def watch(self, *watches: ArmedRule) -> None:
-        """Replace the watches, which every point reaches first and which never fire."""
+        """Replace the watches: rules that every call reaches first and that never fire."""
         arming_lock.soon(Once(partial(self._watch, watches)))
 
     def _watch(self, watches: Rules) -> None:

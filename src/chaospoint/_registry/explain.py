@@ -25,7 +25,8 @@ __all__ = ["explain", "gone_from", "states"]
 def explain(engine: Engine, point: Point, near: tuple[str, ...]) -> Explanation:
     """Return the rules of a point in the order in which they are tried, then those that ended.
 
-    Rules that somebody disarmed are left out.  ``near``: similar names.
+    Disarmed rules are left out, unless they are in the plan of env or file.  ``near``: similar
+    names.
     """
     name = point.name
     rules = [*engine.rules(name), *gone_from(engine, name)]
@@ -143,7 +144,7 @@ def _obstacle(points: Points, rule: ArmedRule, names: Collection[str], near: Nea
 
 
 def _hidden(rule: ArmedRule, groups: Iterable[_Group]) -> ArmedRule | None:
-    """Return a rule that fires before this one at every reach of all these points, if any."""
+    """Return None unless a rule hides this one in each group; else the one of the last group."""
     hiding: ArmedRule | None = None
     for group in groups:
         kinds: list[Kind] = [kind for kind in group.kinds if acts(rule, kind)]

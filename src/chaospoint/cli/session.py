@@ -79,7 +79,7 @@ class Session:
         return isinstance(self.target, StoreTarget)
 
     def show_write(self, answer: Json, *views: RenderableType) -> None:
-        """Show the answer to a write; exit with 4 if a worker does not run the change."""
+        """Show the answer to a write; exit with 4 if a worker has not acknowledged it."""
         self.output.show(answer, *views)
         for remark in answer.get("remarks") or ():
             self.output.say(str(remark))

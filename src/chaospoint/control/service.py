@@ -1,6 +1,6 @@
 """Turn a request into a response, without sockets or threads.
 
-The response to a write is returned after every worker has applied it, or it names the workers that
+The response to a write comes after every worker has applied the write, or it names the workers that
 have not.  A `Service` answers every `Exception` with a problem document, bugs included; it raises
 only other `BaseException`s.  Points are transparent here.
 """
@@ -170,7 +170,7 @@ class Service:
     def stop_first(self, request: Request) -> bool:
         """Disable this process if the request asks for that, before its body has arrived.
 
-        Return whether it did; the caller then need not wait for the body.  `steps` does the rest.
+        Return whether it did; if so, the caller need not wait for the body.  `steps` does the rest.
         """
         if not is_order_to_disable(request) or not self.knows(request):
             return False  # `steps` counts a wrong token, once
@@ -232,7 +232,7 @@ class Service:
         if routes is None or (path.startswith(_POINTS) and not name):
             there = [f"{'|'.join(routes)} {path}" for path, routes in self._routes.items()]
             meant = request.path.rstrip("/")
-            known = meant in self._routes and meant + "/" != _POINTS  # which would be an empty name
+            known = meant in self._routes and meant + "/" != _POINTS  # "/v1/points/" has no name
             cure = f"leave out the slash: {meant}" if known else None
             problem = f"there is nothing at {request.path!r}"
             raise Problem(404, "unknown-route", problem, routes=there, cure=cure)
@@ -246,7 +246,7 @@ class Service:
                 headers={"allow": allow},
             )
         query = {} if route.lenient else parameters(request, route.parameters)
-        # Looking up a long name would take long.
+        # Comparing a long name with every point would be slow.
         if len(name) > MAX_NAME:
             problem = f"no point has a name of more than {MAX_NAME} characters"
             raise Problem(404, "unknown-point", problem, name=show(name), nearest=[])

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Keys", "Rule", "RuleKeys", "write_rule", "write_tail"]
 
 
-# Names of other libraries for these keys.
+# Names that other libraries use for these keys; a refusal suggests the key.
 _SYNONYMS = {
     **dict.fromkeys(("error", "errors", "raises", "raise", "side_effect"), "exception"),
     **dict.fromkeys(("return", "return_value", "value"), "returns"),
@@ -165,7 +165,7 @@ class Rule(Model):
 
 
 def _signature() -> Signature:
-    """Return the keys that `Rule` takes; ``...`` is the default of a key that has none."""
+    """Return the signature of `Rule`; ``...`` marks an optional keyword without a default value."""
     fields = Rule.model_fields
     point = Parameter("point", Parameter.KEYWORD_ONLY, annotation=str)
     others = [
@@ -219,7 +219,7 @@ def _only(rules: Sequence[Mapping[str, object]]) -> Mapping[str, object]:
 
 
 def write_tail(rule: Rule, rate: float | None, *, with_seed: bool, with_values: bool) -> str:
-    """Return the tail of the rule after a space, or an empty text if the rule needs none.
+    """Return the tail of the rule with a space before it, or an empty text without a tail.
 
     ``rate``: the rate of its exception; ``with_values``: without it, values of ``where`` are ``…``.
     """

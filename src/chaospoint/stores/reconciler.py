@@ -1,10 +1,10 @@
 """Apply the document of a store to this process, and report the result to the store.
 
 A round reads the store, applies the document and reports. Rounds never overlap, and no thread
-waits for one: a thread that arrives during a round makes the running thread add another. Orders to
-disarm run before anything that may be refused. A document that cannot be read or armed changes
-nothing and is logged once. The rules in force stay until their deadlines, which this process
-measures with its own clock.
+waits for one: a thread that arrives during a round makes the running thread add another. A refusal
+never prevents an order to disarm.  A document that cannot be read changes nothing: the rules in
+force stay until their deadlines, which this process measures with its own clock.  A change that
+cannot be armed is refused as a whole, and the others are armed.  Each problem is logged once.
 """
 
 from __future__ import annotations
@@ -233,7 +233,7 @@ class Reconciler:
         elif not self._refused and self._registry.engine.unkept(self.source):
             self._refused = f"generation {desired.generation} was disarmed: {NO_THREAD}"
         elif self._refused and desired.generation and self._tried_at < monotonic() - IDLE_SECONDS:
-            # By now threads may have started, and exceptions that it names may be imported.
+            # Threads may start by now, and the exceptions that the rules name may be imported.
             self._refused = "; ".join(filter(None, (self._enable(desired), self._arm(desired))))
         return self._refused
 

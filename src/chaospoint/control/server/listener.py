@@ -67,7 +67,7 @@ class Listener(TCPServer):
     """The socket, the accepting thread, and the deadlines of the open connections.
 
     The accepting thread reads the head of each request and never blocks on a client.  After that,
-    each request has a thread of its own.  Clients without access take no place from the others, and
+    each request has a thread of its own.  Clients without access have a limit of their own, and
     get no thread while more clients wait to be accepted.
     """
 
@@ -183,7 +183,7 @@ class Listener(TCPServer):
         self._silent.clear()
 
     def at_work(self) -> contextlib.AbstractContextManager[None]:
-        """Release the spare descriptors for the time of an answer, if there are no others."""
+        """Release the spare descriptors during an answer, if the process has no others."""
         return self._spares.at_work()
 
     # -- the accepting thread ---------------------------------------------------------------
@@ -393,7 +393,7 @@ class Listener(TCPServer):
             self._served[connection] = not complete
 
     def hold_back(self, seconds: float) -> bool:
-        """Delay a refusal; return False if too many wait, because they must not fill the server."""
+        """Delay a refusal; return False if too many are delayed already."""
         if not self._held_back.acquire(blocking=False):
             return False
         try:

@@ -57,14 +57,14 @@ class _Arming(NamedTuple):
 
 
 class Chaos:
-    """Arms faults for one test, and checks at its end that the faults were really tested.
+    """Arms faults for one test, and checks at its end that each rule fired.
 
     Write ``with Chaos() as chaos:``, or ``chaos = self.enterContext(Chaos())`` in a
     `unittest.TestCase`; under pytest use the fixture ``chaos``. The end of the block disarms
     everything that the block armed. It raises `AssertionError` if a rule armed here never fired,
     if a call is still paused, if other code left a rule armed or chaospoint disabled, or if
-    chaospoint itself had an error. If an exception leaves the block, these problems and the seed
-    are added to it as a note.
+    chaospoint itself had an error. If an exception leaves the block, a note on it gives
+    these problems and the seed, if there is a problem or something was armed.
 
     ``seed``: the seed of rules and plans that have none; if None, the value of
     ``CHAOSPOINT_SEED``, or a random one. ``must_fire``: the default for `arm`, `armed` and
@@ -176,7 +176,8 @@ class Chaos:
     def reaches(self, point: str) -> int:
         """Return the number of calls that reached a point, or the points of a glob, in this test.
 
-        Calls count whether or not a rule was armed. Raises `UnknownPoint` if no point matches.
+        Unlike `Armed.reaches`, this counts calls even if no rule was armed.  Raises `UnknownPoint`
+        if no point matches.
         """
         self._check_known(point)
         return 0 if self._watch is None else self._watch.reaches(point)
