@@ -154,6 +154,22 @@ def test_a_rule_of_several_points_is_hidden_where_it_is_and_as_a_whole_if_everyw
     assert whole() == ["armed", "masked"]
 
 
+@pytest.mark.parametrize("masked", ["a.one", "a.two"])
+def test_a_glob_that_different_rules_hide_is_shadowed_and_names_them_all(
+    registry: Registry, masked: str
+) -> None:
+    registry.point("a.one"), registry.point("a.two")
+    hidden = arm(registry, rule("a.*", raises(), text="hidden"))
+    arm(registry, rule(masked, off(), text="masking"))
+    arm(registry, rule("a.one" if masked == "a.two" else "a.two", sleeps(0), text="sleeping"))
+    from chaospoint._registry.explain import states as of_all
+
+    (state,) = of_all(registry.engine, hidden.rules)
+    assert state.state == "shadowed"
+    assert "masking, armed by test," in state.why
+    assert "sleeping, armed by test," in state.why
+
+
 def test_a_fault_that_is_left_out_at_a_point_shadows_no_rule_there(registry: Registry) -> None:
     @registry.point("a.function")
     def function() -> None: ...

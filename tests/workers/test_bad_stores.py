@@ -88,21 +88,28 @@ def elsewhere(program: Program, method: str, path: str) -> Response:
         use(registry, None)
 
 
+def _put(path: Path, content: bytes) -> None:
+    """Replace the document at once, so that no round reads a part of it."""
+    new = path / "new.json"
+    new.touch(0o600)
+    new.write_bytes(content)
+    new.replace(path / "desired.json")
+
+
 def _corrupt(path: Path) -> None:
-    (path / "desired.json").write_bytes(os.urandom(200))
+    _put(path, os.urandom(200))
 
 
 def _half_written(path: Path) -> None:
-    file = path / "desired.json"
-    file.write_bytes(file.read_bytes()[:-30])
+    _put(path, (path / "desired.json").read_bytes()[:-30])
 
 
 def _empty(path: Path) -> None:
-    (path / "desired.json").write_bytes(b"")
+    _put(path, b"")
 
 
 def _newer(path: Path) -> None:
-    (path / "desired.json").write_text('{"version": 2, "generation": 99, "waves": []}')
+    _put(path, b'{"version": 2, "generation": 99, "waves": []}')
 
 
 def _foreign(path: Path) -> None:

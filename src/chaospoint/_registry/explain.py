@@ -105,10 +105,11 @@ def _state(
         state, why = "disarmed", "this point was disarmed"
     elif state in ("armed", "waiting for an import"):
         names = [point.name] if point else engine.points.names(rule.pattern)
-        if (hidden := _hidden(rule, groups.groups(rule.pattern, names))) is not None:
-            masks = all(fault.kind == "off" for fault in hidden.faults)
+        if hiding := _hiding(rule, groups.groups(rule.pattern, names)):
+            masks = all(fault.kind == "off" for earlier in hiding for fault in earlier.faults)
             state = "masked" if masks else "shadowed"
-            why = f"{hidden.shown}, armed by {hidden.source}, fires at every reach before it"
+            texts = " or ".join(f"{each.shown}, armed by {each.source}," for each in hiding)
+            why = f"{texts} fires at every reach before it"
         else:
             why = _obstacle(engine.points, rule, names, near)
     elif state == "spent":
@@ -143,13 +144,14 @@ def _obstacle(points: Points, rule: ArmedRule, names: Collection[str], near: Nea
     return obstacle(points, rule, names, near) or ("" if rule.reaches else came_by(rule))
 
 
-def _hidden(rule: ArmedRule, groups: Iterable[_Group]) -> ArmedRule | None:
-    """Return None unless a rule hides this one in each group; else the one of the last group."""
-    hiding: ArmedRule | None = None
+def _hiding(rule: ArmedRule, groups: Iterable[_Group]) -> list[ArmedRule]:
+    """Return the rules that hide this one, one for each group; none if it can fire in a group."""
+    hiding: dict[ArmedRule, None] = {}
     for group in groups:
         kinds: list[Kind] = [kind for kind in group.kinds if acts(rule, kind)]
         before = (earlier for earlier in group.always if earlier.hides(rule))
-        hiding = next((each for each in before if all(acts(each, kind) for kind in kinds)), None)
-        if hiding is None:
-            return None
-    return hiding
+        first = next((each for each in before if all(acts(each, kind) for kind in kinds)), None)
+        if first is None:
+            return []
+        hiding[first] = None
+    return [*hiding]
